@@ -1,0 +1,24 @@
+"""Artifacts of a run in the Prefect UI: the report as Markdown, the rejects as a table."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from typing import Any
+
+from prefect.artifacts import acreate_markdown_artifact, acreate_table_artifact
+
+from tasks.report import as_markdown, headline, reject_rows
+
+
+async def publish(report: dict[str, Any], skipped: Counter[str]) -> None:
+    """Publish a run's report; one key an index, so that the runs line up on its timeline."""
+    key = _key(report["index"])
+    await acreate_markdown_artifact(as_markdown(report, skipped), key=f"ingest-{key}", description=headline(report))
+    if rows := reject_rows(report):
+        await acreate_table_artifact(rows, key=f"rejects-{key}", description=f"Not indexed in {report['index']}")
+
+
+def _key(index: str) -> str:
+    """Artifact keys are lower-case letters, digits and hyphens."""
+    return re.sub(r"[^a-z0-9]+", "-", index.lower()).strip("-")

@@ -1,0 +1,198 @@
+"""The command `roost`. Nothing heavy is imported before a command needs it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from tasks.errors import RoostError, UsageError
+
+app = typer.Typer(
+    name="roost", no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False,
+    help="Keep Milvus collections in step with sources of documents.",
+    epilog="Exit codes: 0 done, 1 failed, 2 wrong usage, 3 done but documents are quarantined, 4 quality missed.",
+)  # fmt: skip
+
+Index = Annotated[str, typer.Option("--index", "-i", help="Name of the index.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show the run's log on standard error.")]
+
+EXIT_PARTIAL = 3
+
+
+@app.command()
+def ingest(
+    sources: Annotated[
+        list[str], typer.Argument(help="File, folder, glob, URL or table; NAME=PLACE files it under a name.")
+    ],
+    index: Index = "docs",
+    include: Annotated[list[str], typer.Option(help="Only files that match this glob.")] = [],  # noqa: B006
+    exclude: Annotated[list[str], typer.Option(help="No files that match this glob.")] = [],  # noqa: B006
+    id_column: Annotated[str, typer.Option(help="Tables: column that names the row.")] = "",
+    title_column: Annotated[str, typer.Option(help="Tables: column put before the text.")] = "",
+    text_column: Annotated[str, typer.Option(help="Tables: column to index.")] = "",
+    metadata_column: Annotated[list[str], typer.Option(help="Tables: column to keep beside the text.")] = [],  # noqa: B006
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan; write nothing.")] = False,
+    keep_missing: Annotated[bool, typer.Option("--keep-missing", help="Delete nothing.")] = False,
+    retry_quarantined: Annotated[bool, typer.Option("--retry-quarantined", help="Try failed ones again.")] = False,
+    checksum: Annotated[bool, typer.Option("--checksum", help="Compare contents, not sizes and times.")] = False,
+    max_delete_fraction: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Share of the index that may be deleted.")
+    ] = None,
+    as_json: Json = False,
+    verbose: Verbose = False,
+) -> None:
+    """Bring an index in step with its sources: add, change, delete."""
+    from tasks.settings import set_library_defaults
+
+    set_library_defaults(quiet=not verbose)
+    from flows.parameters import IngestRequest
+    from tasks.sources import Source
+    from tasks.tables import Columns
+
+    columns = Columns(id=id_column, title=title_column, text=text_column, metadata=metadata_column or None)
+    request = IngestRequest(
+        sources=[
+            Source(uri=place, name=name, include=include, exclude=exclude, columns=columns)
+            for name, place in map(_named, sources)
+        ],
+        index=index, dry_run=dry_run, keep_missing=keep_missing, retry_quarantined=retry_quarantined,
+        checksum=checksum, max_delete_fraction=max_delete_fraction,
+    )  # fmt: skip
+    state, report = _run_ingest(request, watch=not as_json)
+    if as_json:
+        _print_json(report)
+    else:
+        from flows import terminal
+
+        terminal.show_plan(report) if dry_run else terminal.show_report(report)
+    if state == "Partial":
+        raise typer.Exit(EXIT_PARTIAL)
+
+
+@app.command()
+def search(
+    query: Annotated[str, typer.Argument(help="What to look for, in words.")],
+    index: Index = "docs",
+    k: Annotated[int, typer.Option("--k", "-k", min=1, max=1000, help="Passages to show.")] = 5,
+    as_json: Json = False,
+) -> None:
+    """Find passages by a question or a few words."""
+    from tasks.settings import set_library_defaults
+
+    set_library_defaults(quiet=True)
+    from flows.lookup import search_index
+    from flows.running import run_async
+
+    if not query.strip():
+        raise UsageError("the query is empty: write a question or a few words")
+    [hits] = run_async(lambda: search_index(index, [query], k))
+    if as_json:
+        _print_json({"query": query, "index": index, "hits": [hit.as_dict() for hit in hits]})
+    else:
+        from flows import terminal
+
+        terminal.show_hits(query, hits)
+
+
+@app.command()
+def status(
+    index: Annotated[str | None, typer.Option("--index", "-i", help="One index; all when left out.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Show what indexes there are, what they hold, and what is quarantined."""
+    from tasks.settings import set_library_defaults
+
+    set_library_defaults(quiet=True)
+    from flows.lookup import describe_indexes
+    from flows.running import run_async
+
+    found = run_async(lambda: describe_indexes(index))
+    if as_json:
+        _print_json(found)
+    else:
+        from flows import terminal
+
+        terminal.show_status(found)
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path | None, typer.Option(help="Example corpus; by default the one beside the code.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Index the example handbook into Milvus Lite and ask it its own questions."""
+    from tasks.settings import set_library_defaults
+
+    set_library_defaults(quiet=True)
+    from flows.demo import EXAMPLES, run_demo
+
+    examples = folder or EXAMPLES
+    if not (examples / "handbook").is_dir():
+        raise UsageError(f"no example corpus in {examples}: run it in a clone of the project, or give --folder")
+    report = run_demo(examples, _run_ingest, watch=not as_json)
+    if as_json:
+        _print_json(report)
+
+
+def main() -> NoReturn:
+    """Run the command line; end with the exit code that the end deserves."""
+    try:
+        app(standalone_mode=False)
+        code = 0
+    except typer.Exit as done:
+        code = done.exit_code
+    except RoostError as error:
+        code = _complain(str(error), error.exit_code)
+    except typer.Abort:
+        code = _complain("stopped", 1)
+    except Exception as error:
+        code = _unexpected(error)
+    sys.stdout.flush()
+    sys.exit(code)
+
+
+def _unexpected(error: Exception) -> int:
+    """A wrong option is click's; wrong parameters are pydantic's; anything else is a defect and says so."""
+    from pydantic import ValidationError
+
+    if hasattr(error, "format_message"):
+        return _complain(error.format_message(), getattr(error, "exit_code", 2))
+    if isinstance(error, ValidationError):
+        first = error.errors(include_input=False)[0]
+        return _complain(f"{'.'.join(map(str, first['loc']))}: {first['msg']}", 2)
+    import traceback
+
+    traceback.print_exception(error)
+    return _complain(f"{type(error).__name__}: {error} (a defect in Roost: please report the lines above)", 1)
+
+
+def _complain(words: str, code: int) -> int:
+    print(f"roost: {words}", file=sys.stderr)  # noqa: T201
+    return code
+
+
+def _print_json(report: dict[str, Any]) -> None:
+    print(json.dumps(report, ensure_ascii=False))  # noqa: T201
+
+
+def _named(source: str) -> tuple[str, str]:
+    """Split NAME=PLACE; a place that exists with a `=` in it stays whole."""
+    name, equals, place = source.partition("=")
+    if not equals or not name.replace("-", "").replace("_", "").replace(".", "").isalnum() or Path(source).exists():
+        return "", source
+    return name, place
+
+
+def _run_ingest(request: Any, *, watch: bool) -> tuple[str, dict[str, Any]]:
+    from flows.progress import WATCHER
+    from flows.running import run_flow
+    from flows.terminal import bars
+
+    with bars(enabled=watch and sys.stderr.isatty()) as watcher:
+        WATCHER.set(watcher)
+        return run_flow("ingest", request)

@@ -1,0 +1,157 @@
+"""The flow `ingest`: bring an index in step with its sources.
+
+discover -> plan -> batches -> [load -> chunk -> embed -> index] x N at once -> report
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from prefect import flow, get_run_logger, runtime
+from prefect.states import Completed, State
+
+from flows import artifacts, steps
+from flows.parameters import IngestRequest
+from flows.progress import WATCHER
+from tasks.chunk import check_window
+from tasks.discover import WORK, Options, Plan, cut_batches, list_sources, spool_folder
+from tasks.embed import Embedder
+from tasks.index import delete_documents
+from tasks.ledger import read_ledger
+from tasks.milvus import Store, open_store
+from tasks.models import Model, find_model
+from tasks.records import Batch
+from tasks.report import Tally, headline, make_plan_report, make_report, outcome_name
+from tasks.settings import Settings, load_settings
+from tasks.versions import Recipe, Version, live_version, make_recipe, open_version, refuse_other_recipe
+from tasks.workers import Workers
+
+
+@dataclass
+class Run:
+    """What the batches of one run share."""
+
+    settings: Settings
+    model: Model
+    store: Store
+    version: Version
+    workers: Workers
+    embedder: Embedder
+    is_empty: bool
+    run_id: str
+    tally: Tally = field(default_factory=Tally)
+
+
+@flow(name="ingest", flow_run_name="ingest {request.index}", persist_result=False, validate_parameters=True)
+async def ingest(request: IngestRequest) -> State[dict[str, Any]]:
+    """Bring an index in step with its sources: embed what is new or changed, delete what is gone.
+
+    Ends as `Completed`, or as `Partial` when documents are quarantined; its data is the report.
+
+    Raises:
+        UsageError: The request, a setting or the index does not allow it; nothing is written.
+        TransientError: A server stayed away longer than the retries reach; the next run goes on.
+    """
+    started = time.perf_counter()
+    settings = load_settings()
+    async with AsyncExitStack() as stack:
+        model = await asyncio.to_thread(find_model, settings.embedding)
+        check_window(settings.chunking, model)
+        spool = Path(stack.enter_context(spool_folder()))
+        listed = await list_sources(request.sources, spool)
+        store = await stack.enter_async_context(open_store(settings.milvus))
+        recipe = make_recipe(model, settings.chunking)
+        known = await live_version(store, request.index)
+        refuse_other_recipe(known, recipe)
+        plan = await steps.discover(request.index, listed, store, known, _options(request, settings))
+        if request.dry_run:
+            return Completed(message="planned only", data=make_plan_report(request.index, recipe, known, plan))
+        report = await _carry_out(request, settings, model, recipe, store, plan, started, stack)
+    get_run_logger().info(headline(report))
+    await artifacts.publish(report, plan.skipped)
+    name = outcome_name(report)
+    return Completed(name=name, message=headline(report), data=report)
+
+
+async def _carry_out(
+    request: IngestRequest, settings: Settings, model: Model, recipe: Recipe, store: Store, plan: Plan,
+    started: float, stack: AsyncExitStack,
+) -> dict[str, Any]:  # fmt: skip
+    """Do what is planned and report it from what Milvus then holds."""
+    seconds = time.perf_counter() - started
+    version = await open_version(store, request.index, recipe)
+    run = Run(
+        settings, model, store, version,
+        workers=stack.enter_context(
+            Workers(workers=settings.ingest.parse_workers, memory_mb=settings.ingest.parse_memory_mb)
+        ),
+        embedder=stack.enter_context(Embedder(model, settings.embedding)),
+        is_empty=await store.count(version.name) == 0,
+        run_id=str(runtime.flow_run.id or ""),
+    )  # fmt: skip
+    run.tally.seconds["discover"] = seconds
+    work = plan.of(*WORK)
+    if work.height:
+        await _run_batches(run, work)
+    gone = plan.of("deleted", "moved")
+    run.tally.chunks["deleted"] += await delete_documents(store, version, gone)
+    if work.height or gone.height:
+        await store.change("flush", version.name)
+    ledger = await read_ledger(store, version.ledger)
+    total = time.perf_counter() - started
+    return make_report(version, plan, run.tally, ledger, await store.count(version.name), total)
+
+
+async def _run_batches(run: Run, work: pl.DataFrame) -> None:
+    """Work through the batches, a few at once; when one fails, finish those under way and start no more."""
+    batches = list(cut_batches(work, run.version.index, run.settings.ingest))
+    WATCHER.get().planned(work.height, len(batches))
+    waiting = iter(batches)
+    loading = asyncio.ensure_future(run.embedder.load())
+    lanes = (_lane(run, waiting) for _ in range(run.settings.ingest.batches_in_flight))
+    results = await asyncio.gather(loading, *lanes, return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+
+
+async def _lane(run: Run, waiting: Iterator[Batch]) -> None:
+    """Take batch after batch until there are none."""
+    for batch in waiting:
+        try:
+            await _run_batch(run, batch)
+        except BaseException:
+            for _ in waiting:  # leave nothing for the other lanes
+                pass
+            raise
+
+
+async def _run_batch(run: Run, batch: Batch) -> None:
+    loaded = await steps.load(batch, run.workers, run.settings.ingest)
+    chunked = await steps.chunk(loaded, run.settings.chunking, run.model, run.workers)
+    embedded = await steps.embed(chunked, run.embedder, None if run.is_empty else run.store, run.version)
+    written = await steps.index(embedded, run.store, run.version, run.run_id)
+    for record in (loaded, chunked, embedded, written):
+        run.tally.add(record)
+    WATCHER.get().advanced(batch.documents.height, written.written)
+    get_run_logger().info(
+        "%s: %d documents, %d chunks written, %d embedded, %d reused, %d refused",
+        batch.name, written.documents, written.written, embedded.embedded, embedded.reused, written.rejects.height,
+    )  # fmt: skip
+
+
+def _options(request: IngestRequest, settings: Settings) -> Options:
+    limit = request.max_delete_fraction
+    return Options(
+        checksum=request.checksum,
+        keep_missing=request.keep_missing,
+        retry_quarantined=request.retry_quarantined,
+        max_delete_fraction=settings.ingest.max_delete_fraction if limit is None else limit,
+    )

@@ -1,0 +1,45 @@
+"""What a run may be asked: the forms of the Prefect UI and the options of the command line."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from tasks.sources import Source
+
+
+class IngestRequest(BaseModel):
+    """Bring an index in step with its sources."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    sources: list[Source] = Field(
+        min_length=1, title="Sources", description="Where the documents are.", json_schema_extra={"position": 0}
+    )
+    index: str = Field(
+        "docs",
+        title="Index",
+        description="Name that readers use: letters, digits, single underscores.",
+        examples=["docs", "handbook"],
+        json_schema_extra={"position": 1},
+    )
+    dry_run: bool = Field(
+        False, title="Only plan", description="Show what would be done; write nothing.",
+        json_schema_extra={"position": 2},
+    )  # fmt: skip
+    keep_missing: bool = Field(
+        False, title="Keep missing", description="Do not delete documents that are gone from their source.",
+        json_schema_extra={"position": 3},
+    )  # fmt: skip
+    retry_quarantined: bool = Field(
+        False, title="Retry quarantined", description="Try failed documents again though they have not changed.",
+        json_schema_extra={"position": 4},
+    )  # fmt: skip
+    checksum: bool = Field(
+        False, title="Read everything", description="Compare contents, not sizes and times.",
+        json_schema_extra={"position": 5},
+    )  # fmt: skip
+    max_delete_fraction: float | None = Field(
+        None, ge=0, le=1, title="Most to delete",
+        description="Share of the index that this run may delete; empty: the setting.",
+        json_schema_extra={"position": 6},
+    )  # fmt: skip

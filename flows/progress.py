@@ -1,0 +1,30 @@
+"""Who watches a run: the command line's bars, or nobody. The flow tells, it does not draw."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from typing import Protocol
+
+
+class Watcher(Protocol):
+    """Is told how far a run is."""
+
+    def planned(self, documents: int, batches: int) -> None:
+        """The plan is made: so many documents in so many batches."""
+
+    def advanced(self, documents: int, chunks: int) -> None:
+        """A batch is written: so many more documents and chunks."""
+
+
+class Nobody:
+    """Watches nothing."""
+
+    def planned(self, documents: int, batches: int) -> None:
+        """Nothing to draw."""
+
+    def advanced(self, documents: int, chunks: int) -> None:
+        """Nothing to draw."""
+
+
+#: Prefect walks its arguments, so the watcher does not travel as one.
+WATCHER: ContextVar[Watcher] = ContextVar("WATCHER", default=Nobody())

@@ -1,0 +1,79 @@
+"""The steps of a run as Prefect tasks: names, retries and cache policies in one place, no logic.
+
+The functions are in `tasks/`, free of Prefect, so that worker processes start fast. Arguments are records of frames
+and arrays, or objects that Prefect passes by untouched; nothing is cached, the ledger knows what is done.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prefect import Task, runtime, task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State, TaskRun
+from prefect.tasks import exponential_backoff
+
+from tasks.chunk import chunk_batch
+from tasks.discover import Listed, Options, Plan, list_sources, plan_run
+from tasks.embed import Embedder, embed_batch
+from tasks.errors import TransientError
+from tasks.index import index_batch
+from tasks.ledger import ROW, read_ledger
+from tasks.load import load_batch
+from tasks.milvus import Store
+from tasks.models import Model
+from tasks.records import Batch, Chunked, Embedded, Loaded, Written
+from tasks.settings import Chunking, Ingest
+from tasks.versions import Version
+from tasks.workers import Workers
+
+#: Tries after the first: 2, 4, 8, 16, 32 s and jitter reach past a restart of Milvus.
+RETRIES = 5
+
+
+async def is_transient(task: Task[Any, Any], run: TaskRun, state: State[Any]) -> bool:
+    """Retry what a network or a busy server did, nothing else."""
+    error = await state.aresult(raise_on_failure=False)
+    return isinstance(error, TransientError)
+
+
+_POLICY: dict[str, Any] = {
+    "cache_policy": NO_CACHE,
+    "persist_result": False,
+    "retries": RETRIES,
+    "retry_delay_seconds": exponential_backoff(2),
+    "retry_jitter_factor": 0.5,
+    "retry_condition_fn": is_transient,
+}
+
+
+@task(name="discover", task_run_name="discover {index}", **_POLICY)
+async def discover(index: str, listed: Listed, store: Store, version: Version | None, options: Options) -> Plan:
+    """Compare what the sources list with the ledger."""
+    known = await read_ledger(store, version.ledger) if version else ROW.to_frame()
+    return await plan_run(listed, known, options)
+
+
+@task(name="load", task_run_name="load {batch.name}", **_POLICY)
+async def load(batch: Batch, workers: Workers, limits: Ingest) -> Loaded:
+    """Read and parse a batch."""
+    last_try = (runtime.task_run.run_count or 1) > RETRIES
+    return await load_batch(batch, workers, seconds=limits.parse_seconds, last_try=last_try)
+
+
+@task(name="chunk", task_run_name="chunk {loaded.name}", **_POLICY)
+async def chunk(loaded: Loaded, chunking: Chunking, model: Model, workers: Workers) -> Chunked:
+    """Cut a batch into chunks."""
+    return await chunk_batch(loaded, chunking, model, workers)
+
+
+@task(name="embed", task_run_name="embed {chunked.name}", **_POLICY)
+async def embed(chunked: Chunked, embedder: Embedder, store: Store | None, version: Version) -> Embedded:
+    """Give a batch's chunks their vectors."""
+    return await embed_batch(chunked, embedder, store, version.name)
+
+
+@task(name="index", task_run_name="index {embedded.name}", **_POLICY)
+async def index(embedded: Embedded, store: Store, version: Version, run_id: str) -> Written:
+    """Write a batch."""
+    return await index_batch(embedded, store, version, run_id=run_id)

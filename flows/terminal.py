@@ -1,0 +1,118 @@
+"""What people see on a terminal: bars while a run goes on, tables at its end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from flows.progress import Nobody, Watcher
+from tasks.report import headline
+
+#: Characters of a passage that a list of hits shows.
+SNIPPET = 240
+
+out = Console(highlight=False)
+
+
+class Bars:
+    """Draws documents, chunks a second and the time left."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._task = progress.add_task("listing", total=None, chunks=0, rate="")
+
+    def planned(self, documents: int, batches: int) -> None:
+        """Begin to count."""
+        self._progress.update(self._task, description="indexing", total=documents)
+
+    def advanced(self, documents: int, chunks: int) -> None:
+        """Count on."""
+        task = self._progress.tasks[0]
+        total = task.fields["chunks"] + chunks
+        rate = f"{total / max(task.elapsed or 0.0, 0.1):.0f} chunks/s"
+        self._progress.update(self._task, advance=documents, chunks=total, rate=rate)
+
+
+@contextmanager
+def bars(*, enabled: bool) -> Iterator[Watcher]:
+    """Draw bars on standard error while inside; draw nothing when not enabled."""
+    if not enabled:
+        yield Nobody()
+        return
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("documents"),
+        TextColumn("{task.fields[chunks]} chunks {task.fields[rate]}"), TimeElapsedColumn(), TextColumn("left"),
+        TimeRemainingColumn(),
+    )  # fmt: skip
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        yield Bars(progress)
+
+
+def show_report(report: dict[str, Any]) -> None:
+    """Show what an ingest run did."""
+    out.print(headline(report))
+    seconds = report["seconds"]
+    stages = ", ".join(f"{name} {value:.1f}" for name, value in seconds.items() if name != "total")
+    out.print(f"{seconds['total']:.1f} s ({stages}; stages overlap)", style="dim")
+    _show_rejects(report["rejects"])
+
+
+def show_plan(report: dict[str, Any]) -> None:
+    """Show what an ingest run would do."""
+    table = Table("action", "documents", title=f"{report['index']}: plan, nothing written", title_justify="left")
+    for name, count in report["documents"].items():
+        table.add_row(name, f"{count:,}")
+    out.print(table)
+    out.print(f"about {report['estimate']['chunks']:,} chunks to embed, at most")
+
+
+def show_hits(query: str, hits: list[Any]) -> None:
+    """Show passages with where they stand."""
+    if not hits:
+        out.print("nothing found: the index is empty")
+    for hit in hits:
+        place = f", page {hit.page}" if hit.page else ""
+        heading = f"  {hit.heading}" if hit.heading else ""
+        out.print(Text.assemble((f"{hit.rank}. {hit.score:.3f}  ", "bold"), (f"{hit.uri}{place}", "cyan"), heading))
+        out.print(Text("   " + shortened(hit.text)))
+
+
+def show_status(found: dict[str, Any]) -> None:
+    """Show the indexes, then what is quarantined."""
+    if not found["indexes"]:
+        out.print(f"no index in {found['milvus']}: make one with roost ingest")
+        return
+    table = Table("index", "documents", "writing", "quarantined", "chunks", "model", "version", "updated (UTC)")
+    for row in found["indexes"]:
+        counts = row["documents"]
+        numbers = (counts["indexed"], counts["writing"], counts["quarantined"], row["chunks"])
+        table.add_row(
+            row["index"], *(f"{n:,}" for n in numbers), row["model"].rsplit("/", 1)[-1], row["version"],
+            (row["updated"] or "")[:19].replace("T", " "),
+        )  # fmt: skip
+    out.print(table)
+    for row in found["indexes"]:
+        _show_rejects(row["rejects"])
+
+
+def shortened(text: str, length: int = SNIPPET) -> str:
+    """Put a passage on one line, cut at a word."""
+    line = " ".join(text.split())
+    return line if len(line) <= length else line[:length].rsplit(" ", 1)[0] + " …"
+
+
+def _show_rejects(rejects: list[dict[str, Any]]) -> None:
+    if not rejects:
+        return
+    table = Table("not indexed", "reason", title_justify="left")
+    for reject in rejects[:50]:
+        table.add_row(reject["uri"], reject["reason"])
+    out.print(table)
+    if len(rejects) > 50:
+        out.print(f"and {len(rejects) - 50} more: roost status --json lists all")

@@ -1,0 +1,170 @@
+"""Cut loaded documents into chunks that fit the embedding model's window.
+
+Markdown is split along its headings first, then everything by sentences, with llama-index node parsers that
+measure with the model's own tokenizer. Runs in worker processes: the interpreter lock would stall the loop.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import time
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from tasks.errors import ModelError
+from tasks.models import Model, load_tokenizer
+from tasks.records import CHUNK, REJECT, Chunked, Loaded
+from tasks.settings import Chunking
+from tasks.workers import Workers
+
+if TYPE_CHECKING:
+    from llama_index.core.node_parser import SentenceSplitter
+
+#: A chunk never has more characters: 4 bytes each, it must fit Milvus' longest VARCHAR (65,535 bytes).
+MAX_CHARACTERS = 16_000
+
+#: Longest heading path kept, characters.
+MAX_HEADING = 500
+
+_PATH = "\x1f"  # between the headings of a path, while llama-index holds it
+
+
+def check_window(chunking: Chunking, model: Model) -> None:
+    """Refuse chunks that the model would cut off in silence.
+
+    Raises:
+        ModelError: Size, special tokens and instruction together exceed the model's window.
+    """
+    instruction = len(load_tokenizer(model.tokenizer_file).encode(model.text_instruction).ids)
+    overhead = max(model.special_tokens, instruction)
+    if chunking.size + overhead > model.window:
+        raise ModelError(
+            f"ROOST_CHUNKING__SIZE={chunking.size} does not fit {model.name}: its window is {model.window} "
+            f"tokens, {overhead} of them its own; the largest size is {model.window - overhead}"
+        )
+
+
+async def chunk_batch(loaded: Loaded, chunking: Chunking, model: Model, workers: Workers) -> Chunked:
+    """Cut every document of a batch, in a worker process.
+
+    Raises:
+        WorkerError: The worker died; the batch can be tried again.
+    """
+    started = time.perf_counter()
+    arguments = (loaded.passages, chunking.size, chunking.overlap, str(model.tokenizer_file))
+    chunks = await workers.run(cut, arguments) if loaded.passages.height else CHUNK.to_frame()
+    empty = loaded.documents.join(chunks, on="doc_id", how="anti")
+    rejects = pl.concat([loaded.rejects, _without_text(empty)])
+    documents = loaded.documents.join(empty, on="doc_id", how="anti")
+    return Chunked(loaded.name, documents, chunks, rejects, time.perf_counter() - started)
+
+
+def _without_text(documents: pl.DataFrame) -> pl.DataFrame:
+    noted = documents.with_columns(reason=pl.lit("no_text"), detail=pl.lit("nothing is left to index"))
+    return noted.select(list(REJECT)).cast(dict(REJECT))
+
+
+def cut(passages: pl.DataFrame, size: int, overlap: int, tokenizer_file: str) -> pl.DataFrame:
+    """Cut passages (a frame of `PASSAGE`) into chunks (a frame of `CHUNK`), ordinals from 0 in each document."""
+    splitter = _splitter(size, overlap, tokenizer_file)
+    rows: list[dict[str, Any]] = []
+    ordinals: dict[str, int] = {}
+    for passage in passages.iter_rows(named=True):
+        for piece in _pieces(passage, splitter, size, tokenizer_file):
+            ordinal = ordinals.get(passage["doc_id"], 0)
+            ordinals[passage["doc_id"]] = ordinal + 1
+            rows.append({"doc_id": passage["doc_id"], "ordinal": ordinal, "page": passage["page"], **piece})
+    return pl.DataFrame(rows, schema=CHUNK)
+
+
+def chunk_hash(text: str) -> str:
+    """Name a text by its content: 32 hex digits."""
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def _pieces(
+    passage: dict[str, Any], splitter: SentenceSplitter, size: int, tokenizer_file: str
+) -> Iterator[dict[str, Any]]:
+    text, base = passage["text"], passage["start"]
+    sections = _sections(text) if passage["markdown"] else [("", 0, text)]
+    for heading, offset, section in sections:
+        for start, piece in _located(splitter.split_text(section), section):
+            for inner, part, tokens in _bounded(piece, size, tokenizer_file):
+                begin = base + offset + start + inner
+                yield {
+                    "text": part,
+                    "chunk_hash": chunk_hash(part),
+                    "heading": heading,
+                    "start": begin,
+                    "end": begin + len(part),
+                    "tokens": tokens,
+                }
+
+
+def _sections(markdown: str) -> list[tuple[str, int, str]]:
+    """Split Markdown along its headings: (heading path, offset in the text, section)."""
+    from llama_index.core.node_parser import MarkdownNodeParser
+    from llama_index.core.schema import Document
+
+    nodes = MarkdownNodeParser(header_path_separator=_PATH).get_nodes_from_node(Document(text=markdown))
+    texts = [node.get_content() for node in nodes]
+    paths = [_heading_path(str(node.metadata.get("header_path", "")), text)
+             for node, text in zip(nodes, texts, strict=True)]  # fmt: skip
+    return [(path, start, text) for path, (start, text) in zip(paths, _located(texts, markdown), strict=True)]
+
+
+def _heading_path(parents: str, section: str) -> str:
+    first = section.split("\n", 1)[0]
+    marks = first.lstrip("#")
+    own = marks if first != marks and marks[:1].isspace() else ""
+    names = (re.sub(r"<[^>]*>", "", name).strip() for name in [*parents.split(_PATH), own])
+    return " > ".join(name for name in names if name)[:MAX_HEADING]
+
+
+def _located(pieces: Iterable[str], text: str) -> Iterator[tuple[int, str]]:
+    """Find where each piece begins in the text it was cut from; neighbours may overlap."""
+    position = 0
+    for piece in pieces:
+        found = text.find(piece, position)
+        position = found if found >= 0 else position
+        yield position, piece
+        position += 1
+
+
+def _bounded(piece: str, size: int, tokenizer_file: str) -> Iterator[tuple[int, str, int]]:
+    """Halve a piece until it fits: llama-index adds up the tokens of its parts, the whole may have more."""
+    tokens = _count_tokens(piece, tokenizer_file)
+    if (tokens <= size and len(piece) <= MAX_CHARACTERS) or len(piece) < 2:
+        yield 0, piece, tokens
+        return
+    middle = piece.rfind(" ", 1, len(piece) // 2 + 1)
+    middle = middle if middle > len(piece) // 4 else len(piece) // 2
+    for offset, part in ((0, piece[:middle]), (middle, piece[middle:])):
+        for inner, text, count in _bounded(part, size, tokenizer_file):
+            yield offset + inner, text, count
+
+
+def _count_tokens(text: str, tokenizer_file: str) -> int:
+    return len(_tokenizer(tokenizer_file).encode(text, add_special_tokens=False).ids)
+
+
+@lru_cache(maxsize=2)
+def _tokenizer(file: str) -> Any:
+    return load_tokenizer(Path(file))
+
+
+@lru_cache(maxsize=2)
+def _splitter(size: int, overlap: int, tokenizer_file: str) -> SentenceSplitter:
+    from llama_index.core.node_parser import SentenceSplitter
+
+    tokenizer = _tokenizer(tokenizer_file)
+    return SentenceSplitter(
+        chunk_size=size,
+        chunk_overlap=overlap,
+        tokenizer=lambda text: tokenizer.encode(text, add_special_tokens=False).ids,
+    )

@@ -1,0 +1,235 @@
+"""Bytes to text: one parser a format. Pure, so that it can run in a worker process.
+
+Every parser returns passages of plain or Markdown text. HTML and DOCX become Markdown, so that their headings
+are kept the same way. Nothing here knows of Milvus, Prefect or models.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import Any
+
+from tasks.errors import DocumentError
+
+#: Files that hold no text at all: skipped and counted, not quarantined.
+MEDIA_SUFFIXES = frozenset(
+    ".png .jpg .jpeg .gif .webp .bmp .ico .svg .tif .tiff .heic .mp3 .wav .flac .ogg .m4a .mp4 .mov .avi .mkv "
+    ".webm .woff .woff2 .ttf .otf .eot .zip .tar .gz .tgz .bz2 .xz .7z .rar .jar .whl .so .dll .dylib .exe .o "
+    ".a .pyc .class .bin .db .sqlite .safetensors .pt .onnx".split()
+)
+
+
+@dataclass(frozen=True)
+class Passage:
+    """A stretch of a document's text. `page` counts from 1, 0 where the format has none."""
+
+    text: str
+    page: int = 0
+    markdown: bool = False
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """A document's text, in order, with its title and metadata."""
+
+    passages: tuple[Passage, ...]
+    title: str = ""
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+def parse(data: bytes, name: str) -> Parsed:
+    """Turn a file's bytes into text.
+
+    Args:
+        data: The whole file.
+        name: File name; its suffix chooses the parser.
+
+    Raises:
+        DocumentError: The file is empty, damaged, encrypted, of no known format or without text.
+    """
+    if not data:
+        raise DocumentError("empty", "the file has 0 bytes")
+    suffix = PurePosixPath(name).suffix.lower()
+    if suffix in MEDIA_SUFFIXES:
+        raise DocumentError("unknown_format", f"{suffix} files hold no text that Roost can read")
+    parsed = _PARSERS.get(suffix, parse_text)(data)
+    if not any(passage.text.strip() for passage in parsed.passages):
+        raise DocumentError("no_text", "no text was found in it (a scan needs OCR first)")
+    return parsed
+
+
+def parse_text(data: bytes) -> Parsed:
+    """Parse plain text or source code in any encoding."""
+    return Parsed((Passage(decode(data)),))
+
+
+def parse_markdown(data: bytes) -> Parsed:
+    """Parse Markdown or MDX: front matter becomes metadata, the rest stays as it is."""
+    metadata, body = split_front_matter(decode(data))
+    heading = re.search(r"^#\s+(.+?)\s*#*$", body, re.MULTILINE)
+    title = str(metadata.pop("title", "") or (heading.group(1) if heading else ""))
+    return Parsed((Passage(body, markdown=True),), title, metadata)
+
+
+def parse_html(data: bytes) -> Parsed:
+    """Parse a web page by way of Markdown, without scripts and styles."""
+    from bs4 import BeautifulSoup
+
+    page = BeautifulSoup(_decode_html(data), "html.parser")
+    title = page.title.get_text(" ", strip=True) if page.title else ""
+    language = page.html.get("lang") if page.html else None
+    text = _to_markdown(str(page.body or page))
+    return Parsed((Passage(text, markdown=True),), title, {"language": str(language)} if language else {})
+
+
+def parse_docx(data: bytes) -> Parsed:
+    """Parse a Word document by way of HTML and Markdown: headings, lists and tables are kept."""
+    import mammoth
+
+    try:
+        html = mammoth.convert_to_html(
+            io.BytesIO(data), convert_image=mammoth.images.img_element(lambda _: {})
+        ).value
+    except Exception as error:
+        raise DocumentError("damaged", f"not a readable .docx: {_first_line(error)}") from None
+    text = _to_markdown(html)
+    heading = re.search(r"^#\s+(.+)$", text, re.MULTILINE)
+    return Parsed((Passage(text, markdown=True),), heading.group(1).strip() if heading else "")
+
+
+def parse_pdf(data: bytes) -> Parsed:
+    """Parse a PDF page by page; a page that fails is noted in the metadata, the others are kept."""
+    from pypdf import PdfReader
+    from pypdf.errors import PyPdfError
+
+    try:
+        reader = PdfReader(io.BytesIO(data))
+        if reader.is_encrypted and not reader.decrypt(""):
+            raise DocumentError("encrypted", "it opens with a password only")
+        pages, failed = _pdf_pages(reader)
+        title = _pdf_title(reader)
+    except DocumentError:
+        raise
+    except (PyPdfError, NotImplementedError) as error:
+        raise DocumentError("damaged", f"pypdf: {_first_line(error)}") from None
+    except (MemoryError, RecursionError):
+        raise
+    except Exception as error:  # pypdf raises almost anything on a damaged file
+        raise DocumentError("damaged", f"pypdf: {type(error).__name__}: {_first_line(error)}") from None
+    if failed and len(failed) == len(pages):
+        raise DocumentError("damaged", f"none of its {len(pages)} pages can be read")
+    metadata: dict[str, Any] = {"pages": len(pages)}
+    if failed:
+        metadata["unreadable_pages"] = ", ".join(map(str, failed))
+    return Parsed(tuple(pages), title, metadata)
+
+
+def _pdf_pages(reader: Any) -> tuple[list[Passage], list[int]]:
+    pages: list[Passage] = []
+    failed: list[int] = []
+    for number, page in enumerate(reader.pages, start=1):
+        try:
+            text = clean(page.extract_text())
+        except (MemoryError, RecursionError):
+            raise
+        except Exception:  # as above; one page must not take the others with it
+            failed.append(number)
+            text = ""
+        pages.append(Passage(text, page=number))
+    return pages, failed
+
+
+def _pdf_title(reader: Any) -> str:
+    title = reader.metadata.get("/Title") if reader.metadata else None
+    return clean(title).strip() if isinstance(title, str) else ""
+
+
+def decode(data: bytes) -> str:
+    """Decode text of unknown encoding: a byte order mark, then UTF-8, then the likeliest by its letters.
+
+    Raises:
+        DocumentError: The bytes are not text.
+    """
+    import charset_normalizer
+
+    for mark, encoding in _MARKS.items():
+        if data.startswith(mark):
+            return clean(data.decode(encoding, errors="replace"))
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError:
+        text = ""
+    if text and "\0" not in text:
+        return clean(text)
+    best = charset_normalizer.from_bytes(data).best()
+    if best is None or charset_normalizer.is_binary(data[:65_536]):
+        raise DocumentError("unknown_format", "the bytes are neither a known format nor text")
+    return clean(str(best))
+
+
+def _decode_html(data: bytes) -> str:
+    from bs4.dammit import EncodingDetector
+
+    declared = EncodingDetector.find_declared_encoding(data, is_html=True)
+    try:
+        return clean(data.decode(declared)) if declared and not data.startswith(tuple(_MARKS)) else decode(data)
+    except (LookupError, UnicodeDecodeError):
+        return decode(data)
+
+
+def split_front_matter(text: str) -> tuple[dict[str, Any], str]:
+    """Split YAML front matter from Markdown; without any, or with a broken one, the text stays whole."""
+    import yaml
+
+    match = re.match(r"\A---[ \t]*\n(.*?)\n---[ \t]*(?:\n|\Z)", text, re.DOTALL)
+    if not match:
+        return {}, text
+    try:
+        metadata = yaml.safe_load(match.group(1))
+    except yaml.YAMLError:
+        return {}, text
+    if not isinstance(metadata, dict):
+        return {}, text
+    return {str(key): value for key, value in metadata.items()}, text[match.end() :]
+
+
+def clean(text: str) -> str:
+    """Make text storable: one kind of line end, no NUL, no half surrogates."""
+    text = text.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "")
+    return text.encode("utf-8", errors="replace").decode("utf-8")
+
+
+def _to_markdown(html: str) -> str:
+    from bs4 import BeautifulSoup
+    from markdownify import MarkdownConverter
+
+    soup = BeautifulSoup(html, "html.parser")
+    for tag in soup(["script", "style", "noscript", "template", "svg", "img", "iframe"]):
+        tag.decompose()
+    text = MarkdownConverter(heading_style="atx", bullets="-", escape_asterisks=False,
+                             escape_underscores=False, strip=["a"]).convert_soup(soup)  # fmt: skip
+    return re.sub(r"\n{3,}", "\n\n", clean(text)).strip() + "\n"
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error) or type(error).__name__).strip().splitlines()[0][:200]
+
+
+_MARKS = {
+    b"\xef\xbb\xbf": "utf-8-sig",
+    b"\xff\xfe\0\0": "utf-32",
+    b"\0\0\xfe\xff": "utf-32",
+    b"\xff\xfe": "utf-16",
+    b"\xfe\xff": "utf-16",
+}
+
+_PARSERS: dict[str, Callable[[bytes], Parsed]] = {
+    ".pdf": parse_pdf,
+    ".docx": parse_docx,
+    **dict.fromkeys((".html", ".htm", ".xhtml"), parse_html),
+    **dict.fromkeys((".md", ".markdown", ".mdx"), parse_markdown),
+}

@@ -1,0 +1,287 @@
+"""One open Milvus: schema work on the sync client in threads, rows on the async client behind a write gate.
+
+The gate is why nothing else in Roost writes: Milvus Lite damages its log, in silence, when two writes are in
+flight, so there it lets one through at a time; a server gets four.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+from pymilvus import AsyncMilvusClient, MilvusClient
+from pymilvus.exceptions import (
+    ConnectError,
+    ConnectionConfigException,
+    MilvusException,
+    MilvusUnavailableException,
+)
+
+from tasks.errors import StoreError, TransientError
+from tasks.settings import Milvus
+
+#: Writes in flight on a server; Lite gets one.
+SERVER_WRITES = 4
+#: Most rows and bytes of text in one write. Packing costs about 0.25 ms a row of Python on the loop.
+CALL_ROWS = 100
+CALL_BYTES = 1_000_000
+#: Primary keys in one delete.
+DELETE_ROWS = 1_000
+#: Rows that one page of a listing holds.
+PAGE_ROWS = 16_000
+
+# pymilvus logs every refusal with a traceback before it raises it; Roost words it once, itself.
+logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
+
+_TRANSIENT_CODES = {1, 2, 3, 4, 5, 8, 9}  # Milvus' merr: not ready, unavailable, out of memory, busy, limited
+_TRANSIENT_GRPC = {
+    grpc.StatusCode.UNAVAILABLE,
+    grpc.StatusCode.DEADLINE_EXCEEDED,
+    grpc.StatusCode.ABORTED,
+    grpc.StatusCode.RESOURCE_EXHAUSTED,
+    grpc.StatusCode.CANCELLED,
+    grpc.StatusCode.UNKNOWN,
+    grpc.StatusCode.INTERNAL,
+}
+
+
+class Store:
+    """An open Milvus. Make it with `open_store`, inside the loop that uses it."""
+
+    def __init__(self, settings: Milvus, sync: MilvusClient, rows: AsyncMilvusClient) -> None:
+        self.settings = settings
+        self.is_lite = settings.is_lite
+        self._sync = sync
+        self._rows = rows
+        self._gate = asyncio.Semaphore(1 if settings.is_lite else SERVER_WRITES)
+
+    async def admin(self, method: str, *arguments: Any, **options: Any) -> Any:
+        """Call a method of the sync client in a thread: schemas, aliases, properties, flush.
+
+        Raises:
+            TransientError: Milvus is away or busy.
+            StoreError: Milvus refuses.
+        """
+        with translated(self.settings.uri):
+            return await asyncio.to_thread(getattr(self._sync, method), *arguments, **options)
+
+    async def change(self, method: str, *arguments: Any, **options: Any) -> Any:
+        """Like `admin`, for what writes: it waits at the gate."""
+        async with self._gate:
+            return await self.admin(method, *arguments, **options)
+
+    async def upsert(self, collection: str, rows: Iterable[dict[str, Any]]) -> int:
+        """Write rows; a row whose key exists is replaced. Returns how many."""
+        calls = [asyncio.ensure_future(self._upsert(collection, part)) for part in cut_calls(rows)]
+        return sum(await gathered(calls))
+
+    async def _upsert(self, collection: str, rows: list[dict[str, Any]]) -> int:
+        async with self._gate:
+            with translated(self.settings.uri):
+                await self._rows.upsert(collection, rows, timeout=self.settings.timeout)
+        return len(rows)
+
+    async def delete(self, collection: str, ids: Sequence[str]) -> int:
+        """Delete rows by primary key, which must be hex digits and hyphens. Returns how many keys were sent.
+
+        On the sync client: the async one swallows what the server says against it.
+
+        Raises:
+            ValueError: A key holds anything else: pymilvus pastes keys into a filter unescaped.
+        """
+        if bad := next((key for key in ids if not set(key) <= _KEY_CHARACTERS), None):
+            raise ValueError(f"primary key {bad!r} is not made of hex digits and hyphens")
+        for first in range(0, len(ids), DELETE_ROWS):
+            part = list(ids[first : first + DELETE_ROWS])
+            await self.change("delete", collection, ids=part, timeout=self.settings.timeout)
+        return len(ids)
+
+    async def count(self, collection: str, filter: str = "") -> int:
+        """Count rows as they are now, just-written ones too."""
+        rows = await self.query(collection, filter, ["count(*)"])
+        return int(rows[0]["count(*)"])
+
+    async def query(
+        self, collection: str, filter: str, fields: list[str], *, limit: int | None = None
+    ) -> list[dict[str, Any]]:
+        """Read the rows that a filter names, just-written ones too."""
+        options: dict[str, Any] = {"limit": limit} if limit else {}
+        with translated(self.settings.uri):
+            return list(
+                await self._rows.query(
+                    collection, filter=filter, output_fields=fields, consistency_level="Strong",
+                    timeout=self.settings.timeout, **options,
+                )
+            )  # fmt: skip
+
+    async def search(
+        self, collection: str, vectors: Sequence[Sequence[float]], fields: list[str], *, limit: int, filter: str = ""
+    ) -> list[list[dict[str, Any]]]:
+        """Find the nearest rows to each vector, best first."""
+        with translated(self.settings.uri):
+            hits = await self._rows.search(
+                collection, data=list(vectors), limit=limit, output_fields=fields, filter=filter,
+                search_params={"params": {"ef": max(self.settings.search_ef, limit)}},
+                consistency_level="Strong", timeout=self.settings.timeout,
+            )  # fmt: skip
+        return [list(row) for row in hits]
+
+    async def pages(self, collection: str, fields: list[str], filter: str = "") -> AsyncIterator[list[dict[str, Any]]]:
+        """Read a whole collection page by page, just-written rows too."""
+        await self.count(collection)  # 2.3.5's iterator ignores the level; one strong read before it does not
+        iterator = await self.admin(
+            "query_iterator", collection, batch_size=PAGE_ROWS, filter=filter, output_fields=fields
+        )
+        try:
+            while page := await self._next(iterator):
+                yield page
+        finally:
+            await asyncio.to_thread(iterator.close)
+
+    async def _next(self, iterator: Any) -> list[dict[str, Any]]:
+        with translated(self.settings.uri):
+            return list(await asyncio.to_thread(iterator.next))
+
+    async def names(self) -> list[str]:
+        """List the collections, aliases not among them."""
+        return sorted(await self.admin("list_collections"))
+
+    async def describe(self, name: str) -> dict[str, Any] | None:
+        """Describe a collection or what an alias points to; None when there is neither."""
+        if not await self.admin("has_collection", name):
+            return None
+        return dict(await self.admin("describe_collection", name))
+
+
+@asynccontextmanager
+async def open_store(settings: Milvus) -> AsyncIterator[Store]:
+    """Connect to Milvus inside the running loop; on leaving, close, and free the file of Lite.
+
+    Raises:
+        StoreError: The file is held by another process, the token is wrong, the URI is none.
+        TransientError: Nobody answers.
+    """
+    options: dict[str, Any] = {"uri": settings.uri, "timeout": settings.timeout}
+    options |= {"token": settings.token.get_secret_value(), "db_name": settings.database}
+    if settings.ca_file:
+        options |= {"server_pem_path": str(settings.ca_file), "secure": True}
+    with translated(settings.uri):
+        sync = await asyncio.to_thread(_connect, settings, options)
+        rows = AsyncMilvusClient(**options)
+    try:
+        yield Store(settings, sync, rows)
+    finally:
+        await rows.close()
+        await asyncio.to_thread(sync.close)
+        if settings.is_lite:
+            await asyncio.to_thread(_release, settings.uri)
+
+
+def _connect(settings: Milvus, options: dict[str, Any]) -> MilvusClient:
+    if settings.is_lite:
+        folder = Path(settings.uri).expanduser().absolute().parent
+        if not folder.is_dir():
+            raise StoreError(f"ROOST_MILVUS__URI={settings.uri}: no folder {folder}")
+        _refuse_second_process(settings.uri)
+    return MilvusClient(**options)
+
+
+def _refuse_second_process(path: str) -> None:
+    """Start Lite's server here, as pymilvus would; unlike it, say what holds the file."""
+    from milvus_lite.server_manager import server_manager_instance
+
+    logging.getLogger("milvus_lite").setLevel(logging.CRITICAL)
+    if not path.endswith(".db"):
+        raise StoreError(f"ROOST_MILVUS__URI={path}: a local file must end in .db, a server begins with http://")
+    if server_manager_instance.start_and_get_uri(path) is None:
+        raise StoreError(
+            f"{path} cannot be opened: another process holds it, or it is no Milvus Lite database. One process "
+            "at a time may use a file; to share it, run `roost up` or `milvus-lite server --host 127.0.0.1`"
+        )
+
+
+def _release(path: str) -> None:
+    from milvus_lite.server_manager import server_manager_instance
+
+    server_manager_instance.release_server(path)
+
+
+@contextmanager
+def translated(uri: str) -> Iterator[None]:
+    """Turn what pymilvus and gRPC raise into Roost's two kinds: worth another try, or not."""
+    try:
+        yield
+    except (ConnectError, MilvusUnavailableException) as error:
+        raise TransientError(f"Milvus at {uri} does not answer: {_words(error)}") from error
+    except (ConnectionConfigException, ValueError) as error:
+        raise StoreError(f"ROOST_MILVUS__URI={uri}: {_words(error)}") from error
+    except (MilvusException, grpc.RpcError) as error:
+        if _is_connect(error):
+            raise TransientError(
+                f"Milvus at {uri} does not answer: start it (`roost up`), or set ROOST_MILVUS__URI"
+            ) from error
+        if _is_transient(error):
+            raise TransientError(f"Milvus at {uri}: {_words(error)}") from error
+        raise StoreError(f"Milvus at {uri} refuses: {_words(error)}") from error
+
+
+def _is_connect(error: BaseException) -> bool:
+    return isinstance(error, MilvusException) and error.code == 2
+
+
+def _is_transient(error: BaseException) -> bool:
+    """Judge by codes and causes, never by words."""
+    if isinstance(error, grpc.RpcError):
+        return error.code() in _TRANSIENT_GRPC
+    if isinstance(error.__cause__, grpc.RpcError | TimeoutError | asyncio.TimeoutError):
+        return True
+    code = getattr(error, "code", None)
+    return code in _TRANSIENT_GRPC or (type(error) is MilvusException and code in _TRANSIENT_CODES)
+
+
+def _words(error: BaseException) -> str:
+    text = getattr(error, "message", None) or getattr(error, "details", lambda: "")() or str(error)
+    return (str(text).strip().splitlines() or [type(error).__name__])[0][:300]
+
+
+async def gathered(calls: Sequence[asyncio.Future[Any]]) -> list[Any]:
+    """Await all calls; when one fails, wait for the others before raising, so that none writes on unseen."""
+    results = await asyncio.gather(*calls, return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    return results
+
+
+def cut_calls(rows: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    """Cut rows into calls of at most `CALL_ROWS` rows and about `CALL_BYTES` bytes of text."""
+    part: list[dict[str, Any]] = []
+    size = 0
+    for row in rows:
+        weight = sum(len(value) for value in row.values() if isinstance(value, str))
+        if part and (len(part) >= CALL_ROWS or size + weight > CALL_BYTES):
+            yield part
+            part, size = [], 0
+        part.append(row)
+        size += weight
+    if part:
+        yield part
+
+
+def quoted(value: str) -> str:
+    """Write a string as a literal of Milvus' filter language."""
+    return json.dumps(value, ensure_ascii=False)
+
+
+def one_of(field: str, values: Iterable[str]) -> str:
+    """Write the filter `field in [...]` with every value quoted."""
+    return f"{field} in [{', '.join(quoted(value) for value in values)}]"
+
+
+_KEY_CHARACTERS = frozenset("0123456789abcdef-")

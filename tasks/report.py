@@ -1,0 +1,139 @@
+"""Report: what a run did, as one object for programs and as Markdown and tables for people."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+import polars as pl
+
+from tasks.discover import ACTIONS, WORK, Plan, text_bytes
+from tasks.ledger import INDEXED, QUARANTINED
+from tasks.records import Chunked, Embedded, Loaded, Written
+from tasks.versions import Recipe, Version
+
+STAGES = ("discover", "load", "chunk", "embed", "index")
+#: Rows that a table of rejects shows; all of them stand in the JSON and in the ledger.
+SHOWN_REJECTS = 200
+#: Bytes of text in a chunk, for estimates: what the Prefect documentation's chunks average at size 240.
+CHUNK_BYTES = 540
+
+
+@dataclass
+class Tally:
+    """Counts that a run adds up while it works. `seconds` are sums over batches: stages overlap."""
+
+    chunks: Counter[str] = field(default_factory=Counter)
+    tokens: Counter[str] = field(default_factory=Counter)
+    seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(STAGES, 0.0))
+    documents: int = 0
+    rejected: list[str] = field(default_factory=list)
+
+    def add(self, record: Loaded | Chunked | Embedded | Written) -> None:
+        """Add one batch's record of one stage."""
+        match record:
+            case Embedded():
+                self.chunks.update(embedded=record.embedded, reused=record.reused)
+                self.tokens.update(embedded=record.tokens, truncated=record.truncated)
+            case Written():
+                self.chunks.update(written=record.written, deleted=record.deleted)
+                self.documents += record.documents
+                self.rejected += record.rejects["doc_id"].to_list()
+        stage = {Loaded: "load", Chunked: "chunk", Embedded: "embed", Written: "index"}[type(record)]
+        self.seconds[stage] += record.seconds
+
+
+def make_report(version: Version, plan: Plan, tally: Tally, ledger: pl.DataFrame, chunks: int, total: float) -> dict[str, Any]:
+    """Put the run's report together.
+
+    Args:
+        version: What was written.
+        plan: What was planned.
+        tally: What was done.
+        ledger: The index's whole ledger, read after the run.
+        chunks: Rows of the version, counted after the run.
+        total: Seconds of the whole run.
+    """
+    done = plan.documents.filter(~pl.col("doc_id").is_in(tally.rejected))
+    counts = Counter(dict(done["action"].value_counts().iter_rows()))
+    mine = ledger.join(plan.documents, on="doc_id", how="semi").filter(pl.col("status") == QUARANTINED)
+    documents = {action: counts[action] for action in ACTIONS} | {"quarantined": mine.height}
+    documents["retried"] = documents.pop("retry")
+    return {
+        "index": version.index,
+        "version": version.name,
+        "fingerprint": version.recipe.fingerprint,
+        "documents": {
+            "listed": plan.listed,
+            **documents,
+            "skipped": sum(plan.skipped.values()),
+        },
+        "chunks": {name: tally.chunks[name] for name in ("embedded", "reused", "written", "deleted")},
+        "tokens": {name: tally.tokens[name] for name in ("embedded", "truncated")},
+        "store": {"documents": ledger.filter(pl.col("status") == INDEXED).height, "chunks": chunks},
+        "seconds": {"total": round(total, 3)} | {name: round(s, 3) for name, s in tally.seconds.items()},
+        "rejects": mine.sort("uri").select("uri", "reason").to_dicts(),
+    }
+
+
+def make_plan_report(index: str, recipe: Recipe, version: Version | None, plan: Plan) -> dict[str, Any]:
+    """Report what a run would do, with an estimate of the chunks that it would embed at most."""
+    work = plan.of(*WORK).filter(pl.col("action") != "renamed")
+    counts = plan.counts()
+    counts["retried"] = counts.pop("retry")
+    return {
+        "index": index,
+        "version": version.name if version else None,
+        "fingerprint": recipe.fingerprint,
+        "dry_run": True,
+        "documents": {"listed": plan.listed, **counts, "skipped": sum(plan.skipped.values())},
+        "estimate": {"chunks": int(work.select((text_bytes() / CHUNK_BYTES).ceil().sum()).item() or 0)},
+    }
+
+
+def outcome_name(report: dict[str, Any]) -> str:
+    """Name the state in which a run ends: `Completed`, or `Partial` when documents are quarantined."""
+    return "Partial" if report["documents"]["quarantined"] else "Completed"
+
+
+def headline(report: dict[str, Any]) -> str:
+    """Say in one line what happened."""
+    documents, chunks = report["documents"], report["chunks"]
+    parts = [f"{documents[name]} {name}" for name in documents if documents[name] and name != "listed"]
+    return (
+        f"{report['index']}: {documents['listed']} documents listed ({', '.join(parts) or 'nothing to do'}); "
+        f"{chunks['embedded']} chunks embedded, {chunks['reused']} reused; "
+        f"{report['store']['documents']} documents, {report['store']['chunks']} chunks in the index"
+    )
+
+
+def as_markdown(report: dict[str, Any], skipped: Counter[str]) -> str:
+    """Write the report for people."""
+    sections = [f"# {report['index']}: {outcome_name(report).lower()}", headline(report)]
+    sections.append(f"Version `{report['version']}`, recipe `{report['fingerprint']}`.")
+    for name in ("documents", "chunks", "tokens", "store", "seconds"):
+        sections.append(_table(name, report[name]))
+    if skipped:
+        kinds = ", ".join(f"{count} {suffix}" for suffix, count in skipped.most_common())
+        sections.append(f"Skipped because such files hold no text: {kinds}.")
+    if report["seconds"]["total"]:
+        sections.append("Stages overlap: their seconds are sums over batches and may exceed the total.")
+    return "\n\n".join(sections)
+
+
+def reject_rows(report: dict[str, Any]) -> list[dict[str, str]]:
+    """List the quarantined documents for a table: reason class, document, detail."""
+    rows = []
+    for reject in report["rejects"][:SHOWN_REJECTS]:
+        kind, _, detail = reject["reason"].partition(": ")
+        rows.append({"reason": kind, "detail": detail, "document": reject["uri"]})
+    return rows
+
+
+def _table(title: str, values: dict[str, Any]) -> str:
+    names, numbers = list(values), [f"{value:,}" for value in values.values()]
+    return "\n".join(
+        f"| {' | '.join(cells)} |"
+        for cells in ([title, *names], [":--", *["--:"] * len(names)], ["", *numbers])
+    )

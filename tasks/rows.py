@@ -1,0 +1,99 @@
+"""Read a table row by row: CSV, JSON lines, Parquet. A broken row is handed on, it does not end the reading."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+from collections.abc import Callable, Iterator
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import charset_normalizer
+import orjson
+import polars as pl
+
+from tasks.errors import DocumentError
+
+Row = dict[str, Any]
+
+#: A row that is broken holds a `DocumentError` under this name, which no column can have.
+ERROR = ""
+
+_PAGE = 10_000  # rows of Parquet in memory at once
+
+
+def _read_csv(file: Path) -> Iterator[Row]:
+    """Read a CSV row by row. A row of another width is handed on as an error under the name `ERROR`."""
+    csv.field_size_limit(2**31 - 1)
+    try:
+        with file.open(encoding=text_encoding(file), newline="", errors="replace") as stream:
+            head = stream.readline()
+            stream.seek(0)
+            rows = csv.reader(stream, delimiter=max(",;\t|", key=head.count))
+            header = [name.strip() or f"column_{i}" for i, name in enumerate(next(rows, []), start=1)]
+            for values in rows:
+                if not values:
+                    continue
+                row: Row = dict(zip(header, values, strict=False))
+                if len(values) != len(header):
+                    wrong = f"not {len(header)} fields as in the header, but {len(values)} (line {rows.line_num})"
+                    row[ERROR] = DocumentError("bad_row", wrong)
+                yield row
+    except (OSError, csv.Error) as error:
+        raise DocumentError("unreadable" if isinstance(error, OSError) else "damaged", str(error)) from None
+
+
+def _read_jsonl(file: Path) -> Iterator[Row]:
+    """Read JSON lines. A line that is no object is handed on as an error under the name `ERROR`."""
+    try:
+        with file.open("rb") as stream:
+            for number, line in enumerate(stream, start=1):
+                if not line.strip():
+                    continue
+                try:
+                    row = orjson.loads(line)
+                except orjson.JSONDecodeError as error:
+                    row = DocumentError("bad_row", f"not JSON: {error} (line {number})")
+                if not isinstance(row, dict | DocumentError):
+                    row = DocumentError("bad_row", f"not a JSON object (line {number})")
+                yield {ERROR: row} if isinstance(row, DocumentError) else row
+    except OSError as error:
+        raise DocumentError("unreadable", str(error)) from None
+
+
+def _read_parquet(file: Path) -> Iterator[Row]:
+    lazy = pl.scan_parquet(file)
+    try:
+        for first in count(0, _PAGE):
+            frame = lazy.slice(first, _PAGE).collect()
+            if not frame.height:
+                return
+            yield from frame.iter_rows(named=True)
+    except pl.exceptions.PolarsError as error:
+        raise DocumentError("damaged", str(error).splitlines()[0][:200]) from None
+    except OSError as error:
+        raise DocumentError("unreadable", str(error)) from None
+
+
+def text_encoding(file: Path) -> str:
+    """UTF-8 where it holds to the last byte, else the likeliest by the first megabyte."""
+    decoder = codecs.getincrementaldecoder("utf-8-sig")()
+    with file.open("rb") as stream:
+        try:
+            while block := stream.read(1 << 20):
+                decoder.decode(block)
+            return "utf-8-sig"
+        except UnicodeDecodeError:
+            stream.seek(0)
+            best = charset_normalizer.from_bytes(stream.read(1 << 20)).best()
+    return best.encoding if best else "latin-1"
+
+
+READERS: dict[str, Callable[[Path], Iterator[Row]]] = {
+    ".csv": _read_csv,
+    ".tsv": _read_csv,
+    ".jsonl": _read_jsonl,
+    ".ndjson": _read_jsonl,
+    ".parquet": _read_parquet,
+}

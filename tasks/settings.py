@@ -1,0 +1,150 @@
+"""Operator's facts: one frozen tree of settings, read from the environment and `.env`.
+
+Every name is `ROOST_<SUBJECT>__<NAME>`, for example `ROOST_MILVUS__URI`. Nothing else in Roost reads the
+environment.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from tasks.errors import ConfigurationError, unknown_value
+
+PREFIX = "ROOST_"
+ENV_FILE = ".env"
+
+
+class _Group(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Milvus(_Group):
+    """Where the index lives, and how it is built."""
+
+    uri: str = Field("./roost.db", description="A local file (Milvus Lite), or http(s)://host:port.")
+    token: SecretStr = Field(SecretStr(""), description="`user:password`, or an API key.")
+    database: str = Field("", description="Database on the server; empty for its default.")
+    ca_file: Path | None = Field(None, description="PEM file that signs the server's TLS certificate.")
+    timeout: float = Field(30.0, gt=0, description="Seconds that one call may take.")
+    index_type: Literal["HNSW", "FLAT", "IVF_FLAT", "AUTOINDEX"] = Field("HNSW", description="Vector index.")
+    metric: Literal["COSINE", "IP", "L2"] = Field("COSINE", description="Similarity measure.")
+    hnsw_m: int = Field(16, ge=2, le=2048, description="HNSW: links a node.")
+    hnsw_ef_construction: int = Field(200, ge=8, description="HNSW: candidates while building.")
+    search_ef: int = Field(128, ge=1, description="HNSW: candidates while searching.")
+
+    @property
+    def is_lite(self) -> bool:
+        """Whether the URI names a local Milvus Lite file."""
+        return "://" not in self.uri
+
+
+class Embedding(_Group):
+    """Which model makes the vectors."""
+
+    model: str = Field(
+        "sentence-transformers/all-MiniLM-L6-v2", description="Hub name, or a folder that holds the model."
+    )
+    revision: str = Field("", description="Commit, tag or branch on the hub; empty for the newest.")
+    device: str = Field("", description="`cpu`, `cuda`, `mps`; empty to choose by itself.")
+    query_instruction: str | None = Field(None, description="Put before a query; unset: the model's own.")
+    text_instruction: str | None = Field(None, description="Put before a passage; unset: the model's own.")
+    tokens_per_call: int = Field(4096, ge=64, description="Padded tokens that one model call may hold.")
+
+
+class Chunking(_Group):
+    """How documents are cut, in tokens of the embedding model."""
+
+    size: int = Field(240, ge=16, description="Most tokens in a chunk; with the model's own it must fit.")
+    overlap: int = Field(24, ge=0, description="Tokens that neighbouring chunks share.")
+
+    @model_validator(mode="after")
+    def _overlap_is_smaller(self) -> Chunking:
+        if self.overlap >= self.size:
+            raise ValueError(f"overlap {self.overlap} must be smaller than size {self.size}")
+        return self
+
+
+class Ingest(_Group):
+    """How a run works, without effect on what it makes."""
+
+    batches_in_flight: int = Field(3, ge=1, le=32, description="Batches worked on at once.")
+    batch_bytes: int = Field(262_144, ge=1024, description="Estimated text bytes in a batch.")
+    max_batches: int = Field(300, ge=1, description="Batches in one run; larger runs get larger batches.")
+    parse_workers: int = Field(0, ge=0, description="Worker processes; 0 for one a core, four at most.")
+    parse_seconds: float = Field(120.0, gt=0, description="Time limit to parse one document.")
+    parse_memory_mb: int = Field(2048, ge=256, description="Memory limit of a worker process, MiB.")
+    max_delete_fraction: float = Field(
+        0.3, ge=0, le=1, description="Largest share of an index that one run may delete."
+    )
+
+
+class Settings(BaseSettings):
+    """All settings. Defaults serve without any of them."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_nested_delimiter="__", frozen=True, extra="ignore", env_file=ENV_FILE
+    )
+
+    milvus: Milvus = Milvus()
+    embedding: Embedding = Embedding()
+    chunking: Chunking = Chunking()
+    ingest: Ingest = Ingest()
+
+
+def load_settings() -> Settings:
+    """Read settings from the environment, then `.env`, then the defaults.
+
+    Raises:
+        ConfigurationError: An unknown name, or a value that its field refuses.
+    """
+    _refuse_unknown_subjects()
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors(include_input=False)[0]
+        name = PREFIX + "__".join(str(part) for part in first["loc"]).upper()
+        raise ConfigurationError(f"{name}: {first['msg']} (see README, Settings)") from None
+
+
+def _refuse_unknown_subjects() -> None:
+    """pydantic-settings passes over an unknown first word in silence; a typing error must not."""
+    known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
+    names = [name for name in os.environ if name.upper().startswith(PREFIX)] + _names_in_env_file()
+    for name in names:
+        if name.upper().split("__")[0] not in known:
+            raise ConfigurationError(unknown_value("setting", name, (f"{k}__…" for k in known)))
+
+
+def _names_in_env_file() -> list[str]:
+    from dotenv import dotenv_values
+
+    return [name for name in dotenv_values(ENV_FILE) if name.upper().startswith(PREFIX)]
+
+
+def set_library_defaults(*, quiet: bool) -> None:
+    """Set what the libraries need before they are first imported; what the user has set stays.
+
+    Args:
+        quiet: Keep run logs off the terminal; the UI still gets them.
+    """
+    defaults = {
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_SERVER_LOGGING_LEVEL": "CRITICAL",
+        "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "200",
+        "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "GRPC_VERBOSITY": "NONE",
+        # Lite answers from unflushed rows ten times slower: let it flush every few thousand.
+        "MILVUS_LITE_MEMTABLE_MEMORY_LIMIT_BYTES": "8000000",
+    }
+    if quiet:
+        defaults["PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"] = "CRITICAL"
+    for name, value in defaults.items():
+        os.environ.setdefault(name, value)

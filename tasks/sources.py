@@ -1,0 +1,213 @@
+"""Sources: list what a folder, a glob, a URL or a table holds, without reading the documents.
+
+A document's identity is its URI relative to its source's name, so a source may move without a document changing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import fsspec
+import polars as pl
+from fsspec.utils import glob_translate
+from pydantic import BaseModel, ConfigDict, Field
+
+from tasks.errors import DocumentError, SourceError
+from tasks.formats import MEDIA_SUFFIXES
+from tasks.records import DOCUMENT
+from tasks.tables import Columns, is_table, list_rows
+
+_MAGIC = re.compile(r"[*?\[]")
+
+
+class Source(BaseModel):
+    """A place that lists documents."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    uri: str = Field(
+        min_length=1,
+        title="Where",
+        description="A file, a folder, a glob, or any fsspec URL (s3://, gs://, abfs://, https://, zip://).",
+        examples=["./handbook", "docs/**/*.md", "s3://bucket/reports", "corpus.jsonl"],
+    )
+    name: str = Field(
+        "",
+        max_length=200,
+        title="Name",
+        description="What its documents are filed under; empty: the last part of the path.",
+    )
+    include: list[str] = Field([], description="Only files that match one of these globs, e.g. **/*.md")
+    exclude: list[str] = Field([], description="No files that match one of these globs, e.g. drafts/**")
+    columns: Columns = Field(Columns(), description="For tables: which columns hold what.")
+
+    @property
+    def key(self) -> str:
+        """The name, given or derived."""
+        base = _MAGIC.split(self.uri.split("::")[0])[0]
+        return self.name or PurePosixPath(_absolute(base).rstrip("/")).name or "source"
+
+
+@dataclass
+class Listing:
+    """What a source holds.
+
+    documents: frame of `DOCUMENT`.
+    unlisted: URI prefixes below which something could not be listed; nothing there may be called missing.
+    skipped: files that hold no text, counted by suffix.
+    """
+
+    documents: pl.DataFrame
+    unlisted: list[str] = field(default_factory=list)
+    skipped: Counter[str] = field(default_factory=Counter)
+
+
+def doc_id(source: str, uri: str) -> str:
+    """Derive a document's identity: 32 hex digits."""
+    return hashlib.blake2b(f"{source}\0{uri}".encode(), digest_size=16).hexdigest()
+
+
+def list_source(source: Source, spool: Path) -> Listing:
+    """List one source.
+
+    Args:
+        source: What to list.
+        spool: Folder in which a table's rows are laid down for the batches to read.
+
+    Raises:
+        SourceError: There is no such place, or nothing there can be read as asked.
+    """
+    files, base = _opened(source)
+    if files.isfile(base):
+        return _single_file(source, files, base, spool)
+    listing = Listing(DOCUMENT.to_frame())
+    rows: list[dict[str, Any]] = []
+    for info in _walk(source, files, base, listing):
+        relative = _relative(info["name"], base)
+        if not _wanted(source, relative):
+            continue
+        if is_table(relative):
+            _add_table(source, files, info["name"], relative, spool, listing)
+        elif (suffix := PurePosixPath(relative).suffix.lower()) in MEDIA_SUFFIXES:
+            listing.skipped[suffix] += 1
+        else:
+            rows.append(_row(source, relative, info, _location(source, files, info["name"])))
+    listing.documents = pl.concat([pl.DataFrame(rows, schema=DOCUMENT), listing.documents])
+    return listing
+
+
+def _single_file(source: Source, files: Any, path: str, spool: Path) -> Listing:
+    name = PurePosixPath(path).name
+    location = _location(source, files, path)
+    if is_table(name):
+        try:
+            documents, complete = list_rows(location, source.key, name, source.columns, spool, doc_id)
+        except DocumentError as error:
+            raise SourceError(f"{source.uri}: {error.detail}") from None
+        return Listing(documents, [] if complete else [f"{name}#"])
+    if PurePosixPath(name).suffix.lower() in MEDIA_SUFFIXES:
+        raise SourceError(f"{source.uri}: {PurePosixPath(name).suffix} files hold no text that Roost can read")
+    return Listing(pl.DataFrame([_row(source, name, files.info(path), location)], schema=DOCUMENT))
+
+
+def _add_table(source: Source, files: Any, path: str, relative: str, spool: Path, listing: Listing) -> None:
+    """Add a table's rows; one that cannot be read is one refused document."""
+    location = _location(source, files, path)
+    try:
+        documents, complete = list_rows(location, source.key, relative, source.columns, spool, doc_id)
+    except DocumentError as error:
+        row = _row(source, relative, files.info(path), location)
+        documents, complete = pl.DataFrame([{**row, "reason": str(error)}], schema=DOCUMENT), False
+    listing.documents = pl.concat([listing.documents, documents])
+    if not complete:
+        listing.unlisted.append(f"{relative}#")
+
+
+def _opened(source: Source) -> tuple[Any, str]:
+    """Open the filesystem; return it with the path, or the fixed part of the glob."""
+    try:
+        files, path = fsspec.core.url_to_fs(_absolute(source.uri))
+        base = _MAGIC.split(path)[0].rpartition("/")[0] if _MAGIC.search(path) and not files.exists(path) else path
+        found = base == "" or files.exists(base)
+    except ImportError as error:
+        raise SourceError(f"{source.uri}: {error}") from None
+    except ValueError as error:
+        raise SourceError(f"{source.uri}: {error}") from None
+    if not found:
+        raise SourceError(f"no such file or folder: {source.uri}")
+    return files, base
+
+
+def _walk(source: Source, files: Any, base: str, listing: Listing) -> Iterator[dict[str, Any]]:
+    """Yield every file below, without hidden and version-control folders, in a stable order."""
+    pattern = _pattern(source, files, base)
+
+    def note(error: OSError) -> None:
+        listing.unlisted.append(_relative(str(error.filename or base), base))
+
+    for folder, folders, names in files.walk(base, detail=True, on_error=note):
+        for hidden in [name for name in folders if name.startswith(".") or name == "__pycache__"]:
+            del folders[hidden]
+        for name, info in sorted(names.items()):
+            path = f"{folder.rstrip('/')}/{name}" if folder else name
+            if not name.startswith(".") and (pattern is None or pattern.match(path)):
+                yield {**info, "name": path}
+
+
+def _pattern(source: Source, files: Any, base: str) -> re.Pattern[str] | None:
+    path = fsspec.core.url_to_fs(_absolute(source.uri))[1]
+    return re.compile(glob_translate(path)) if path != base else None
+
+
+def _wanted(source: Source, relative: str) -> bool:
+    def matches(globs: list[str]) -> bool:
+        return any(re.match(glob_translate(glob), relative) for glob in globs)
+
+    return (not source.include or matches(source.include)) and not matches(source.exclude)
+
+
+def _row(source: Source, relative: str, info: dict[str, Any], location: str) -> dict[str, Any]:
+    uri = os.fsencode(relative).decode("utf-8", errors="backslashreplace")
+    return {
+        "doc_id": doc_id(source.key, uri),
+        "source": source.key,
+        "uri": uri,
+        "location": location,
+        "size": int(info.get("size") or 0),
+        "modified": _modified(info),
+        "content_hash": "",
+        "spool": "",
+        "row": -1,
+        "reason": "",
+    }
+
+
+def _modified(info: dict[str, Any]) -> str:
+    """A token that changes with the content, as the filesystem offers one."""
+    for name in ("mtime", "LastModified", "last_modified", "updated", "date_time", "ETag", "etag"):
+        if value := info.get(name):
+            return str(value.isoformat() if hasattr(value, "isoformat") else value)[:200]
+    return ""
+
+
+def _absolute(uri: str) -> str:
+    return uri if "://" in uri else str(Path(uri).expanduser().absolute())
+
+
+def _relative(path: str, base: str) -> str:
+    return path[len(base) :].lstrip("/") if path.startswith(base) else path
+
+
+def _location(source: Source, files: Any, path: str) -> str:
+    """Write a path so that fsspec opens it from any process."""
+    if "::" in source.uri:
+        inner, outer = source.uri.split("::", 1)
+        return f"{inner.split('://')[0]}://{path}::{outer}"
+    return path if "://" not in source.uri else str(files.unstrip_protocol(path))

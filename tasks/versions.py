@@ -1,0 +1,245 @@
+"""Versions: one physical collection a recipe, its ledger beside it, and the alias that readers use."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import asdict, dataclass, fields
+from datetime import UTC, datetime
+from typing import Any
+
+from pymilvus import DataType, MilvusClient
+
+from tasks import ledger
+from tasks.errors import StoreError, UsageError
+from tasks.milvus import Store
+from tasks.models import Model
+from tasks.settings import Chunking, Milvus
+
+#: Raised when the meaning of stored rows changes.
+SCHEMA_VERSION = 1
+CHUNKER = "llama-index-markdown-sentence"
+
+_FACTS = "roost.facts"  # the property of a version collection that holds its recipe
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What decides the vectors. Two runs of equal recipes make equal rows."""
+
+    model: str
+    revision: str
+    dimension: int
+    chunker: str
+    chunk_size: int
+    chunk_overlap: int
+    query_instruction: str
+    text_instruction: str
+    schema_version: int = SCHEMA_VERSION
+
+    @property
+    def fingerprint(self) -> str:
+        """Eight hex digits that name the recipe."""
+        text = json.dumps(asdict(self), sort_keys=True, ensure_ascii=False)
+        return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+@dataclass(frozen=True)
+class Version:
+    """A version: collection, ledger collection, and the recipe that built it."""
+
+    index: str
+    name: str
+    recipe: Recipe
+    created: str
+    metric: str
+
+    @property
+    def ledger(self) -> str:
+        """Name of the ledger's collection."""
+        return f"{self.name}__ledger"
+
+
+def make_recipe(model: Model, chunking: Chunking) -> Recipe:
+    """Put together the recipe that these settings mean."""
+    return Recipe(
+        model=model.name,
+        revision=model.revision,
+        dimension=model.dimension,
+        chunker=CHUNKER,
+        chunk_size=chunking.size,
+        chunk_overlap=chunking.overlap,
+        query_instruction=model.query_instruction,
+        text_instruction=model.text_instruction,
+    )
+
+
+def check_index_name(index: str) -> None:
+    """Refuse a name that Milvus would refuse, or that a version could bear.
+
+    Raises:
+        UsageError: Not letters, digits and single underscores, or too long.
+    """
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9]*(_[A-Za-z0-9]+)*", index) or len(index) > 200:
+        raise UsageError(
+            f"index name {index!r}: letters, digits and single underscores, a letter first, at most 200"
+        )
+
+
+async def live_version(store: Store, index: str) -> Version | None:
+    """Find what an index name points to; None when there is no such index.
+
+    Raises:
+        StoreError: The name belongs to a collection that Roost did not make.
+    """
+    check_index_name(index)
+    described = await store.describe(index)
+    if described is None:
+        return None
+    name = described["collection_name"]
+    facts = _read_facts(described)
+    if facts is None or name == index:
+        raise StoreError(
+            f"{index!r} is a collection in {store.settings.uri} that Roost did not make: "
+            "choose another name with --index, or drop it yourself"
+        )
+    version = Version(index, name, facts["recipe"], facts["created"], facts["metric"])
+    for collection in (version.name, version.ledger):
+        if await store.admin("has_collection", collection):
+            await store.admin("load_collection", collection)  # Lite releases collections when it is closed
+    return version
+
+
+async def existing_version(store: Store, index: str) -> Version:
+    """Find what an index name points to.
+
+    Raises:
+        UsageError: There is no such index; the message names those that are there.
+    """
+    version = await live_version(store, index)
+    if version is None:
+        found = ", ".join(version.index for version in await all_versions(store)) or "none"
+        raise UsageError(f"no index {index!r} in {store.settings.uri} (there: {found}): make it with roost ingest")
+    return version
+
+
+async def all_versions(store: Store) -> list[Version]:
+    """List the live versions of all indexes, by name."""
+    found = []
+    for name in await store.names():
+        described = await store.describe(name)
+        facts = _read_facts(described) if described else None
+        aliases = (await store.admin("list_aliases", collection_name=name))["aliases"] if facts else []
+        found += [live for alias in sorted(aliases) if (live := await live_version(store, alias))]
+    return found
+
+
+def refuse_other_recipe(version: Version | None, recipe: Recipe) -> None:
+    """Refuse to write vectors of a recipe into a version that another one built.
+
+    Raises:
+        StoreError: The recipes differ.
+    """
+    if version is not None and version.recipe != recipe:
+        raise StoreError(
+            f"index {version.index!r} was built with another recipe ({differences(version.recipe, recipe)}); vectors "
+            "of two recipes never share a version. Set it back, or ingest under another name with --index"
+        )
+
+
+async def open_version(store: Store, index: str, recipe: Recipe) -> Version:
+    """Open the live version for writing, making it when the index is new.
+
+    Raises:
+        StoreError: It was built with another recipe, or its ledger is gone.
+    """
+    version = await live_version(store, index)
+    if version is None:
+        return await _create(store, index, recipe)
+    refuse_other_recipe(version, recipe)
+    if await store.describe(version.ledger) is None:
+        raise StoreError(f"index {index!r}: its ledger {version.ledger} is gone; drop the index and ingest again")
+    return version
+
+
+def differences(old: Recipe, new: Recipe) -> str:
+    """Name what differs: `chunk_size 240 there, 200 here`."""
+    pairs = ((f.name, getattr(old, f.name), getattr(new, f.name)) for f in fields(Recipe))
+    return ", ".join(f"{name} {then!r} there, {now!r} here" for name, then, now in pairs if then != now)
+
+
+async def drop_version(store: Store, version: Version) -> None:
+    """Drop a version with its alias and its ledger; used by tests and by `prune`."""
+    aliases = (await store.admin("list_aliases", collection_name=version.name))["aliases"]
+    for alias in aliases:
+        await store.change("drop_alias", alias)
+    for name in (version.name, version.ledger):
+        await store.change("drop_collection", name)
+
+
+async def _create(store: Store, index: str, recipe: Recipe) -> Version:
+    """Make ledger, collection and alias in this order: a name that readers can see is complete.
+
+    A run killed in between leaves an empty collection that no alias names; it is used, not refused.
+    """
+    facts = {
+        "recipe": asdict(recipe),
+        "fingerprint": recipe.fingerprint,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "metric": store.settings.metric,
+    }
+    version = Version(index, f"{index}__{recipe.fingerprint}", recipe, facts["created"], store.settings.metric)
+    if await store.describe(version.ledger) is None:
+        await _make(store, version.ledger, ledger.schema(), [("nothing", "FLAT", "L2", {})])
+    if await store.describe(version.name) is None:
+        indexes = [_vector_index(store.settings)] + [
+            (name, "INVERTED" if store.is_lite else "Trie", "", {}) for name in ("doc_id", "chunk_hash")
+        ]
+        await _make(store, version.name, _schema(recipe.dimension), indexes, {_FACTS: json.dumps(facts)})
+    await store.change("create_alias", collection_name=version.name, alias=index)
+    return version
+
+
+async def _make(
+    store: Store, name: str, schema: Any, indexes: list[tuple[str, str, str, dict[str, int]]],
+    properties: dict[str, str] | None = None,
+) -> None:  # fmt: skip
+    params = MilvusClient.prepare_index_params()
+    for field, kind, metric, options in indexes:
+        measure = {"metric_type": metric} if metric else {}
+        params.add_index(field, index_type=kind, params=options, **measure)
+    await store.change(
+        "create_collection", name, schema=schema, index_params=params,
+        consistency_level="Strong", properties=properties or {},
+    )  # fmt: skip
+
+
+def _vector_index(settings: Milvus) -> tuple[str, str, str, dict[str, int]]:
+    options = {
+        "HNSW": {"M": settings.hnsw_m, "efConstruction": settings.hnsw_ef_construction},
+        "IVF_FLAT": {"nlist": 128},
+    }
+    return "vector", settings.index_type, settings.metric, options.get(settings.index_type, {})
+
+
+def _schema(dimension: int) -> Any:
+    """Describe the chunk row. What LlamaIndex and LangChain do not write has a default, so both can add rows."""
+    described = MilvusClient.create_schema(auto_id=False, enable_dynamic_field=True)
+    described.add_field("id", DataType.VARCHAR, max_length=64, is_primary=True)
+    described.add_field("vector", DataType.FLOAT_VECTOR, dim=dimension)
+    described.add_field("text", DataType.VARCHAR, max_length=65_535)
+    described.add_field("doc_id", DataType.VARCHAR, max_length=64, default_value="")
+    for name, length in (("source", 1024), ("uri", 8192), ("chunk_hash", 64), ("heading", 4096)):
+        described.add_field(name, DataType.VARCHAR, max_length=length, default_value="")
+    for name in ("ordinal", "page", "start", "end"):
+        described.add_field(name, DataType.INT64, default_value=0)
+    return described
+
+
+def _read_facts(described: dict[str, Any]) -> dict[str, Any] | None:
+    text = described.get("properties", {}).get(_FACTS)
+    if text is None:
+        return None
+    facts = json.loads(text)
+    return {**facts, "recipe": Recipe(**facts["recipe"])}

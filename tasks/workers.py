@@ -1,0 +1,91 @@
+"""Worker processes with a time and a memory limit, for work that would hold the interpreter lock.
+
+Built on pebble's ProcessPool, which ends a worker that runs over its time and starts another.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import os
+from collections.abc import Callable
+from concurrent.futures import TimeoutError as WorkerTimeout
+from types import TracebackType
+from typing import Any, TypeVar
+
+from pebble import ProcessExpired, ProcessPool
+
+from tasks.errors import TransientError
+
+T = TypeVar("T")
+_PRELOAD = ["tasks.formats", "tasks.chunk", "llama_index.core.node_parser", "pypdf"]
+
+
+class WorkerError(TransientError):
+    """A worker process died of something other than its task's own error: out of memory, or killed."""
+
+
+class WorkerTimeLimitError(WorkerError):
+    """The task ran over its time; its worker was ended."""
+
+
+class Workers:
+    """A pool of processes. Use it as a context manager; leaving it ends them all."""
+
+    def __init__(self, *, workers: int, memory_mb: int) -> None:
+        """Start nothing yet: the first task starts the processes.
+
+        Args:
+            workers: Processes; 0 for one a core, four at most.
+            memory_mb: Most memory that a process may allocate, MiB.
+        """
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(_PRELOAD)
+        self._pool = ProcessPool(
+            max_workers=workers or min(4, os.cpu_count() or 1),
+            initializer=_limit,
+            initargs=(memory_mb,),
+            context=context,
+        )
+
+    def __enter__(self) -> Workers:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._pool.stop()
+        self._pool.join()
+
+    async def run(self, function: Callable[..., T], arguments: tuple[Any, ...], seconds: float | None = None) -> T:
+        """Run a function in a worker process.
+
+        Args:
+            function: Importable; its arguments and result are pickled.
+            seconds: Time limit, counted from the start of the work.
+
+        Raises:
+            WorkerTimeLimitError: It ran over its time.
+            WorkerError: The process died.
+        """
+        future = self._pool.schedule(function, args=arguments, timeout=seconds)
+        try:
+            return await asyncio.wrap_future(future)
+        except (WorkerTimeout, TimeoutError):
+            raise WorkerTimeLimitError(f"stopped after {seconds:g} s") from None
+        except ProcessExpired as error:
+            raise WorkerError(f"the worker process died with exit code {error.exitcode}") from None
+
+
+def _limit(memory_mb: int) -> None:
+    """Bound the process, and leave Ctrl-C to its parent."""
+    import contextlib
+    import logging
+    import signal
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    logging.getLogger("pypdf").setLevel(logging.CRITICAL)
+    with contextlib.suppress(ImportError, ValueError, OSError):  # Windows has no such limit, macOS may refuse
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_DATA, (memory_mb * 2**20, memory_mb * 2**20))
