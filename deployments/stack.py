@@ -1,56 +1,51 @@
 """Start and stop the real local servers as child processes: Milvus standalone, Milvus Lite, Prefect.
 
-Each takes a folder (made when missing) for its data and its log and a port (None: a free one), listens on 127.0.0.1
-only (Milvus standalone: see there), is handed out once a real call has succeeded, and is ended with its group.
+Each takes a folder for its data and log (made when missing) and a port (None: a free one), listens on
+127.0.0.1 only (but see `milvus_standalone`), and is ended with its process group on leaving the block.
 """
 
-import functools
+import fcntl
 import json
 import os
 import platform
 import random
 import signal
 import socket
-import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
-from http.client import HTTPConnection, HTTPException
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from shutil import which
+from subprocess import DEVNULL, Popen, TimeoutExpired, run
+from types import ModuleType
+from typing import BinaryIO
 
 import grpc
 from pymilvus import MilvusClient
 from pymilvus.exceptions import MilvusException
 
 HOST = "127.0.0.1"
-ANY_HOST = "0.0.0.0"  # only to ask whether a port is free on every address, never to listen
-PORTS = range(20_000, 32_768)  # below those the kernel gives to outgoing connections, which could take one first
+PORTS = range(20_000, 32_768)  # the kernel takes outgoing connections from above, which could be quicker
+START_S = 180.0
 STOP_S = 10.0
-
-# In the package's own names, the clients' port first; the etcd within gets its two ports from the kernel.
-_MILVUS_PORTS = "proxy proxy_internal root_coord query_coord query_node index_node data_coord data_node metrics".split()
-_MILVUS_PARTS = ("rootCoord", "proxy", "queryCoord", "queryNode", "indexNode", "dataCoord", "dataNode")
-
-# The package's --etcd-port is without effect: without this file every server on a host wants 2379 and 2380.
-_ETCD_CONFIG = f"""\
-log-level: warn
-listen-client-urls: http://{HOST}:0
-advertise-client-urls: http://{HOST}:0
-listen-peer-urls: http://{HOST}:0
-"""
-
-# The command `milvus-lite server` closes its store on Ctrl-C only, and on SIGTERM dies without doing so.
-_LITE_PROGRAM = """\
-import signal, sys
-from milvus_lite.cmdline import main
-signal.signal(signal.SIGTERM, signal.default_int_handler)
-sys.exit(main())
-"""
+_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # whatever http_proxy says
+# `milvus-lite server` closes its store on Ctrl-C only; on SIGTERM it would die without doing so.
+_LITE = "import signal as s, milvus_lite.cmdline as m; s.signal(s.SIGTERM, s.default_int_handler); m.main()"
+_MILVUS_PORTS = ["proxy", "proxy_internal", "root_coord", "query_coord", "query_node"]
+_MILVUS_PORTS += ["index_node", "data_coord", "data_node", "metrics"]
+_MILVUS_PARTS = ["rootCoord", "proxy", "queryCoord", "queryNode", "indexNode", "dataCoord", "dataNode"]
+_MILVUS_SETTINGS = {f"{part}.ip": HOST for part in _MILVUS_PARTS} | {
+    "common.gracefulStopTimeout": 1,  # seconds; a loaded collection waits it out for a node to move to
+    "log.level": "warn",
+    "common.session.ttl": 10,  # seconds; after a crash the first reads wait for it to pass
+}
+# The package's --etcd-port has no effect: without this file every server on a host wants 2379 and 2380.
+_ETCD = {f"{use}-urls": f"http://{HOST}:0" for use in ("listen-client", "advertise-client", "listen-peer")}
 
 
 class StackError(RuntimeError):
@@ -59,13 +54,9 @@ class StackError(RuntimeError):
 
 @dataclass(frozen=True)
 class Service:
-    """A local server that answers.
+    """A local server that answers at `uri`; its data and `<name>.log` lie in the absolute folder `data`.
 
-    Attributes:
-        name: What it is; its log is `<data>/<name>.log`.
-        uri: Where its clients connect.
-        pid: The server's own process, leader of its own process group: kill it to play a crash.
-        data: Folder that holds its data and its log, absolute.
+    `pid` is the server itself, not a wrapper, and leads a process group of its own: kill it to play a crash.
     """
 
     name: str
@@ -74,40 +65,23 @@ class Service:
     data: Path
 
 
-@dataclass(frozen=True)
-class _Launch:
-    """One server to start; `healthy` makes a real call, for which `limit_s` seconds are allowed in all."""
-
-    name: str
-    uri: str
-    data: Path
-    command: list[str]
-    env: dict[str, str]
-    healthy: Callable[[], bool]
-    limit_s: float
-
-
 @contextmanager
 def milvus_standalone(data: Path, *, port: int | None = None) -> Iterator[Service]:
-    """Run the real Milvus server 2.3.5 of the package `milvus`: 6 to 10 s to start, 0.5 GB of disk when empty.
+    """Run the real Milvus server 2.3.5 of the package `milvus`: 6 to 10 s to start, 0.5 GB when empty.
 
-    A folder used before gets its former ports again where they are free.
-
-    Only its etcd can be held to loopback. Its proxy, internal and metrics ports (nine) listen on every address of
-    the host whatever its configuration says, without a password: not for untrusted networks. Besides its folder it
-    writes `standalone.pid` under /run/milvus and, each start, 100 bytes under /tmp/milvus.
+    All its ports but etcd's listen on every address of the host whatever the configuration says, without a
+    password: not for untrusted networks. It also leaves small files in /run/milvus and /tmp/milvus.
 
     Raises:
-        StackError: Not Linux on x86-64, no package, port taken, ended early, or no answer within 180 s.
+        StackError: Not Linux on x86-64, no package, port taken, ended early, or no answer within START_S.
     """
-    package, data = _milvus_package(), _folder(data)
-    ports = _milvus_ports(data, port)
-    env = _configure_milvus(package, data, ports)
-    command = [str(data / "bin" / "milvus"), "run", "standalone"]
-    uri = f"http://{HOST}:{ports['proxy']}"
-    healthy = functools.partial(_milvus_answers, ports["proxy"])
-    with _running(_Launch("milvus-standalone", uri, data, command, env, healthy, limit_s=180.0)) as service:
-        yield service
+    package = _milvus_package()
+    with _claimed(data, "milvus-standalone") as log:
+        ports = _milvus_ports(Path(log.name).parent, port)
+        env = _configure_milvus(package, Path(log.name).parent, ports)
+        uri, health = f"http://{HOST}:{ports['proxy']}", f"http://{HOST}:{ports['metrics']}/healthz"
+        command = ["bin/milvus", "run", "standalone"]
+        yield from _run(log, uri, command, env, lambda: _http_ok(health) and _milvus_answers(uri))
 
 
 @contextmanager
@@ -115,196 +89,161 @@ def milvus_lite(data: Path, *, port: int | None = None) -> Iterator[Service]:
     """Serve the Milvus Lite store `<data>/lite.db`, one call at a time: concurrent writes damage its log.
 
     Raises:
-        StackError: Port taken, ended early (store in use or damaged), or no answer within 60 s.
+        StackError: Port taken, ended early (store in use or damaged), or no answer within START_S.
     """
-    data, port = _folder(data), _port("milvus-lite", port)
-    command = [sys.executable, "-c", _LITE_PROGRAM, "server", "--data-dir", str(data / "lite.db")]
-    command += ["--host", HOST, "--port", str(port), "--max-workers", "1"]
-    healthy = functools.partial(_milvus_answers, port)
-    uri = f"http://{HOST}:{port}"
-    with _running(_Launch("milvus-lite", uri, data, command, dict(os.environ), healthy, limit_s=60.0)) as service:
-        yield service
+    with _claimed(data, "milvus-lite") as log:
+        number = _port("milvus-lite", port)
+        command = [sys.executable, "-c", _LITE, "server", "--data-dir", "lite.db"]
+        command += ["--host", HOST, "--port", str(number), "--max-workers", "1"]
+        uri = f"http://{HOST}:{number}"
+        yield from _run(log, uri, command, dict(os.environ), lambda: _milvus_answers(uri))
 
 
 @contextmanager
 def prefect_server(data: Path, *, port: int | None = None) -> Iterator[Service]:
-    """Run a Prefect server with its UI, `data` as its PREFECT_HOME and a database of its own; `uri` is the API's URL.
+    """Run a Prefect server and UI with `data` as its PREFECT_HOME; `uri` is the URL of its API.
 
     Raises:
-        StackError: Port taken, ended early, or no answer within 120 s.
+        StackError: Port taken, ended early, or no answer within START_S.
     """
-    data, port = _folder(data), _port("prefect-server", port)
-    # Without the caller's PREFECT_*: a profile or a database URL of theirs must not reach this server.
+    # Without the caller's PREFECT_*: their database or profile must not reach this server.
     env = {key: value for key, value in os.environ.items() if not key.startswith("PREFECT_")} | {
-        "PREFECT_HOME": str(data),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "DO_NOT_TRACK": "1",
         # A task run costs the server 27 ms without these two, 7.5 ms with them.
         "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "200",
         "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1",
     }
-    command = [sys.executable, "-m", "prefect", "server", "start", "--host", HOST, "--port", str(port)]
-    healthy = functools.partial(_prefect_answers, port)
-    uri = f"http://{HOST}:{port}/api"
-    with _running(_Launch("prefect-server", uri, data, command, env, healthy, limit_s=120.0)) as service:
-        yield service
+    with _claimed(data, "prefect-server") as log:
+        number, env["PREFECT_HOME"] = _port("prefect-server", port), str(Path(log.name).parent)
+        command = [sys.executable, "-m", "prefect", "server", "start", "--host", HOST, "--port", str(number)]
+        uri = f"http://{HOST}:{number}/api"
+        yield from _run(log, uri, command, env, lambda: _http_ok(f"{uri}/health"))
 
 
 @contextmanager
-def _running(launch: _Launch) -> Iterator[Service]:
-    command = [*_tied_to_parent(), *launch.command]
-    with (log := launch.data / f"{launch.name}.log").open("ab") as out:
-        # stdin closed, own session: no terminal, no Ctrl-C of ours, and a group that can be killed as one.
-        process = subprocess.Popen(
-            command, cwd=launch.data, env=launch.env, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True
-        )
+def _claimed(data: Path, name: str) -> Iterator[BinaryIO]:
+    """Open an empty log, locked; the server inherits the lock with it and so keeps others off its folder."""
+    data.mkdir(parents=True, exist_ok=True)
+    with (data.resolve() / f"{name}.log").open("ab") as log:
+        try:
+            fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            ways = f"stop it (`fuser {log.name}` tells its pid) or give another folder"
+            raise StackError(f"A {name} already runs on {data}: {ways}.") from error
+        log.truncate(0)
+        yield log
+
+
+def _run(
+    log: BinaryIO, uri: str, command: list[str], env: dict[str, str], healthy: Callable[[], bool]
+) -> Iterator[Service]:
+    path, data = Path(log.name), Path(log.name).parent
+    command = [*_tied_to_parent(), *command]
+    process = Popen(command, cwd=data, env=env, stdin=DEVNULL, stdout=log, stderr=log, start_new_session=True)
+    log.close()
     try:
-        _wait_healthy(launch, process, log)
-        yield Service(launch.name, launch.uri, process.pid, launch.data)
+        _wait_healthy(process, path, healthy)
+        yield Service(path.stem, uri, process.pid, data)
     finally:
-        _end(process)
+        process.terminate()
+        with suppress(TimeoutExpired):
+            process.wait(STOP_S)
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def _tied_to_parent() -> list[str]:
-    """Prefix a command so that its process gets SIGTERM should we die by a signal, where setpriv offers that.
-
-    Linux sends it when the *thread* that started the process ends, so only our main thread may ask for it.
-    """
-    tie = ["setpriv", "--pdeathsig", "TERM"]
-    try:
-        trial = subprocess.run([*tie, "true"], capture_output=True, check=False)  # BusyBox's has no --pdeathsig
-    except FileNotFoundError:
+    """Prefix a command so that its process gets SIGTERM when we die by a signal, where setpriv offers it."""
+    # Linux sends it when the thread that started the process ends, and only the main one lasts as long as we.
+    if threading.current_thread() is not threading.main_thread() or which("setpriv") is None:
         return []
-    return tie if trial.returncode == 0 and threading.current_thread() is threading.main_thread() else []
+    tie = ["setpriv", "--pdeathsig", "TERM"]  # an option that BusyBox's lacks
+    return tie if run([*tie, "true"], capture_output=True, check=False).returncode == 0 else []
 
 
-def _wait_healthy(launch: _Launch, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + launch.limit_s
-    while time.monotonic() < deadline:
-        answered = launch.healthy()
-        # Asked after the call: another program answering on our port must not pass for a server that died.
-        if (code := process.poll()) is not None:
-            raise StackError(f"{launch.name} ended with code {code} before it answered. {_last_words(log)}")
-        if answered:
+def _wait_healthy(process: Popen[bytes], log: Path, healthy: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + START_S
+    while process.poll() is None and time.monotonic() < deadline:
+        # Asked again after the call: a stranger answering on our port must not pass for a dead server.
+        if healthy() and process.poll() is None:
             return
         time.sleep(0.1)
-    raise StackError(f"{launch.name} did not answer within {launch.limit_s:.0f} s. {_last_words(log)}")
+    code = process.poll()
+    problem = f"did not answer within {START_S:.0f} s" if code is None else f"ended early with code {code}"
+    text = log.read_text(errors="replace").partition("\n\ngoroutine ")[0]  # no thousand lines of Go stacks
+    last = "\n".join(line[:300] for line in text.splitlines()[-20:])
+    raise StackError(f"{log.stem} {problem}. Last lines of {log}:\n{last}")
 
 
-def _last_words(log: Path) -> str:
-    lines = log.read_text(errors="replace").splitlines()
-    return f"Last lines of {log}:\n" + "\n".join(line[:300] for line in lines[-20:])
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
-    with suppress(subprocess.TimeoutExpired):
-        process.wait(STOP_S)
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-
-
-def _milvus_answers(port: int) -> bool:
-    try:
-        # The bare connection first: a client that finds nobody waits out its whole limit.
-        socket.create_connection((HOST, port), timeout=1.0).close()
-        with closing(MilvusClient(f"http://{HOST}:{port}", timeout=5.0)) as client:
+def _milvus_answers(uri: str) -> bool:
+    with suppress(OSError, MilvusException, grpc.RpcError):
+        # A knock first, because pymilvus logs a traceback when a call fails.
+        socket.create_connection((HOST, int(uri.rpartition(":")[2])), timeout=1.0).close()
+        with closing(MilvusClient(uri, timeout=5.0)) as client:
             client.list_collections(timeout=5.0)
-    except (OSError, MilvusException, grpc.RpcError):
-        return False
-    return True
-
-
-def _prefect_answers(port: int) -> bool:
-    with closing(HTTPConnection(HOST, port, timeout=5.0)) as connection:
-        try:
-            connection.request("GET", "/api/health")
-            return connection.getresponse().status == 200
-        except (OSError, HTTPException):
-            return False
-
-
-def _folder(data: Path) -> Path:
-    (data := data.resolve()).mkdir(parents=True, exist_ok=True)
-    return data
-
-
-def _port(name: str, port: int | None, host: str = HOST) -> int:
-    if port is not None and not _is_free(port, host):
-        raise StackError(
-            f"{name} was not started because port {port} is taken. Find what holds it with"
-            f" `ss -ltnp 'sport = :{port}'` and stop that, or name another port, or none to get a free one."
-        )
-    return _free_ports(1)[0] if port is None else port
-
-
-def _free_ports(count: int) -> list[int]:
-    free = (port for port in random.sample(PORTS, len(PORTS)) if _is_free(port, ANY_HOST))
-    return [next(free) for _ in range(count)]
-
-
-def _is_free(port: int, host: str) -> bool:
-    with socket.socket() as probe:
-        # As the servers do: else connections closed a minute ago would keep a restarted server from its port.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        with suppress(OSError):
-            probe.bind((host, port))
-            return True
+        return True
     return False
 
 
-def _milvus_package() -> Any:
+def _http_ok(url: str) -> bool:
+    with suppress(OSError):
+        _DIRECT.open(url, timeout=5.0).close()
+        return True
+    return False
+
+
+def _port(name: str, port: int | None) -> int:
+    if port is not None and not _is_free(port):
+        ways = f"stop what holds it (`ss -ltnp 'sport = :{port}'`), give another, or none for a free one"
+        raise StackError(f"{name} was not started because port {port} is taken: {ways}.")
+    return next(_free_ports()) if port is None else port
+
+
+def _free_ports() -> Iterator[int]:
+    return filter(_is_free, random.sample(PORTS, len(PORTS)))
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe, suppress(OSError):
+        # As servers do it: connections closed a minute ago must not keep a restarted server from its port.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(("", port))
+        return True
+    return False
+
+
+def _milvus_package() -> ModuleType:
     if (sys.platform, platform.machine()) != ("linux", "x86_64"):
-        raise StackError(
-            f"The package milvus has a server for Linux on x86-64 only, not for {sys.platform} on"
-            f" {platform.machine()}. Use Milvus Lite here, or a Milvus server in a container."
-        )
+        raise StackError("The package milvus runs on Linux on x86-64 only: use Milvus Lite here.")
     try:
         return import_module("milvus")
     except ModuleNotFoundError as error:
-        raise StackError("The package milvus is not installed. Run `pip install milvus==2.3.5`.") from error
+        raise StackError("The package milvus is not installed: run `pip install milvus==2.3.5`.") from error
 
 
 def _milvus_ports(data: Path, port: int | None) -> dict[str, int]:
-    """Choose a port for every part of the server: those it had before in this folder, where they are all free.
-
-    On new internal ports a returning server waits for the leases of the old ones to end: 54 s instead of 9 s.
-    """
-    if port is not None:
-        _port("milvus-standalone", port, ANY_HOST)
+    """Choose the server's ports: those it had in this folder if free, because new ones delay its return."""
+    named = {} if port is None else {"proxy": _port("milvus-standalone", port)}
     record = data / "ports.json"
-    ports: dict[str, int] = json.loads(record.read_text()) if record.exists() else {}
-    ports |= {"proxy": port} if port is not None else {}
-    distinct = len(set(ports.values())) == len(_MILVUS_PORTS)
-    if not (distinct and all(_is_free(number, ANY_HOST) for number in ports.values())):
-        fresh = [number for number in _free_ports(len(_MILVUS_PORTS) + 1) if number != port]
-        ports = dict(zip(_MILVUS_PORTS, [port or fresh.pop(), *fresh], strict=False))
+    ports: dict[str, int] = (json.loads(record.read_text()) if record.exists() else {}) | named
+    if len(set(ports.values())) < len(_MILVUS_PORTS) or not all(map(_is_free, ports.values())):
+        ports = dict(zip(_MILVUS_PORTS, (p for p in _free_ports() if p != port), strict=False)) | named
     record.write_text(json.dumps(ports))
     return ports
 
 
-def _configure_milvus(package: Any, data: Path, ports: dict[str, int]) -> dict[str, str]:
-    """Unpack the server, write its configuration, and return the environment it is to run in.
-
-    The package's own launcher is passed by: it moves to other ports when one is taken, cannot be told the metrics
-    port, and on SIGTERM leaves the server behind.
-    """
+def _configure_milvus(package: ModuleType, data: Path, ports: dict[str, int]) -> dict[str, str]:
+    """Unpack the server, write its configuration, and return the environment it is to run in."""
+    # Not by the package's launcher: it moves when a port is taken and leaves the server behind on SIGTERM.
     config = package.MilvusServerConfig(data_dir=str(data))
-    for name, number in ports.items():
-        config.set(f"{name}_port", number)
-    for part in _MILVUS_PARTS:
-        config.set(f"{part}.ip", HOST)
-    config.set("common.gracefulStopTimeout", 1)
-    config.set("common.session.ttl", 10)
+    for key, value in (_MILVUS_SETTINGS | {f"{name}_port": port for name, port in ports.items()}).items():
+        config.set(key, value)
     config.resolve_storage()
     config.write_config()
-    (etcd := data / "configs" / "etcd.yaml").write_text(_ETCD_CONFIG)
+    (etcd := data / "configs" / "etcd.yaml").write_text(json.dumps(_ETCD | {"log-level": "warn"}))
     package._initialize_data_files(str(data))
-    # Nothing inherited: Milvus obeys any variable that looks like a setting of its own, such as LOG_LEVEL.
-    return {
-        "DEPLOY_MODE": "STANDALONE",
-        "ETCD_CONFIG_PATH": str(etcd),
-        "LD_LIBRARY_PATH": str(data / "bin"),
-        "METRICS_PORT": str(ports["metrics"]),
-    }
+    # Nothing inherited: Milvus obeys any variable that looks like one of its settings, such as LOG_LEVEL.
+    env = {"DEPLOY_MODE": "STANDALONE", "LD_LIBRARY_PATH": f"{data}/bin", "ETCD_CONFIG_PATH": str(etcd)}
+    return env | {"METRICS_PORT": str(ports["metrics"])}

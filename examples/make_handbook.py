@@ -134,9 +134,7 @@ def _pdf_table(pdf: Page, rows: tuple[tuple[str, ...], ...]) -> None:
     pdf.set_font("Helvetica", size=8.5)
     widths = tuple(min(max(8, *map(len, column)), 40) + 2 for column in zip(*rows, strict=True))
     bold = FontFace(emphasis="BOLD")
-    with pdf.table(
-        rows, col_widths=widths, headings_style=bold, line_height=4, padding=0.6, text_align="LEFT"
-    ):
+    with pdf.table(rows, col_widths=widths, headings_style=bold, line_height=4, padding=0.6, text_align="LEFT"):
         pass
     pdf.ln(2)
 

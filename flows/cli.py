@@ -63,6 +63,7 @@ def ingest(
         index=index, dry_run=dry_run, keep_missing=keep_missing, retry_quarantined=retry_quarantined,
         checksum=checksum, max_delete_fraction=max_delete_fraction,
     )  # fmt: skip
+    _check_early(request)
     state, report = _run_ingest(request, watch=not as_json)
     if as_json:
         _print_json(report)
@@ -142,15 +143,12 @@ def demo(
 def main() -> NoReturn:
     """Run the command line; end with the exit code that the end deserves."""
     try:
-        app(standalone_mode=False)
-        code = 0
-    except typer.Exit as done:
-        code = done.exit_code
+        code = app(standalone_mode=False) or 0  # the code of a typer.Exit, None of a plain end
     except RoostError as error:
         code = _complain(str(error), error.exit_code)
     except typer.Abort:
         code = _complain("stopped", 1)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001  the last line of defence words it, with the traceback
         code = _unexpected(error)
     sys.stdout.flush()
     sys.exit(code)
@@ -186,6 +184,17 @@ def _named(source: str) -> tuple[str, str]:
     if not equals or not name.replace("-", "").replace("_", "").replace(".", "").isalnum() or Path(source).exists():
         return "", source
     return name, place
+
+
+def _check_early(request: Any) -> None:
+    """Refuse here what the flow would refuse after Prefect has started, which takes seconds."""
+    from tasks.settings import load_settings
+    from tasks.sources import check_sources
+    from tasks.versions import check_index_name
+
+    load_settings()
+    check_index_name(request.index)
+    check_sources(request.sources)
 
 
 def _run_ingest(request: Any, *, watch: bool) -> tuple[str, dict[str, Any]]:

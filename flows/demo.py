@@ -22,9 +22,7 @@ INDEX = "handbook"
 SHOWN = 12
 
 
-def run_demo(
-    examples: Path, run_ingest: Callable[..., tuple[str, dict[str, Any]]], *, watch: bool
-) -> dict[str, Any]:
+def run_demo(examples: Path, run_ingest: Callable[..., tuple[str, dict[str, Any]]], *, watch: bool) -> dict[str, Any]:
     """Index the handbook, ask every question, and count those whose first hit is judged right."""
     request = IngestRequest(sources=[Source(uri=str(examples / "handbook"))], index=INDEX)
     if watch:

@@ -15,19 +15,20 @@ from typing import Any
 
 import polars as pl
 from prefect import flow, get_run_logger, runtime
-from prefect.states import Completed, State
+from prefect.client.schemas.objects import State
+from prefect.states import Completed
 
 from flows import artifacts, steps
 from flows.parameters import IngestRequest
 from flows.progress import WATCHER
 from tasks.chunk import check_window
-from tasks.discover import WORK, Options, Plan, cut_batches, list_sources, spool_folder
-from tasks.embed import Embedder
+from tasks.discover import Options, cut_batches, list_sources, spool_folder
+from tasks.embedder import Embedder
 from tasks.index import delete_documents
 from tasks.ledger import read_ledger
 from tasks.milvus import Store, open_store
 from tasks.models import Model, find_model
-from tasks.records import Batch
+from tasks.records import WORK, Batch, Plan
 from tasks.report import Tally, headline, make_plan_report, make_report, outcome_name
 from tasks.settings import Settings, load_settings
 from tasks.versions import Recipe, Version, live_version, make_recipe, open_version, refuse_other_recipe
@@ -100,10 +101,11 @@ async def _carry_out(
     work = plan.of(*WORK)
     if work.height:
         await _run_batches(run, work)
+    run.tally.seconds["embed"] = run.embedder.seconds
     gone = plan.of("deleted", "moved")
     run.tally.chunks["deleted"] += await delete_documents(store, version, gone)
-    if work.height or gone.height:
-        await store.change("flush", version.name)
+    if store.is_lite and (work.height or gone.height):
+        await store.change("flush", version.name)  # Lite searches unflushed rows ten times slower
     ledger = await read_ledger(store, version.ledger)
     total = time.perf_counter() - started
     return make_report(version, plan, run.tally, ledger, await store.count(version.name), total)

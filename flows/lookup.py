@@ -6,7 +6,7 @@ from typing import Any
 
 import polars as pl
 
-from tasks.embed import Embedder
+from tasks.embedder import Embedder
 from tasks.ledger import INDEXED, QUARANTINED, WRITING, read_ledger
 from tasks.milvus import Store, open_store
 from tasks.retrieve import Hit, model_of, search

@@ -13,7 +13,10 @@ class IngestRequest(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     sources: list[Source] = Field(
-        min_length=1, title="Sources", description="Where the documents are.", json_schema_extra={"position": 0}
+        min_length=1,
+        title="Sources",
+        description="Where the documents are.",
+        json_schema_extra={"position": 0},
     )
     index: str = Field(
         "docs",

@@ -27,4 +27,4 @@ class Nobody:
 
 
 #: Prefect walks its arguments, so the watcher does not travel as one.
-WATCHER: ContextVar[Watcher] = ContextVar("WATCHER", default=Nobody())
+WATCHER: ContextVar[Watcher] = ContextVar("WATCHER", default=Nobody())  # noqa: B039  it has no state

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from tasks.errors import RoostError, TransientError
+from tasks.errors import RoostError
 
 #: Seconds to wait for a temporary Prefect server to note the last task runs before it ends with the process.
 NOTING_SECONDS = 10.0
@@ -22,7 +22,8 @@ def run_flow(name: str, request: BaseModel) -> tuple[str, dict[str, Any]]:
     Raises:
         RoostError: The flow failed; the error is its own.
     """
-    return asyncio.run(_ended_cleanly(_run(name, request)))
+    state, data = asyncio.run(_ended_cleanly(_run(name, request)))
+    return state, data
 
 
 def run_async(work: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
@@ -72,11 +73,3 @@ async def _wait_until_noted(flow_run_id: Any) -> None:
                 return
             seen = len(runs)
             await asyncio.sleep(1.0)
-
-
-def unreachable(error: BaseException) -> str:
-    """Word what Prefect raises when its server cannot be reached."""
-    return f"the Prefect server cannot be used ({error}): unset PREFECT_API_URL, or start the server (`roost up`)"
-
-
-__all__ = ["TransientError", "run_async", "run_flow", "unreachable"]

@@ -14,15 +14,16 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import exponential_backoff
 
 from tasks.chunk import chunk_batch
-from tasks.discover import Listed, Options, Plan, list_sources, plan_run
-from tasks.embed import Embedder, embed_batch
+from tasks.discover import Listed, Options, plan_run
+from tasks.embed import embed_batch
+from tasks.embedder import Embedder
 from tasks.errors import TransientError
 from tasks.index import index_batch
 from tasks.ledger import ROW, read_ledger
 from tasks.load import load_batch
 from tasks.milvus import Store
 from tasks.models import Model
-from tasks.records import Batch, Chunked, Embedded, Loaded, Written
+from tasks.records import Batch, Chunked, Embedded, Loaded, Plan, Written
 from tasks.settings import Chunking, Ingest
 from tasks.versions import Version
 from tasks.workers import Workers

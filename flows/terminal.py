@@ -6,8 +6,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from rich import box
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 from rich.text import Text
 
@@ -88,16 +96,14 @@ def show_status(found: dict[str, Any]) -> None:
     if not found["indexes"]:
         out.print(f"no index in {found['milvus']}: make one with roost ingest")
         return
-    table = Table("index", "documents", "writing", "quarantined", "chunks", "model", "version", "updated (UTC)")
+    table = Table("index", "documents", "writing", "quarantined", "chunks", "updated (UTC)", box=box.SIMPLE)
     for row in found["indexes"]:
         counts = row["documents"]
         numbers = (counts["indexed"], counts["writing"], counts["quarantined"], row["chunks"])
-        table.add_row(
-            row["index"], *(f"{n:,}" for n in numbers), row["model"].rsplit("/", 1)[-1], row["version"],
-            (row["updated"] or "")[:19].replace("T", " "),
-        )  # fmt: skip
+        table.add_row(row["index"], *(f"{n:,}" for n in numbers), (row["updated"] or "")[:19].replace("T", " "))
     out.print(table)
     for row in found["indexes"]:
+        out.print(f"{row['index']}: version {row['version']}, {row['model']}", style="dim", soft_wrap=True)
         _show_rejects(row["rejects"])
 
 

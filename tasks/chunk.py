@@ -6,7 +6,6 @@ measure with the model's own tokenizer. Runs in worker processes: the interprete
 
 from __future__ import annotations
 
-import hashlib
 import re
 import time
 from collections.abc import Iterable, Iterator
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from tasks.errors import ModelError
+from tasks.identity import chunk_hash
 from tasks.models import Model, load_tokenizer
 from tasks.records import CHUNK, REJECT, Chunked, Loaded
 from tasks.settings import Chunking
@@ -66,7 +66,7 @@ async def chunk_batch(loaded: Loaded, chunking: Chunking, model: Model, workers:
 
 def _without_text(documents: pl.DataFrame) -> pl.DataFrame:
     noted = documents.with_columns(reason=pl.lit("no_text"), detail=pl.lit("nothing is left to index"))
-    return noted.select(list(REJECT)).cast(dict(REJECT))
+    return noted.select(list(REJECT)).cast(REJECT)
 
 
 def cut(passages: pl.DataFrame, size: int, overlap: int, tokenizer_file: str) -> pl.DataFrame:
@@ -80,11 +80,6 @@ def cut(passages: pl.DataFrame, size: int, overlap: int, tokenizer_file: str) ->
             ordinals[passage["doc_id"]] = ordinal + 1
             rows.append({"doc_id": passage["doc_id"], "ordinal": ordinal, "page": passage["page"], **piece})
     return pl.DataFrame(rows, schema=CHUNK)
-
-
-def chunk_hash(text: str) -> str:
-    """Name a text by its content: 32 hex digits."""
-    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def _pieces(

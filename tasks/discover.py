@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -14,16 +13,13 @@ from pathlib import Path
 import fsspec
 import polars as pl
 
-from tasks.errors import REASONS, SourceError, UsageError
+from tasks.errors import REASONS, UsageError
+from tasks.identity import content_hash
 from tasks.ledger import INDEXED, QUARANTINED, WRITING
-from tasks.records import DOCUMENT, PLANNED, Batch
+from tasks.records import DOCUMENT, PLANNED, Batch, Plan, text_bytes
 from tasks.settings import Ingest
-from tasks.sources import Source, list_source
+from tasks.sources import Source, check_sources, list_source
 
-#: Actions of a plan, in the order in which they are shown.
-ACTIONS = ("unchanged", "added", "changed", "renamed", "deleted", "retry", "quarantined")
-#: Actions that go through load, chunk, embed and index.
-WORK = ("added", "changed", "renamed", "retry")
 #: Deletions below this number are never refused.
 DELETE_FLOOR = 10
 
@@ -38,34 +34,6 @@ class Options:
     keep_missing: bool = False
     retry_quarantined: bool = False
     max_delete_fraction: float = 0.3
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a run will do.
-
-    documents: frame of `PLANNED`, a row a document, gone ones included.
-    skipped: files without text, counted by suffix.
-    unlisted: (source, URI prefix) of what could not be listed; nothing there is deleted.
-    """
-
-    documents: pl.DataFrame
-    skipped: Counter[str]
-    unlisted: tuple[tuple[str, str], ...]
-
-    def of(self, *actions: str) -> pl.DataFrame:
-        """Select the documents with one of these actions."""
-        return self.documents.filter(pl.col("action").is_in(actions))
-
-    @property
-    def listed(self) -> int:
-        """Documents that the sources hold."""
-        return self.documents.height - self.of("deleted", "moved").height
-
-    def counts(self) -> dict[str, int]:
-        """Count documents by action, every action named."""
-        found = dict(self.documents["action"].value_counts().iter_rows())
-        return {action: int(found.get(action, 0)) for action in ACTIONS}
 
 
 @dataclass(frozen=True)
@@ -84,7 +52,7 @@ async def list_sources(sources: Sequence[Source], spool: Path) -> Listed:
     Raises:
         SourceError: A source is missing, or two have one name.
     """
-    _refuse_equal_names(sources)
+    check_sources(sources)
     listings = [await asyncio.to_thread(list_source, source, spool) for source in sources]
     return Listed(
         documents=pl.concat([DOCUMENT.to_frame(), *(listing.documents for listing in listings)]),
@@ -104,9 +72,7 @@ async def plan_run(listed: Listed, ledger: pl.DataFrame, options: Options) -> Pl
     Raises:
         UsageError: More would be deleted than is allowed.
     """
-    documents = await asyncio.to_thread(
-        make_plan, listed.documents, ledger, options, listed.sources, listed.unlisted
-    )
+    documents = await asyncio.to_thread(make_plan, listed.documents, ledger, options, listed.sources, listed.unlisted)
     return Plan(documents, listed.skipped, listed.unlisted)
 
 
@@ -134,14 +100,12 @@ def make_plan(
         known_hash="content_hash", known_reason="reason",
         old_chunks=pl.max_horizontal("chunk_count", "pending_chunk_count"),
     )  # fmt: skip
-    joined = listed.join(known, on="doc_id", how="left").with_columns(
-        pl.col("old_chunks", "attempts").fill_null(0)
-    )
+    joined = listed.join(known, on="doc_id", how="left").with_columns(pl.col("old_chunks", "attempts").fill_null(0))
     hashed = _with_hashes(joined, always=options.checksum)
     missing = _missing(ledger, listed, sources, unlisted)
     acted = _find_renames(hashed.with_columns(action=_action(options)), missing, keep=options.keep_missing)
     gone = _gone(missing, acted, options, ledger.height)
-    return pl.concat([acted.select(list(PLANNED)), gone]).cast(dict(PLANNED))
+    return pl.concat([acted.select(list(PLANNED)), gone]).cast(PLANNED)
 
 
 def cut_batches(work: pl.DataFrame, index: str, settings: Ingest) -> Iterator[Batch]:
@@ -154,12 +118,6 @@ def cut_batches(work: pl.DataFrame, index: str, settings: Ingest) -> Iterator[Ba
         yield Batch(f"{index}-{number:04d}", documents)
 
 
-def text_bytes() -> pl.Expr:
-    """Estimate a document's bytes of text from its size; a PDF holds much else."""
-    is_pdf = pl.col("uri").str.to_lowercase().str.ends_with(".pdf")
-    return pl.col("size") * pl.when(is_pdf).then(0.5).otherwise(1.0) + 100
-
-
 def spool_folder() -> tempfile.TemporaryDirectory[str]:
     """Make the folder in which tables' rows wait for their batch; it goes with its context."""
     return tempfile.TemporaryDirectory(prefix="roost-")
@@ -169,26 +127,9 @@ def hash_file(location: str) -> str:
     """Hash a file's bytes; empty when it cannot be read, which load then reports."""
     try:
         with fsspec.open(location, "rb") as stream:
-            return hash_bytes(stream.read())
+            return content_hash(stream.read())
     except OSError:
         return ""
-
-
-def hash_bytes(data: bytes) -> str:
-    """Name a document's content: 32 hex digits."""
-    return hashlib.blake2b(data, digest_size=16).hexdigest()
-
-
-def _refuse_equal_names(sources: Sequence[Source]) -> None:
-    if not sources:
-        raise UsageError("no source given: name at least one file, folder, glob or URL")
-    by_name: dict[str, str] = {}
-    for source in sources:
-        if other := by_name.get(source.key):
-            raise SourceError(
-                f"{other} and {source.uri} would both be filed under {source.key!r}: name one, e.g. other={source.uri}"
-            )
-        by_name[source.key] = source.uri
 
 
 def _with_hashes(joined: pl.DataFrame, *, always: bool) -> pl.DataFrame:
@@ -274,4 +215,4 @@ def _gone(missing: pl.DataFrame, acted: pl.DataFrame, options: Options, total: i
             "that one run may delete. If that is right, allow it with --max-delete-fraction "
             f"{min(1.0, deleted / total + 0.005):.2f}; --keep-missing keeps them"
         )
-    return rows.select(list(PLANNED)).cast(dict(PLANNED))
+    return rows.select(list(PLANNED)).cast(PLANNED)

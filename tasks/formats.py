@@ -7,6 +7,7 @@ are kept the same way. Nothing here knows of Milvus, Prefect or models.
 from __future__ import annotations
 
 import io
+import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -17,9 +18,58 @@ from tasks.errors import DocumentError
 
 #: Files that hold no text at all: skipped and counted, not quarantined.
 MEDIA_SUFFIXES = frozenset(
-    ".png .jpg .jpeg .gif .webp .bmp .ico .svg .tif .tiff .heic .mp3 .wav .flac .ogg .m4a .mp4 .mov .avi .mkv "
-    ".webm .woff .woff2 .ttf .otf .eot .zip .tar .gz .tgz .bz2 .xz .7z .rar .jar .whl .so .dll .dylib .exe .o "
-    ".a .pyc .class .bin .db .sqlite .safetensors .pt .onnx".split()
+    [
+        ".png",
+        ".jpg",
+        ".jpeg",
+        ".gif",
+        ".webp",
+        ".bmp",
+        ".ico",
+        ".svg",
+        ".tif",
+        ".tiff",
+        ".heic",
+        ".mp3",
+        ".wav",
+        ".flac",
+        ".ogg",
+        ".m4a",
+        ".mp4",
+        ".mov",
+        ".avi",
+        ".mkv",
+        ".webm",
+        ".woff",
+        ".woff2",
+        ".ttf",
+        ".otf",
+        ".eot",
+        ".zip",
+        ".tar",
+        ".gz",
+        ".tgz",
+        ".bz2",
+        ".xz",
+        ".7z",
+        ".rar",
+        ".jar",
+        ".whl",
+        ".so",
+        ".dll",
+        ".dylib",
+        ".exe",
+        ".o",
+        ".a",
+        ".pyc",
+        ".class",
+        ".bin",
+        ".db",
+        ".sqlite",
+        ".safetensors",
+        ".pt",
+        ".onnx",
+    ]
 )
 
 
@@ -70,8 +120,7 @@ def parse_text(data: bytes) -> Parsed:
 def parse_markdown(data: bytes) -> Parsed:
     """Parse Markdown or MDX: front matter becomes metadata, the rest stays as it is."""
     metadata, body = split_front_matter(decode(data))
-    heading = re.search(r"^#\s+(.+?)\s*#*$", body, re.MULTILINE)
-    title = str(metadata.pop("title", "") or (heading.group(1) if heading else ""))
+    title = clean(str(metadata.pop("title", "") or _first_heading(body)))
     return Parsed((Passage(body, markdown=True),), title, metadata)
 
 
@@ -91,14 +140,11 @@ def parse_docx(data: bytes) -> Parsed:
     import mammoth
 
     try:
-        html = mammoth.convert_to_html(
-            io.BytesIO(data), convert_image=mammoth.images.img_element(lambda _: {})
-        ).value
-    except Exception as error:
+        html = mammoth.convert_to_html(io.BytesIO(data), convert_image=mammoth.images.img_element(lambda _: {})).value
+    except Exception as error:  # noqa: BLE001  mammoth raises almost anything on a damaged file
         raise DocumentError("damaged", f"not a readable .docx: {_first_line(error)}") from None
     text = _to_markdown(html)
-    heading = re.search(r"^#\s+(.+)$", text, re.MULTILINE)
-    return Parsed((Passage(text, markdown=True),), heading.group(1).strip() if heading else "")
+    return Parsed((Passage(text, markdown=True),), _first_heading(text))
 
 
 def parse_pdf(data: bytes) -> Parsed:
@@ -118,7 +164,7 @@ def parse_pdf(data: bytes) -> Parsed:
         raise DocumentError("damaged", f"pypdf: {_first_line(error)}") from None
     except (MemoryError, RecursionError):
         raise
-    except Exception as error:  # pypdf raises almost anything on a damaged file
+    except Exception as error:  # noqa: BLE001  pypdf does too
         raise DocumentError("damaged", f"pypdf: {type(error).__name__}: {_first_line(error)}") from None
     if failed and len(failed) == len(pages):
         raise DocumentError("damaged", f"none of its {len(pages)} pages can be read")
@@ -136,7 +182,7 @@ def _pdf_pages(reader: Any) -> tuple[list[Passage], list[int]]:
             text = clean(page.extract_text())
         except (MemoryError, RecursionError):
             raise
-        except Exception:  # as above; one page must not take the others with it
+        except Exception:  # noqa: BLE001  as above; one page must not take the others with it
             failed.append(number)
             text = ""
         pages.append(Passage(text, page=number))
@@ -159,11 +205,8 @@ def decode(data: bytes) -> str:
     for mark, encoding in _MARKS.items():
         if data.startswith(mark):
             return clean(data.decode(encoding, errors="replace"))
-    try:
-        text = data.decode("utf-8")
-    except UnicodeDecodeError:
-        text = ""
-    if text and "\0" not in text:
+    text = as_utf8(data)
+    if text is not None and "\0" not in text:
         return clean(text)
     best = charset_normalizer.from_bytes(data).best()
     if best is None or charset_normalizer.is_binary(data[:65_536]):
@@ -171,13 +214,22 @@ def decode(data: bytes) -> str:
     return clean(str(best))
 
 
+def as_utf8(data: bytes) -> str | None:
+    """Decode UTF-8 of whose letters beyond ASCII at most 1 in 20 is damaged; None when it is something else."""
+    text = data.decode("utf-8", errors="replace")
+    damaged = text.count("\ufffd") - data.count(b"\xef\xbf\xbd")
+    return text if damaged * 20 <= len(text) - len(text.encode("ascii", errors="ignore")) else None
+
+
 def _decode_html(data: bytes) -> str:
     from bs4.dammit import EncodingDetector
 
     declared = EncodingDetector.find_declared_encoding(data, is_html=True)
+    if not declared or data.startswith(tuple(_MARKS)):
+        return decode(data)
     try:
-        return clean(data.decode(declared)) if declared and not data.startswith(tuple(_MARKS)) else decode(data)
-    except (LookupError, UnicodeDecodeError):
+        return clean(data.decode(_DECLARED.get(declared.lower(), declared)))
+    except (LookupError, ValueError):
         return decode(data)
 
 
@@ -190,17 +242,37 @@ def split_front_matter(text: str) -> tuple[dict[str, Any], str]:
         return {}, text
     try:
         metadata = yaml.safe_load(match.group(1))
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError, RecursionError):
         return {}, text
-    if not isinstance(metadata, dict):
+    if not isinstance(metadata, dict) or not _is_plain(metadata):
         return {}, text
     return {str(key): value for key, value in metadata.items()}, text[match.end() :]
+
+
+def _is_plain(metadata: dict[Any, Any]) -> bool:
+    """Whether it is JSON of a sane size; YAML can hold cycles, NaN, half characters, and lists that unfold for ever."""
+    size = 0
+    try:
+        for part in json.JSONEncoder(ensure_ascii=False, allow_nan=False, default=str).iterencode(metadata):
+            size += len(part.encode())
+            if size > _LONGEST_FRONT_MATTER:
+                return False
+    except (TypeError, ValueError, RecursionError):
+        return False
+    return True
 
 
 def clean(text: str) -> str:
     """Make text storable: one kind of line end, no NUL, no half surrogates."""
     text = text.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "")
     return text.encode("utf-8", errors="replace").decode("utf-8")
+
+
+def _first_heading(markdown: str) -> str:
+    """Find the first `# heading` that is no comment in a block of code."""
+    prose = re.sub(r"^ {0,3}(```|~~~).*?(^ {0,3}\1|\Z)", "", markdown, flags=re.MULTILINE | re.DOTALL)
+    heading = re.search(r"^#[^\S\n]+(.+?)[^\S\n]*#*$", prose, re.MULTILINE)
+    return heading.group(1) if heading else ""
 
 
 def _to_markdown(html: str) -> str:
@@ -210,14 +282,31 @@ def _to_markdown(html: str) -> str:
     soup = BeautifulSoup(html, "html.parser")
     for tag in soup(["script", "style", "noscript", "template", "svg", "img", "iframe"]):
         tag.decompose()
-    text = MarkdownConverter(heading_style="atx", bullets="-", escape_asterisks=False,
-                             escape_underscores=False, strip=["a"]).convert_soup(soup)  # fmt: skip
+    text = MarkdownConverter(
+        heading_style="atx",
+        bullets="-",
+        escape_asterisks=False,
+        escape_underscores=False,
+        strip=["a"],
+        table_infer_header=True,
+    ).convert_soup(soup)
     return re.sub(r"\n{3,}", "\n\n", clean(text)).strip() + "\n"
 
 
 def _first_line(error: BaseException) -> str:
     return (str(error) or type(error).__name__).strip().splitlines()[0][:200]
 
+
+#: What browsers take a declared encoding for; pages hold more than it has. WHATWG Encoding Standard, 4.2 Labels.
+_DECLARED = {
+    **dict.fromkeys(("ascii", "us-ascii", "iso-8859-1", "iso8859-1", "latin1", "latin-1"), "cp1252"),
+    **dict.fromkeys(("gb2312", "gbk"), "gb18030"),
+    **dict.fromkeys(("shift_jis", "shift-jis", "x-sjis"), "cp932"),
+    **dict.fromkeys(("utf-16", "utf-16le", "utf-16be"), "utf-8"),
+    "euc-kr": "cp949",
+}
+
+_LONGEST_FRONT_MATTER = 100_000  # bytes of JSON
 
 _MARKS = {
     b"\xef\xbb\xbf": "utf-8-sig",

@@ -17,6 +17,7 @@ import numpy as np
 import polars as pl
 
 from tasks import ledger
+from tasks.identity import chunk_ids
 from tasks.ledger import INDEXED, QUARANTINED, WRITING
 from tasks.milvus import Store
 from tasks.records import Embedded, Written
@@ -24,8 +25,27 @@ from tasks.versions import Version
 
 #: Names that a document's own metadata may not take.
 RESERVED = frozenset(
-    "id vector text doc_id source uri ordinal chunk_hash page heading start end title document_id ref_doc_id pk "
-    "embedding distance score".split()
+    [
+        "id",
+        "vector",
+        "text",
+        "doc_id",
+        "source",
+        "uri",
+        "ordinal",
+        "chunk_hash",
+        "page",
+        "heading",
+        "start",
+        "end",
+        "title",
+        "document_id",
+        "ref_doc_id",
+        "pk",
+        "embedding",
+        "distance",
+        "score",
+    ]
 )
 
 
@@ -39,9 +59,7 @@ async def index_batch(embedded: Embedded, store: Store, version: Version, *, run
     deleted = await store.delete(version.name, stale)
     await ledger.write_rows(store, version.ledger, _ledger_rows(documents, INDEXED), run_id=run_id)
     await quarantine(store, version, embedded.rejects, run_id=run_id)
-    return Written(
-        embedded.name, documents.height, written, deleted, embedded.rejects, time.perf_counter() - started
-    )
+    return Written(embedded.name, documents.height, written, deleted, embedded.rejects, time.perf_counter() - started)
 
 
 async def quarantine(store: Store, version: Version, rejects: pl.DataFrame, *, run_id: str) -> None:
@@ -64,11 +82,6 @@ async def delete_documents(store: Store, version: Version, documents: pl.DataFra
     return len(ids)
 
 
-def chunk_ids(doc_id: str, first: int, end: int) -> Iterator[str]:
-    """Name a document's chunks from ordinal `first` up to, not including, `end`."""
-    return (f"{doc_id}-{ordinal:06d}" for ordinal in range(first, end))
-
-
 def chunk_rows(embedded: Embedded) -> Iterator[dict[str, Any]]:
     """Make the rows of a batch's chunks, as both LlamaIndex and LangChain read them.
 
@@ -84,7 +97,14 @@ def chunk_rows(embedded: Embedded) -> Iterator[dict[str, Any]]:
         shared = documents[chunk["doc_id"]]
         place = {"page": chunk["page"], "heading": chunk["heading"], "ordinal": chunk["ordinal"]}
         node = _node(key, chunk["doc_id"], {**shared, **place})
-        yield {"id": key, "vector": vector, **chunk, **shared, "_node_type": "TextNode", "_node_content": node}
+        yield {
+            "id": key,
+            "vector": vector,
+            **chunk,
+            **shared,
+            "_node_type": "TextNode",
+            "_node_content": node,
+        }
 
 
 def _shared_fields(document: dict[str, Any]) -> dict[str, Any]:

@@ -59,7 +59,11 @@ async def read_ledger(store: Store, ledger: str) -> pl.DataFrame:
 
 async def write_rows(store: Store, ledger: str, rows: Iterable[dict[str, Any]], *, run_id: str) -> int:
     """Write ledger rows, stamped with the run and the time. Returns how many."""
-    stamp = {"run_id": run_id, "updated_at": datetime.now(UTC).isoformat(timespec="seconds"), "nothing": [0.0, 0.0]}
+    stamp = {
+        "run_id": run_id,
+        "updated_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "nothing": [0.0, 0.0],
+    }
     return await store.upsert(ledger, [_fitted({**row, **stamp}) for row in rows])
 
 

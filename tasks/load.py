@@ -12,9 +12,9 @@ import fsspec
 import orjson
 import polars as pl
 
-from tasks.discover import hash_bytes
 from tasks.errors import DocumentError, RoostError, TransientError
 from tasks.formats import Parsed, Passage, parse
+from tasks.identity import content_hash
 from tasks.records import LOADED, PASSAGE, REJECT, Batch, Loaded
 from tasks.tables import read_rows
 from tasks.workers import Workers, WorkerTimeLimitError
@@ -63,12 +63,12 @@ def load_file(location: str, name: str) -> tuple[str, Parsed]:
             data = stream.read()
     except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
         raise DocumentError("unreadable", error.strerror or str(error)) from None
-    except Exception as error:  # every remote filesystem raises its own
+    except Exception as error:  # noqa: BLE001  every remote filesystem raises its own
         if "://" in location:
             raise TransientError(f"{type(error).__name__}: {error}") from None
         raise DocumentError("unreadable", str(error)) from None
     try:
-        return hash_bytes(data), parse(data, name)
+        return content_hash(data), parse(data, name)
     except MemoryError:
         raise DocumentError("too_large", "parsing it takes more memory than a worker may have") from None
     except RecursionError:
@@ -109,16 +109,16 @@ def _as_error(reason: str) -> DocumentError:
 
 
 def _frames(listed: pl.DataFrame, outcomes: dict[str, Outcome]) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
-    documents, passages, rejects = [], [], []
+    documents: list[dict[str, Any]] = []
+    passages: list[dict[str, Any]] = []
+    rejects: list[dict[str, Any]] = []
     for row in listed.iter_rows(named=True):
         outcome = outcomes[row["doc_id"]]
         if isinstance(outcome, RoostError):
             rejects.append(row | _refusal(outcome))
             continue
-        content_hash, parsed = outcome
-        documents.append(
-            row | {"content_hash": content_hash, "title": parsed.title[:500], "metadata": pack(parsed.metadata)}
-        )
+        digest, parsed = outcome
+        documents.append(row | {"content_hash": digest, "title": parsed.title[:500], "metadata": pack(parsed.metadata)})
         passages.extend(_passages(row["doc_id"], parsed.passages))
     return (
         pl.DataFrame(documents, schema=LOADED),

@@ -121,7 +121,13 @@ class Store:
             )  # fmt: skip
 
     async def search(
-        self, collection: str, vectors: Sequence[Sequence[float]], fields: list[str], *, limit: int, filter: str = ""
+        self,
+        collection: str,
+        vectors: Sequence[Sequence[float]],
+        fields: list[str],
+        *,
+        limit: int,
+        filter: str = "",
     ) -> list[list[dict[str, Any]]]:
         """Find the nearest rows to each vector, best first."""
         with translated(self.settings.uri):
@@ -147,6 +153,11 @@ class Store:
     async def _next(self, iterator: Any) -> list[dict[str, Any]]:
         with translated(self.settings.uri):
             return list(await asyncio.to_thread(iterator.next))
+
+    async def scalar_index(self) -> str:
+        """Name the index for VARCHAR fields that this server knows."""
+        version = str(await self.admin("get_server_version")).removeprefix("v")
+        return "Trie" if version.startswith(("2.2", "2.3")) else "INVERTED"
 
     async def names(self) -> list[str]:
         """List the collections, aliases not among them."""

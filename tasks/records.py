@@ -7,10 +7,16 @@ Every frame that describes documents has a row a document and at least the colum
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
+
+
+def _with(schema: pl.Schema, **columns: type[pl.DataType]) -> pl.Schema:
+    return pl.Schema([*schema.items(), *columns.items()])
+
 
 #: A document as listed. `location` is what fsspec opens; `spool` and `row` find a table's row instead.
 DOCUMENT = pl.Schema(
@@ -28,25 +34,17 @@ DOCUMENT = pl.Schema(
     }
 )
 
-#: A planned document: as listed, joined with its ledger row.
-PLANNED = pl.Schema(
-    {
-        **DOCUMENT,
-        "action": pl.String,
-        "old_chunks": pl.Int64,  # ordinals below this may hold rows, committed or pending
-        "attempts": pl.Int64,
-    }
-)
+#: A planned document: as listed, joined with its ledger row. Ordinals below `old_chunks` may hold rows, committed
+#: or pending; `attempts` counts its failures in a row.
+PLANNED = _with(DOCUMENT, action=pl.String, old_chunks=pl.Int64, attempts=pl.Int64)
 
 #: A passage of a loaded document: its text and where it begins in the document's text.
 PASSAGE = pl.Schema(
     {"doc_id": pl.String, "text": pl.String, "page": pl.Int64, "start": pl.Int64, "markdown": pl.Boolean}
 )
 
-#: A loaded document.
-LOADED = pl.Schema(
-    {**PLANNED, "title": pl.String, "metadata": pl.String}  # metadata: JSON object
-)
+#: A loaded document; `metadata` is a JSON object.
+LOADED = _with(PLANNED, title=pl.String, metadata=pl.String)
 
 #: A chunk. `tokens` counts the embedding model's tokens without its special ones.
 CHUNK = pl.Schema(
@@ -64,7 +62,41 @@ CHUNK = pl.Schema(
 )
 
 #: A document that was not indexed, and why.
-REJECT = pl.Schema({**PLANNED, "detail": pl.String})
+REJECT = _with(PLANNED, detail=pl.String)
+
+
+#: Actions of a plan, in the order in which they are shown.
+ACTIONS = ("unchanged", "added", "changed", "renamed", "deleted", "retry", "quarantined")
+#: Actions that go through load, chunk, embed and index.
+WORK = ("added", "changed", "renamed", "retry")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run will do.
+
+    documents: frame of `PLANNED`, a row a document, gone ones included.
+    skipped: files without text, counted by suffix.
+    unlisted: (source, URI prefix) of what could not be listed; nothing there is deleted.
+    """
+
+    documents: pl.DataFrame
+    skipped: Counter[str]
+    unlisted: tuple[tuple[str, str], ...]
+
+    def of(self, *actions: str) -> pl.DataFrame:
+        """Select the documents with one of these actions."""
+        return self.documents.filter(pl.col("action").is_in(actions))
+
+    @property
+    def listed(self) -> int:
+        """Documents that the sources hold."""
+        return self.documents.height - self.of("deleted", "moved").height
+
+    def counts(self) -> dict[str, int]:
+        """Count documents by action, every action named."""
+        found = dict(self.documents["action"].value_counts().iter_rows())
+        return {action: int(found.get(action, 0)) for action in ACTIONS}
 
 
 @dataclass(frozen=True)
@@ -114,7 +146,6 @@ class Embedded:
     reused: int
     tokens: int
     truncated: int
-    seconds: float
 
 
 @dataclass(frozen=True)
@@ -127,3 +158,9 @@ class Written:
     deleted: int
     rejects: pl.DataFrame
     seconds: float
+
+
+def text_bytes() -> pl.Expr:
+    """Estimate a document's bytes of text from its size; a PDF holds much else."""
+    is_pdf = pl.col("uri").str.to_lowercase().str.ends_with(".pdf")
+    return pl.col("size") * pl.when(is_pdf).then(0.5).otherwise(1.0) + 100

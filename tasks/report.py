@@ -8,9 +8,8 @@ from typing import Any
 
 import polars as pl
 
-from tasks.discover import ACTIONS, WORK, Plan, text_bytes
 from tasks.ledger import INDEXED, QUARANTINED
-from tasks.records import Chunked, Embedded, Loaded, Written
+from tasks.records import ACTIONS, WORK, Chunked, Embedded, Loaded, Plan, Written, text_bytes
 from tasks.versions import Recipe, Version
 
 STAGES = ("discover", "load", "chunk", "embed", "index")
@@ -33,18 +32,23 @@ class Tally:
     def add(self, record: Loaded | Chunked | Embedded | Written) -> None:
         """Add one batch's record of one stage."""
         match record:
+            case Loaded():
+                self.seconds["load"] += record.seconds
+            case Chunked():
+                self.seconds["chunk"] += record.seconds
             case Embedded():
                 self.chunks.update(embedded=record.embedded, reused=record.reused)
                 self.tokens.update(embedded=record.tokens, truncated=record.truncated)
             case Written():
+                self.seconds["index"] += record.seconds
                 self.chunks.update(written=record.written, deleted=record.deleted)
                 self.documents += record.documents
                 self.rejected += record.rejects["doc_id"].to_list()
-        stage = {Loaded: "load", Chunked: "chunk", Embedded: "embed", Written: "index"}[type(record)]
-        self.seconds[stage] += record.seconds
 
 
-def make_report(version: Version, plan: Plan, tally: Tally, ledger: pl.DataFrame, chunks: int, total: float) -> dict[str, Any]:
+def make_report(
+    version: Version, plan: Plan, tally: Tally, ledger: pl.DataFrame, chunks: int, total: float
+) -> dict[str, Any]:
     """Put the run's report together.
 
     Args:
@@ -134,6 +138,5 @@ def reject_rows(report: dict[str, Any]) -> list[dict[str, str]]:
 def _table(title: str, values: dict[str, Any]) -> str:
     names, numbers = list(values), [f"{value:,}" for value in values.values()]
     return "\n".join(
-        f"| {' | '.join(cells)} |"
-        for cells in ([title, *names], [":--", *["--:"] * len(names)], ["", *numbers])
+        f"| {' | '.join(cells)} |" for cells in ([title, *names], [":--", *["--:"] * len(names)], ["", *numbers])
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from tasks.embed import Embedder
+from tasks.embedder import Embedder
 from tasks.errors import ModelError
 from tasks.milvus import Store
 from tasks.models import Model, find_model

@@ -5,11 +5,10 @@ A document's identity is its URI relative to its source's name, so a source may 
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -21,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from tasks.errors import DocumentError, SourceError
 from tasks.formats import MEDIA_SUFFIXES
+from tasks.identity import doc_id
 from tasks.records import DOCUMENT
 from tasks.tables import Columns, is_table, list_rows
 
@@ -69,9 +69,23 @@ class Listing:
     skipped: Counter[str] = field(default_factory=Counter)
 
 
-def doc_id(source: str, uri: str) -> str:
-    """Derive a document's identity: 32 hex digits."""
-    return hashlib.blake2b(f"{source}\0{uri}".encode(), digest_size=16).hexdigest()
+def check_sources(sources: Sequence[Source]) -> None:
+    """Refuse sources that cannot be listed at all, before anything is done.
+
+    Raises:
+        SourceError: None is given, one is missing, or two have one name.
+    """
+    if not sources:
+        raise SourceError("no source given: name at least one file, folder, glob or URL")
+    by_name: dict[str, str] = {}
+    for source in sources:
+        if other := by_name.get(source.key):
+            raise SourceError(
+                f"{other} and {source.uri} would both be filed under {source.key!r}: "
+                f"name one of them, as in other={source.uri}"
+            )
+        by_name[source.key] = source.uri
+        _opened(source)
 
 
 def list_source(source: Source, spool: Path) -> Listing:
@@ -108,7 +122,7 @@ def _single_file(source: Source, files: Any, path: str, spool: Path) -> Listing:
     location = _location(source, files, path)
     if is_table(name):
         try:
-            documents, complete = list_rows(location, source.key, name, source.columns, spool, doc_id)
+            documents, complete = list_rows(location, source.key, name, source.columns, spool)
         except DocumentError as error:
             raise SourceError(f"{source.uri}: {error.detail}") from None
         return Listing(documents, [] if complete else [f"{name}#"])
@@ -121,7 +135,7 @@ def _add_table(source: Source, files: Any, path: str, relative: str, spool: Path
     """Add a table's rows; one that cannot be read is one refused document."""
     location = _location(source, files, path)
     try:
-        documents, complete = list_rows(location, source.key, relative, source.columns, spool, doc_id)
+        documents, complete = list_rows(location, source.key, relative, source.columns, spool)
     except DocumentError as error:
         row = _row(source, relative, files.info(path), location)
         documents, complete = pl.DataFrame([{**row, "reason": str(error)}], schema=DOCUMENT), False

@@ -6,10 +6,9 @@ take theirs: memory stays flat, and a row that is broken refuses itself and not 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from itertools import count, islice
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -20,6 +19,7 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict, Field
 
 from tasks.errors import DocumentError, SourceError, unknown_value
+from tasks.identity import digest, doc_id
 from tasks.records import DOCUMENT
 from tasks.rows import ERROR, READERS, Row
 
@@ -50,9 +50,7 @@ def is_table(name: str) -> bool:
     return _kind(name) in READERS
 
 
-def list_rows(
-    location: str, source: str, uri: str, columns: Columns, spool: Path, doc_id: Callable[[str, str], str]
-) -> tuple[pl.DataFrame, bool]:
+def list_rows(location: str, source: str, uri: str, columns: Columns, spool: Path) -> tuple[pl.DataFrame, bool]:
     """List a table's rows and lay down their text.
 
     Returns:
@@ -70,8 +68,8 @@ def list_rows(
     found: Columns | None = None
     while numbered := list(islice(rows, PART_ROWS)):
         found = found or find_columns([row for _, row in numbered if ERROR not in row], columns, uri)
-        part = spool / f"{hashlib.blake2b(location.encode(), digest_size=6).hexdigest()}-{len(parts):06d}.parquet"
-        listed, laid, told = _part(numbered, found, source, uri, doc_id, seen, str(part))
+        part = spool / f"{digest(location.encode(), 6)}-{len(parts):06d}.parquet"
+        listed, laid, told = _part(numbered, found, source, uri, seen, str(part))
         laid.write_parquet(part)
         parts.append(listed)
         complete = complete and told
@@ -126,8 +124,7 @@ def _by_length(rows: list[Row], names: list[str]) -> str:
 
 
 def _part(
-    numbered: Iterable[tuple[int, Row]], columns: Columns, source: str, uri: str,
-    doc_id: Callable[[str, str], str], seen: set[str], part: str,
+    numbered: Iterable[tuple[int, Row]], columns: Columns, source: str, uri: str, seen: set[str], part: str,
 ) -> tuple[pl.DataFrame, pl.DataFrame, bool]:  # fmt: skip
     """Turn raw rows into listed documents and laid-down text; say whether all could be told by id."""
     listed, laid, told = [], [], True
@@ -159,7 +156,7 @@ def _unique(key: str, seen: set[str]) -> str:
 
 
 def _digest(document: dict[str, str], size: int) -> str:
-    return hashlib.blake2b(orjson.dumps(document), digest_size=size).hexdigest()
+    return digest(orjson.dumps(document), size)
 
 
 def _document(row: Row, columns: Columns) -> tuple[dict[str, str], str]:
@@ -168,7 +165,11 @@ def _document(row: Row, columns: Columns) -> tuple[dict[str, str], str]:
         return {"title": "", "text": "", "metadata": "{}"}, str(row[ERROR])
     text, title = _string(row.get(columns.text)), _string(row.get(columns.title))
     metadata = {name: row[name] for name in columns.metadata or [] if row.get(name) not in (None, "")}
-    document = {"title": title, "text": text, "metadata": json.dumps(metadata, default=str, ensure_ascii=False)}
+    document = {
+        "title": title,
+        "text": text,
+        "metadata": json.dumps(metadata, default=str, ensure_ascii=False),
+    }
     return document, "" if text.strip() else f"empty: column {columns.text!r} of the row is empty"
 
 
@@ -190,7 +191,7 @@ def _local_copy(location: str, spool: Path) -> Path:
     path = Path(location)
     if "://" not in location and path.suffix.lower() == _kind(location):
         return path
-    copy = spool / f"{hashlib.blake2b(location.encode(), digest_size=6).hexdigest()}{_kind(location)}"
+    copy = spool / f"{digest(location.encode(), 6)}{_kind(location)}"
     try:
         with fsspec.open(location, "rb", compression="infer") as stream, copy.open("wb") as target:
             shutil.copyfileobj(stream, target, 1 << 20)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import re
@@ -82,9 +83,7 @@ def check_index_name(index: str) -> None:
         UsageError: Not letters, digits and single underscores, or too long.
     """
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9]*(_[A-Za-z0-9]+)*", index) or len(index) > 200:
-        raise UsageError(
-            f"index name {index!r}: letters, digits and single underscores, a letter first, at most 200"
-        )
+        raise UsageError(f"index name {index!r}: letters, digits and single underscores, a letter first, at most 200")
 
 
 async def live_version(store: Store, index: str) -> Version | None:
@@ -179,26 +178,28 @@ async def drop_version(store: Store, version: Version) -> None:
 
 
 async def _create(store: Store, index: str, recipe: Recipe) -> Version:
-    """Make ledger, collection and alias in this order: a name that readers can see is complete.
+    """Make ledger and collection, then the alias: a name that readers can see is complete.
 
     A run killed in between leaves an empty collection that no alias names; it is used, not refused.
     """
-    facts = {
-        "recipe": asdict(recipe),
-        "fingerprint": recipe.fingerprint,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "metric": store.settings.metric,
-    }
-    version = Version(index, f"{index}__{recipe.fingerprint}", recipe, facts["created"], store.settings.metric)
-    if await store.describe(version.ledger) is None:
-        await _make(store, version.ledger, ledger.schema(), [("nothing", "FLAT", "L2", {})])
-    if await store.describe(version.name) is None:
-        indexes = [_vector_index(store.settings)] + [
-            (name, "INVERTED" if store.is_lite else "Trie", "", {}) for name in ("doc_id", "chunk_hash")
-        ]
-        await _make(store, version.name, _schema(recipe.dimension), indexes, {_FACTS: json.dumps(facts)})
+    created, metric = datetime.now(UTC).isoformat(timespec="seconds"), store.settings.metric
+    facts = {"recipe": asdict(recipe), "fingerprint": recipe.fingerprint, "created": created, "metric": metric}
+    version = Version(index, f"{index}__{recipe.fingerprint}", recipe, created, metric)
+    await asyncio.gather(_make_ledger(store, version), _make_chunks(store, version, json.dumps(facts)))
     await store.change("create_alias", collection_name=version.name, alias=index)
     return version
+
+
+async def _make_ledger(store: Store, version: Version) -> None:
+    if await store.describe(version.ledger) is None:
+        await _make(store, version.ledger, ledger.schema(), [("nothing", "FLAT", "L2", {})])
+
+
+async def _make_chunks(store: Store, version: Version, facts: str) -> None:
+    if await store.describe(version.name) is None:
+        scalar = await store.scalar_index()
+        indexes = [_vector_index(store.settings), ("doc_id", scalar, "", {}), ("chunk_hash", scalar, "", {})]
+        await _make(store, version.name, _schema(version.recipe.dimension), indexes, {_FACTS: facts})
 
 
 async def _make(

@@ -1,0 +1,34 @@
+"""Names derived from content: equal things have equal names in every run, so repeating a write is harmless.
+
+All are hex digits and hyphens: nothing that a user can choose becomes part of a primary key.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+
+
+def doc_id(source: str, uri: str) -> str:
+    """Name a document by its source's name and its URI there: 32 hex digits."""
+    return digest(f"{source}\0{uri}".encode())
+
+
+def content_hash(data: bytes) -> str:
+    """Name a document's content: 32 hex digits."""
+    return digest(data)
+
+
+def chunk_hash(text: str) -> str:
+    """Name a chunk's text: 32 hex digits."""
+    return digest(text.encode())
+
+
+def chunk_ids(document: str, first: int, end: int) -> Iterator[str]:
+    """Name a document's chunks from ordinal `first` up to, not including, `end`."""
+    return (f"{document}-{ordinal:06d}" for ordinal in range(first, end))
+
+
+def digest(data: bytes, size: int = 16) -> str:
+    """Hash bytes with BLAKE2b: two hex digits for each of `size` bytes."""
+    return hashlib.blake2b(data, digest_size=size).hexdigest()

@@ -1,0 +1,69 @@
+"""The command line as its users have it: a process of its own, in an empty folder, with an empty home."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOST = Path(sys.executable).parent / "roost"
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> dict[str, Any]:
+        """Standard output, which must be one JSON object and nothing else."""
+        return json.loads(self.out)
+
+
+Roost = Callable[..., Ended]
+
+
+@pytest.fixture(scope="session")
+def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A real Prefect server with its own database: its API URL."""
+    from deployments.stack import prefect_server
+
+    with prefect_server(tmp_path_factory.mktemp("prefect")) as service:
+        yield service.uri
+
+
+@pytest.fixture
+def roost_alone(tmp_path: Path) -> Roost:
+    """Run `roost` with nothing but what a fresh machine has: no settings, no server, an empty home."""
+    return _runner(tmp_path, {})
+
+
+@pytest.fixture
+def roost(tmp_path: Path, prefect: str) -> Roost:
+    """Run `roost` beside a Prefect server, as `roost up` leaves one running."""
+    return _runner(tmp_path, {"PREFECT_API_URL": prefect})
+
+
+def _runner(folder: Path, extra: dict[str, str]) -> Roost:
+    home = folder / "home"
+    home.mkdir()
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("ROOST_", "PREFECT_"))}
+
+    def run(*words: str | Path, **settings: str) -> Ended:
+        env = kept | {"HOME": str(home), "HF_HUB_OFFLINE": "1"} | extra | settings
+        done = subprocess.run(
+            [ROOST, *map(str, words)], cwd=folder, env=env, capture_output=True, text=True, timeout=280, check=False
+        )
+        return Ended(done.returncode, done.stdout, done.stderr)
+
+    return run

@@ -1,0 +1,54 @@
+"""What a real Prefect server shows of a run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+
+from tests.conftest import ROOT
+
+
+def test_a_run_its_tasks_and_its_report_are_in_prefect_under_names_that_say_what_ran(roost, prefect, index):
+    ended = roost("ingest", ROOT / "examples" / "handbook", "--index", index, "--json")
+    assert ended.code == 0, ended.err
+    [run] = _read(prefect, "flow_runs", {"flow_runs": {"name": {"any_": [f"ingest {index}"]}}})
+    assert (run["state_type"], run["state_name"]) == ("COMPLETED", "Completed")
+    tasks = _read(prefect, "task_runs", {"flow_runs": {"id": {"any_": [run["id"]]}}})
+    names = {task["name"] for task in tasks}
+    assert {f"discover {index}", f"load {index}-0000", f"chunk {index}-0000", f"embed {index}-0000"} <= names
+    assert {task["state_type"] for task in tasks} == {"COMPLETED"}
+    artifacts = _read(prefect, "artifacts", {"artifacts": {"flow_run_id": {"any_": [run["id"]]}}})
+    [report] = [artifact for artifact in artifacts if artifact["key"] == f"ingest-{index}"]
+    assert f"{ended.json['store']['chunks']} chunks in the index" in report["data"]
+
+
+def test_a_run_with_rejects_has_its_own_state_name_and_a_table_of_them(roost, prefect, index, folder):
+    ended = roost("ingest", folder(**{"a.md": "# A\n\nText.", "b.txt": b""}), "--index", index, "--json")
+    assert ended.code == 3
+    [run] = _read(prefect, "flow_runs", {"flow_runs": {"name": {"any_": [f"ingest {index}"]}}})
+    assert run["state_name"] == "Partial"
+    artifacts = _read(prefect, "artifacts", {"artifacts": {"key": {"any_": [f"rejects-{index}"]}}})
+    assert "b.txt" in artifacts[0]["data"]
+
+
+def test_no_secret_reaches_the_parameters_of_a_run(roost, prefect, index, folder):
+    secret = "root:Sup3rSecretToken"
+    ended = roost("ingest", folder(**{"a.md": "# A\n\nText."}), "--index", index, ROOST_MILVUS__TOKEN=secret)
+    assert ended.code == 0, ended.err
+    [run] = _read(prefect, "flow_runs", {"flow_runs": {"name": {"any_": [f"ingest {index}"]}}})
+    logs = _read(prefect, "logs", {"logs": {"flow_run_id": {"any_": [run["id"]]}}})
+    assert "Sup3rSecretToken" not in f"{run}{logs}{ended.out}{ended.err}"
+
+
+def _read(api: str, kind: str, filters: dict[str, Any]) -> list[dict[str, Any]]:
+    """Read what the server has, by the REST API that its UI uses; task runs arrive a moment after their run ends."""
+    import time
+
+    for _ in range(20):
+        found = httpx.post(f"{api}/{kind}/filter", json=filters, timeout=30).raise_for_status().json()
+        pending = [row for row in found if row.get("state_type") in ("PENDING", "RUNNING")]
+        if found and not pending:
+            break
+        time.sleep(0.5)
+    return found

@@ -1,0 +1,113 @@
+"""Fixtures: real servers once a session, fresh names for each test."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tasks.settings import set_library_defaults
+
+set_library_defaults(quiet=True)  # before anything imports Prefect or Milvus Lite
+
+ROOT = Path(__file__).resolve().parent.parent
+DATA = ROOT.parent / "shared" / "data"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Quick tests first: a mistake shows before the servers have started."""
+    order = ("unit", "integration", "acceptance")
+    items.sort(key=lambda item: order.index(item.path.relative_to(ROOT / "tests").parts[0]))
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Run each test in an empty folder, without the settings of whoever runs it."""
+    for name in [name for name in os.environ if name.startswith("ROOST_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """The shared real documents; tests that need them skip where they are absent."""
+    if not DATA.is_dir():
+        pytest.skip(f"the shared documents are not here ({DATA})")
+    return DATA
+
+
+@pytest.fixture(scope="session")
+def standalone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A real Milvus server of its own, on free ports: its URI."""
+    pytest.importorskip("milvus", reason="the extra `standalone` carries the Milvus server for Linux x86-64 only")
+    from deployments.stack import milvus_standalone
+
+    with milvus_standalone(tmp_path_factory.mktemp("milvus")) as service:
+        yield service.uri
+
+
+@pytest.fixture(scope="session")
+def prefect_api() -> Iterator[None]:
+    """A real Prefect server with its own database, for flows that run in this process."""
+    from prefect.testing.utilities import prefect_test_harness
+
+    with prefect_test_harness(server_startup_timeout=120):
+        yield
+
+
+@pytest.fixture(params=["lite", "standalone"])
+def milvus(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
+    """Milvus Lite in a fresh file, then the real server: the URI, set as Roost's."""
+    uri = str(tmp_path / "roost.db") if request.param == "lite" else request.getfixturevalue("standalone")
+    monkeypatch.setenv("ROOST_MILVUS__URI", uri)
+    return uri
+
+
+@pytest.fixture
+def lite(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
+    """Milvus Lite in a fresh file: the URI, set as Roost's."""
+    uri = str(tmp_path / "roost.db")
+    monkeypatch.setenv("ROOST_MILVUS__URI", uri)
+    return uri
+
+
+@pytest.fixture
+def index(request: pytest.FixtureRequest) -> Iterator[str]:
+    """A fresh index name; what it named on the real server is dropped afterwards."""
+    name = f"t{uuid.uuid4().hex[:12]}"
+    yield name
+    if "standalone" in request.fixturenames or "milvus" in request.fixturenames:
+        _drop(name, request)
+
+
+def _drop(index: str, request: pytest.FixtureRequest) -> None:
+    from tasks.milvus import open_store
+    from tasks.settings import Milvus
+    from tasks.versions import drop_version, live_version
+
+    async def drop() -> None:
+        async with open_store(Milvus(uri=request.getfixturevalue("standalone"))) as store:
+            if version := await live_version(store, index):
+                await drop_version(store, version)
+
+    callspec = getattr(request.node, "callspec", None)
+    if callspec is None or callspec.params.get("milvus") != "lite":
+        asyncio.run(drop())
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Callable[..., Path]:
+    """Make a folder of documents from their texts: `folder(**{"a.md": "# A"})`."""
+
+    def make(name: str = "docs", /, **files: str | bytes) -> Path:
+        for path, content in files.items():
+            file = tmp_path / name / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(content.encode() if isinstance(content, str) else content)
+        return tmp_path / name
+
+    return make

@@ -1,0 +1,50 @@
+"""Helpers that run the flow in this process and read back what it left."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from tasks.ledger import read_ledger
+from tasks.milvus import open_store
+from tasks.settings import load_settings
+from tasks.versions import existing_version
+
+Ingest = Callable[..., tuple[str, dict[str, Any]]]
+
+
+@pytest.fixture
+def ingest(prefect_api: None, index: str) -> Ingest:
+    """Run the flow `ingest` on this test's index: (state name, report)."""
+    from flows.parameters import IngestRequest
+    from flows.running import run_flow
+    from tasks.sources import Source
+
+    def run(*places: str | Path | Source, **choices: Any) -> tuple[str, dict[str, Any]]:
+        sources = [place if isinstance(place, Source) else Source(uri=str(place)) for place in places]
+        return run_flow("ingest", IngestRequest(sources=sources, index=index, **choices))
+
+    return run
+
+
+@pytest.fixture
+def stored(index: str) -> Callable[[], tuple[pl.DataFrame, np.ndarray, pl.DataFrame]]:
+    """Read back the index: (chunk rows by id, their vectors, ledger rows by document)."""
+
+    async def read() -> tuple[pl.DataFrame, np.ndarray, pl.DataFrame]:
+        async with open_store(load_settings().milvus) as store:
+            version = await existing_version(store, index)
+            rows = [row async for page in store.pages(version.name, ["*"]) for row in page]
+            ledger = await read_ledger(store, version.ledger)
+        rows.sort(key=lambda row: row["id"])
+        vectors = np.array([row.pop("vector") for row in rows], dtype=np.float32)
+        chunks = pl.DataFrame(rows, infer_schema_length=None)
+        return chunks.select(sorted(chunks.columns)), vectors, ledger.sort("uri")
+
+    return lambda: asyncio.run(read())

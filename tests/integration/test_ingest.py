@@ -1,0 +1,219 @@
+"""The flow on real documents, a real Prefect server, Milvus Lite and a real Milvus server."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from tasks.errors import ModelError, SourceError, StoreError, TransientError, UsageError
+from tasks.sources import Source
+from tests.conftest import ROOT
+
+HANDBOOK = ROOT / "examples" / "handbook"
+GOOD = "# Ferry\n\nThe ferry to the island leaves at noon.\n\n## Fares\n\nA child pays four crowns.\n"
+
+
+def test_every_format_of_the_handbook_is_indexed_and_counted_by_milvus(milvus, ingest, stored):
+    state, report = ingest(HANDBOOK)
+    chunks, vectors, ledger = stored()
+    assert state == "Completed"
+    assert report["documents"]["added"] == report["documents"]["listed"] == ledger.height == 45
+    assert report["store"] == {"documents": 45, "chunks": chunks.height}
+    assert set(ledger["status"]) == {"indexed"}
+    assert ledger["chunk_count"].sum() == chunks.height == report["chunks"]["written"]
+    assert np.allclose(np.linalg.norm(vectors, axis=1), 1.0, atol=1e-3)
+    assert report["tokens"]["truncated"] == 0
+
+
+def test_pdf_chunks_know_their_page_and_markdown_chunks_their_headings(lite, ingest, stored):
+    ingest(HANDBOOK / "safety", HANDBOOK / "instruments")
+    chunks, _, _ = stored()
+    pdf = chunks.filter(pl.col("uri").str.ends_with(".pdf"))
+    markdown = chunks.filter(pl.col("uri").str.ends_with(".md"))
+    assert set(pdf["page"]) == {1, 2, 3}
+    assert markdown["heading"].str.contains(" > ").any()
+    assert (markdown["page"] == 0).all()
+
+
+def test_a_second_run_embeds_nothing_and_writes_nothing(milvus, ingest, folder, stored):
+    source = folder(**{"ferry.md": GOOD, "notes/plain.txt": "The lighthouse keeper naps at three."})
+    ingest(source)
+    before, vectors, ledger = stored()
+    _, report = ingest(source)
+    after, same, again = stored()
+    assert report["documents"]["unchanged"] == 2
+    assert report["chunks"] == {"embedded": 0, "reused": 0, "written": 0, "deleted": 0}
+    assert after.equals(before)
+    assert np.array_equal(same, vectors)
+    assert again.equals(ledger)  # updated_at and run_id too: not one row was touched
+
+
+def test_a_shrunken_document_leaves_no_rows_behind(milvus, ingest, folder, stored):
+    source = folder(**{"long.txt": " ".join(f"Sentence number {n} speaks of herring." for n in range(400))})
+    ingest(source)
+    (source / "long.txt").write_text("Only this remains.")
+    _, report = ingest(source)
+    chunks, _, ledger = stored()
+    assert chunks["text"].to_list() == ["Only this remains."]
+    assert ledger["chunk_count"].to_list() == [1]
+    assert report["chunks"]["deleted"] > 5
+
+
+def test_a_changed_section_embeds_itself_only(lite, ingest, folder):
+    source = folder(**{"ferry.md": GOOD})
+    ingest(source)
+    (source / "ferry.md").write_text(GOOD.replace("four crowns", "five crowns"))
+    _, report = ingest(source)
+    assert report["documents"]["changed"] == 1
+    assert report["chunks"]["embedded"] == 1
+    assert report["chunks"]["reused"] == 1
+
+
+def test_a_renamed_document_embeds_nothing_and_leaves_nothing_under_its_old_name(milvus, ingest, folder, stored):
+    source = folder(**{"ferry.md": GOOD, "other.md": "# Other\n\nSomething else."})
+    ingest(source)
+    (source / "ferry.md").rename(source / "boat.md")
+    _, report = ingest(source)
+    chunks, _, ledger = stored()
+    assert report["documents"]["renamed"] == 1
+    assert report["documents"]["deleted"] == 0
+    assert report["chunks"]["embedded"] == 0
+    assert set(chunks["uri"]) == {"boat.md", "other.md"} == set(ledger["uri"])
+
+
+def test_a_deleted_document_leaves_the_index_and_other_sources_stay(milvus, ingest, folder, stored):
+    one, two = folder("one", **{"a.md": GOOD, "b.md": "# B\n\nBees."}), folder("two", **{"c.md": "# C\n\nCats."})
+    ingest(one, two)
+    (one / "a.md").unlink()
+    _, report = ingest(one)
+    chunks, _, ledger = stored()
+    assert report["documents"]["deleted"] == 1
+    assert set(chunks["uri"]) == {"b.md", "c.md"} == set(ledger["uri"])
+
+
+def test_one_bad_document_is_named_and_reasoned_and_does_not_stop_the_others(milvus, ingest, folder, stored):
+    source = folder(
+        **{"good.md": GOOD, "broken.pdf": b"%PDF-1.7 but no more", "empty.txt": b"", "noise.xyz": bytes(range(256)) * 9}
+    )
+    state, report = ingest(source)
+    assert state == "Partial"
+    assert report["documents"]["quarantined"] == 3
+    assert {r["uri"]: r["reason"].split(":")[0] for r in report["rejects"]} == {
+        "broken.pdf": "damaged",
+        "empty.txt": "empty",
+        "noise.xyz": "unknown_format",
+    }
+    assert set(stored()[0]["uri"]) == {"good.md"}
+
+
+def test_a_quarantined_document_is_left_alone_until_it_changes(lite, ingest, folder):
+    source = folder(**{"good.md": GOOD, "empty.txt": b""})
+    ingest(source)
+    state, report = ingest(source)
+    assert (state, report["documents"]["quarantined"]) == ("Partial", 1)
+    (source / "empty.txt").write_text("No longer empty.")
+    state, report = ingest(source)
+    assert (state, report["documents"]["quarantined"]) == ("Completed", 0)
+
+
+def test_a_document_that_breaks_keeps_its_old_chunks_searchable(milvus, ingest, folder, stored):
+    source = folder(**{"a.html": "<html><body><h1>Tides</h1><p>High water at dawn.</p></body></html>"})
+    ingest(source)
+    (source / "a.html").write_bytes(b"<html></html>")
+    state, report = ingest(source)
+    chunks, _, ledger = stored()
+    assert state == "Partial"
+    assert "High water at dawn." in chunks["text"][0]
+    assert ledger.select("status", "chunk_count").rows() == [("quarantined", 1)]
+    assert report["store"]["chunks"] == 1
+
+
+def test_rows_of_a_table_are_documents_and_a_ragged_row_refuses_itself(lite, ingest, folder, stored):
+    rows = 'id,title,text,topic\n1,Soup,"Leek\nsoup",food\n2,Bad,row,with,too many\n3,Tea,Mint tea,\n'
+    source = folder(**{"faq.csv": rows})
+    state, report = ingest(source / "faq.csv")
+    chunks, _, _ = stored()
+    assert state == "Partial"
+    assert set(chunks["uri"]) == {"faq.csv#1", "faq.csv#3"}
+    assert chunks.filter(pl.col("uri") == "faq.csv#1")["text"].to_list() == ["Soup\n\nLeek\nsoup"]
+    assert chunks.filter(pl.col("uri") == "faq.csv#1")["topic"].to_list() == ["food"]
+    assert [r["uri"] for r in report["rejects"]] == ["faq.csv#2"]
+
+
+def test_a_dry_run_counts_and_writes_nothing(lite, ingest, folder, index):
+    _, plan = ingest(folder(**{"a.md": GOOD}), dry_run=True)
+    assert plan["documents"]["added"] == 1
+    assert plan["estimate"]["chunks"] >= 1
+    with pytest.raises(UsageError, match=f"no index '{index}'"):
+        _look(index)
+
+
+def test_deleting_most_of_an_index_is_refused_before_anything_is_written(lite, ingest, folder, stored):
+    source = folder(**{f"{n}.txt": f"Note number {n}." for n in range(20)})
+    ingest(source)
+    for n in range(15):
+        (source / f"{n}.txt").unlink()
+    with pytest.raises(UsageError, match=r"15 of 20 documents are gone.*--max-delete-fraction 0.7"):
+        ingest(source)
+    assert stored()[2].height == 20
+    _, report = ingest(source, max_delete_fraction=0.8)
+    assert report["documents"]["deleted"] == 15
+
+
+def test_another_chunk_size_refuses_and_names_both(lite, ingest, folder, monkeypatch):
+    source = folder(**{"a.md": GOOD})
+    ingest(source)
+    monkeypatch.setenv("ROOST_CHUNKING__SIZE", "120")
+    with pytest.raises(StoreError, match="chunk_size 240 there, 120 here"):
+        ingest(source)
+
+
+def test_chunks_longer_than_the_model_reads_are_refused(lite, ingest, folder, monkeypatch):
+    monkeypatch.setenv("ROOST_CHUNKING__SIZE", "512")
+    with pytest.raises(ModelError, match="largest size is 254"):
+        ingest(folder(**{"a.md": GOOD}))
+
+
+def test_a_collection_that_roost_did_not_make_is_refused_and_untouched(milvus, ingest, folder, index):
+    from pymilvus import MilvusClient
+
+    with closing(MilvusClient(milvus)) as client:
+        client.create_collection(index, dimension=8)
+        before = set(client.list_collections())
+    with pytest.raises(StoreError, match="Roost did not make"):
+        ingest(folder(**{"a.md": GOOD}))
+    with closing(MilvusClient(milvus)) as client:
+        after = set(client.list_collections())
+        client.drop_collection(index)
+    assert after == before
+
+
+def test_a_missing_source_is_refused_and_nothing_is_written(lite, ingest, tmp_path):
+    with pytest.raises(SourceError, match="no such file or folder"):
+        ingest(tmp_path / "nowhere")
+    assert not Path(lite).exists()
+
+
+def test_a_column_that_is_not_there_is_refused_with_those_that_are(lite, ingest, folder):
+    from tasks.tables import Columns
+
+    source = folder(**{"t.csv": "id,body\n1,Some text that is long enough\n"})
+    with pytest.raises(SourceError, match=r"unknown column 'txt'; known: body, id"):
+        ingest(Source(uri=str(source / "t.csv"), columns=Columns(text="txt")))
+
+
+def test_milvus_that_does_not_answer_is_one_line(ingest, folder, monkeypatch):
+    monkeypatch.setenv("ROOST_MILVUS__URI", "http://127.0.0.1:1")
+    with pytest.raises(TransientError, match=r"http://127.0.0.1:1 does not answer.*ROOST_MILVUS__URI"):
+        ingest(folder(**{"a.md": GOOD}))
+
+
+def _look(index: str) -> None:
+    from flows.lookup import search_index
+    from flows.running import run_async
+
+    run_async(lambda: search_index(index, ["ferry"], 1))
