@@ -38,6 +38,8 @@ _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # whatev
 _LITE = "import signal as s, milvus_lite.cmdline as m; s.signal(s.SIGTERM, s.default_int_handler); m.main()"
 _MILVUS_PORTS = ["proxy", "proxy_internal", "root_coord", "query_coord", "query_node"]
 _MILVUS_PORTS += ["index_node", "data_coord", "data_node", "metrics"]
+#: The token that Milvus knows at first.
+MILVUS_ROOT = "root:Milvus"
 _MILVUS_PARTS = ["rootCoord", "proxy", "queryCoord", "queryNode", "indexNode", "dataCoord", "dataNode"]
 _MILVUS_SETTINGS = {f"{part}.ip": HOST for part in _MILVUS_PARTS} | {
     "common.gracefulStopTimeout": 1,  # seconds; a loaded collection waits it out for a node to move to
@@ -66,11 +68,16 @@ class Service:
 
 
 @contextmanager
-def milvus_standalone(data: Path, *, port: int | None = None) -> Iterator[Service]:
+def milvus_standalone(data: Path, *, port: int | None = None, authorization: bool = False) -> Iterator[Service]:
     """Run the real Milvus server 2.3.5 of the package `milvus`: 6 to 10 s to start, 0.5 GB when empty.
 
-    All its ports but etcd's listen on every address of the host whatever the configuration says, without a
-    password: not for untrusted networks. It also leaves small files in /run/milvus and /tmp/milvus.
+    All its ports but etcd's listen on every address of the host whatever the configuration says: not for
+    untrusted networks. It also leaves small files in /run/milvus and /tmp/milvus.
+
+    Args:
+        data: Its folder.
+        port: Where clients connect; None for a free one.
+        authorization: Ask clients for a token; at first only `MILVUS_ROOT` is one.
 
     Raises:
         StackError: Not Linux on x86-64, no package, port taken, ended early, or no answer within START_S.
@@ -78,10 +85,10 @@ def milvus_standalone(data: Path, *, port: int | None = None) -> Iterator[Servic
     package = _milvus_package()
     with _claimed(data, "milvus-standalone") as log:
         ports = _milvus_ports(Path(log.name).parent, port)
-        env = _configure_milvus(package, Path(log.name).parent, ports)
+        env = _configure_milvus(package, Path(log.name).parent, ports, authorization)
         uri, health = f"http://{HOST}:{ports['proxy']}", f"http://{HOST}:{ports['metrics']}/healthz"
-        command = ["bin/milvus", "run", "standalone"]
-        yield from _run(log, uri, command, env, lambda: _http_ok(health) and _milvus_answers(uri))
+        command, token = ["bin/milvus", "run", "standalone"], MILVUS_ROOT if authorization else ""
+        yield from _run(log, uri, command, env, lambda: _http_ok(health) and _milvus_answers(uri, token))
 
 
 @contextmanager
@@ -177,11 +184,11 @@ def _wait_healthy(process: Popen[bytes], log: Path, healthy: Callable[[], bool])
     raise StackError(f"{log.stem} {problem}. Last lines of {log}:\n{last}")
 
 
-def _milvus_answers(uri: str) -> bool:
+def _milvus_answers(uri: str, token: str = "") -> bool:
     with suppress(OSError, MilvusException, grpc.RpcError):
         # A knock first, because pymilvus logs a traceback when a call fails.
         socket.create_connection((HOST, int(uri.rpartition(":")[2])), timeout=1.0).close()
-        with closing(MilvusClient(uri, timeout=5.0)) as client:
+        with closing(MilvusClient(uri, token=token, timeout=5.0)) as client:
             client.list_collections(timeout=5.0)
         return True
     return False
@@ -234,11 +241,12 @@ def _milvus_ports(data: Path, port: int | None) -> dict[str, int]:
     return ports
 
 
-def _configure_milvus(package: ModuleType, data: Path, ports: dict[str, int]) -> dict[str, str]:
+def _configure_milvus(package: ModuleType, data: Path, ports: dict[str, int], authorization: bool) -> dict[str, str]:
     """Unpack the server, write its configuration, and return the environment it is to run in."""
     # Not by the package's launcher: it moves when a port is taken and leaves the server behind on SIGTERM.
     config = package.MilvusServerConfig(data_dir=str(data))
-    for key, value in (_MILVUS_SETTINGS | {f"{name}_port": port for name, port in ports.items()}).items():
+    settings = {"authorization_enabled": authorization, **_MILVUS_SETTINGS}
+    for key, value in (settings | {f"{name}_port": port for name, port in ports.items()}).items():
         config.set(key, value)
     config.resolve_storage()
     config.write_config()

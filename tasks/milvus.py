@@ -40,6 +40,7 @@ PAGE_ROWS = 16_000
 logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
 
 _TRANSIENT_CODES = {1, 2, 3, 4, 5, 8, 9}  # Milvus' merr: not ready, unavailable, out of memory, busy, limited
+_UNAUTHENTICATED = {grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED}
 _TRANSIENT_GRPC = {
     grpc.StatusCode.UNAVAILABLE,
     grpc.StatusCode.DEADLINE_EXCEEDED,
@@ -233,6 +234,8 @@ def translated(uri: str) -> Iterator[None]:
     except (ConnectionConfigException, ValueError) as error:
         raise StoreError(f"ROOST_MILVUS__URI={uri}: {_words(error)}") from error
     except (MilvusException, grpc.RpcError) as error:
+        if _is_refused_token(error):
+            raise StoreError(f"Milvus at {uri} refuses the token: set ROOST_MILVUS__TOKEN") from error
         if _is_connect(error):
             raise TransientError(
                 f"Milvus at {uri} does not answer: start it (`roost up`), or set ROOST_MILVUS__URI"
@@ -240,6 +243,12 @@ def translated(uri: str) -> Iterator[None]:
         if _is_transient(error):
             raise TransientError(f"Milvus at {uri}: {_words(error)}") from error
         raise StoreError(f"Milvus at {uri} refuses: {_words(error)}") from error
+
+
+def _is_refused_token(error: BaseException) -> bool:
+    """Also behind a connection that failed for it: pymilvus words that as a server that is away."""
+    causes = [cause for cause in (error, error.__cause__) if isinstance(cause, grpc.RpcError)]
+    return any(cause.code() in _UNAUTHENTICATED for cause in causes)
 
 
 def _is_connect(error: BaseException) -> bool:

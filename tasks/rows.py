@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import codecs
 import csv
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import orjson
 import polars as pl
 
 from tasks.errors import DocumentError
+from tasks.formats import as_utf8
 
 Row = dict[str, Any]
 
@@ -28,20 +29,53 @@ def _read_csv(file: Path) -> Iterator[Row]:
     csv.field_size_limit(2**31 - 1)
     try:
         with file.open(encoding=text_encoding(file), newline="", errors="replace") as stream:
-            head = stream.readline()
+            head = next((line for line in stream if line.strip()), "")
             stream.seek(0)
-            rows = csv.reader(stream, delimiter=max(",;\t|", key=head.count))
-            header = [name.strip() or f"column_{i}" for i, name in enumerate(next(rows, []), start=1)]
-            for values in rows:
+            delimiter = "\t" if file.suffix.lower() == ".tsv" else max(",;\t|", key=head.count)
+            rows = _csv_rows(stream, delimiter)
+            header = _named(next((values for _, values in rows if any(values)), []))
+            for line, values in rows:
                 if not values:
                     continue
                 row: Row = dict(zip(header, values, strict=False))
                 if len(values) != len(header):
-                    wrong = f"not {len(header)} fields as in the header, but {len(values)} (line {rows.line_num})"
+                    wrong = f"not {len(header)} fields as in the header, but {len(values)} (line {line})"
                     row[ERROR] = DocumentError("bad_row", wrong)
                 yield row
     except (OSError, csv.Error) as error:
         raise DocumentError("unreadable" if isinstance(error, OSError) else "damaged", str(error)) from None
+
+
+def _csv_rows(stream: Iterable[str], delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield rows with the number of their last line.
+
+    Raises:
+        DocumentError: A quote never closes; `csv` would take all rows below it for one cell.
+    """
+    quotes: list[int] = []
+
+    def counted() -> Iterator[str]:
+        for line in stream:
+            quotes.append(line.count('"'))
+            yield line
+
+    rows = csv.reader(counted(), delimiter=delimiter)
+    last: list[int] = []
+    for values in rows:
+        last = quotes.copy()
+        quotes.clear()
+        yield rows.line_num, values
+    if len(last) > 1 and sum(last) % 2:
+        raise DocumentError("damaged", f"a quote that opens in line {rows.line_num - len(last) + 1} never closes")
+
+
+def _named(header: list[str]) -> list[str]:
+    """Give every column a name of its own, so that none hides another."""
+    names: list[str] = []
+    for i, name in enumerate(header, start=1):
+        plain = name.strip() or f"column_{i}"
+        names.append(f"{plain}_{i}" if plain in names else plain)
+    return names
 
 
 def _read_jsonl(file: Path) -> Iterator[Row]:
@@ -52,7 +86,7 @@ def _read_jsonl(file: Path) -> Iterator[Row]:
                 if not line.strip():
                     continue
                 try:
-                    row = orjson.loads(line)
+                    row = orjson.loads(line.removeprefix(codecs.BOM_UTF8) if number == 1 else line)
                 except orjson.JSONDecodeError as error:
                     row = DocumentError("bad_row", f"not JSON: {error} (line {number})")
                 if not isinstance(row, dict | DocumentError):
@@ -86,7 +120,10 @@ def text_encoding(file: Path) -> str:
             return "utf-8-sig"
         except UnicodeDecodeError:
             stream.seek(0)
-            best = charset_normalizer.from_bytes(stream.read(1 << 20)).best()
+            sample = stream.read(1 << 20)
+    if as_utf8(sample) is not None:
+        return "utf-8-sig"
+    best = charset_normalizer.from_bytes(sample).best()
     return best.encoding if best else "latin-1"
 
 

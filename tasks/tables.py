@@ -67,7 +67,7 @@ def list_rows(location: str, source: str, uri: str, columns: Columns, spool: Pat
     complete = True
     found: Columns | None = None
     while numbered := list(islice(rows, PART_ROWS)):
-        found = found or find_columns([row for _, row in numbered if ERROR not in row], columns, uri)
+        found = found or find_columns(_whole([row for _, row in numbered]), columns, uri)
         part = spool / f"{digest(location.encode(), 6)}-{len(parts):06d}.parquet"
         listed, laid, told = _part(numbered, found, source, uri, seen, str(part))
         laid.write_parquet(part)
@@ -107,6 +107,14 @@ def find_columns(rows: list[Row], asked: Columns, uri: str) -> Columns:
     return Columns(id=key, title=title, text=text, metadata=rest if asked.metadata is None else asked.metadata)
 
 
+def _whole(rows: list[Row]) -> list[Row]:
+    """The rows that are not broken; when there is none, what is wrong with the first is wrong with the table."""
+    whole = [row for row in rows if ERROR not in row]
+    if not whole:
+        raise DocumentError("damaged", f"no row can be read, the first because: {rows[0][ERROR].detail}")
+    return whole
+
+
 def _by_name(names: list[str], known: Iterable[str]) -> str:
     lowered = {name.lower().strip(): name for name in reversed(names)}
     return next((lowered[name] for name in known if name in lowered), "")
@@ -135,7 +143,7 @@ def _part(
             reason = reason or f"bad_row: id {given!r} appears again"
         told = told and not (ERROR in row and not given)
         named = f"line-{number}" if given in seen or (ERROR in row and not given) else ""
-        address = f"{uri}#{named or _unique(given or _digest(document, 8), seen)}"
+        address = f"{uri}#{_unique(named or given or _digest(document, 8), seen)}"
         listed.append(
             {
                 "doc_id": doc_id(source, address), "source": source, "uri": address, "location": "",
@@ -168,7 +176,7 @@ def _document(row: Row, columns: Columns) -> tuple[dict[str, str], str]:
     document = {
         "title": title,
         "text": text,
-        "metadata": json.dumps(metadata, default=str, ensure_ascii=False),
+        "metadata": orjson.dumps(metadata, default=str, option=orjson.OPT_NON_STR_KEYS).decode(),
     }
     return document, "" if text.strip() else f"empty: column {columns.text!r} of the row is empty"
 
@@ -195,6 +203,6 @@ def _local_copy(location: str, spool: Path) -> Path:
     try:
         with fsspec.open(location, "rb", compression="infer") as stream, copy.open("wb") as target:
             shutil.copyfileobj(stream, target, 1 << 20)
-    except (OSError, EOFError) as error:
+    except Exception as error:  # noqa: BLE001  every kind of compression raises its own
         raise DocumentError("unreadable", f"{error}") from None
     return copy

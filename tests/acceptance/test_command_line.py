@@ -101,6 +101,23 @@ def test_a_lite_file_that_another_process_holds_is_one_clear_line(roost, folder,
     assert len(ended.err.strip().splitlines()) == 1
 
 
+def test_a_wrong_token_is_one_clear_line_and_the_right_one_works(roost, folder, tmp_path):
+    pytest.importorskip("milvus", reason="the extra `standalone` carries the Milvus server for Linux x86-64 only")
+    from deployments.stack import MILVUS_ROOT, milvus_standalone
+
+    source = folder(**{"a.txt": "Something."})
+    with milvus_standalone(tmp_path / "milvus", authorization=True) as server:
+        wrong = roost("ingest", source, ROOST_MILVUS__URI=server.uri, ROOST_MILVUS__TOKEN="root:guess")
+        none = roost("status", ROOST_MILVUS__URI=server.uri)
+        right = roost("ingest", source, "--json", ROOST_MILVUS__URI=server.uri, ROOST_MILVUS__TOKEN=MILVUS_ROOT)
+    for ended in (wrong, none):
+        assert ended.code == 2
+        assert "ROOST_MILVUS__TOKEN" in ended.err
+        assert "guess" not in ended.err
+        assert len(ended.err.strip().splitlines()) == 1
+    assert right.json["store"]["documents"] == 1
+
+
 def test_help_starts_in_under_a_second_and_imports_nothing_heavy():
     probe = (
         "import sys\nsys.argv = ['roost', '--help']\nfrom flows.cli import main\n"
