@@ -124,7 +124,7 @@ def prefect_server(data: Path, *, port: int | None = None) -> Iterator[Service]:
     with _claimed(data, "prefect-server") as log:
         number, env["PREFECT_HOME"] = _port("prefect-server", port), str(Path(log.name).parent)
         command = [sys.executable, "-m", "prefect", "server", "start", "--host", HOST, "--port", str(number)]
-        uri = f"http://{HOST}:{number}/api"
+        uri = env["PREFECT_SERVER_UI_API_URL"] = f"http://{HOST}:{number}/api"  # else pages ask port 4200
         yield from _run(log, uri, command, env, lambda: _http_ok(f"{uri}/health"))
 
 

@@ -40,6 +40,7 @@ def ingest(
     keep_missing: Annotated[bool, typer.Option("--keep-missing", help="Delete nothing.")] = False,
     retry_quarantined: Annotated[bool, typer.Option("--retry-quarantined", help="Try failed ones again.")] = False,
     checksum: Annotated[bool, typer.Option("--checksum", help="Compare contents, not sizes and times.")] = False,
+    on_conflict: Annotated[str, typer.Option(help="When another run writes this index: wait or refuse.")] = "wait",
     max_delete_fraction: Annotated[
         float | None, typer.Option(min=0, max=1, help="Share of the index that may be deleted.")
     ] = None,
@@ -61,7 +62,7 @@ def ingest(
             for name, place in map(_named, sources)
         ],
         index=index, dry_run=dry_run, keep_missing=keep_missing, retry_quarantined=retry_quarantined,
-        checksum=checksum, max_delete_fraction=max_delete_fraction,
+        checksum=checksum, max_delete_fraction=max_delete_fraction, on_conflict=on_conflict,
     )  # fmt: skip
     _check_early(request)
     state, report = _run_ingest(request, watch=not as_json)
@@ -119,6 +120,29 @@ def status(
         from flows import terminal
 
         terminal.show_status(found)
+
+
+@app.command()
+def verify(
+    index: Index = "docs",
+    repair: Annotated[bool, typer.Option("--repair", help="Mend what can be mended, and say what was done.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Compare an index with its ledger, document by document."""
+    from tasks.settings import set_library_defaults
+
+    set_library_defaults(quiet=True)
+    from flows.parameters import VerifyRequest
+    from flows.running import run_flow
+    from flows.terminal import show_verification
+
+    _, report = run_flow("verify", VerifyRequest(index=index, repair=repair))
+    if as_json:
+        _print_json(report)
+    else:
+        show_verification(report)
+    if not report["ok"]:
+        raise typer.Exit(1)
 
 
 @app.command()

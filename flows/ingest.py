@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterator
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,14 +24,17 @@ from flows.progress import WATCHER
 from tasks.chunk import check_window
 from tasks.discover import Options, cut_batches, list_sources, spool_folder
 from tasks.embedder import Embedder
+from tasks.errors import StepError
 from tasks.index import delete_documents
+from tasks.lease import Lease, held
 from tasks.ledger import read_ledger
 from tasks.milvus import Store, open_store
 from tasks.models import Model, find_model
 from tasks.records import WORK, Batch, Plan
 from tasks.report import Tally, headline, make_plan_report, make_report, outcome_name
 from tasks.settings import Settings, load_settings
-from tasks.versions import Recipe, Version, live_version, make_recipe, open_version, refuse_other_recipe
+from tasks.verify import out_of_step
+from tasks.versions import Version, live_version, make_recipe, open_version, refuse_other_recipe
 from tasks.workers import Workers
 
 
@@ -43,10 +46,11 @@ class Run:
     model: Model
     store: Store
     version: Version
+    lease: Lease
     workers: Workers
     embedder: Embedder
-    is_empty: bool
     run_id: str
+    is_empty: bool = False
     tally: Tally = field(default_factory=Tally)
 
 
@@ -71,44 +75,57 @@ async def ingest(request: IngestRequest) -> State[dict[str, Any]]:
         recipe = make_recipe(model, settings.chunking)
         known = await live_version(store, request.index)
         refuse_other_recipe(known, recipe)
-        plan = await steps.discover(request.index, listed, store, known, _options(request, settings))
         if request.dry_run:
+            plan = await steps.discover(request.index, listed, store, known, _options(request, settings))
             return Completed(message="planned only", data=make_plan_report(request.index, recipe, known, plan))
-        report = await _carry_out(request, settings, model, recipe, store, plan, started, stack)
-    get_run_logger().info(headline(report))
+        embedder = stack.enter_context(Embedder(model, settings.embedding))
+        if known is None:
+            await embedder.load()  # a model that does not load must not leave an empty index behind
+        version = await open_version(store, request.index, recipe)
+        lease = await stack.enter_async_context(_held(request, settings, store, version))
+        plan = await steps.discover(request.index, listed, store, version, _options(request, settings))
+        limits = settings.ingest
+        workers = stack.enter_context(Workers(workers=limits.parse_workers, memory_mb=limits.parse_memory_mb))
+        run = Run(settings, model, store, version, lease, workers, embedder, run_id=str(runtime.flow_run.id or ""))
+        run.tally.seconds["discover"] = time.perf_counter() - started
+        report, off = await _carry_out(run, plan, started)
     await artifacts.publish(report, plan.skipped)
-    name = outcome_name(report)
-    return Completed(name=name, message=headline(report), data=report)
+    if off:
+        raise StepError(off)
+    get_run_logger().info(headline(report))
+    return Completed(name=outcome_name(report), message=headline(report), data=report)
 
 
-async def _carry_out(
-    request: IngestRequest, settings: Settings, model: Model, recipe: Recipe, store: Store, plan: Plan,
-    started: float, stack: AsyncExitStack,
-) -> dict[str, Any]:  # fmt: skip
-    """Do what is planned and report it from what Milvus then holds."""
-    seconds = time.perf_counter() - started
-    version = await open_version(store, request.index, recipe)
-    run = Run(
-        settings, model, store, version,
-        workers=stack.enter_context(
-            Workers(workers=settings.ingest.parse_workers, memory_mb=settings.ingest.parse_memory_mb)
-        ),
-        embedder=stack.enter_context(Embedder(model, settings.embedding)),
-        is_empty=await store.count(version.name) == 0,
-        run_id=str(runtime.flow_run.id or ""),
-    )  # fmt: skip
-    run.tally.seconds["discover"] = seconds
-    work = plan.of(*WORK)
+def _held(
+    request: IngestRequest, settings: Settings, store: Store, version: Version
+) -> AbstractAsyncContextManager[Lease]:
+    """Hold the index, or wait for whoever does, as the request says."""
+    holder = f"run {runtime.flow_run.name or 'ingest'!r}"
+    wait = settings.ingest.wait_seconds if request.on_conflict == "wait" else 0.0
+
+    def tell(words: str) -> None:
+        get_run_logger().warning(words)
+        WATCHER.get().waiting(words)
+
+    return held(store, version, holder, wait_seconds=wait, tell=tell)
+
+
+async def _carry_out(run: Run, plan: Plan, started: float) -> tuple[dict[str, Any], str]:
+    """Do what is planned; report it from what Milvus then holds, with what is off, if anything is."""
+    store, version = run.store, run.version
+    run.is_empty = await store.count(version.name) == 0
+    work, gone = plan.of(*WORK), plan.of("deleted", "moved")
     if work.height:
         await _run_batches(run, work)
     run.tally.seconds["embed"] = run.embedder.seconds
-    gone = plan.of("deleted", "moved")
+    run.lease.check()
     run.tally.chunks["deleted"] += await delete_documents(store, version, gone)
     if store.is_lite and (work.height or gone.height):
         await store.change("flush", version.name)  # Lite searches unflushed rows ten times slower
     ledger = await read_ledger(store, version.ledger)
+    off = await out_of_step(store, version, ledger)
     total = time.perf_counter() - started
-    return make_report(version, plan, run.tally, ledger, await store.count(version.name), total)
+    return make_report(version, plan, run.tally, ledger, await store.count(version.name), total), off
 
 
 async def _run_batches(run: Run, work: pl.DataFrame) -> None:
@@ -139,7 +156,7 @@ async def _run_batch(run: Run, batch: Batch) -> None:
     loaded = await steps.load(batch, run.workers, run.settings.ingest)
     chunked = await steps.chunk(loaded, run.settings.chunking, run.model, run.workers)
     embedded = await steps.embed(chunked, run.embedder, None if run.is_empty else run.store, run.version)
-    written = await steps.index(embedded, run.store, run.version, run.run_id)
+    written = await steps.index(embedded, run.store, run.version, run.lease, run.run_id)
     for record in (loaded, chunked, embedded, written):
         run.tally.add(record)
     WATCHER.get().advanced(batch.documents.height, written.written)

@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field
 
 from tasks.sources import Source
+
+
+class VerifyRequest(BaseModel):
+    """Compare an index with its ledger."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    index: str = Field("docs", title="Index", description="Name that readers use.", json_schema_extra={"position": 0})
+    repair: bool = Field(
+        False, title="Repair", description="Delete left-over rows; have the next ingest write damaged documents again.",
+        json_schema_extra={"position": 1},
+    )  # fmt: skip
 
 
 class IngestRequest(BaseModel):
@@ -40,6 +54,10 @@ class IngestRequest(BaseModel):
     checksum: bool = Field(
         False, title="Read everything", description="Compare contents, not sizes and times.",
         json_schema_extra={"position": 5},
+    )  # fmt: skip
+    on_conflict: Literal["wait", "refuse"] = Field(
+        "wait", title="When another run writes", description="Wait for it to end, or refuse at once.",
+        json_schema_extra={"position": 7},
     )  # fmt: skip
     max_delete_fraction: float | None = Field(
         None, ge=0, le=1, title="Most to delete",

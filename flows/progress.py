@@ -15,6 +15,9 @@ class Watcher(Protocol):
     def advanced(self, documents: int, chunks: int) -> None:
         """A batch is written: so many more documents and chunks."""
 
+    def waiting(self, words: str) -> None:
+        """Another run holds the index; the words name it."""
+
 
 class Nobody:
     """Watches nothing."""
@@ -23,6 +26,9 @@ class Nobody:
         """Nothing to draw."""
 
     def advanced(self, documents: int, chunks: int) -> None:
+        """Nothing to draw."""
+
+    def waiting(self, words: str) -> None:
         """Nothing to draw."""
 
 

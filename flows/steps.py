@@ -19,6 +19,7 @@ from tasks.embed import embed_batch
 from tasks.embedder import Embedder
 from tasks.errors import TransientError
 from tasks.index import index_batch
+from tasks.lease import Lease
 from tasks.ledger import ROW, read_ledger
 from tasks.load import load_batch
 from tasks.milvus import Store
@@ -75,6 +76,6 @@ async def embed(chunked: Chunked, embedder: Embedder, store: Store | None, versi
 
 
 @task(name="index", task_run_name="index {embedded.name}", **_POLICY)
-async def index(embedded: Embedded, store: Store, version: Version, run_id: str) -> Written:
+async def index(embedded: Embedded, store: Store, version: Version, lease: Lease, run_id: str) -> Written:
     """Write a batch."""
-    return await index_batch(embedded, store, version, run_id=run_id)
+    return await index_batch(embedded, store, version, lease, run_id=run_id)

@@ -46,6 +46,10 @@ class Bars:
         rate = f"{total / max(task.elapsed or 0.0, 0.1):.0f} chunks/s"
         self._progress.update(self._task, advance=documents, chunks=total, rate=rate)
 
+    def waiting(self, words: str) -> None:
+        """Say for whom this run waits."""
+        self._progress.update(self._task, description=words)
+
 
 @contextmanager
 def bars(*, enabled: bool) -> Iterator[Watcher]:
@@ -105,6 +109,21 @@ def show_status(found: dict[str, Any]) -> None:
     for row in found["indexes"]:
         out.print(f"{row['index']}: version {row['version']}, {row['model']}", style="dim", soft_wrap=True)
         _show_rejects(row["rejects"])
+
+
+def show_verification(report: dict[str, Any]) -> None:
+    """Show what a verification found and did."""
+    table = Table(box=box.SIMPLE, show_header=False)
+    for name, value in report.items():
+        if type(value) is int:
+            table.add_row(name, f"{value:,}")
+    out.print(table)
+    for uri in report["to_redo"][:50]:
+        out.print(f"to be written again by the next roost ingest: {uri}")
+    if report["ok"]:
+        out.print("store and ledger agree")
+    elif not report["to_redo"]:
+        out.print("store and ledger differ: roost verify --repair mends what can be mended here")
 
 
 def shortened(text: str, length: int = SNIPPET) -> str:

@@ -31,6 +31,7 @@ MAX_CHARACTERS = 16_000
 #: Longest heading path kept, characters.
 MAX_HEADING = 500
 
+_NO_BLANK = re.compile(r"\S")
 _PATH = "\x1f"  # between the headings of a path, while llama-index holds it
 
 
@@ -90,6 +91,8 @@ def _pieces(
     for heading, offset, section in sections:
         for start, piece in _located(splitter.split_text(section), section):
             for inner, part, tokens in _bounded(piece, size, tokenizer_file):
+                if not part.strip():
+                    continue
                 begin = base + offset + start + inner
                 yield {
                     "text": part,
@@ -106,11 +109,13 @@ def _sections(markdown: str) -> list[tuple[str, int, str]]:
     from llama_index.core.node_parser import MarkdownNodeParser
     from llama_index.core.schema import Document
 
-    nodes = MarkdownNodeParser(header_path_separator=_PATH).get_nodes_from_node(Document(text=markdown))
-    texts = [node.get_content() for node in nodes]
-    paths = [_heading_path(str(node.metadata.get("header_path", "")), text)
-             for node, text in zip(nodes, texts, strict=True)]  # fmt: skip
-    return [(path, start, text) for path, (start, text) in zip(paths, _located(texts, markdown), strict=True)]
+    sections, end = [], 0
+    for node in MarkdownNodeParser(header_path_separator=_PATH).get_nodes_from_node(Document(text=markdown)):
+        start = _next_word(markdown, end)  # sections leave out blanks only, and may hold another blank after a `#`
+        end = start + len(node.get_content())
+        path = _heading_path(str(node.metadata.get("header_path", "")), markdown[start:end])
+        sections.append((path, start, markdown[start:end]))
+    return sections
 
 
 def _heading_path(parents: str, section: str) -> str:
@@ -122,13 +127,22 @@ def _heading_path(parents: str, section: str) -> str:
 
 
 def _located(pieces: Iterable[str], text: str) -> Iterator[tuple[int, str]]:
-    """Find where each piece begins in the text it was cut from; neighbours may overlap."""
-    position = 0
+    """Find where each piece begins in the text it was cut from.
+
+    Neighbours may overlap but leave out blanks only. In a text that repeats itself, the latest place that leaves
+    no gap is taken: an earlier one would leave the end of the text in no piece.
+    """
+    end = 0
     for piece in pieces:
-        found = text.find(piece, position)
-        position = found if found >= 0 else position
-        yield position, piece
-        position += 1
+        start = text.rfind(piece, 0, _next_word(text, end) + len(piece))
+        end = start + len(piece)
+        yield start, piece
+
+
+def _next_word(text: str, position: int) -> int:
+    """Find the first character from a position on that is no blank."""
+    found = _NO_BLANK.search(text, position)
+    return found.start() if found else len(text)
 
 
 def _bounded(piece: str, size: int, tokenizer_file: str) -> Iterator[tuple[int, str, int]]:

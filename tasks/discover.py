@@ -209,7 +209,7 @@ def _gone(missing: pl.DataFrame, acted: pl.DataFrame, options: Options, total: i
         location=pl.lit(""), spool=pl.lit(""), row=pl.lit(-1),
     )  # fmt: skip
     deleted = rows.filter(pl.col("action") == "deleted").height
-    if deleted > DELETE_FLOOR and deleted > options.max_delete_fraction * total:
+    if deleted > DELETE_FLOOR and deleted / total > options.max_delete_fraction:
         raise UsageError(
             f"{deleted} of {total} documents are gone from the source: more than the {options.max_delete_fraction:.0%} "
             "that one run may delete. If that is right, allow it with --max-delete-fraction "

@@ -9,11 +9,8 @@ import numpy as np
 import polars as pl
 
 from tasks.embedder import Embedder
-from tasks.milvus import Store, one_of
+from tasks.milvus import LOOKUP, Store, one_of
 from tasks.records import Chunked, Embedded
-
-#: Hashes in one look-up of stored vectors.
-LOOKUP = 500
 
 
 async def embed_batch(chunked: Chunked, embedder: Embedder, store: Store | None, collection: str) -> Embedded:

@@ -7,6 +7,7 @@ RoostError                    exit 1, the run failed
 │   ├── ModelError            the embedding model cannot be had, or does not fit the settings
 │   └── StoreError            Milvus refuses: wrong token, a foreign collection, another recipe
 ├── TransientError            worth another try: a network, a server that is away or busy
+├── ConflictError             another run writes the same index
 ├── StepError                 the run ended, the index does not hold what the ledger says
 └── DocumentError             one document cannot be indexed; it is quarantined, the others go on
 """
@@ -46,6 +47,10 @@ class StoreError(UsageError):
 
 class TransientError(RoostError):
     """A network or a server failed in a way that another try may mend."""
+
+
+class ConflictError(RoostError):
+    """Another run writes the same index."""
 
 
 class StepError(RoostError):

@@ -17,9 +17,11 @@ import numpy as np
 import polars as pl
 
 from tasks import ledger
+from tasks.faults import pass_point
 from tasks.identity import chunk_ids
+from tasks.lease import Lease
 from tasks.ledger import INDEXED, QUARANTINED, WRITING
-from tasks.milvus import Store
+from tasks.milvus import LOOKUP, Store, one_of
 from tasks.records import Embedded, Written
 from tasks.versions import Version
 
@@ -49,36 +51,68 @@ RESERVED = frozenset(
 )
 
 
-async def index_batch(embedded: Embedded, store: Store, version: Version, *, run_id: str) -> Written:
-    """Write a batch's documents, chunks and refusals."""
+async def index_batch(embedded: Embedded, store: Store, version: Version, lease: Lease, *, run_id: str) -> Written:
+    """Write a batch's documents, chunks and refusals.
+
+    Raises:
+        StepError: This run no longer holds the index.
+    """
     started = time.perf_counter()
     documents = _with_counts(embedded)
+    lease.check()
+    pass_point("before_intent")
     await ledger.write_rows(store, version.ledger, _ledger_rows(documents, WRITING), run_id=run_id)
+    pass_point("after_intent")
     written = await store.upsert(version.name, chunk_rows(embedded))
+    pass_point("after_chunks")
     stale = [key for row in documents.to_dicts() for key in chunk_ids(row["doc_id"], row["n"], row["old_chunks"])]
     deleted = await store.delete(version.name, stale)
+    pass_point("after_cleanup")
     await ledger.write_rows(store, version.ledger, _ledger_rows(documents, INDEXED), run_id=run_id)
+    pass_point("after_commit")
     await quarantine(store, version, embedded.rejects, run_id=run_id)
     return Written(embedded.name, documents.height, written, deleted, embedded.rejects, time.perf_counter() - started)
 
 
 async def quarantine(store: Store, version: Version, rejects: pl.DataFrame, *, run_id: str) -> None:
     """Note why documents were refused; the chunks that they had stay, and stay counted."""
+    settled = {
+        row["doc_id"]: await _settle(store, version, row["doc_id"], row["old_chunks"])
+        for row in rejects.filter((pl.col("action") == "retry") & (pl.col("old_chunks") > 0)).iter_rows(named=True)
+    }
     rows = [
         {
             **_identity(row), "status": QUARANTINED, "reason": f"{row['reason']}: {row['detail']}",
-            "chunk_count": row["old_chunks"], "pending_chunk_count": 0, "attempts": row["attempts"] + 1,
+            "chunk_count": settled.get(row["doc_id"], row["old_chunks"]), "pending_chunk_count": 0, "attempts": row["attempts"] + 1,
         }
         for row in rejects.iter_rows(named=True)
     ]  # fmt: skip
     await ledger.write_rows(store, version.ledger, rows, run_id=run_id)
 
 
+async def _settle(store: Store, version: Version, document: str, most: int) -> int:
+    """Count what a document really has whose write was cut off and cannot be done again.
+
+    An unbroken run of ordinals is kept, whichever content it is of; with gaps all of it goes.
+    """
+    keys = list(chunk_ids(document, 0, most))
+    parts = [keys[first : first + LOOKUP] for first in range(0, most, LOOKUP)]
+    found = {
+        row["id"] for part in parts for row in await store.query(version.name, one_of("id", part), ["id"], limit=LOOKUP)
+    }
+    if found == set(keys[: len(found)]):
+        return len(found)
+    await store.delete(version.name, sorted(found))
+    return 0
+
+
 async def delete_documents(store: Store, version: Version, documents: pl.DataFrame) -> int:
     """Delete documents, chunks before ledger rows. Returns the number of chunks."""
     ids = [key for row in documents.iter_rows(named=True) for key in chunk_ids(row["doc_id"], 0, row["old_chunks"])]
     await store.delete(version.name, ids)
+    pass_point("after_chunks_deleted")
     await store.delete(version.ledger, documents["doc_id"].to_list())
+    pass_point("after_rows_deleted")
     return len(ids)
 
 

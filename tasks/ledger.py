@@ -16,6 +16,8 @@ from pymilvus import DataType, MilvusClient
 from tasks.milvus import Store
 
 WRITING, INDEXED, QUARANTINED = "writing", "indexed", "quarantined"
+#: Not a document: a run's claim to be the one writer (tasks/lease.py).
+LEASE = "lease"
 
 ROW = pl.Schema(
     {
@@ -52,9 +54,9 @@ def schema() -> Any:
 
 
 async def read_ledger(store: Store, ledger: str) -> pl.DataFrame:
-    """Read every row, as a frame of `ROW`."""
+    """Read every document's row, as a frame of `ROW`."""
     frames = [pl.DataFrame(page, schema=ROW) async for page in store.pages(ledger, list(ROW))]
-    return pl.concat(frames) if frames else ROW.to_frame()
+    return pl.concat([ROW.to_frame(), *frames]).filter(pl.col("status") != LEASE)
 
 
 async def write_rows(store: Store, ledger: str, rows: Iterable[dict[str, Any]], *, run_id: str) -> int:

@@ -24,6 +24,7 @@ from pymilvus.exceptions import (
 )
 
 from tasks.errors import StoreError, TransientError
+from tasks.faults import pass_point
 from tasks.settings import Milvus
 
 #: Writes in flight on a server; Lite gets one.
@@ -31,6 +32,8 @@ SERVER_WRITES = 4
 #: Most rows and bytes of text in one write. Packing costs about 0.25 ms a row of Python on the loop.
 CALL_ROWS = 100
 CALL_BYTES = 1_000_000
+#: Values in one `field in [...]`.
+LOOKUP = 500
 #: Primary keys in one delete.
 DELETE_ROWS = 1_000
 #: Rows that one page of a listing holds.
@@ -86,6 +89,7 @@ class Store:
         async with self._gate:
             with translated(self.settings.uri):
                 await self._rows.upsert(collection, rows, timeout=self.settings.timeout)
+        pass_point("between_writes")
         return len(rows)
 
     async def delete(self, collection: str, ids: Sequence[str]) -> int:

@@ -78,6 +78,7 @@ class Ingest(_Group):
     parse_workers: int = Field(0, ge=0, description="Worker processes; 0 for one a core, four at most.")
     parse_seconds: float = Field(120.0, gt=0, description="Time limit to parse one document.")
     parse_memory_mb: int = Field(2048, ge=256, description="Memory limit of a worker process, MiB.")
+    wait_seconds: float = Field(3600.0, ge=0, description="How long a run waits for another on its index.")
     max_delete_fraction: float = Field(
         0.3, ge=0, le=1, description="Largest share of an index that one run may delete."
     )
@@ -124,6 +125,11 @@ def _names_in_env_file() -> list[str]:
     from dotenv import dotenv_values
 
     return [name for name in dotenv_values(ENV_FILE) if name.upper().startswith(PREFIX)]
+
+
+def fault_point() -> str:
+    """Where tests have this process kill itself: `NAME:N`, the Nth pass of a point. Honoured below pytest only."""
+    return os.environ.get("PYTEST_ROOST_FAULT", "") if "PYTEST_VERSION" in os.environ else ""
 
 
 def set_library_defaults(*, quiet: bool) -> None:

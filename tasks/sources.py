@@ -25,6 +25,7 @@ from tasks.records import DOCUMENT
 from tasks.tables import Columns, is_table, list_rows
 
 _MAGIC = re.compile(r"[*?\[]")
+_NO_FILES = {"directory": "linked folder", "other": "pipe or device"}
 
 
 class Source(BaseModel):
@@ -107,7 +108,10 @@ def list_source(source: Source, spool: Path) -> Listing:
         relative = _relative(info["name"], base)
         if not _wanted(source, relative):
             continue
-        if is_table(relative):
+        info = _followed(files, info)
+        if info["type"] in _NO_FILES:
+            listing.skipped[_NO_FILES[info["type"]]] += 1
+        elif is_table(relative) and _readable(relative) == relative:
             _add_table(source, files, info["name"], relative, spool, listing)
         elif (suffix := PurePosixPath(relative).suffix.lower()) in MEDIA_SUFFIXES:
             listing.skipped[suffix] += 1
@@ -150,10 +154,8 @@ def _opened(source: Source) -> tuple[Any, str]:
         files, path = fsspec.core.url_to_fs(_absolute(source.uri))
         base = _MAGIC.split(path)[0].rpartition("/")[0] if _MAGIC.search(path) and not files.exists(path) else path
         found = base == "" or files.exists(base)
-    except ImportError as error:
-        raise SourceError(f"{source.uri}: {error}") from None
-    except ValueError as error:
-        raise SourceError(f"{source.uri}: {error}") from None
+    except Exception as error:  # noqa: BLE001  every filesystem raises its own
+        raise SourceError(f"{source.uri}: {(str(error) or type(error).__name__).splitlines()[0]}") from None
     if not found:
         raise SourceError(f"no such file or folder: {source.uri}")
     return files, base
@@ -162,17 +164,27 @@ def _opened(source: Source) -> tuple[Any, str]:
 def _walk(source: Source, files: Any, base: str, listing: Listing) -> Iterator[dict[str, Any]]:
     """Yield every file below, without hidden and version-control folders, in a stable order."""
     pattern = _pattern(source, files, base)
+    waiting = [base]
 
-    def note(error: OSError) -> None:
-        listing.unlisted.append(_relative(str(error.filename or base), base))
+    def note(_: OSError) -> None:
+        listing.unlisted.append(_readable(_relative(place, base)))
 
-    for folder, folders, names in files.walk(base, detail=True, on_error=note):
-        for hidden in [name for name in folders if name.startswith(".") or name == "__pycache__"]:
-            del folders[hidden]
-        for name, info in sorted(names.items()):
-            path = f"{folder.rstrip('/')}/{name}" if folder else name
-            if not name.startswith(".") and (pattern is None or pattern.match(path)):
-                yield {**info, "name": path}
+    for place in waiting:  # one level at a time: fsspec hands `on_error` to the first level only
+        for folder, folders, names in files.walk(place, maxdepth=1, detail=True, on_error=note):
+            shown = sorted(name for name in folders if not name.startswith(".") and name != "__pycache__")
+            waiting += [folders[name]["name"] for name in shown]
+            for name, info in sorted(names.items()):
+                path = f"{folder.rstrip('/')}/{name}" if folder else name
+                if not name.startswith(".") and (pattern is None or pattern.match(path)):
+                    yield {**info, "name": path}
+
+
+def _followed(files: Any, info: dict[str, Any]) -> dict[str, Any]:
+    """What a link points to, with that one's size and time; a broken link stays as it is, for load to refuse."""
+    try:
+        return {**files.info(info["name"]), "name": info["name"]} if info["type"] == "other" else info
+    except OSError:
+        return {**info, "type": "file"}
 
 
 def _pattern(source: Source, files: Any, base: str) -> re.Pattern[str] | None:
@@ -188,19 +200,24 @@ def _wanted(source: Source, relative: str) -> bool:
 
 
 def _row(source: Source, relative: str, info: dict[str, Any], location: str) -> dict[str, Any]:
-    uri = os.fsencode(relative).decode("utf-8", errors="backslashreplace")
+    uri = _readable(relative)
     return {
         "doc_id": doc_id(source.key, uri),
         "source": source.key,
         "uri": uri,
-        "location": location,
+        "location": _readable(location),
         "size": int(info.get("size") or 0),
         "modified": _modified(info),
         "content_hash": "",
         "spool": "",
         "row": -1,
-        "reason": "",
+        "reason": "" if uri == relative else "unreadable: its name is not UTF-8; rename it",
     }
+
+
+def _readable(name: str) -> str:
+    """Write a file name so that it can be stored: bytes that are no UTF-8 become `\\xe9`."""
+    return os.fsencode(name).decode("utf-8", errors="backslashreplace")
 
 
 def _modified(info: dict[str, Any]) -> str:

@@ -14,6 +14,7 @@ from pymilvus import DataType, MilvusClient
 
 from tasks import ledger
 from tasks.errors import StoreError, UsageError
+from tasks.faults import pass_point
 from tasks.milvus import Store
 from tasks.models import Model
 from tasks.settings import Chunking, Milvus
@@ -186,6 +187,7 @@ async def _create(store: Store, index: str, recipe: Recipe) -> Version:
     facts = {"recipe": asdict(recipe), "fingerprint": recipe.fingerprint, "created": created, "metric": metric}
     version = Version(index, f"{index}__{recipe.fingerprint}", recipe, created, metric)
     await asyncio.gather(_make_ledger(store, version), _make_chunks(store, version, json.dumps(facts)))
+    pass_point("version_made")
     await store.change("create_alias", collection_name=version.name, alias=index)
     return version
 

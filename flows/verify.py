@@ -1,0 +1,55 @@
+"""The flow `verify`: the ledger against the store, document by document, for schedules and the command line."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from typing import Any
+
+from prefect import flow, get_run_logger, runtime
+from prefect.client.schemas.objects import State
+from prefect.states import Completed, Failed
+
+from flows import artifacts
+from flows.parameters import VerifyRequest
+from flows.progress import WATCHER
+from tasks.lease import held
+from tasks.milvus import open_store
+from tasks.settings import load_settings
+from tasks.verify import as_report, repair
+from tasks.verify import verify as compare
+from tasks.versions import existing_version
+
+
+@flow(name="verify", flow_run_name="verify {request.index}", persist_result=False)
+async def verify(request: VerifyRequest) -> State[dict[str, Any]]:
+    """Compare every row of an index with its ledger; mend what can be mended without the sources.
+
+    Ends as `Completed` when all agrees or was mended, else as `Failed` under the name `OutOfStep`; its data is the
+    report.
+
+    Raises:
+        UsageError: There is no such index.
+        ConflictError: A run writes it, and this one was not to wait.
+    """
+    settings = load_settings()
+    async with AsyncExitStack() as stack:
+        store = await stack.enter_async_context(open_store(settings.milvus))
+        version = await existing_version(store, request.index)
+        holder = f"run {runtime.flow_run.name!r}"
+        await stack.enter_async_context(
+            held(store, version, holder, wait_seconds=settings.ingest.wait_seconds, tell=WATCHER.get().waiting)
+        )
+        findings = await compare(store, version)
+        deleted = 0
+        if request.repair:
+            deleted = await repair(store, version, findings, run_id=str(runtime.flow_run.id or ""))
+            findings_after = await compare(store, version)
+        else:
+            findings_after = findings
+    report = as_report(version, findings, deleted=deleted, repaired=request.repair) | {"ok": findings_after.is_clean}
+    await artifacts.publish_verification(report)
+    words = artifacts.verification_line(report)
+    get_run_logger().info(words)
+    if report["ok"]:
+        return Completed(message=words, data=report)
+    return Failed(name="OutOfStep", message=words, data=report)

@@ -1,0 +1,455 @@
+"""The plan: which document is added, changed, renamed, deleted, retried or left alone, and how work is cut."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import polars as pl
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from tasks.discover import DELETE_FLOOR, Options, cut_batches, list_sources, make_plan, plan_run
+from tasks.errors import REASONS, SourceError, UsageError
+from tasks.identity import content_hash, doc_id
+from tasks.ledger import INDEXED, QUARANTINED, ROW, WRITING
+from tasks.records import ACTIONS, DOCUMENT, PLANNED, text_bytes
+from tasks.settings import Ingest
+from tasks.sources import Source
+
+SOURCE = "docs"
+Row = dict[str, Any]
+
+
+def ledger_row(uri: str, *, source: str = SOURCE, content: bytes = b"old words", **changed: Any) -> Row:
+    row = {
+        "doc_id": doc_id(source, uri), "uri": uri, "source": source, "content_hash": content_hash(content),
+        "size": len(content), "modified": "1", "status": INDEXED, "chunk_count": 3, "pending_chunk_count": 0,
+        "reason": "", "attempts": 0, "run_id": "r", "updated_at": "2026-01-01T00:00:00+00:00",
+    }  # fmt: skip
+    return row | changed
+
+
+def ledger(*rows: Row) -> pl.DataFrame:
+    return pl.DataFrame(list(rows), schema=ROW)
+
+
+def listed_row(uri: str, *, source: str = SOURCE, content: bytes = b"old words", **changed: Any) -> Row:
+    row = {
+        "doc_id": doc_id(source, uri), "source": source, "uri": uri, "location": f"memory://unread/{uri}",
+        "size": len(content), "modified": "1", "content_hash": "", "spool": "", "row": -1, "reason": "",
+    }  # fmt: skip
+    return row | changed
+
+
+def listed(*rows: Row) -> pl.DataFrame:
+    return pl.DataFrame(list(rows), schema=DOCUMENT)
+
+
+def on_disk(file: Path, uri: str, content: bytes, **changed: Any) -> Row:
+    """A listed row whose location is a real file."""
+    file.write_bytes(content)
+    return listed_row(uri, content=content, location=str(file), **changed)
+
+
+def plan(
+    documents: pl.DataFrame, known: pl.DataFrame, options: Options = Options(), *,  # noqa: B008  it is frozen
+    sources: Sequence[str] = (SOURCE,), unlisted: Sequence[tuple[str, str]] = (),
+) -> dict[str, str]:  # fmt: skip
+    """Plan, and give each document's action by `source/uri`."""
+    made = make_plan(documents, known, options, sources, unlisted)
+    assert made.schema == PLANNED
+    assert made["doc_id"].n_unique() == made.height
+    names = made.select(pl.concat_str("source", "uri", separator="/"), "action")
+    return {name.removeprefix(f"{SOURCE}/"): action for name, action in names.iter_rows()}
+
+
+# single actions
+
+
+def test_everything_is_added_to_an_empty_ledger() -> None:
+    assert plan(listed(listed_row("a.md"), listed_row("b.md")), ledger()) == {"a.md": "added", "b.md": "added"}
+
+
+def test_nothing_listed_and_nothing_known_is_an_empty_plan() -> None:
+    assert plan(listed(), ledger()) == {}
+
+
+def test_a_document_of_the_same_size_and_time_is_unchanged_without_being_opened() -> None:
+    assert plan(listed(listed_row("a.md")), ledger(ledger_row("a.md"))) == {"a.md": "unchanged"}
+
+
+def test_a_touched_document_of_the_same_content_is_unchanged(tmp_path: Path) -> None:
+    row = on_disk(tmp_path / "a.md", "a.md", b"old words", modified="2")
+    assert plan(listed(row), ledger(ledger_row("a.md"))) == {"a.md": "unchanged"}
+
+
+@pytest.mark.parametrize("content", [b"new words", b"longer words than before"])
+def test_a_document_of_other_content_is_changed(tmp_path: Path, content: bytes) -> None:
+    row = on_disk(tmp_path / "a.md", "a.md", content, modified="2")
+    assert plan(listed(row), ledger(ledger_row("a.md"))) == {"a.md": "changed"}
+
+
+def test_a_document_of_another_size_is_changed_though_its_time_is_the_same(tmp_path: Path) -> None:
+    row = on_disk(tmp_path / "a.md", "a.md", b"longer words than before")
+    assert plan(listed(row), ledger(ledger_row("a.md"))) == {"a.md": "changed"}
+
+
+def test_only_a_checksum_sees_new_content_behind_the_same_size_and_time(tmp_path: Path) -> None:
+    row = on_disk(tmp_path / "a.md", "a.md", b"new words")
+    assert plan(listed(row), ledger(ledger_row("a.md"))) == {"a.md": "unchanged"}
+    assert plan(listed(row), ledger(ledger_row("a.md")), Options(checksum=True)) == {"a.md": "changed"}
+    row = on_disk(tmp_path / "a.md", "a.md", b"old words")
+    assert plan(listed(row), ledger(ledger_row("a.md")), Options(checksum=True)) == {"a.md": "unchanged"}
+
+
+def test_without_a_time_the_content_decides(tmp_path: Path) -> None:
+    known = ledger(ledger_row("a.md", modified=""))
+    assert plan(listed(on_disk(tmp_path / "a.md", "a.md", b"old words", modified="")), known) == {"a.md": "unchanged"}
+    assert plan(listed(on_disk(tmp_path / "a.md", "a.md", b"new words", modified="")), known) == {"a.md": "changed"}
+
+
+def test_a_known_document_that_cannot_be_opened_any_more_is_work_so_that_load_gives_the_reason() -> None:
+    row = listed_row("a.md", modified="2", location="/nowhere/a.md")
+    assert plan(listed(row), ledger(ledger_row("a.md"))) == {"a.md": "changed"}
+
+
+def test_a_table_row_is_compared_by_its_content() -> None:
+    same = listed_row("t.csv#1", modified="", content_hash=content_hash(b"old words"), spool="part", row=0)
+    other = same | {"content_hash": content_hash(b"new words")}
+    known = ledger(ledger_row("t.csv#1", modified=""))
+    assert plan(listed(same), known) == {"t.csv#1": "unchanged"}
+    assert plan(listed(other), known) == {"t.csv#1": "changed"}
+
+
+def test_a_document_that_a_dead_run_was_writing_is_tried_again_though_it_has_not_changed() -> None:
+    row = ledger_row("a.md", status=WRITING, content_hash="", chunk_count=2, pending_chunk_count=7)
+    assert plan(listed(listed_row("a.md")), ledger(row)) == {"a.md": "retry"}
+
+
+def test_the_plan_carries_the_larger_of_old_and_intended_chunks_and_the_attempts() -> None:
+    rows = [
+        ledger_row("a.md", status=WRITING, chunk_count=2, pending_chunk_count=7, attempts=4),
+        ledger_row("b.md", chunk_count=9, pending_chunk_count=1),
+        ledger_row("gone.md", status=WRITING, chunk_count=5, pending_chunk_count=6),
+    ]
+    made = make_plan(
+        listed(listed_row("a.md"), listed_row("b.md"), listed_row("new.md")), ledger(*rows), Options(), [SOURCE]
+    )
+    found = {row["uri"]: (row["old_chunks"], row["attempts"]) for row in made.to_dicts()}
+    assert found == {"a.md": (7, 4), "b.md": (9, 0), "gone.md": (6, 0), "new.md": (0, 0)}
+
+
+# quarantine
+
+
+def quarantined(uri: str, reason: str = "encrypted: it opens with a password only", **changed: Any) -> Row:
+    return ledger_row(uri, status=QUARANTINED, reason=reason, attempts=1, **changed)
+
+
+def test_a_quarantined_document_is_left_alone_until_it_changes(tmp_path: Path) -> None:
+    known = ledger(quarantined("a.md"))
+    assert plan(listed(listed_row("a.md")), known) == {"a.md": "quarantined"}
+    assert plan(listed(on_disk(tmp_path / "a.md", "a.md", b"new words", modified="2")), known) == {"a.md": "changed"}
+
+
+def test_a_touched_quarantined_document_whose_content_is_known_is_left_alone(tmp_path: Path) -> None:
+    row = on_disk(tmp_path / "a.md", "a.md", b"old words", modified="2")
+    assert plan(listed(row), ledger(quarantined("a.md"))) == {"a.md": "quarantined"}
+
+
+def test_a_quarantined_document_whose_content_was_never_read_is_known_by_size_and_time() -> None:
+    known = ledger(quarantined("a.md", content_hash=""))
+    assert plan(listed(listed_row("a.md")), known) == {"a.md": "quarantined"}
+    assert plan(listed(listed_row("a.md", modified="2")), known) == {"a.md": "changed"}
+
+
+def test_a_quarantined_document_is_tried_again_on_demand() -> None:
+    found = plan(listed(listed_row("a.md")), ledger(quarantined("a.md")), Options(retry_quarantined=True))
+    assert found == {"a.md": "retry"}
+
+
+@pytest.mark.parametrize("reason", sorted(REASONS))
+def test_a_reason_that_may_pass_is_tried_again_and_another_is_not(reason: str) -> None:
+    known = ledger(quarantined("a.md", f"{reason}: details: with a colon"))
+    assert plan(listed(listed_row("a.md")), known) == {"a.md": "retry" if REASONS[reason] else "quarantined"}
+
+
+def test_trying_again_on_demand_leaves_indexed_documents_alone() -> None:
+    known = ledger(ledger_row("a.md"))
+    assert plan(listed(listed_row("a.md")), known, Options(retry_quarantined=True)) == {"a.md": "unchanged"}
+
+
+def test_a_quarantined_document_that_is_gone_is_deleted() -> None:
+    assert plan(listed(), ledger(quarantined("a.md"))) == {"a.md": "deleted"}
+
+
+# renames
+
+
+def test_a_document_that_moved_is_renamed_and_its_old_row_moved(tmp_path: Path) -> None:
+    row = on_disk(tmp_path / "x.md", "new.md", b"old words")
+    assert plan(listed(row), ledger(ledger_row("old.md"))) == {"new.md": "renamed", "old.md": "moved"}
+
+
+def test_a_new_document_of_the_same_size_but_other_content_is_added(tmp_path: Path) -> None:
+    row = on_disk(tmp_path / "x.md", "new.md", b"new words")
+    assert plan(listed(row), ledger(ledger_row("old.md"))) == {"new.md": "added", "old.md": "deleted"}
+
+
+def test_a_copy_of_a_document_that_is_still_there_is_added(tmp_path: Path) -> None:
+    rows = listed(listed_row("old.md"), on_disk(tmp_path / "x.md", "new.md", b"old words"))
+    assert plan(rows, ledger(ledger_row("old.md"))) == {"old.md": "unchanged", "new.md": "added"}
+
+
+def test_a_moved_table_row_is_renamed_by_its_content() -> None:
+    row = listed_row("t.csv#2", modified="", content_hash=content_hash(b"old words"), spool="part", row=0)
+    assert plan(listed(row), ledger(ledger_row("t.csv#1", modified=""))) == {"t.csv#2": "renamed", "t.csv#1": "moved"}
+
+
+def test_a_move_from_one_listed_source_to_another_is_a_rename(tmp_path: Path) -> None:
+    row = on_disk(tmp_path / "x.md", "a.md", b"old words") | {"source": "b", "doc_id": doc_id("b", "a.md")}
+    found = plan(listed(row), ledger(ledger_row("a.md", source="a")), sources=["a", "b"])
+    assert found == {"b/a.md": "renamed", "a/a.md": "moved"}
+
+
+@pytest.mark.parametrize("status", [WRITING, QUARANTINED])
+def test_what_was_never_indexed_is_no_ground_for_a_rename(tmp_path: Path, status: str) -> None:
+    row = on_disk(tmp_path / "x.md", "new.md", b"old words")
+    assert plan(listed(row), ledger(ledger_row("old.md", status=status))) == {"new.md": "added", "old.md": "deleted"}
+
+
+def test_when_missing_documents_are_kept_there_are_no_renames(tmp_path: Path) -> None:
+    row = on_disk(tmp_path / "x.md", "new.md", b"old words")
+    assert plan(listed(row), ledger(ledger_row("old.md")), Options(keep_missing=True)) == {"new.md": "added"}
+
+
+def test_renames_do_not_count_as_deletions(tmp_path: Path) -> None:
+    contents = [f"words number {n:03d}".encode() for n in range(40)]
+    rows = [on_disk(tmp_path / f"{n}", f"new/{n}.md", content) for n, content in enumerate(contents)]
+    known = ledger(*(ledger_row(f"old/{n}.md", content=content) for n, content in enumerate(contents)))
+    found = plan(listed(*rows), known, Options(max_delete_fraction=0.0))
+    assert sorted(set(found.values())) == ["moved", "renamed"]
+
+
+# deletions
+
+
+def test_a_document_that_is_gone_is_deleted() -> None:
+    found = plan(listed(listed_row("a.md")), ledger(ledger_row("a.md"), ledger_row("gone.md")))
+    assert found == {"a.md": "unchanged", "gone.md": "deleted"}
+
+
+def test_missing_documents_can_be_kept() -> None:
+    assert plan(listed(), ledger(ledger_row("gone.md")), Options(keep_missing=True)) == {}
+
+
+def test_documents_of_a_source_that_was_not_listed_are_not_in_the_plan() -> None:
+    known = ledger(ledger_row("a.md"), ledger_row("b.md", source="other"))
+    assert plan(listed(), known) == {"a.md": "deleted"}
+
+
+def test_nothing_is_deleted_below_what_could_not_be_listed() -> None:
+    known = ledger(ledger_row("sub/locked/a.md"), ledger_row("sub/b.md"), ledger_row("sub/locked/a.md", source="other"))
+    found = plan(listed(), known, sources=[SOURCE, "other"], unlisted=[(SOURCE, "sub/locked")])
+    assert found == {"sub/b.md": "deleted", "other/sub/locked/a.md": "deleted"}
+
+
+def test_nothing_at_all_is_deleted_from_a_source_that_could_not_be_listed() -> None:
+    known = ledger(ledger_row("a.md"), ledger_row("sub/b.md"))
+    assert plan(listed(), known, unlisted=[(SOURCE, "")]) == {}
+
+
+def test_a_rename_out_of_what_could_not_be_listed_is_added(tmp_path: Path) -> None:
+    row = on_disk(tmp_path / "x.md", "new.md", b"old words")
+    found = plan(listed(row), ledger(ledger_row("locked/old.md")), unlisted=[(SOURCE, "locked")])
+    assert found == {"new.md": "added"}
+
+
+def many(gone: int, kept: int) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """A listing, and a ledger that knows `kept` listed documents and `gone` others."""
+    stays = [f"{n}.md" for n in range(kept)]
+    known = ledger(*map(ledger_row, stays), *(ledger_row(f"gone/{n}.md") for n in range(gone)))
+    return listed(*map(listed_row, stays)), known
+
+
+def test_a_few_deletions_are_never_refused_however_small_the_index() -> None:
+    documents, known = many(DELETE_FLOOR, 0)
+    assert list(plan(documents, known, Options(max_delete_fraction=0.0)).values()) == ["deleted"] * DELETE_FLOOR
+
+
+def test_more_deletions_than_their_share_are_refused_in_one_line_that_says_what_to_do() -> None:
+    documents, known = many(DELETE_FLOOR + 1, 19)
+    with pytest.raises(UsageError) as caught:
+        plan(documents, known)
+    assert str(caught.value) == (
+        "11 of 30 documents are gone from the source: more than the 30% that one run may delete. If that is right, "
+        "allow it with --max-delete-fraction 0.37; --keep-missing keeps them"
+    )
+
+
+def test_as_many_deletions_as_their_share_are_made() -> None:
+    documents, known = many(30, 70)
+    assert list(plan(documents, known).values()).count("deleted") == 30
+
+
+def test_the_share_is_one_of_the_whole_index_not_of_the_sources_listed() -> None:
+    documents, known = many(11, 0)
+    others = ledger(*(ledger_row(f"{n}.md", source="other") for n in range(50)))
+    assert list(plan(documents, pl.concat([known, others])).values()) == ["deleted"] * 11
+
+
+def test_a_listing_that_came_back_empty_deletes_nothing_of_a_larger_index() -> None:
+    documents, known = many(500, 0)
+    with pytest.raises(UsageError, match="500 of 500 documents are gone"):
+        plan(documents, known)
+    assert set(plan(documents, known, Options(max_delete_fraction=1.0)).values()) == {"deleted"}
+
+
+@settings(max_examples=60, deadline=None)
+@example(gone=29, kept=71)
+@given(gone=st.integers(DELETE_FLOOR + 1, 150), kept=st.integers(0, 150))
+def test_the_share_that_the_refusal_names_is_enough(gone: int, kept: int) -> None:
+    documents, known = many(gone, kept)
+    with pytest.raises(UsageError) as caught:
+        plan(documents, known, Options(max_delete_fraction=0.0))
+    named = re.search(r"--max-delete-fraction ([0-9.]+);", str(caught.value))
+    assert named
+    found = plan(documents, known, Options(max_delete_fraction=float(named.group(1))))
+    assert list(found.values()).count("deleted") == gone
+
+
+# any change at all
+
+
+@pytest.fixture(scope="module")
+def memory() -> Iterator[Any]:
+    files = fsspec.filesystem("memory")
+    yield files
+    files.store.clear()
+
+
+CONTENTS = st.sampled_from([b"aaaa", b"bbbb", b"cccc", b"a longer one", b""])
+FOLDER = st.dictionaries(st.sampled_from([f"{n}.md" for n in range(DELETE_FLOOR)]), CONTENTS)
+
+
+@settings(max_examples=200, deadline=None)
+@given(before=FOLDER, after=FOLDER, touched=st.sets(st.sampled_from([f"{n}.md" for n in range(DELETE_FLOOR)])),
+       checksum=st.booleans())  # fmt: skip
+def test_any_two_states_of_a_folder_give_the_plan_that_leads_from_one_to_the_other(
+    memory: Any, before: dict[str, bytes], after: dict[str, bytes], touched: set[str], checksum: bool
+) -> None:
+    memory.store.clear()
+    rows = []
+    for uri, content in after.items():
+        memory.pipe(f"/docs/{uri}", content)
+        time = "1" if before.get(uri) == content and uri not in touched else "2"
+        rows.append(listed_row(uri, content=content, location=f"memory:///docs/{uri}", modified=time))
+    known = ledger(*(ledger_row(uri, content=content) for uri, content in before.items()))
+
+    missing = {content for uri, content in before.items() if uri not in after}
+    renamed = {uri for uri, content in after.items() if uri not in before and content in missing}
+    moved_contents = {after[uri] for uri in renamed}
+    expected = {
+        uri: "renamed" if uri in renamed
+        else "added" if uri not in before
+        else "unchanged" if before[uri] == content
+        else "changed"
+        for uri, content in after.items()
+    } | {
+        uri: "moved" if content in moved_contents else "deleted"
+        for uri, content in before.items()
+        if uri not in after
+    }  # fmt: skip
+    assert plan(listed(*rows), known, Options(checksum=checksum)) == expected
+
+
+# from sources to plan
+
+
+async def test_real_folders_are_listed_and_planned_together(tmp_path: Path) -> None:
+    for name in ("one/a.md", "two/b.md", "two/c.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(name)
+    sources = [Source(uri="one"), Source(uri="two")]
+    found = await list_sources(sources, tmp_path)
+    assert found.sources == ("one", "two")
+    known = ledger(ledger_row("a.md", source="one", content=b"one/a.md"), ledger_row("gone.md", source="two"))
+    made = await plan_run(found, known, Options())
+    assert made.counts() == dict.fromkeys(ACTIONS, 0) | {"unchanged": 1, "added": 1, "deleted": 1}
+    assert made.listed == 2
+    assert dict(made.skipped) == {".png": 1}
+
+
+async def test_a_place_that_is_missing_stops_everything_before_anything_is_listed(tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    with pytest.raises(SourceError, match="no such file or folder: two"):
+        await list_sources([Source(uri="one"), Source(uri="two")], tmp_path)
+
+
+# batches
+
+
+def work(sizes: Iterable[int], suffix: str = ".md") -> pl.DataFrame:
+    rows = [listed_row(f"{n:05d}{suffix}", size=size) for n, size in enumerate(sizes)]
+    return listed(*rows).with_columns(
+        action=pl.lit("added"), old_chunks=pl.lit(0, pl.Int64), attempts=pl.lit(0, pl.Int64)
+    )
+
+
+def test_no_work_is_no_batch() -> None:
+    assert list(cut_batches(work([]), "docs", Ingest())) == []
+
+
+def test_batches_are_numbered_under_the_name_of_the_index() -> None:
+    names = [batch.name for batch in cut_batches(work([2000] * 3), "docs", Ingest(batch_bytes=1024))]
+    assert names == ["docs-0000", "docs-0001", "docs-0002"]
+
+
+def test_small_documents_share_a_batch_and_order_is_kept() -> None:
+    batches = list(cut_batches(work([400] * 10), "docs", Ingest(batch_bytes=1024)))
+    assert [batch.documents.height for batch in batches] == [2] * 5
+    assert [uri for batch in batches for uri in batch.documents["uri"]] == [f"{n:05d}.md" for n in range(10)]
+
+
+def test_the_pages_of_a_pdf_count_for_half_their_bytes() -> None:
+    assert len(list(cut_batches(work([1848] * 4, ".pdf"), "docs", Ingest(batch_bytes=1024)))) == 4
+    assert len(list(cut_batches(work([1848] * 4, ".md"), "docs", Ingest(batch_bytes=2048)))) == 4
+
+
+def test_rows_of_one_table_stay_together(tmp_path: Path) -> None:
+    parts = [str(tmp_path / part) for part in "ab"]
+    rows = [listed_row(f"t#{n}", size=50, spool=parts[n % 2], row=n // 2) for n in range(20)]
+    planned = work([]).vstack(
+        listed(*rows).with_columns(action=pl.lit("added"), old_chunks=pl.lit(0, pl.Int64), attempts=pl.lit(0, pl.Int64))
+    )
+    batches = list(cut_batches(planned, "docs", Ingest(batch_bytes=1500)))
+    assert [batch.documents["spool"].unique().to_list() for batch in batches] == [[parts[0]], [parts[1]]]
+    assert batches[0].documents["row"].to_list() == list(range(10))
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    sizes=st.lists(st.one_of(st.integers(0, 3000), st.integers(0, 10**9)), max_size=60),
+    batch_bytes=st.integers(1024, 10_000),
+    max_batches=st.integers(1, 20),
+)
+def test_every_document_is_in_one_batch_and_the_bounds_hold(
+    sizes: list[int], batch_bytes: int, max_batches: int
+) -> None:
+    limits = Ingest(batch_bytes=batch_bytes, max_batches=max_batches)
+    planned = work(sizes)
+    batches = list(cut_batches(planned, "docs", limits))
+    uris = [uri for batch in batches for uri in batch.documents["uri"]]
+    assert sorted(uris) == sorted(planned["uri"])
+    assert len(batches) <= max_batches
+    total = planned.select(text_bytes().sum()).item()
+    bound = max(batch_bytes, total / max_batches)
+    for batch in batches:
+        assert batch.documents.schema == PLANNED
+        weights = batch.documents.select(text_bytes())["size"].to_list()
+        assert sum(weights[1:]) <= bound * (1 + 1e-9), "only a document that began before may reach into a batch"
