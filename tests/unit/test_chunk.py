@@ -60,7 +60,7 @@ def check(text: str, chunks: Chunks, size: int) -> None:
 
 WORDS = [
     "a", "word", "the", "Sentence.", "x" * 130, "supercalifragilistic" * 9, "1234567890" * 20, "日本語のテキスト。",
-    "漢字仮名交じり文", "안녕하세요", "👩\u200d👩\u200d👧\u200d👦", "🏳\ufe0f\u200d🌈", "e\u0301", "Z\u0351\u0352", "ﬁ", "İ",
+    "漢字仮名交じり文", "안녕하세요", "👩\u200d👩\u200d👧\u200d👦", "🏳\ufe0f\u200d🌈", "e\u0301", "Z\u0351", "ﬁ", "İ",
     "ß",
     "https://example.com/a?b=c&d=e", "QUJDREVGR0hJSktM" * 12, "\u200b", "\ufeff", "\u202e", "\u00ad", "snake_case_name",
     "C:\\path\\to", "...", "---", "。。。", "| a | b |", "`code`",

@@ -1,0 +1,168 @@
+"""Runs on one index exclude each other, wherever they were started."""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import time
+
+import pytest
+
+from tasks import lease
+from tasks.errors import ConflictError, StepError
+from tasks.milvus import open_store
+from tasks.models import find_model
+from tasks.settings import Chunking, Embedding, Milvus
+from tasks.versions import Version, make_recipe, open_version
+
+
+@pytest.fixture
+def held(standalone, index):
+    """Hold the index of this test on the real server: `held(store, version, name, wait)`."""
+
+    async def version_of(store) -> Version:
+        return await open_version(store, index, make_recipe(find_model(Embedding()), Chunking()))
+
+    def hold(store, version, holder, wait=0.0, tell=lambda words: None):
+        return lease.held(store, version, holder, wait_seconds=wait, tell=tell)
+
+    async def run(work):
+        async with open_store(Milvus(uri=standalone)) as store:
+            return await work(store, await version_of(store), hold)
+
+    return lambda work: asyncio.run(run(work))
+
+
+def test_the_second_run_is_refused_and_told_who_holds_the_index(held):
+    async def work(store, version, hold):
+        async with hold(store, version, "run 'nightly'"):
+            with pytest.raises(ConflictError, match="being written by run 'nightly'"):
+                async with hold(store, version, "run 'by-hand'"):
+                    pass
+
+    held(work)
+
+
+def test_a_waiting_run_is_told_for_whom_and_goes_on_when_the_first_ends(held, monkeypatch):
+    monkeypatch.setattr(lease, "LOOKS_EVERY", 0.1)
+
+    async def work(store, version, hold):
+        told: list[str] = []
+
+        async def second():
+            async with hold(store, version, "second", wait=30, tell=told.append):
+                return time.monotonic()
+
+        async with hold(store, version, "first"):
+            waiting = asyncio.ensure_future(second())
+            await asyncio.sleep(1.5)
+            released = time.monotonic()
+        assert await waiting >= released
+        assert len(told) == 1
+        assert "waiting for first" in told[0]
+
+    held(work)
+
+
+def test_of_many_that_start_together_no_two_ever_hold_it_at_once(held, monkeypatch):
+    monkeypatch.setattr(lease, "LOOKS_EVERY", 0.2)
+
+    async def work(store, version, hold):
+        inside: list[str] = []
+        most: list[int] = []
+
+        async def one(name):
+            async with hold(store, version, name, wait=100):
+                inside.append(name)
+                most.append(len(inside))
+                await asyncio.sleep(0.05)
+                inside.remove(name)
+
+        await asyncio.gather(*(one(f"run {n}") for n in range(5)))
+        assert most == [1] * 5
+
+    held(work)
+
+
+def test_a_hold_of_a_process_that_is_gone_does_not_stand(held, standalone, index):
+    def held_and_killed() -> None:
+        context = multiprocessing.get_context("spawn")
+        process = context.Process(target=_hold_for_ever, args=(standalone, index))
+        process.start()
+        deadline = time.monotonic() + 60
+        while not asyncio.run(_claims(standalone, index)) and time.monotonic() < deadline:
+            time.sleep(0.3)
+        process.kill()
+        process.join()
+
+    async def open_first(store, version, hold):
+        return version
+
+    held(open_first)
+    held_and_killed()
+    assert asyncio.run(_claims(standalone, index)) == 1
+
+    async def work(store, version, hold):
+        started = time.monotonic()
+        async with hold(store, version, "the next"):
+            assert time.monotonic() - started < lease.EXPIRES_AFTER / 2
+
+    held(work)
+
+
+def test_a_claim_from_another_machine_stands_until_it_expires(held, monkeypatch):
+    async def work(store, version, hold):
+        monkeypatch.setattr(lease, "_host", lambda: "elsewhere 1")
+        monkeypatch.setattr(lease, "EXPIRES_AFTER", 3.0)
+        claim = lease.Lease("a" * 32, "run 'far away'", time.monotonic())
+        await lease._write(store, version, claim)
+        monkeypatch.setattr(lease, "_host", lambda: "here 2")
+        with pytest.raises(ConflictError, match="far away"):
+            async with hold(store, version, "near"):
+                pass
+        await asyncio.sleep(3.1)
+        async with hold(store, version, "near"):
+            pass
+
+    held(work)
+
+
+def test_a_run_that_was_paused_for_too_long_does_not_write_on(monkeypatch):
+    paused = lease.Lease("a" * 32, "run 'paused'", time.monotonic() - lease.EXPIRES_AFTER - 1)
+    with pytest.raises(StepError, match="lost its hold"):
+        paused.check()
+
+
+def test_a_renewed_hold_outlasts_its_expiry(held, monkeypatch):
+    monkeypatch.setattr(lease, "EXPIRES_AFTER", 2.0)
+    monkeypatch.setattr(lease, "RENEWED_EVERY", 0.3)
+
+    async def work(store, version, hold):
+        async with hold(store, version, "long") as kept:
+            await asyncio.sleep(3.0)
+            kept.check()
+            with pytest.raises(ConflictError):
+                async with hold(store, version, "other"):
+                    pass
+
+    held(work)
+
+
+async def _claims(uri: str, index: str) -> int:
+    from tasks.versions import existing_version
+
+    async with open_store(Milvus(uri=uri)) as store:
+        version = await existing_version(store, index)
+        return await store.count(version.ledger, 'status == "lease"')
+
+
+def _hold_for_ever(uri: str, index: str) -> None:
+    async def work() -> None:
+        from tasks.versions import existing_version
+
+        async with open_store(Milvus(uri=uri)) as store:
+            version = await existing_version(store, index)
+            async with lease.held(store, version, "run 'doomed'", wait_seconds=0, tell=print):
+                await asyncio.sleep(600)
+
+    asyncio.run(work())
