@@ -34,8 +34,11 @@ from tasks.records import WORK, Batch, Plan
 from tasks.report import Tally, headline, make_plan_report, make_report, outcome_name
 from tasks.settings import Settings, load_settings
 from tasks.verify import out_of_step
-from tasks.versions import Version, live_version, make_recipe, open_version, refuse_other_recipe
+from tasks.versions import Version, live_version, make_recipe, note_rate, open_version, refuse_other_recipe
 from tasks.workers import Workers
+
+#: Chunks that a run must embed for its speed to tell something of the next one's.
+MEASURED_CHUNKS = 100
 
 
 @dataclass
@@ -71,6 +74,7 @@ async def ingest(request: IngestRequest) -> State[dict[str, Any]]:
         check_window(settings.chunking, model)
         spool = Path(stack.enter_context(spool_folder()))
         listed = await list_sources(request.sources, spool)
+        listing = time.perf_counter() - started
         store = await stack.enter_async_context(open_store(settings.milvus))
         recipe = make_recipe(model, settings.chunking)
         known = await live_version(store, request.index)
@@ -83,11 +87,13 @@ async def ingest(request: IngestRequest) -> State[dict[str, Any]]:
             await embedder.load()  # a model that does not load must not leave an empty index behind
         version = await open_version(store, request.index, recipe)
         lease = await stack.enter_async_context(_held(request, settings, store, version))
+        planning = time.perf_counter()
         plan = await steps.discover(request.index, listed, store, version, _options(request, settings))
+        planning = time.perf_counter() - planning
         limits = settings.ingest
         workers = stack.enter_context(Workers(workers=limits.parse_workers, memory_mb=limits.parse_memory_mb))
         run = Run(settings, model, store, version, lease, workers, embedder, run_id=str(runtime.flow_run.id or ""))
-        run.tally.seconds["discover"] = time.perf_counter() - started
+        run.tally.seconds["discover"] = listing + planning
         report, off = await _carry_out(run, plan, started)
     await artifacts.publish(report, plan.skipped)
     if off:
@@ -118,12 +124,14 @@ async def _carry_out(run: Run, plan: Plan, started: float) -> tuple[dict[str, An
     if work.height:
         await _run_batches(run, work)
     run.tally.seconds["embed"] = run.embedder.seconds
+    if run.tally.chunks["embedded"] >= MEASURED_CHUNKS:
+        await note_rate(store, version, run.tally.chunks["embedded"] / run.embedder.seconds)
     run.lease.check()
-    run.tally.chunks["deleted"] += await delete_documents(store, version, gone)
+    run.tally.chunks["deleted"] += await delete_documents(store, version, gone, run_id=run.run_id)
     if store.is_lite and (work.height or gone.height):
         await store.change("flush", version.name)  # Lite searches unflushed rows ten times slower
     ledger = await read_ledger(store, version.ledger)
-    off = await out_of_step(store, version, ledger)
+    off = await out_of_step(store, version, ledger, plan.documents)
     total = time.perf_counter() - started
     return make_report(version, plan, run.tally, ledger, await store.count(version.name), total), off
 

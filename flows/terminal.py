@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 from rich import box
@@ -77,11 +78,14 @@ def show_report(report: dict[str, Any]) -> None:
 
 def show_plan(report: dict[str, Any]) -> None:
     """Show what an ingest run would do."""
-    table = Table("action", "documents", title=f"{report['index']}: plan, nothing written", title_justify="left")
+    out.print(f"{report['index']}: plan, nothing written")
+    table = Table("action", "documents", box=box.SIMPLE)
     for name, count in report["documents"].items():
         table.add_row(name, f"{count:,}")
     out.print(table)
-    out.print(f"about {report['estimate']['chunks']:,} chunks to embed, at most")
+    chunks, seconds = report["estimate"]["chunks"], report["estimate"]["seconds"]
+    duration = f", {timedelta(seconds=seconds)} at the last run's speed" if seconds is not None else ""
+    out.print(f"about {chunks:,} chunks to embed{duration}; unchanged passages of changed documents cost nothing")
 
 
 def show_hits(query: str, hits: list[Any]) -> None:

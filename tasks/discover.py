@@ -10,11 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-import fsspec
 import polars as pl
 
 from tasks.errors import REASONS, UsageError
-from tasks.identity import content_hash
+from tasks.identity import hash_file
 from tasks.ledger import INDEXED, QUARANTINED, WRITING
 from tasks.records import DOCUMENT, PLANNED, Batch, Plan, text_bytes
 from tasks.settings import Ingest
@@ -97,7 +96,7 @@ def make_plan(
     """
     known = ledger.select(
         "doc_id", "status", "attempts", known_size="size", known_modified="modified",
-        known_hash="content_hash", known_reason="reason",
+        known_hash="content_hash", known_reason="reason", known_run="run_id",
         old_chunks=pl.max_horizontal("chunk_count", "pending_chunk_count"),
     )  # fmt: skip
     joined = listed.join(known, on="doc_id", how="left").with_columns(pl.col("old_chunks", "attempts").fill_null(0))
@@ -121,15 +120,6 @@ def cut_batches(work: pl.DataFrame, index: str, settings: Ingest) -> Iterator[Ba
 def spool_folder() -> tempfile.TemporaryDirectory[str]:
     """Make the folder in which tables' rows wait for their batch; it goes with its context."""
     return tempfile.TemporaryDirectory(prefix="roost-")
-
-
-def hash_file(location: str) -> str:
-    """Hash a file's bytes; empty when it cannot be read, which load then reports."""
-    try:
-        with fsspec.open(location, "rb") as stream:
-            return content_hash(stream.read())
-    except OSError:
-        return ""
 
 
 def _with_hashes(joined: pl.DataFrame, *, always: bool) -> pl.DataFrame:
@@ -193,6 +183,15 @@ def _find_renames(documents: pl.DataFrame, missing: pl.DataFrame, *, keep: bool)
     return hashed.with_columns(action=pl.when(renamed).then(pl.lit("renamed")).otherwise("action"))
 
 
+def _counted(rows: pl.DataFrame, acted: pl.DataFrame) -> pl.DataFrame:
+    """The deletions that need leave: not those that a killed run had leave for and began, nor the rest of its moves."""
+    begun = (pl.col("status") == WRITING) & (pl.col("content_hash") != "")
+    asked = rows.filter((pl.col("action") == "deleted") & ~begun)
+    held = acted.filter(pl.col("known_hash") != "").select("known_run", content_hash="known_hash").unique()
+    elsewhere = asked.join(held, on="content_hash").filter(pl.col("run_id") != pl.col("known_run"))
+    return asked.join(elsewhere, on="doc_id", how="anti")
+
+
 def _gone(missing: pl.DataFrame, acted: pl.DataFrame, options: Options, total: int) -> pl.DataFrame:
     """The documents to delete: those whose content went elsewhere as `moved`, the others as `deleted`.
 
@@ -208,7 +207,7 @@ def _gone(missing: pl.DataFrame, acted: pl.DataFrame, options: Options, total: i
         old_chunks=pl.max_horizontal("chunk_count", "pending_chunk_count"),
         location=pl.lit(""), spool=pl.lit(""), row=pl.lit(-1),
     )  # fmt: skip
-    deleted = rows.filter(pl.col("action") == "deleted").height
+    deleted = _counted(rows, acted).height
     if deleted > DELETE_FLOOR and deleted / total > options.max_delete_fraction:
         raise UsageError(
             f"{deleted} of {total} documents are gone from the source: more than the {options.max_delete_fraction:.0%} "

@@ -87,6 +87,7 @@ class Embedder:
 def _load(model: Model, settings: Embedding) -> Any:
     import torch
     from llama_index.embeddings.huggingface import HuggingFaceEmbedding
+    from safetensors import SafetensorError
 
     for name in ("sentence_transformers", "llama_index", "transformers"):
         logging.getLogger(name).setLevel(logging.ERROR)
@@ -100,7 +101,7 @@ def _load(model: Model, settings: Embedding) -> Any:
             text_instruction=model.text_instruction,
             embed_batch_size=CALL_TEXTS,
         )
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
+    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
         words = str(error).strip().splitlines()[0][:200]
         raise ModelError(f"model {model.name!r} in {model.folder} does not load: {words}") from None
 

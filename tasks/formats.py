@@ -121,6 +121,8 @@ def parse_markdown(data: bytes) -> Parsed:
     """Parse Markdown or MDX: front matter becomes metadata, the rest stays as it is."""
     metadata, body = split_front_matter(decode(data))
     title = clean(str(metadata.pop("title", "") or _first_heading(body)))
+    if not body.strip():  # a page that is all front matter: a stub, or one that a site generator fills
+        body = clean("\n".join(filter(None, [title, *(f"{key}: {value}" for key, value in metadata.items())])))
     return Parsed((Passage(body, markdown=True),), title, metadata)
 
 

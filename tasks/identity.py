@@ -8,6 +8,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 
+import fsspec
+
 
 def doc_id(source: str, uri: str) -> str:
     """Name a document by its source's name and its URI there: 32 hex digits."""
@@ -17,6 +19,15 @@ def doc_id(source: str, uri: str) -> str:
 def content_hash(data: bytes) -> str:
     """Name a document's content: 32 hex digits."""
     return digest(data)
+
+
+def hash_file(location: str) -> str:
+    """Name a file's content, wherever fsspec finds it; empty when it cannot be read, which load then reports."""
+    try:
+        with fsspec.open(location, "rb") as stream:
+            return content_hash(stream.read())
+    except OSError:
+        return ""
 
 
 def chunk_hash(text: str) -> str:

@@ -107,9 +107,15 @@ async def _settle(store: Store, version: Version, document: str, most: int) -> i
     return 0
 
 
-async def delete_documents(store: Store, version: Version, documents: pl.DataFrame) -> int:
-    """Delete documents, chunks before ledger rows. Returns the number of chunks."""
+async def delete_documents(store: Store, version: Version, documents: pl.DataFrame, *, run_id: str) -> int:
+    """Delete documents: intent, chunks, ledger rows. Returns the number of chunks.
+
+    The intent (`writing`, with the hash kept) has the next run write a document whole again that came back meanwhile.
+    """
     ids = [key for row in documents.iter_rows(named=True) for key in chunk_ids(row["doc_id"], 0, row["old_chunks"])]
+    going = {"status": WRITING, "reason": "", "pending_chunk_count": 0, "attempts": 0}
+    rows = [{**_identity(row), **going, "chunk_count": row["old_chunks"]} for row in documents.iter_rows(named=True)]
+    await ledger.write_rows(store, version.ledger, rows, run_id=run_id)
     await store.delete(version.name, ids)
     pass_point("after_chunks_deleted")
     await store.delete(version.ledger, documents["doc_id"].to_list())

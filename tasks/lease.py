@@ -70,7 +70,7 @@ async def held(
         ConflictError: Another run holds it.
         StepError: Another run came in before this one got ready.
     """
-    if store.is_lite:  # one process holds the file
+    if store.settings.is_lite:  # this process holds the file, no other can
         yield Lease("", holder, float("inf"))
         return
     lease = await _claim(store, version, holder, wait_seconds, tell)

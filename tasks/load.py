@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import time
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -14,15 +15,16 @@ import polars as pl
 
 from tasks.errors import DocumentError, RoostError, TransientError
 from tasks.formats import Parsed, Passage, parse
-from tasks.identity import content_hash
+from tasks.identity import content_hash, hash_file
 from tasks.records import LOADED, PASSAGE, REJECT, Batch, Loaded
 from tasks.tables import read_rows
-from tasks.workers import Workers, WorkerTimeLimitError
+from tasks.workers import WorkerError, Workers, WorkerTimeLimitError
 
 #: Longest value kept of one metadata field, and of all of them, characters.
 MAX_VALUE, MAX_METADATA = 2_000, 4_000
 
-Outcome = tuple[str, Parsed] | RoostError
+#: What became of a document: its content hash, empty when it was not read, and its text or why there is none.
+Outcome = tuple[str, Parsed | RoostError]
 
 
 async def load_batch(batch: Batch, workers: Workers, *, seconds: float, last_try: bool = True) -> Loaded:
@@ -39,40 +41,56 @@ async def load_batch(batch: Batch, workers: Workers, *, seconds: float, last_try
     """
     started = time.perf_counter()
     listed = batch.documents
-    refused = {row["doc_id"]: _as_error(row["reason"]) for row in listed.filter(pl.col("reason") != "").to_dicts()}
+    refused = listed.filter(pl.col("reason") != "").to_dicts()
     rows = listed.filter((pl.col("reason") == "") & (pl.col("spool") != ""))
     files = listed.filter((pl.col("reason") == "") & (pl.col("spool") == ""))
-    outcomes: dict[str, Outcome] = {**refused, **await asyncio.to_thread(_rows, rows)}
+    outcomes: dict[str, Outcome] = {row["doc_id"]: (row["content_hash"], _as_error(row["reason"])) for row in refused}
+    outcomes |= await asyncio.to_thread(_rows, rows)
     outcomes |= await _files(files, workers, seconds)
-    failed = next((o for o in outcomes.values() if isinstance(o, TransientError)), None)
+    failed = next((result for _, result in outcomes.values() if isinstance(result, TransientError)), None)
     if failed is not None and not last_try:
         raise failed
     documents, passages, rejects = _frames(listed, outcomes)
     return Loaded(batch.name, documents, passages, rejects, time.perf_counter() - started)
 
 
-def load_file(location: str, name: str) -> tuple[str, Parsed]:
-    """Read and parse one file: its content hash and its text. Runs in a worker process.
+def load_file(location: str, name: str) -> Outcome:
+    """Read and parse one file. Runs in a worker process; what is wrong with the document is returned, not raised."""
+    try:
+        data = read_file(location)
+    except RoostError as error:
+        return "", error
+    digest = content_hash(data)
+    try:
+        return digest, parse(data, name)
+    except DocumentError as error:
+        return digest, error
+    except MemoryError:
+        return digest, DocumentError("too_large", "parsing it takes more memory than a worker may have")
+    except RecursionError:
+        return digest, DocumentError("damaged", "its structure nests without end")
+
+
+def read_file(location: str) -> bytes:
+    """Read one file from wherever fsspec finds it.
 
     Raises:
-        DocumentError: It cannot be read or parsed, now or ever.
+        DocumentError: It cannot be read.
         TransientError: The network or the store that holds it failed.
     """
     try:
         with fsspec.open(location, "rb") as stream:
-            data = stream.read()
+            return bytes(stream.read())
     except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
+        if isinstance(error.__cause__, OSError):  # how fsspec words a web server that is away
+            raise TransientError(f"{location}: {error.__cause__}") from None
         raise DocumentError("unreadable", error.strerror or str(error)) from None
+    except MemoryError:
+        raise DocumentError("too_large", "reading it takes more memory than a worker may have") from None
     except Exception as error:  # noqa: BLE001  every remote filesystem raises its own
         if "://" in location:
             raise TransientError(f"{type(error).__name__}: {error}") from None
         raise DocumentError("unreadable", str(error)) from None
-    try:
-        return content_hash(data), parse(data, name)
-    except MemoryError:
-        raise DocumentError("too_large", "parsing it takes more memory than a worker may have") from None
-    except RecursionError:
-        raise DocumentError("damaged", "its structure nests without end") from None
 
 
 async def _files(files: pl.DataFrame, workers: Workers, seconds: float) -> dict[str, Outcome]:
@@ -80,13 +98,16 @@ async def _files(files: pl.DataFrame, workers: Workers, seconds: float) -> dict[
         try:
             return await workers.run(load_file, (location, uri), seconds)
         except WorkerTimeLimitError:
-            return DocumentError("too_slow", f"parsing it takes more than {seconds:g} s")
-        except TransientError as error:
-            return error
-        except DocumentError as error:
-            return error
-        except MemoryError:
-            return DocumentError("too_large", "parsing it takes more memory than a worker may have")
+            return await digest_of(location), DocumentError("too_slow", f"parsing it takes more than {seconds:g} s")
+        except WorkerError as error:
+            return await digest_of(location), DocumentError("parser_died", str(error))
+
+    async def digest_of(location: str) -> str:
+        """Hash what could not be parsed, so that the next run knows it again."""
+        try:
+            return await workers.run(hash_file, (location,), seconds)
+        except WorkerError:
+            return ""
 
     calls = (one(row["location"], row["uri"]) for row in files.iter_rows(named=True))
     return dict(zip(files["doc_id"], await asyncio.gather(*calls), strict=True))
@@ -113,11 +134,10 @@ def _frames(listed: pl.DataFrame, outcomes: dict[str, Outcome]) -> tuple[pl.Data
     passages: list[dict[str, Any]] = []
     rejects: list[dict[str, Any]] = []
     for row in listed.iter_rows(named=True):
-        outcome = outcomes[row["doc_id"]]
-        if isinstance(outcome, RoostError):
-            rejects.append(row | _refusal(outcome))
+        digest, parsed = outcomes[row["doc_id"]]
+        if isinstance(parsed, RoostError):
+            rejects.append(row | {"content_hash": digest} | _refusal(parsed))
             continue
-        digest, parsed = outcome
         documents.append(row | {"content_hash": digest, "title": parsed.title[:500], "metadata": pack(parsed.metadata)})
         passages.extend(_passages(row["doc_id"], parsed.passages))
     return (
@@ -130,7 +150,7 @@ def _frames(listed: pl.DataFrame, outcomes: dict[str, Outcome]) -> tuple[pl.Data
 def _refusal(error: RoostError) -> dict[str, str]:
     if isinstance(error, DocumentError):
         return {"reason": error.reason, "detail": error.detail}
-    return {"reason": "parser_died" if not str(error).strip() else "unreadable", "detail": str(error)}
+    return {"reason": "unreadable", "detail": str(error)}  # a network that stayed away: the next run tries again
 
 
 def _passages(doc_id: str, passages: Iterable[Passage]) -> Iterator[dict[str, Any]]:
@@ -147,12 +167,19 @@ def pack(metadata: Any) -> str:
     packed: dict[str, Any] = {}
     room = MAX_METADATA
     for key, value in metadata.items():
-        plain = value if isinstance(value, bool | int | float) else _text(value)[:MAX_VALUE]
+        plain = value if _is_scalar(value) else _text(value)[:MAX_VALUE]
         room -= len(key) + len(str(plain))
         if room < 0:
             break
         packed[str(key)] = plain
     return json.dumps(packed, ensure_ascii=False, allow_nan=False, default=str)
+
+
+def _is_scalar(value: Any) -> bool:
+    """Whether Milvus takes a value as it is: its JSON numbers are finite and have 64 bits."""
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return isinstance(value, int) and -(2**63) <= value < 2**63
 
 
 def _text(value: Any) -> str:

@@ -22,6 +22,7 @@ from pymilvus.exceptions import (
     MilvusException,
     MilvusUnavailableException,
 )
+from pymilvus.grpc_gen import common_pb2
 
 from tasks.errors import StoreError, TransientError
 from tasks.faults import pass_point
@@ -42,7 +43,8 @@ PAGE_ROWS = 16_000
 # pymilvus logs every refusal with a traceback before it raises it; Roost words it once, itself.
 logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
 
-_TRANSIENT_CODES = {1, 2, 3, 4, 5, 8, 9}  # Milvus' merr: not ready, unavailable, out of memory, busy, limited
+# Milvus' merr: unavailable, out of memory, busy, limited; not loaded, no channel and node gone: while it restarts.
+_TRANSIENT_CODES = {2, 3, 4, 5, 8, 9, 101, 503, 901, 902, 903}
 _UNAUTHENTICATED = {grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED}
 _TRANSIENT_GRPC = {
     grpc.StatusCode.UNAVAILABLE,
@@ -58,12 +60,22 @@ _TRANSIENT_GRPC = {
 class Store:
     """An open Milvus. Make it with `open_store`, inside the loop that uses it."""
 
-    def __init__(self, settings: Milvus, sync: MilvusClient, rows: AsyncMilvusClient) -> None:
+    def __init__(self, settings: Milvus, sync: MilvusClient, rows: AsyncMilvusClient, version: str) -> None:
+        """Wrap the two clients.
+
+        Args:
+            settings: Where they are connected.
+            sync: For schemas and iterators.
+            rows: For rows.
+            version: What the server says it is; a Lite that is served to several processes is still a Lite.
+        """
         self.settings = settings
-        self.is_lite = settings.is_lite
+        self.version = version
+        self.is_lite = version.startswith("milvus_lite")
         self._sync = sync
         self._rows = rows
-        self._gate = asyncio.Semaphore(1 if settings.is_lite else SERVER_WRITES)
+        self._write = rows.insert if self.is_lite else rows.upsert
+        self._gate = asyncio.Semaphore(1 if self.is_lite else SERVER_WRITES)
 
     async def admin(self, method: str, *arguments: Any, **options: Any) -> Any:
         """Call a method of the sync client in a thread: schemas, aliases, properties, flush.
@@ -81,14 +93,18 @@ class Store:
             return await self.admin(method, *arguments, **options)
 
     async def upsert(self, collection: str, rows: Iterable[dict[str, Any]]) -> int:
-        """Write rows; a row whose key exists is replaced. Returns how many."""
+        """Write rows; a row whose key exists is replaced, wholly. Returns how many.
+
+        On Lite by `insert`: its `upsert` keeps those dynamic fields of the old row that the new one lacks, its
+        `insert` replaces. On a server it is the other way about: `insert` would make a second row.
+        """
         calls = [asyncio.ensure_future(self._upsert(collection, part)) for part in cut_calls(rows)]
         return sum(await gathered(calls))
 
     async def _upsert(self, collection: str, rows: list[dict[str, Any]]) -> int:
         async with self._gate:
             with translated(self.settings.uri):
-                await self._rows.upsert(collection, rows, timeout=self.settings.timeout)
+                await self._write(collection, rows, timeout=self.settings.timeout)
         pass_point("between_writes")
         return len(rows)
 
@@ -159,10 +175,10 @@ class Store:
         with translated(self.settings.uri):
             return list(await asyncio.to_thread(iterator.next))
 
-    async def scalar_index(self) -> str:
-        """Name the index for VARCHAR fields that this server knows."""
-        version = str(await self.admin("get_server_version")).removeprefix("v")
-        return "Trie" if version.startswith(("2.2", "2.3")) else "INVERTED"
+    @property
+    def scalar_index(self) -> str:
+        """The index for VARCHAR fields that this server knows."""
+        return "Trie" if self.version.startswith(("v2.2", "v2.3")) else "INVERTED"
 
     async def names(self) -> list[str]:
         """List the collections, aliases not among them."""
@@ -189,9 +205,10 @@ async def open_store(settings: Milvus) -> AsyncIterator[Store]:
         options |= {"server_pem_path": str(settings.ca_file), "secure": True}
     with translated(settings.uri):
         sync = await asyncio.to_thread(_connect, settings, options)
+        version = str(await asyncio.to_thread(sync.get_server_version))
         rows = AsyncMilvusClient(**options)
     try:
-        yield Store(settings, sync, rows)
+        yield Store(settings, sync, rows, version)
     finally:
         await rows.close()
         await asyncio.to_thread(sync.close)
@@ -261,12 +278,19 @@ def _is_connect(error: BaseException) -> bool:
 
 def _is_transient(error: BaseException) -> bool:
     """Judge by codes and causes, never by words."""
-    if isinstance(error, grpc.RpcError):
-        return error.code() in _TRANSIENT_GRPC
-    if isinstance(error.__cause__, grpc.RpcError | TimeoutError | asyncio.TimeoutError):
+    for one in (error, error.__cause__):
+        if isinstance(one, grpc.RpcError):
+            return one.code() in _TRANSIENT_GRPC
+    if not isinstance(error, MilvusException):
+        return False
+    ran_out = isinstance(error.__cause__, MilvusException) and error.__cause__ is not error  # of pymilvus' own tries
+    if ran_out or isinstance(error.__cause__, TimeoutError) or error.code in _TRANSIENT_GRPC:
         return True
-    code = getattr(error, "code", None)
-    return code in _TRANSIENT_GRPC or (type(error) is MilvusException and code in _TRANSIENT_CODES)
+    if type(error) is not MilvusException:
+        return False
+    # Code 1 is Milvus' "not ready", and also pymilvus' own for whatever it has no code for.
+    not_ready = error.code == 1 and error.compatible_code != common_pb2.UnexpectedError
+    return not_ready or error.code in _TRANSIENT_CODES
 
 
 def _words(error: BaseException) -> str:

@@ -82,8 +82,9 @@ def make_report(
 
 
 def make_plan_report(index: str, recipe: Recipe, version: Version | None, plan: Plan) -> dict[str, Any]:
-    """Report what a run would do, with an estimate of the chunks that it would embed at most."""
+    """Report what a run would do, with an estimate of the chunks it would embed and how long that takes."""
     work = plan.of(*WORK).filter(pl.col("action") != "renamed")
+    chunks = int(work.select((text_bytes() / CHUNK_BYTES).ceil().sum()).item() or 0)
     counts = plan.counts()
     counts["retried"] = counts.pop("retry")
     return {
@@ -92,7 +93,7 @@ def make_plan_report(index: str, recipe: Recipe, version: Version | None, plan: 
         "fingerprint": recipe.fingerprint,
         "dry_run": True,
         "documents": {"listed": plan.listed, **counts, "skipped": sum(plan.skipped.values())},
-        "estimate": {"chunks": int(work.select((text_bytes() / CHUNK_BYTES).ceil().sum()).item() or 0)},
+        "estimate": {"chunks": chunks, "seconds": round(chunks / version.rate) if version and version.rate else None},
     }
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from tasks.errors import ConfigurationError, unknown_value
 
@@ -110,21 +110,28 @@ def load_settings() -> Settings:
         first = error.errors(include_input=False)[0]
         name = PREFIX + "__".join(str(part) for part in first["loc"]).upper()
         raise ConfigurationError(f"{name}: {first['msg']} (see README, Settings)") from None
+    except SettingsError:
+        whole = ", ".join(name for name in _names() if "__" not in name)
+        raise ConfigurationError(f"{whole}: a whole subject is one JSON object (see README, Settings)") from None
 
 
 def _refuse_unknown_subjects() -> None:
     """pydantic-settings passes over an unknown first word in silence; a typing error must not."""
     known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
-    names = [name for name in os.environ if name.upper().startswith(PREFIX)] + _names_in_env_file()
-    for name in names:
+    for name in _names():
         if name.upper().split("__")[0] not in known:
             raise ConfigurationError(unknown_value("setting", name, (f"{k}__…" for k in known)))
 
 
-def _names_in_env_file() -> list[str]:
+def _names() -> list[str]:
+    """List our names in the environment, then those in `.env`."""
     from dotenv import dotenv_values
 
-    return [name for name in dotenv_values(ENV_FILE) if name.upper().startswith(PREFIX)]
+    try:
+        names = [*os.environ, *dotenv_values(ENV_FILE)]
+    except UnicodeDecodeError:
+        raise ConfigurationError(f"{ENV_FILE} is not UTF-8: save it again as UTF-8") from None
+    return [name for name in names if name.upper().startswith(PREFIX)]
 
 
 def fault_point() -> str:

@@ -13,7 +13,7 @@ import polars as pl
 from tasks import ledger
 from tasks.identity import chunk_hash
 from tasks.ledger import WRITING
-from tasks.milvus import Store
+from tasks.milvus import LOOKUP, Store, one_of
 from tasks.versions import Version
 
 _FOUND = pl.Schema({"doc_id": pl.String, "present": pl.Int64, "extra": pl.Int64, "wrong": pl.Int64})
@@ -85,17 +85,22 @@ async def repair(store: Store, version: Version, findings: Findings, *, run_id: 
     return deleted
 
 
-async def out_of_step(store: Store, version: Version, rows: pl.DataFrame) -> str:
+async def out_of_step(store: Store, version: Version, rows: pl.DataFrame, planned: pl.DataFrame) -> str:
     """The cheap form, after each run: as many chunks as the ledger counts? Says what is off, or nothing.
 
     Args:
         store: Where to count.
         version: What was written.
         rows: Its ledger, a frame of `ledger.ROW`, read after the run.
+        planned: The run's documents; others that a killed run left unfinished are for a run that lists them.
     """
+    unfinished = rows.filter(pl.col("status") == WRITING)
+    others = unfinished.join(planned, on="doc_id", how="anti")["doc_id"].to_list()
     stored = await store.count(version.name, 'chunk_hash != ""')  # frameworks' rows have none
-    counted = int(rows["chunk_count"].sum())
-    writing = rows.filter(pl.col("status") == WRITING).height
+    for first in range(0, len(others), LOOKUP):
+        stored -= await store.count(version.name, one_of("doc_id", others[first : first + LOOKUP]))
+    counted = int(rows.filter(~pl.col("doc_id").is_in(others))["chunk_count"].sum())
+    writing = unfinished.height - len(others)
     if stored == counted and not writing:
         return ""
     return (

@@ -23,7 +23,8 @@ from tasks.settings import Chunking, Milvus
 SCHEMA_VERSION = 1
 CHUNKER = "llama-index-markdown-sentence"
 
-_FACTS = "roost.facts"  # the property of a version collection that holds its recipe
+# Properties of a version collection: its recipe, and the chunks a second that its last large run embedded.
+_FACTS, _RATE = "roost.facts", "roost.rate"
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,7 @@ class Version:
     recipe: Recipe
     created: str
     metric: str
+    rate: float = 0.0  # chunks a second, 0 when no run was large enough to tell
 
     @property
     def ledger(self) -> str:
@@ -104,7 +106,8 @@ async def live_version(store: Store, index: str) -> Version | None:
             f"{index!r} is a collection in {store.settings.uri} that Roost did not make: "
             "choose another name with --index, or drop it yourself"
         )
-    version = Version(index, name, facts["recipe"], facts["created"], facts["metric"])
+    rate = float(described["properties"].get(_RATE, 0))
+    version = Version(index, name, facts["recipe"], facts["created"], facts["metric"], rate)
     for collection in (version.name, version.ledger):
         if await store.admin("has_collection", collection):
             await store.admin("load_collection", collection)  # Lite releases collections when it is closed
@@ -169,6 +172,11 @@ def differences(old: Recipe, new: Recipe) -> str:
     return ", ".join(f"{name} {then!r} there, {now!r} here" for name, then, now in pairs if then != now)
 
 
+async def note_rate(store: Store, version: Version, rate: float) -> None:
+    """Keep how fast a run embedded, so that the next plan can say how long it will take."""
+    await store.change("alter_collection_properties", version.name, {_RATE: f"{rate:.1f}"})
+
+
 async def drop_version(store: Store, version: Version) -> None:
     """Drop a version with its alias and its ledger; used by tests and by `prune`."""
     aliases = (await store.admin("list_aliases", collection_name=version.name))["aliases"]
@@ -193,29 +201,30 @@ async def _create(store: Store, index: str, recipe: Recipe) -> Version:
 
 
 async def _make_ledger(store: Store, version: Version) -> None:
-    if await store.describe(version.ledger) is None:
-        await _make(store, version.ledger, ledger.schema(), [("nothing", "FLAT", "L2", {})])
+    await _make(store, version.ledger, ledger.schema(), [("nothing", "FLAT", "L2", {})])
 
 
 async def _make_chunks(store: Store, version: Version, facts: str) -> None:
-    if await store.describe(version.name) is None:
-        scalar = await store.scalar_index()
-        indexes = [_vector_index(store.settings), ("doc_id", scalar, "", {}), ("chunk_hash", scalar, "", {})]
-        await _make(store, version.name, _schema(version.recipe.dimension), indexes, {_FACTS: facts})
+    scalar = store.scalar_index
+    indexes = [_vector_index(store.settings), ("doc_id", scalar, "", {}), ("chunk_hash", scalar, "", {})]
+    await _make(store, version.name, _schema(version.recipe.dimension), indexes, {_FACTS: facts})
 
 
 async def _make(
     store: Store, name: str, schema: Any, indexes: list[tuple[str, str, str, dict[str, int]]],
     properties: dict[str, str] | None = None,
 ) -> None:  # fmt: skip
-    params = MilvusClient.prepare_index_params()
+    """Make a collection with its indexes, loaded; of one that a killed run left behind, make what it lacks."""
+    if await store.describe(name) is None:
+        facts = properties or {}
+        await store.change("create_collection", name, schema=schema, consistency_level="Strong", properties=facts)
+    made = await store.admin("list_indexes", name)
     for field, kind, metric, options in indexes:
-        measure = {"metric_type": metric} if metric else {}
-        params.add_index(field, index_type=kind, params=options, **measure)
-    await store.change(
-        "create_collection", name, schema=schema, index_params=params,
-        consistency_level="Strong", properties=properties or {},
-    )  # fmt: skip
+        if field not in made:
+            params = MilvusClient.prepare_index_params()
+            params.add_index(field, index_type=kind, params=options, **({"metric_type": metric} if metric else {}))
+            await store.change("create_index", name, params)
+    await store.change("load_collection", name)
 
 
 def _vector_index(settings: Milvus) -> tuple[str, str, str, dict[str, int]]:

@@ -33,11 +33,14 @@ def ingest(prefect_api: None, index: str) -> Ingest:
     return run
 
 
-@pytest.fixture
-def stored(index: str) -> Callable[[], tuple[pl.DataFrame, np.ndarray, pl.DataFrame]]:
-    """Read back the index: (chunk rows by id, their vectors, ledger rows by document)."""
+Read = Callable[[str], tuple[pl.DataFrame, np.ndarray, pl.DataFrame]]
 
-    async def read() -> tuple[pl.DataFrame, np.ndarray, pl.DataFrame]:
+
+@pytest.fixture
+def read() -> Read:
+    """Read back an index: (chunk rows by id, their vectors, ledger rows by document)."""
+
+    async def pages(index: str) -> tuple[pl.DataFrame, np.ndarray, pl.DataFrame]:
         async with open_store(load_settings().milvus) as store:
             version = await existing_version(store, index)
             rows = [row async for page in store.pages(version.name, ["*"]) for row in page]
@@ -47,4 +50,10 @@ def stored(index: str) -> Callable[[], tuple[pl.DataFrame, np.ndarray, pl.DataFr
         chunks = pl.DataFrame(rows, infer_schema_length=None)
         return chunks.select(sorted(chunks.columns)), vectors, ledger.sort("uri")
 
-    return lambda: asyncio.run(read())
+    return lambda index: asyncio.run(pages(index))
+
+
+@pytest.fixture
+def stored(index: str, read: Read) -> Callable[[], tuple[pl.DataFrame, np.ndarray, pl.DataFrame]]:
+    """Read back this test's index."""
+    return lambda: read(index)

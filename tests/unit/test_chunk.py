@@ -114,7 +114,7 @@ MARKDOWN = st.lists(BLOCK, max_size=10).map("\n".join)
 SECTION = st.lists(st.sampled_from(["Trains run.", "Ships sail!", "日本語。", "Why not?"]), min_size=1, max_size=40)
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(text=TEXT, sizes=SIZES)
 @example(text="same line here.\n" * 300, sizes=(40, 8))
 @example(text="a " * 1000, sizes=(40, 39))
@@ -126,7 +126,7 @@ def test_whatever_the_text_each_chunk_fits_and_nothing_is_lost(text: str, sizes:
     check(text, cut_text(text, *sizes), sizes[0])
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(text=MARKDOWN, sizes=SIZES)
 @example(text="## A\n# A\n# A\n## A\n", sizes=(40, 8))
 @example(text="#\tTab\n\ntext\n\n##\u3000Wide\n\nmore\n", sizes=(40, 8))
@@ -136,7 +136,7 @@ def test_whatever_the_markdown_each_chunk_fits_and_nothing_is_lost(text: str, si
     check(text, cut_text(text, *sizes, markdown=True), sizes[0])
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(text=MARKDOWN, sizes=SIZES, markdown=st.booleans())
 def test_the_same_text_is_always_cut_the_same(text: str, sizes: tuple[int, int], markdown: bool) -> None:
     first = cut_text(text, *sizes, markdown=markdown)

@@ -273,7 +273,8 @@ def test_a_rename_out_of_what_could_not_be_listed_is_added(tmp_path: Path) -> No
 def many(gone: int, kept: int) -> tuple[pl.DataFrame, pl.DataFrame]:
     """A listing, and a ledger that knows `kept` listed documents and `gone` others."""
     stays = [f"{n}.md" for n in range(kept)]
-    known = ledger(*map(ledger_row, stays), *(ledger_row(f"gone/{n}.md") for n in range(gone)))
+    left = (ledger_row(f"gone/{n}.md", content=f"words {n}".encode()) for n in range(gone))
+    known = ledger(*map(ledger_row, stays), *left)
     return listed(*map(listed_row, stays)), known
 
 

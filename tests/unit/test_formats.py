@@ -225,8 +225,14 @@ def test_a_rule_at_the_top_is_not_taken_for_front_matter() -> None:
     assert split_front_matter(text) == ({}, text)
 
 
-def test_a_markdown_file_of_front_matter_alone_is_refused_as_without_text() -> None:
-    assert reason_of(b"---\ntitle: Only me\n---\n", "a.md") == "no_text"
+def test_a_markdown_file_of_front_matter_alone_is_the_text_of_its_front_matter() -> None:
+    parsed = parse(b'---\ntitle: Only me\nplace: "Os\\0lo"\n---\n', "a.md")
+    assert text_of(parsed) == "Only me\nplace: Oslo"
+    assert parsed.title == "Only me"
+
+
+def test_a_markdown_file_of_empty_front_matter_is_refused_as_without_text() -> None:
+    assert reason_of(b"---\n{}\n---\n \n", "a.md") == "no_text"
 
 
 # HTML

@@ -1,0 +1,283 @@
+"""A program that forks one process a job: the real orchestration of a run, to be killed wherever a test says.
+
+Importing Prefect, Milvus and the splitters takes seconds and is done once; a fork then costs milliseconds. Nothing
+of gRPC may be made before the fork. The flow's own code runs, with stand-ins for what costs time and decides nothing
+here: the model (vectors come from a hash of the text), the worker processes, and, but in `command` jobs, Prefect.
+
+A job is a line of JSON on standard input; how it ended is written to a file; see `Nursery` in crash.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import hashlib
+import json
+import logging
+import os
+import pickle
+import signal
+import sys
+import time
+import traceback
+import uuid
+from collections import Counter
+from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from tasks.settings import set_library_defaults
+
+set_library_defaults(quiet=True)
+
+import milvus_lite.adapter.grpc.server  # noqa: E402, F401  imported here so that no fork pays for it
+import numpy as np  # noqa: E402
+from pymilvus.client import async_grpc_handler, grpc_handler  # noqa: E402
+
+import flows.ingest  # noqa: E402
+import flows.running  # noqa: E402
+import tasks.chunk  # noqa: E402
+import tasks.index  # noqa: E402
+import tasks.milvus  # noqa: E402
+import tasks.versions  # noqa: E402
+from flows import cli, steps  # noqa: E402
+from flows.parameters import IngestRequest  # noqa: E402
+from tasks import faults, ledger  # noqa: E402
+from tasks.errors import RoostError  # noqa: E402
+from tasks.models import Model, find_model  # noqa: E402
+from tasks.settings import Embedding, load_settings  # noqa: E402
+from tasks.versions import existing_version  # noqa: E402
+
+#: The model's vectors are cut to this, for speed.
+DIMENSION = 16
+#: Calls of pymilvus that change something; a run may be killed before or after each.
+CHANGING = ("create_collection", "create_index", "load_collection", "create_alias", "delete", "flush")
+#: The same on the async client.
+WRITING = ("insert_rows", "upsert_rows")
+#: Rows in one write and keys in one delete: few, so that a run makes many of both.
+CALL_ROWS, DELETE_ROWS = 3, 2
+
+
+def vector_of(text: str) -> np.ndarray:
+    """Stand in for the model: a unit vector that only this text has."""
+    seed = int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest())
+    made = np.random.default_rng(seed).standard_normal(DIMENSION).astype(np.float32)
+    return made / np.linalg.norm(made)
+
+
+class Embedder:
+    """Has the interface of `tasks.embedder.Embedder`, and lets other batches come between as it does."""
+
+    def __init__(self, model: Model, settings: Embedding) -> None:
+        self.model = model
+        self.seconds = 0.0
+
+    def __enter__(self) -> Embedder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    async def load(self) -> None:
+        """There is nothing to load."""
+
+    async def passages(self, texts: list[str], tokens: list[int]) -> np.ndarray:
+        await asyncio.sleep(0.001)
+        self.seconds += 0.001
+        return np.array([vector_of(text) for text in texts], dtype=np.float32).reshape(-1, DIMENSION)
+
+
+class Workers:
+    """Has the interface of `tasks.workers.Workers`, and works in this process."""
+
+    def __init__(self, **_: int) -> None:
+        pass
+
+    def __enter__(self) -> Workers:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    async def run(self, function: Callable[..., Any], arguments: tuple[Any, ...], seconds: float | None = None) -> Any:
+        await asyncio.sleep(0.001)
+        return function(*arguments)
+
+
+def stand_in(model: Model) -> None:
+    """Put the cheap model and workers into the flow."""
+    flows.ingest.find_model = lambda settings: model
+    flows.ingest.Embedder = Embedder
+    flows.ingest.Workers = Workers
+    tasks.milvus.CALL_ROWS, tasks.milvus.DELETE_ROWS = CALL_ROWS, DELETE_ROWS
+    # pymilvus looks every half second whether an index is there.
+    grpc_handler.time = SimpleNamespace(time=time.time, sleep=lambda seconds: time.sleep(min(seconds, 0.02)))
+
+
+def without_prefect() -> None:
+    """Run the steps as the functions that they are."""
+    names = ("discover", "load", "chunk", "embed", "index")
+    flows.ingest.steps = SimpleNamespace(**{name: getattr(steps, name).fn for name in names})
+    flows.ingest.get_run_logger = lambda: logging.getLogger("roost.crash")
+
+    async def publish(*_: object) -> None:
+        pass
+
+    flows.ingest.artifacts = SimpleNamespace(publish=publish)
+
+
+def count_calls(kill_before: int, kill_after: int, made: Counter[str]) -> None:
+    """Count the calls that change something, and kill this process right before or after one of them."""
+
+    def begins() -> int:
+        made["calls"] += 1
+        if made["calls"] == kill_before:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return made["calls"]
+
+    def ends(number: int) -> None:
+        if number == kill_after:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def counted(call: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapped(*arguments: Any, **options: Any) -> Any:
+            number = begins()
+            try:
+                return call(*arguments, **options)
+            finally:
+                ends(number)
+
+        return wrapped
+
+    for name in CHANGING:
+        setattr(grpc_handler.GrpcHandler, name, counted(getattr(grpc_handler.GrpcHandler, name)))
+
+    def counted_async(call: Callable[..., Any]) -> Callable[..., Any]:
+        async def wrapped(*arguments: Any, **options: Any) -> Any:
+            number = begins()
+            try:
+                return await call(*arguments, **options)
+            finally:
+                ends(number)
+
+        return wrapped
+
+    for name in WRITING:
+        handler = async_grpc_handler.AsyncGrpcHandler
+        setattr(handler, name, counted_async(getattr(handler, name)))
+
+
+def count_passes(passed: Counter[str]) -> None:
+    """Count the passes of every fault point."""
+    pass_point = faults.pass_point
+
+    def counted(name: str) -> None:
+        passed[name] += 1
+        pass_point(name)
+
+    for module in (tasks.index, tasks.milvus, tasks.versions):
+        module.pass_point = counted
+
+
+def ingest(step: dict[str, Any]) -> dict[str, Any]:
+    """Run the flow's function; its state, its report, or its error."""
+    request = IngestRequest.model_validate(step["request"])
+    run_id = str(uuid.uuid4())
+    flows.ingest.runtime = SimpleNamespace(flow_run=SimpleNamespace(id=run_id, name=f"crash-{run_id}"))
+    try:
+        state = asyncio.run(flows.ingest.ingest.fn(request))
+    except RoostError as error:
+        return {"run_id": run_id, "state": type(error).__name__, "error": str(error)}
+    return {"run_id": run_id, "state": str(state.name), "report": state.data}
+
+
+def read(step: dict[str, Any]) -> dict[str, Any]:
+    """Read everything that an index holds."""
+
+    async def pages() -> dict[str, Any]:
+        async with tasks.milvus.open_store(load_settings().milvus) as store:
+            version = await existing_version(store, step["index"])
+            chunks = [row async for page in store.pages(version.name, ["*"]) for row in page]
+            rows = [row async for page in store.pages(version.ledger, list(ledger.ROW)) for row in page]
+        return {"chunks": chunks, "ledger": rows}
+
+    try:
+        return asyncio.run(pages())
+    except RoostError as error:
+        return {"error": str(error)}
+
+
+def command(step: dict[str, Any]) -> dict[str, Any]:
+    """Run the command line below a Prefect server; its exit code and what it printed."""
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    sys.argv = ["roost", *step["words"]]
+    out, err = Path(step["out"]), Path(step["err"])
+    with out.open("w") as o, err.open("w") as e, redirect_stdout(o), redirect_stderr(e):
+        try:
+            with temporary_settings({PREFECT_API_URL: step["api"]}):
+                cli.main()
+        except SystemExit as end:
+            code = end.code
+    return {"code": code, "out": out.read_text(), "err": err.read_text()}
+
+
+def carry_out(job: dict[str, Any], model: Model) -> list[dict[str, Any]]:
+    """Do a job's steps one after another."""
+    os.environ.update(job["env"])
+    stand_in(model)
+    if not any(step["do"] == "command" for step in job["steps"]):
+        without_prefect()
+    made: Counter[str] = Counter()
+    passed: Counter[str] = Counter()
+    count_calls(job.get("kill_before", 0), job.get("kill_after", 0), made)
+    count_passes(passed)
+    kinds = {"ingest": ingest, "read": read, "command": command}
+    answers = [kinds[step["do"]](step) for step in job["steps"]]
+    return [*answers, {"calls": made["calls"], "passes": dict(passed)}]
+
+
+def child(job: dict[str, Any], model: Model) -> None:
+    """Do a job in this fresh fork and leave without any clean-up of what the parent made."""
+    code = 0
+    try:
+        answers = carry_out(job, model)
+        Path(job["answer"]).write_bytes(pickle.dumps(answers))
+    except BaseException:  # noqa: BLE001  whatever it was, the test must see it
+        code = 70
+        Path(job["answer"]).write_text(traceback.format_exc())
+    os._exit(code)
+
+
+def guard(job: dict[str, Any], model: Model) -> None:
+    """Have a child do the job, kill it when its time has come, and write down how it ended."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    if not (pid := os.fork()):
+        child(job, model)
+    if "kill_seconds" in job:
+        time.sleep(job["kill_seconds"])
+        os.kill(pid, signal.SIGKILL)
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    ended = Path(job["ended"])
+    ended.with_suffix(".part").write_text(str(code))
+    ended.with_suffix(".part").rename(ended)
+    os._exit(0)
+
+
+def main() -> None:
+    """Serve jobs until standard input ends."""
+    model = dataclasses.replace(find_model(Embedding()), dimension=DIMENSION)
+    chunking = load_settings().chunking
+    tasks.chunk._splitter(chunking.size, chunking.overlap, str(model.tokenizer_file)).split_text("Warm up. " * 50)
+    tasks.chunk._sections("# Warm\n\nup")
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the guards
+    print("ready", flush=True)
+    for line in sys.stdin:
+        if not os.fork():
+            guard(json.loads(line), model)
+
+
+if __name__ == "__main__":
+    main()

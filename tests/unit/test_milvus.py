@@ -1,0 +1,277 @@
+"""The store's edges: filters that cannot be rewritten, keys that cannot, calls of bounded size, errors of two kinds."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import grpc
+import pytest
+from grpc.aio import AioRpcError, Metadata
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from milvus_lite.search.filter.exceptions import FilterParseError
+from milvus_lite.search.filter.parser import parse_expr
+from pymilvus.client.utils import check_status
+from pymilvus.exceptions import (
+    ConnectError,
+    ConnectionConfigException,
+    DataNotMatchException,
+    MilvusException,
+    MilvusUnavailableException,
+    ParamError,
+    PrimaryKeyException,
+)
+from pymilvus.grpc_gen import common_pb2
+
+from tasks.errors import StoreError, TransientError
+from tasks.milvus import CALL_BYTES, CALL_ROWS, Store, cut_calls, gathered, one_of, quoted, translated
+from tasks.settings import Milvus
+
+HOSTILE = [
+    "plain", "", "it's", 'say "no"', "back\\slash", "trailing\\", '\\"', "\\'", "new\nline", "tab\t", "cr\r",
+    "'] or ordinal >= 0 or id in ['", '"] or ordinal >= 0 or id in ["', '" or 1 == 1 or uri == "', "%", "_", "{name}",
+    "\\u0041", "\\x41", "日本語", "👍", "\u2028", "\u202e", "/* */", "-- ", "a\\", "\\\\", "] , [", "null",
+]  # fmt: skip
+WRITTEN = st.text(st.characters(exclude_categories=["Cs", "Cc"]) | st.sampled_from("\n\r\t\"'\\[]"), max_size=40)
+
+# filters: read back by Milvus Lite's own parser
+
+
+@settings(max_examples=300, deadline=None)
+@given(value=WRITTEN)
+@example(value="'] or ordinal >= 0 or id in ['")
+@example(value='"] or ordinal >= 0 or id in ["')
+@example(value="\\")
+def test_a_quoted_string_means_itself_and_nothing_else(value: str) -> None:
+    found = parse_expr(f"uri == {quoted(value)}")
+    assert (type(found).__name__, found.op, found.left.name, found.right.value) == ("CmpOp", "==", "uri", value)
+
+
+@settings(max_examples=200, deadline=None)
+@given(values=st.lists(WRITTEN | st.sampled_from(HOSTILE), max_size=8))
+@example(values=HOSTILE)
+def test_a_list_of_quoted_strings_means_them_and_nothing_else(values: list[str]) -> None:
+    found = parse_expr(one_of("chunk_hash", values))
+    assert (type(found).__name__, found.field.name, found.negate) == ("InOp", "chunk_hash", False)
+    assert [element.value for element in found.values.elements] == values
+
+
+@pytest.mark.parametrize(
+    "letter", [chr(code) for code in [*range(1, 32), 127, 0x85, 0x9F]], ids=lambda c: f"U+{ord(c):04X}"
+)
+def test_a_control_character_is_itself_or_a_refusal_but_never_another_filter(letter: str) -> None:
+    try:
+        found = parse_expr(f"uri == {quoted(f'a{letter}b')}")
+    except FilterParseError:
+        return
+    assert found.right.value == f"a{letter}b"
+
+
+# deletes
+
+
+class Unreachable:
+    """Stands for pymilvus' clients; a call of anything fails the test."""
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        def refuse(*_: Any, **__: Any) -> Any:
+            raise AssertionError(f"{name} was called")
+
+        return refuse
+
+
+def store() -> Store:
+    return Store(Milvus(), Unreachable(), Unreachable(), "v2.6.0")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "x'] or ordinal >= 0 or id in ['y", 'a"', "a'", "g", "A", " ", "a\n", "abc-000000]", "é", "a_b", "a,b", "０",
+        "a" * 32 + "-000001 or 1 == 1",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("place", [0, 1500])
+async def test_a_key_that_is_not_hex_is_refused_before_anything_is_deleted(key: str, place: int) -> None:
+    keys = [f"{n:032x}-{n:06d}" for n in range(2000)]
+    keys[place] = key
+    with pytest.raises(ValueError, match=f"^primary key {re.escape(repr(key))} is not made of hex digits and hyphens$"):
+        await store().delete("docs", keys)
+
+
+async def test_deleting_nothing_asks_nothing_of_milvus() -> None:
+    assert await store().delete("docs", []) == 0
+
+
+async def test_writing_nothing_asks_nothing_of_milvus() -> None:
+    assert await store().upsert("docs", []) == 0
+
+
+# calls
+
+
+def weight(row: dict[str, Any]) -> int:
+    return sum(len(value) for value in row.values() if isinstance(value, str))
+
+
+ROWS = st.lists(
+    st.builds(lambda size, number: {"id": "i", "text": "x" * size, "vector": [0.0], "n": number},
+              st.one_of(st.integers(0, 50), st.integers(0, CALL_BYTES // 3), st.just(2 * CALL_BYTES)), st.integers()),
+    max_size=30,
+)  # fmt: skip
+
+
+@settings(max_examples=60, deadline=None)
+@given(rows=ROWS, times=st.integers(1, 12))
+def test_every_row_is_in_one_call_in_order_and_calls_are_bounded(rows: list[dict[str, Any]], times: int) -> None:
+    calls = list(cut_calls(iter(rows * times)))
+    assert [row for call in calls for row in call] == rows * times
+    for call in calls:
+        assert 1 <= len(call) <= CALL_ROWS
+        assert sum(map(weight, call)) <= CALL_BYTES or len(call) == 1
+
+
+@settings(max_examples=60, deadline=None)
+@given(rows=ROWS, times=st.integers(1, 12))
+def test_calls_are_no_smaller_than_the_bounds_ask(rows: list[dict[str, Any]], times: int) -> None:
+    calls = list(cut_calls(rows * times))
+    for call, after in itertools.pairwise(calls):
+        assert len(call) == CALL_ROWS or sum(map(weight, call)) + weight(after[0]) > CALL_BYTES
+
+
+def test_rows_are_taken_as_they_are_needed() -> None:
+    taken = 0
+
+    def rows() -> Iterator[dict[str, Any]]:
+        nonlocal taken
+        for _ in range(10 * CALL_ROWS):
+            taken += 1
+            yield {"id": "a"}
+
+    next(cut_calls(rows()))
+    assert taken <= CALL_ROWS + 1
+
+
+async def test_when_one_call_fails_the_others_are_waited_for() -> None:
+    ended = []
+
+    async def slow() -> None:
+        await asyncio.sleep(0.02)
+        ended.append("slow")
+
+    async def failing() -> None:
+        raise TransientError("away")
+
+    with pytest.raises(TransientError, match="away"):
+        await gathered([asyncio.ensure_future(failing()), asyncio.ensure_future(slow())])
+    assert ended == ["slow"]
+
+
+# errors
+
+
+def caused(error: BaseException, cause: BaseException) -> BaseException:
+    """What pymilvus raises `from` another error."""
+    error.__cause__ = cause
+    return error
+
+
+def rpc(code: grpc.StatusCode) -> AioRpcError:
+    return AioRpcError(code, Metadata(), Metadata(), details="said the server\nin two lines")
+
+
+def answered(code: int, old: int, reason: str = "reason") -> MilvusException:
+    """What pymilvus makes of a server's answer."""
+    with pytest.raises(MilvusException) as caught:
+        check_status(common_pb2.Status(code=code, error_code=old, reason=reason))
+    return caught.value
+
+
+def kind_of(error: BaseException) -> type[Exception]:
+    with pytest.raises((TransientError, StoreError)) as caught, translated("http://milvus:19530"):
+        raise error
+    assert "\n" not in str(caught.value)
+    assert "http://milvus:19530" in str(caught.value)
+    assert caught.value.__cause__ is error
+    return type(caught.value)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        rpc(grpc.StatusCode.UNAVAILABLE),
+        rpc(grpc.StatusCode.DEADLINE_EXCEEDED),
+        rpc(grpc.StatusCode.ABORTED),
+        ConnectError(message="no channel"),
+        MilvusUnavailableException(message="server unavailable"),
+        MilvusException(2, "Fail connecting to server on milvus:19530"),
+        MilvusException(grpc.StatusCode.UNAVAILABLE, "retried in vain"),
+        MilvusException(grpc.StatusCode.DEADLINE_EXCEEDED, "retried in vain"),
+        caused(MilvusException(message="rpc timed out"), rpc(grpc.StatusCode.DEADLINE_EXCEEDED)),
+        caused(MilvusException(message="waited too long"), TimeoutError()),
+        caused(MilvusException(message="Retry timeout: 30s"), MilvusException(message="Retry timeout: 30s")),
+        answered(1, common_pb2.NotReadyServe, "service not ready"),
+        answered(2, common_pb2.UnexpectedError, "service unavailable"),
+        answered(8, common_pb2.RateLimit, "rate limit exceeded"),
+    ],
+    ids=lambda error: f"{type(error).__name__}-{getattr(error, 'code', '')}"[:60],
+)
+def test_what_another_try_may_mend_is_transient(error: BaseException) -> None:
+    assert kind_of(error) is TransientError
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        rpc(grpc.StatusCode.UNAUTHENTICATED),
+        rpc(grpc.StatusCode.PERMISSION_DENIED),
+        rpc(grpc.StatusCode.UNIMPLEMENTED),
+        rpc(grpc.StatusCode.INVALID_ARGUMENT),
+        ConnectionConfigException(message="illegal uri"),
+        ParamError(message="wrong parameter"),
+        DataNotMatchException(message="row lacks a field"),
+        PrimaryKeyException(message="no key"),
+        ValueError("port is no number"),
+        caused(MilvusException(grpc.StatusCode.OUT_OF_RANGE, "in vain"), rpc(grpc.StatusCode.OUT_OF_RANGE)),
+        answered(100, common_pb2.CollectionNotExists, "collection not found"),
+        answered(65535, common_pb2.UnexpectedError, "unexpected"),
+        answered(1100, common_pb2.IllegalArgument, "invalid parameter"),
+        answered(1400, common_pb2.UnexpectedError, "not authenticated"),
+    ],
+    ids=lambda error: f"{type(error).__name__}-{getattr(error, 'code', '')}"[:60],
+)
+def test_what_no_other_try_would_mend_is_a_refusal(error: BaseException) -> None:
+    assert kind_of(error) is StoreError
+
+
+def test_a_mistake_of_the_client_that_pymilvus_wraps_is_not_tried_again() -> None:
+    wrapped = caused(MilvusException(message="Unexpected error, message=<bad row>"), TypeError("bad row"))
+    assert kind_of(wrapped) is StoreError
+
+
+def test_an_answer_of_milvus_lite_that_something_is_there_already_is_not_tried_again() -> None:
+    assert kind_of(answered(1, common_pb2.UnexpectedError, "collection 'docs' already exists")) is StoreError
+
+
+def test_a_server_that_is_away_is_told_with_what_to_do() -> None:
+    words = r"does not answer: start it \(`roost up`\), or set ROOST_MILVUS__URI"
+    with pytest.raises(TransientError, match=words), translated("http://milvus:19530"):
+        raise MilvusException(2, "Fail connecting to server on milvus:19530, illegal connection params")
+
+
+@pytest.mark.parametrize("code", [grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED])
+def test_a_refused_token_is_told_though_pymilvus_calls_the_server_away(code: grpc.StatusCode) -> None:
+    away = caused(MilvusException(2, "Fail connecting to server on milvus:19530"), rpc(code))
+    with pytest.raises(StoreError, match="ROOST_MILVUS__TOKEN"), translated("http://milvus:19530"):
+        raise away
+
+
+def test_errors_that_are_not_of_milvus_pass_as_they_are() -> None:
+    with pytest.raises(KeyError), translated("http://milvus:19530"):
+        raise KeyError("ours")
+    with pytest.raises(asyncio.CancelledError), translated("http://milvus:19530"):
+        raise asyncio.CancelledError
