@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 from pathlib import Path
@@ -133,10 +134,13 @@ def verify(
 
     set_library_defaults(quiet=True)
     from flows.parameters import VerifyRequest
+    from flows.progress import WATCHER
     from flows.running import run_flow
-    from flows.terminal import show_verification
+    from flows.terminal import bars, show_verification
 
-    _, report = run_flow("verify", VerifyRequest(index=index, repair=repair))
+    with bars(enabled=False) as watcher:
+        WATCHER.set(watcher)
+        _, report = run_flow("verify", VerifyRequest(index=index, repair=repair))
     if as_json:
         _print_json(report)
     else:
@@ -170,10 +174,14 @@ def main() -> NoReturn:
         code = app(standalone_mode=False) or 0  # the code of a typer.Exit, None of a plain end
     except RoostError as error:
         code = _complain(str(error), error.exit_code)
-    except typer.Abort:
-        code = _complain("stopped", 1)
+    except (typer.Abort, KeyboardInterrupt, asyncio.CancelledError):
+        code = _complain("stopped; what is committed stays, the next run goes on", 1)
     except Exception as error:  # noqa: BLE001  the last line of defence words it, with the traceback
         code = _unexpected(error)
+    except BaseException as error:
+        if type(error).__name__ != "TerminationSignal":  # Prefect's, for SIGTERM; importing it here takes a second
+            raise
+        code = _complain("stopped; what is committed stays, the next run goes on", 1)
     sys.stdout.flush()
     sys.exit(code)
 

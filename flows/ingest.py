@@ -6,8 +6,10 @@ discover -> plan -> batches -> [load -> chunk -> embed -> index] x N at once -> 
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,7 +27,7 @@ from tasks.chunk import check_window
 from tasks.discover import Options, cut_batches, list_sources, spool_folder
 from tasks.embedder import Embedder
 from tasks.errors import StepError
-from tasks.index import delete_documents
+from tasks.index import delete_documents, without_failed_moves
 from tasks.lease import Lease, held
 from tasks.ledger import read_ledger
 from tasks.milvus import Store, open_store
@@ -33,8 +35,17 @@ from tasks.models import Model, find_model
 from tasks.records import WORK, Batch, Plan
 from tasks.report import Tally, headline, make_plan_report, make_report, outcome_name
 from tasks.settings import Settings, load_settings
+from tasks.sources import refuse_moved
 from tasks.verify import out_of_step
-from tasks.versions import Version, live_version, make_recipe, note_rate, open_version, refuse_other_recipe
+from tasks.versions import (
+    Version,
+    live_version,
+    make_recipe,
+    note_places,
+    note_rate,
+    open_version,
+    refuse_other_recipe,
+)
 from tasks.workers import Workers
 
 #: Chunks that a run must embed for its speed to tell something of the next one's.
@@ -53,6 +64,7 @@ class Run:
     workers: Workers
     embedder: Embedder
     run_id: str
+    places: Mapping[str, str]
     is_empty: bool = False
     tally: Tally = field(default_factory=Tally)
 
@@ -79,6 +91,7 @@ async def ingest(request: IngestRequest) -> State[dict[str, Any]]:
         recipe = make_recipe(model, settings.chunking)
         known = await live_version(store, request.index)
         refuse_other_recipe(known, recipe)
+        refuse_moved(request.sources, known.places if known else {})
         if request.dry_run:
             plan = await steps.discover(request.index, listed, store, known, _options(request, settings))
             return Completed(message="planned only", data=make_plan_report(request.index, recipe, known, plan))
@@ -92,7 +105,17 @@ async def ingest(request: IngestRequest) -> State[dict[str, Any]]:
         planning = time.perf_counter() - planning
         limits = settings.ingest
         workers = stack.enter_context(Workers(workers=limits.parse_workers, memory_mb=limits.parse_memory_mb))
-        run = Run(settings, model, store, version, lease, workers, embedder, run_id=str(runtime.flow_run.id or ""))
+        run = Run(
+            settings,
+            model,
+            store,
+            version,
+            lease,
+            workers,
+            embedder,
+            run_id=str(runtime.flow_run.id or ""),
+            places={source.key: source.place for source in request.sources},
+        )
         run.tally.seconds["discover"] = listing + planning
         report, off = await _carry_out(run, plan, started)
     await artifacts.publish(report, plan.skipped)
@@ -106,7 +129,7 @@ def _held(
     request: IngestRequest, settings: Settings, store: Store, version: Version
 ) -> AbstractAsyncContextManager[Lease]:
     """Hold the index, or wait for whoever does, as the request says."""
-    holder = f"run {runtime.flow_run.name or 'ingest'!r}"
+    holder = f"run {runtime.flow_run.name!r} ({socket.gethostname()}, pid {os.getpid()})"
     wait = settings.ingest.wait_seconds if request.on_conflict == "wait" else 0.0
 
     def tell(words: str) -> None:
@@ -126,10 +149,12 @@ async def _carry_out(run: Run, plan: Plan, started: float) -> tuple[dict[str, An
     run.tally.seconds["embed"] = run.embedder.seconds
     if run.tally.chunks["embedded"] >= MEASURED_CHUNKS:
         await note_rate(store, version, run.tally.chunks["embedded"] / run.embedder.seconds)
+    gone = without_failed_moves(gone, plan.documents.filter(pl.col("doc_id").is_in(run.tally.rejected)))
     run.lease.check()
     run.tally.chunks["deleted"] += await delete_documents(store, version, gone, run_id=run.run_id)
     if store.is_lite and (work.height or gone.height):
         await store.change("flush", version.name)  # Lite searches unflushed rows ten times slower
+    await note_places(store, version, run.places)
     ledger = await read_ledger(store, version.ledger)
     off = await out_of_step(store, version, ledger, plan.documents)
     total = time.perf_counter() - started
@@ -162,7 +187,7 @@ async def _lane(run: Run, waiting: Iterator[Batch]) -> None:
 
 async def _run_batch(run: Run, batch: Batch) -> None:
     loaded = await steps.load(batch, run.workers, run.settings.ingest)
-    chunked = await steps.chunk(loaded, run.settings.chunking, run.model, run.workers)
+    chunked = await steps.chunk(loaded, run.settings.chunking, run.model, run.workers, run.settings.ingest)
     embedded = await steps.embed(chunked, run.embedder, None if run.is_empty else run.store, run.version)
     written = await steps.index(embedded, run.store, run.version, run.lease, run.run_id)
     for record in (loaded, chunked, embedded, written):
@@ -180,5 +205,5 @@ def _options(request: IngestRequest, settings: Settings) -> Options:
         checksum=request.checksum,
         keep_missing=request.keep_missing,
         retry_quarantined=request.retry_quarantined,
-        max_delete_fraction=settings.ingest.max_delete_fraction if limit is None else limit,
+        max_delete_fraction=1.0 if request.dry_run else settings.ingest.max_delete_fraction if limit is None else limit,
     )

@@ -64,9 +64,9 @@ async def load(batch: Batch, workers: Workers, limits: Ingest) -> Loaded:
 
 
 @task(name="chunk", task_run_name="chunk {loaded.name}", **_POLICY)
-async def chunk(loaded: Loaded, chunking: Chunking, model: Model, workers: Workers) -> Chunked:
+async def chunk(loaded: Loaded, chunking: Chunking, model: Model, workers: Workers, limits: Ingest) -> Chunked:
     """Cut a batch into chunks."""
-    return await chunk_batch(loaded, chunking, model, workers)
+    return await chunk_batch(loaded, chunking, model, workers, seconds=limits.parse_seconds)
 
 
 @task(name="embed", task_run_name="embed {chunked.name}", **_POLICY)

@@ -26,7 +26,7 @@ from tasks.report import headline
 #: Characters of a passage that a list of hits shows.
 SNIPPET = 240
 
-out = Console(highlight=False)
+out = Console(highlight=False, markup=False)
 
 
 class Bars:
@@ -52,14 +52,22 @@ class Bars:
         self._progress.update(self._task, description=words)
 
 
+class Lines(Nobody):
+    """Draws nothing, but says for whom a run waits."""
+
+    def waiting(self, words: str) -> None:
+        """Say it once, on standard error."""
+        Console(stderr=True, highlight=False, markup=False).print(words)
+
+
 @contextmanager
 def bars(*, enabled: bool) -> Iterator[Watcher]:
     """Draw bars on standard error while inside; draw nothing when not enabled."""
     if not enabled:
-        yield Nobody()
+        yield Lines()
         return
     columns = (
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("documents"),
+        TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TextColumn("documents"),
         TextColumn("{task.fields[chunks]} chunks {task.fields[rate]}"), TimeElapsedColumn(), TextColumn("left"),
         TimeRemainingColumn(),
     )  # fmt: skip
@@ -73,6 +81,8 @@ def show_report(report: dict[str, Any]) -> None:
     seconds = report["seconds"]
     stages = ", ".join(f"{name} {value:.1f}" for name, value in seconds.items() if name != "total")
     out.print(f"{seconds['total']:.1f} s ({stages}; stages overlap)", style="dim")
+    for place in report["unlisted"]:
+        out.print(f"could not be listed, so nothing there was added or deleted: {place}")
     _show_rejects(report["rejects"])
 
 

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from tasks.errors import ModelError
+from tasks.errors import DocumentError, ModelError
 from tasks.identity import chunk_hash
 from tasks.models import Model, load_tokenizer
 from tasks.records import CHUNK, REJECT, Chunked, Loaded
 from tasks.settings import Chunking
-from tasks.workers import Workers
+from tasks.workers import Workers, WorkerTimeLimitError
 
 if TYPE_CHECKING:
     from llama_index.core.node_parser import SentenceSplitter
@@ -50,24 +50,52 @@ def check_window(chunking: Chunking, model: Model) -> None:
         )
 
 
-async def chunk_batch(loaded: Loaded, chunking: Chunking, model: Model, workers: Workers) -> Chunked:
-    """Cut every document of a batch, in a worker process.
+async def chunk_batch(loaded: Loaded, chunking: Chunking, model: Model, workers: Workers, *, seconds: float) -> Chunked:
+    """Cut every document of a batch, in a worker process; one that cannot be cut refuses itself.
 
-    Raises:
-        WorkerError: The worker died; the batch can be tried again.
+    Args:
+        loaded: The batch.
+        chunking: Sizes in tokens.
+        model: Whose tokenizer measures.
+        workers: Where to work.
+        seconds: Time limit for the batch, and for one document where the batch fails.
     """
     started = time.perf_counter()
-    arguments = (loaded.passages, chunking.size, chunking.overlap, str(model.tokenizer_file))
-    chunks = await workers.run(cut, arguments) if loaded.passages.height else CHUNK.to_frame()
+    sizes = (chunking.size, chunking.overlap, str(model.tokenizer_file))
+    chunks, refused = CHUNK.to_frame(), dict[str, DocumentError]()
+    if loaded.passages.height:
+        try:
+            chunks = await workers.run(cut, (loaded.passages, *sizes), seconds)
+        except Exception:  # noqa: BLE001  whatever it is, one document's text did it: find that one
+            chunks, refused = await _cut_singly(loaded.passages, sizes, workers, seconds)
     empty = loaded.documents.join(chunks, on="doc_id", how="anti")
-    rejects = pl.concat([loaded.rejects, _without_text(empty)])
+    rejects = pl.concat([loaded.rejects, _refusals(empty, refused)])
     documents = loaded.documents.join(empty, on="doc_id", how="anti")
     return Chunked(loaded.name, documents, chunks, rejects, time.perf_counter() - started)
 
 
-def _without_text(documents: pl.DataFrame) -> pl.DataFrame:
-    noted = documents.with_columns(reason=pl.lit("no_text"), detail=pl.lit("nothing is left to index"))
-    return noted.select(list(REJECT)).cast(REJECT)
+async def _cut_singly(
+    passages: pl.DataFrame, sizes: tuple[int, int, str], workers: Workers, seconds: float
+) -> tuple[pl.DataFrame, dict[str, DocumentError]]:
+    chunks, refused = [CHUNK.to_frame()], {}
+    for (document,), own in passages.group_by("doc_id", maintain_order=True):
+        try:
+            chunks.append(await workers.run(cut, (own, *sizes), seconds))
+        except WorkerTimeLimitError:
+            refused[str(document)] = DocumentError("too_slow", f"cutting it takes more than {seconds:g} s")
+        except MemoryError:
+            refused[str(document)] = DocumentError("too_large", "cutting it takes more memory than a worker may have")
+        except Exception as error:  # noqa: BLE001  as above
+            refused[str(document)] = DocumentError("damaged", f"its text cannot be cut: {error}")
+    return pl.concat(chunks), refused
+
+
+def _refusals(documents: pl.DataFrame, why: dict[str, DocumentError]) -> pl.DataFrame:
+    nothing = DocumentError("no_text", "nothing is left to index")
+    errors = [why.get(document, nothing) for document in documents["doc_id"]]
+    reasons = pl.Series([error.reason for error in errors], dtype=pl.String)
+    details = pl.Series([error.detail for error in errors], dtype=pl.String)
+    return documents.with_columns(reason=reasons, detail=details).select(list(REJECT)).cast(REJECT)
 
 
 def cut(passages: pl.DataFrame, size: int, overlap: int, tokenizer_file: str) -> pl.DataFrame:

@@ -40,7 +40,7 @@ class Listed:
     """What the sources hold together: frame of `DOCUMENT`; `unlisted` and `skipped` as in `Plan`."""
 
     documents: pl.DataFrame
-    sources: tuple[str, ...]
+    sources: tuple[Source, ...]
     unlisted: tuple[tuple[str, str], ...]
     skipped: Counter[str]
 
@@ -55,7 +55,7 @@ async def list_sources(sources: Sequence[Source], spool: Path) -> Listed:
     listings = [await asyncio.to_thread(list_source, source, spool) for source in sources]
     return Listed(
         documents=pl.concat([DOCUMENT.to_frame(), *(listing.documents for listing in listings)]),
-        sources=tuple(source.key for source in sources),
+        sources=tuple(sources),
         unlisted=tuple(
             (source.key, prefix)
             for source, listing in zip(sources, listings, strict=True)
@@ -79,7 +79,7 @@ def make_plan(
     listed: pl.DataFrame,
     ledger: pl.DataFrame,
     options: Options,
-    sources: Sequence[str],
+    sources: Sequence[Source],
     unlisted: Sequence[tuple[str, str]] = (),
 ) -> pl.DataFrame:
     """Decide an action for every listed document and every ledger row of these sources.
@@ -88,7 +88,7 @@ def make_plan(
         listed: Frame of `DOCUMENT`.
         ledger: Frame of `ledger.ROW`, of the whole index.
         options: The run's choices.
-        sources: Names that were listed.
+        sources: Those that were listed.
         unlisted: (source, URI prefix) of what could not be listed.
 
     Raises:
@@ -163,10 +163,13 @@ def _action(options: Options) -> pl.Expr:
 
 
 def _missing(
-    ledger: pl.DataFrame, listed: pl.DataFrame, sources: Sequence[str], unlisted: Sequence[tuple[str, str]]
+    ledger: pl.DataFrame, listed: pl.DataFrame, sources: Sequence[Source], unlisted: Sequence[tuple[str, str]]
 ) -> pl.DataFrame:
-    """Ledger rows of these sources that the listing no longer has, where it could look."""
-    rows = ledger.filter(pl.col("source").is_in(sources)).join(listed, on="doc_id", how="anti")
+    """Ledger rows of these sources that the listing no longer has, where it could look and was to look."""
+    by_key = {source.key: source for source in sources}
+    rows = ledger.filter(pl.col("source").is_in(list(by_key))).join(listed, on="doc_id", how="anti")
+    covered = [by_key[key].covers(uri) for key, uri in rows.select("source", "uri").iter_rows()]
+    rows = rows.filter(pl.Series(covered, dtype=pl.Boolean))
     for source, prefix in unlisted:
         rows = rows.filter((pl.col("source") != source) | ~pl.col("uri").str.starts_with(prefix))
     return rows

@@ -12,6 +12,9 @@ from tasks.embedder import Embedder
 from tasks.milvus import LOOKUP, Store, one_of
 from tasks.records import Chunked, Embedded
 
+#: Rows in one answer: twice the hashes asked for, since a text may stand in several documents.
+PAGE = 2 * LOOKUP
+
 
 async def embed_batch(chunked: Chunked, embedder: Embedder, store: Store | None, collection: str) -> Embedded:
     """Give every chunk its vector: from the store where its text is known there, else from the model.
@@ -41,9 +44,16 @@ async def embed_batch(chunked: Chunked, embedder: Embedder, store: Store | None,
 async def find_vectors(store: Store, collection: str, hashes: Sequence[str]) -> dict[str, np.ndarray]:
     """Look up stored vectors by the hash of their text, in bulk."""
     parts = [hashes[first : first + LOOKUP] for first in range(0, len(hashes), LOOKUP)]
-    calls = (
-        store.query(collection, one_of("chunk_hash", part), ["chunk_hash", "vector"], limit=4 * LOOKUP)
-        for part in parts
-    )
-    pages = await asyncio.gather(*calls)
-    return {row["chunk_hash"]: np.asarray(row["vector"], dtype=np.float32) for page in pages for row in page}
+    found = await asyncio.gather(*(_find_part(store, collection, part) for part in parts))
+    return {key: vector for part in found for key, vector in part.items()}
+
+
+async def _find_part(store: Store, collection: str, hashes: Sequence[str]) -> dict[str, np.ndarray]:
+    """Ask again for the others while a text that stands in many documents fills the answer."""
+    found: dict[str, np.ndarray] = {}
+    while missing := [key for key in hashes if key not in found]:
+        page = await store.query(collection, one_of("chunk_hash", missing), ["chunk_hash", "vector"], limit=PAGE)
+        found |= {row["chunk_hash"]: np.asarray(row["vector"], dtype=np.float32) for row in page}
+        if len(page) < PAGE:
+            break
+    return found

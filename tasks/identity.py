@@ -26,7 +26,7 @@ def hash_file(location: str) -> str:
     try:
         with fsspec.open(location, "rb") as stream:
             return content_hash(stream.read())
-    except OSError:
+    except Exception:  # noqa: BLE001  every remote filesystem raises its own
         return ""
 
 

@@ -107,6 +107,12 @@ async def _settle(store: Store, version: Version, document: str, most: int) -> i
     return 0
 
 
+def without_failed_moves(gone: pl.DataFrame, refused: pl.DataFrame) -> pl.DataFrame:
+    """Keep the old place of a document whose new place was refused: its chunks are all that is left of it."""
+    failed = refused.filter(pl.col("action") == "renamed")["content_hash"].to_list()
+    return gone.filter((pl.col("action") != "moved") | ~pl.col("content_hash").is_in(failed))
+
+
 async def delete_documents(store: Store, version: Version, documents: pl.DataFrame, *, run_id: str) -> int:
     """Delete documents: intent, chunks, ledger rows. Returns the number of chunks.
 

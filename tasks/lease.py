@@ -25,10 +25,15 @@ from tasks.errors import ConflictError, RoostError, StepError
 from tasks.milvus import Store, quoted
 from tasks.versions import Version
 
-#: Seconds after its last renewal that a claim still counts; hosts' clocks must agree better than that.
-EXPIRES_AFTER = 45.0
+#: Seconds after its last renewal that a claim still counts; a server may be away for less, and hosts' clocks must
+#: agree better than that.
+EXPIRES_AFTER = 120.0
+#: Part of it after which a run no longer begins to write.
+MARGIN = 0.75
 #: Seconds between renewals.
 RENEWED_EVERY = 10.0
+#: Seconds that a run which is not to wait tries all the same: of two that start together one must work.
+GRACE = 4.0
 #: Seconds between two looks of a run that waits, on average.
 LOOKS_EVERY = 2.0
 
@@ -41,7 +46,13 @@ class Lease:
 
     key: str
     holder: str
-    renewed: float  # time.monotonic of the last renewal that Milvus took
+    renewed: float  # `now` of the last renewal that Milvus took
+    since: str = ""
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether others may hold it by now. Once lost it stays lost: what was planned under it is out of date."""
+        return now() - self.renewed > EXPIRES_AFTER * MARGIN
 
     def check(self) -> None:
         """Refuse to write on when the claim may have expired: this process was paused, or Milvus was away.
@@ -49,8 +60,13 @@ class Lease:
         Raises:
             StepError: Another run may be writing by now; the next run goes on.
         """
-        if time.monotonic() - self.renewed > EXPIRES_AFTER:
-            raise StepError(f"{self.holder} lost its hold on the index for {EXPIRES_AFTER:.0f} s; run it again")
+        if self.is_lost:
+            raise StepError(f"{self.holder} could not renew its hold on the index in time; run it again")
+
+
+def now() -> float:
+    """Seconds of a clock that runs on while the machine sleeps."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 @asynccontextmanager
@@ -88,22 +104,24 @@ async def held(
 async def _claim(
     store: Store, version: Version, holder: str, wait_seconds: float, tell: Callable[[str], None]
 ) -> Lease:
-    ends = time.monotonic() + wait_seconds
-    lease = Lease(uuid.uuid4().hex, holder, time.monotonic())
+    ends = time.monotonic() + max(wait_seconds, GRACE)
+    lease = Lease(uuid.uuid4().hex, holder, now(), since=time.strftime("%H:%M:%S UTC", time.gmtime()))
     told = False
     while True:
-        await _write(store, version, lease)
-        others = await _others(store, version, lease)
+        others = await _others(store, version, lease)  # first a look: it costs those who write nothing
         if not others:
-            return lease
-        await store.delete(version.ledger, [lease.key])
+            await _write(store, version, lease)
+            others = await _others(store, version, lease)
+            if not others:
+                return lease
+            await store.delete(version.ledger, [lease.key])
         first = others[0]["uri"]
         if time.monotonic() >= ends:
             raise ConflictError(
                 f"index {version.index!r} is being written by {first} since {others[0]['source']}: wait for it to "
                 "end, or allow waiting with --on-conflict wait"
             )
-        if not told:
+        if not told and wait_seconds:
             tell(f"waiting for {first}, which writes index {version.index!r}")
             told = True
         await asyncio.sleep(random.uniform(0.5, 1.5) * LOOKS_EVERY)  # noqa: S311  jitter is no secret
@@ -146,9 +164,9 @@ def _host() -> str:
 
 
 async def _write(store: Store, version: Version, lease: Lease) -> None:
-    started = time.monotonic()
+    started = now()
     row = {
-        "doc_id": lease.key, "uri": lease.holder, "source": time.strftime("%H:%M:%S UTC", time.gmtime()),
+        "doc_id": lease.key, "uri": lease.holder, "source": lease.since,
         "content_hash": "", "size": 0, "modified": str(time.time() + EXPIRES_AFTER), "status": ledger.LEASE,
         "chunk_count": 0, "pending_chunk_count": 0, "reason": f"{_host()} {os.getpid()}", "attempts": 0,
     }  # fmt: skip
@@ -159,6 +177,8 @@ async def _write(store: Store, version: Version, lease: Lease) -> None:
 async def _renew(store: Store, version: Version, lease: Lease) -> None:
     while True:
         await asyncio.sleep(RENEWED_EVERY)
+        if lease.is_lost:
+            return
         try:
             await _write(store, version, lease)
         except RoostError as error:

@@ -6,6 +6,8 @@ import asyncio
 import json
 import math
 import time
+import zipfile
+import zlib
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -69,6 +71,8 @@ def load_file(location: str, name: str) -> Outcome:
         return digest, DocumentError("too_large", "parsing it takes more memory than a worker may have")
     except RecursionError:
         return digest, DocumentError("damaged", "its structure nests without end")
+    except Exception as error:  # noqa: BLE001  whatever a parser raises is about this document alone
+        return digest, DocumentError("damaged", f"{type(error).__name__}: {error}")
 
 
 def read_file(location: str) -> bytes:
@@ -87,6 +91,8 @@ def read_file(location: str) -> bytes:
         raise DocumentError("unreadable", error.strerror or str(error)) from None
     except MemoryError:
         raise DocumentError("too_large", "reading it takes more memory than a worker may have") from None
+    except (zipfile.BadZipFile, zlib.error) as error:
+        raise DocumentError("damaged", str(error)) from None
     except Exception as error:  # noqa: BLE001  every remote filesystem raises its own
         if "://" in location:
             raise TransientError(f"{type(error).__name__}: {error}") from None

@@ -26,6 +26,7 @@ from pymilvus.grpc_gen import common_pb2
 
 from tasks.errors import StoreError, TransientError
 from tasks.faults import pass_point
+from tasks.lite import mend
 from tasks.settings import Milvus
 
 #: Writes in flight on a server; Lite gets one.
@@ -232,10 +233,12 @@ def _refuse_second_process(path: str) -> None:
     logging.getLogger("milvus_lite").setLevel(logging.CRITICAL)
     if not path.endswith(".db"):
         raise StoreError(f"ROOST_MILVUS__URI={path}: a local file must end in .db, a server begins with http://")
+    mend()
     if server_manager_instance.start_and_get_uri(path) is None:
         raise StoreError(
             f"{path} cannot be opened: another process holds it, or it is no Milvus Lite database. One process "
-            "at a time may use a file; to share it, run `roost up` or `milvus-lite server --host 127.0.0.1`"
+            "at a time may use a file; to share it, run `roost up`, or `milvus-lite server --data-dir DIR "
+            "--host 127.0.0.1 --port 19530 --max-workers 1`"
         )
 
 

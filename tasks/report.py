@@ -73,6 +73,7 @@ def make_report(
             **documents,
             "skipped": sum(plan.skipped.values()),
         },
+        "unlisted": [f"{source}/{prefix}" for source, prefix in plan.unlisted],
         "chunks": {name: tally.chunks[name] for name in ("embedded", "reused", "written", "deleted")},
         "tokens": {name: tally.tokens[name] for name in ("embedded", "truncated")},
         "store": {"documents": ledger.filter(pl.col("status") == INDEXED).height, "chunks": chunks},
@@ -98,8 +99,8 @@ def make_plan_report(index: str, recipe: Recipe, version: Version | None, plan: 
 
 
 def outcome_name(report: dict[str, Any]) -> str:
-    """Name the state in which a run ends: `Completed`, or `Partial` when documents are quarantined."""
-    return "Partial" if report["documents"]["quarantined"] else "Completed"
+    """Name the state in which a run ends: `Partial` when documents are quarantined or a place could not be listed."""
+    return "Partial" if report["documents"]["quarantined"] or report["unlisted"] else "Completed"
 
 
 def headline(report: dict[str, Any]) -> str:
@@ -119,6 +120,8 @@ def as_markdown(report: dict[str, Any], skipped: Counter[str]) -> str:
     sections.append(f"Version `{report['version']}`, recipe `{report['fingerprint']}`.")
     for name in ("documents", "chunks", "tokens", "store", "seconds"):
         sections.append(_table(name, report[name]))
+    if report["unlisted"]:
+        sections.append("Could not be listed, so nothing there was added or deleted: " + ", ".join(report["unlisted"]))
     if skipped:
         kinds = ", ".join(f"{count} {suffix}" for suffix, count in skipped.most_common())
         sections.append(f"Skipped because such files hold no text: {kinds}.")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from tasks.embedder import Embedder
 from tasks.errors import ModelError
 from tasks.milvus import Store
-from tasks.models import Model, find_model
+from tasks.models import CARRIED, Model, find_model
 from tasks.settings import Embedding
 from tasks.versions import Version
 
@@ -40,7 +41,15 @@ def model_of(version: Version, settings: Embedding) -> Model:
     Raises:
         ModelError: What is found under its name is another revision.
     """
-    model = find_model(settings.model_copy(update={"model": version.recipe.model}))
+    recipe = version.recipe
+    on_hub = not Path(recipe.model).expanduser().is_dir() and recipe.model not in CARRIED
+    wanted = {
+        "model": recipe.model,
+        "revision": recipe.revision if on_hub else "",
+        "query_instruction": recipe.query_instruction,
+        "text_instruction": recipe.text_instruction,
+    }
+    model = find_model(settings.model_copy(update=wanted))
     if model.revision != version.recipe.revision:
         raise ModelError(
             f"index {version.index!r} was built with {version.recipe.model} revision {version.recipe.revision}, "

@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from tasks.errors import ConfigurationError, unknown_value
@@ -31,11 +32,20 @@ class Milvus(_Group):
     database: str = Field("", description="Database on the server; empty for its default.")
     ca_file: Path | None = Field(None, description="PEM file that signs the server's TLS certificate.")
     timeout: float = Field(30.0, gt=0, description="Seconds that one call may take.")
-    index_type: Literal["HNSW", "FLAT", "IVF_FLAT", "AUTOINDEX"] = Field("HNSW", description="Vector index.")
+    index_type: Literal["HNSW", "FLAT", "AUTOINDEX"] = Field("HNSW", description="Vector index.")
     metric: Literal["COSINE", "IP", "L2"] = Field("COSINE", description="Similarity measure.")
     hnsw_m: int = Field(16, ge=2, le=2048, description="HNSW: links a node.")
     hnsw_ef_construction: int = Field(200, ge=8, description="HNSW: candidates while building.")
     search_ef: int = Field(128, ge=1, description="HNSW: candidates while searching.")
+
+    @field_validator("uri")
+    @classmethod
+    def _no_password(cls, uri: str) -> str:
+        if "://" not in uri:
+            return str(Path(uri).expanduser())
+        if "@" in urlsplit(uri).netloc:
+            raise ValueError("a user and password belong in ROOST_MILVUS__TOKEN, not in the address")
+        return uri
 
     @property
     def is_lite(self) -> bool:

@@ -8,10 +8,11 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
+from urllib.parse import urlsplit
 
 import fsspec
 import polars as pl
@@ -52,8 +53,23 @@ class Source(BaseModel):
     @property
     def key(self) -> str:
         """The name, given or derived."""
-        base = _MAGIC.split(self.uri.split("::")[0])[0]
-        return self.name or PurePosixPath(_absolute(base).rstrip("/")).name or "source"
+        return self.name or PurePosixPath(self.place.rstrip("/")).name or "source"
+
+    @property
+    def place(self) -> str:
+        """Where it is, without globs, inner paths, user names, queries: two sources of one place are one."""
+        uri = _absolute(self.uri.split("::")[-1])
+        if "://" in uri:
+            parts = urlsplit(uri)
+            uri = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+        return _split_glob(uri)[0].rstrip("/") or "/"
+
+    def covers(self, uri: str) -> bool:
+        """Whether its globs choose this URI of its own; what they do not is not missing when it is not listed."""
+        file = uri.partition("#")[0]
+        pattern = _split_glob(self.uri.split("::")[0])[1]
+        chosen = not pattern or re.match(glob_translate(pattern), file) is not None
+        return chosen and _wanted(self, file)
 
 
 @dataclass
@@ -86,7 +102,30 @@ def check_sources(sources: Sequence[Source]) -> None:
                 f"name one of them, as in other={source.uri}"
             )
         by_name[source.key] = source.uri
+        if "@" in urlsplit(source.uri.split("::")[-1]).netloc:
+            raise SourceError(
+                f"source {source.key!r}: keep user and password out of the URL; fsspec reads its own settings"
+            )
         _opened(source)
+
+
+def refuse_moved(sources: Sequence[Source], places: Mapping[str, str]) -> None:
+    """Refuse a source whose derived name belongs to another place: what is there would replace what was here.
+
+    Args:
+        sources: What is to be listed.
+        places: Where the index read each of its sources.
+
+    Raises:
+        SourceError: Name it, to say which of the two is meant.
+    """
+    for source in sources:
+        was = places.get(source.key, source.place)
+        if was != source.place and not source.name:
+            raise SourceError(
+                f"source {source.key!r} of this index is {was}, not {source.place}: if it moved, say so with "
+                f"{source.key}={source.uri}; to index both, give this one another name, NAME={source.uri}"
+            )
 
 
 def list_source(source: Source, spool: Path) -> Listing:
@@ -122,7 +161,7 @@ def list_source(source: Source, spool: Path) -> Listing:
 
 
 def _single_file(source: Source, files: Any, path: str, spool: Path) -> Listing:
-    name = PurePosixPath(path).name
+    name = PurePosixPath(path.partition("?")[0]).name
     location = _location(source, files, path)
     if is_table(name):
         try:
@@ -229,7 +268,16 @@ def _modified(info: dict[str, Any]) -> str:
 
 
 def _absolute(uri: str) -> str:
-    return uri if "://" in uri else str(Path(uri).expanduser().absolute())
+    return uri if "://" in uri else os.path.abspath(Path(uri).expanduser())  # noqa: PTH100  `..` goes too
+
+
+def _split_glob(uri: str) -> tuple[str, str]:
+    """Split a place into its fixed part and its glob; a name that exists with such letters in it has none."""
+    fixed = _MAGIC.split(uri)[0]
+    if fixed == uri or ("://" not in uri and Path(uri).exists()):
+        return uri, ""
+    folder = fixed.rpartition("/")[0]
+    return folder, uri[len(folder) :].lstrip("/")
 
 
 def _relative(path: str, base: str) -> str:

@@ -6,7 +6,8 @@ import asyncio
 import hashlib
 import json
 import re
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from typing import Any
 
@@ -23,8 +24,10 @@ from tasks.settings import Chunking, Milvus
 SCHEMA_VERSION = 1
 CHUNKER = "llama-index-markdown-sentence"
 
-# Properties of a version collection: its recipe, and the chunks a second that its last large run embedded.
-_FACTS, _RATE = "roost.facts", "roost.rate"
+_INDEX_NAME = r"[A-Za-z][A-Za-z0-9]*(_[A-Za-z0-9]+)*"
+# Properties of a version collection: its recipe, the chunks a second that its last large run embedded, and where
+# each of its sources was read.
+_FACTS, _RATE, _PLACES = "roost.facts", "roost.rate", "roost.sources"
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,7 @@ class Version:
     created: str
     metric: str
     rate: float = 0.0  # chunks a second, 0 when no run was large enough to tell
+    places: Mapping[str, str] = field(default_factory=dict)  # a source's name to where it was read
 
     @property
     def ledger(self) -> str:
@@ -85,7 +89,7 @@ def check_index_name(index: str) -> None:
     Raises:
         UsageError: Not letters, digits and single underscores, or too long.
     """
-    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9]*(_[A-Za-z0-9]+)*", index) or len(index) > 200:
+    if not re.fullmatch(_INDEX_NAME, index) or len(index) > 200:
         raise UsageError(f"index name {index!r}: letters, digits and single underscores, a letter first, at most 200")
 
 
@@ -107,7 +111,8 @@ async def live_version(store: Store, index: str) -> Version | None:
             "choose another name with --index, or drop it yourself"
         )
     rate = float(described["properties"].get(_RATE, 0))
-    version = Version(index, name, facts["recipe"], facts["created"], facts["metric"], rate)
+    places = json.loads(described["properties"].get(_PLACES, "{}"))
+    version = Version(index, name, facts["recipe"], facts["created"], facts["metric"], rate, places)
     for collection in (version.name, version.ledger):
         if await store.admin("has_collection", collection):
             await store.admin("load_collection", collection)  # Lite releases collections when it is closed
@@ -134,7 +139,8 @@ async def all_versions(store: Store) -> list[Version]:
         described = await store.describe(name)
         facts = _read_facts(described) if described else None
         aliases = (await store.admin("list_aliases", collection_name=name))["aliases"] if facts else []
-        found += [live for alias in sorted(aliases) if (live := await live_version(store, alias))]
+        ours = [alias for alias in sorted(aliases) if re.fullmatch(_INDEX_NAME, alias)]
+        found += [live for alias in ours if (live := await live_version(store, alias))]
     return found
 
 
@@ -159,7 +165,13 @@ async def open_version(store: Store, index: str, recipe: Recipe) -> Version:
     """
     version = await live_version(store, index)
     if version is None:
-        return await _create(store, index, recipe)
+        try:
+            return await _create(store, index, recipe)
+        except StoreError:  # another first run may have been quicker: its version serves both
+            await asyncio.sleep(5.0)
+            version = await live_version(store, index)
+            if version is None:
+                raise
     refuse_other_recipe(version, recipe)
     if await store.describe(version.ledger) is None:
         raise StoreError(f"index {index!r}: its ledger {version.ledger} is gone; drop the index and ingest again")
@@ -175,6 +187,13 @@ def differences(old: Recipe, new: Recipe) -> str:
 async def note_rate(store: Store, version: Version, rate: float) -> None:
     """Keep how fast a run embedded, so that the next plan can say how long it will take."""
     await store.change("alter_collection_properties", version.name, {_RATE: f"{rate:.1f}"})
+
+
+async def note_places(store: Store, version: Version, places: Mapping[str, str]) -> None:
+    """Keep where each source was read; writes nothing when that is known already."""
+    if not places.items() <= version.places.items():
+        known = json.dumps({**version.places, **places}, ensure_ascii=False)
+        await store.change("alter_collection_properties", version.name, {_PLACES: known})
 
 
 async def drop_version(store: Store, version: Version) -> None:
@@ -219,20 +238,17 @@ async def _make(
         facts = properties or {}
         await store.change("create_collection", name, schema=schema, consistency_level="Strong", properties=facts)
     made = await store.admin("list_indexes", name)
-    for field, kind, metric, options in indexes:
-        if field not in made:
+    for column, kind, metric, options in indexes:
+        if column not in made:
             params = MilvusClient.prepare_index_params()
-            params.add_index(field, index_type=kind, params=options, **({"metric_type": metric} if metric else {}))
+            params.add_index(column, index_type=kind, params=options, **({"metric_type": metric} if metric else {}))
             await store.change("create_index", name, params)
     await store.change("load_collection", name)
 
 
 def _vector_index(settings: Milvus) -> tuple[str, str, str, dict[str, int]]:
-    options = {
-        "HNSW": {"M": settings.hnsw_m, "efConstruction": settings.hnsw_ef_construction},
-        "IVF_FLAT": {"nlist": 128},
-    }
-    return "vector", settings.index_type, settings.metric, options.get(settings.index_type, {})
+    options = {"M": settings.hnsw_m, "efConstruction": settings.hnsw_ef_construction}
+    return "vector", settings.index_type, settings.metric, options if settings.index_type == "HNSW" else {}
 
 
 def _schema(dimension: int) -> Any:

@@ -35,7 +35,7 @@ def test_the_tutorial_files_are_found_by_their_content_and_page(roost, data):
     ended = roost("ingest", data / "tutorial", "--index", "tutorial", "--json")
     assert ended.code == 0, ended.err
     report = ended.json
-    assert set(REPORT_KEYS) | {"index", "version", "fingerprint", "rejects"} == set(report)
+    assert set(REPORT_KEYS) | {"index", "version", "fingerprint", "rejects", "unlisted"} == set(report)
     assert all(keys <= set(report[name]) for name, keys in REPORT_KEYS.items())
     assert report["documents"]["added"] == report["store"]["documents"] == 4
     learned = roost("search", "What did the author learn?", "--index", "tutorial", "--json").json

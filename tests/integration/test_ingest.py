@@ -217,3 +217,31 @@ def _look(index: str) -> None:
     from flows.running import run_async
 
     run_async(lambda: search_index(index, ["ferry"], 1))
+
+
+def test_a_rename_to_what_cannot_be_parsed_keeps_the_old_chunks(lite, ingest, folder, stored):
+    source = folder(**{"notes.txt": "The lamp is lit at dusk.", "other.txt": "Oars are kept dry."})
+    ingest(source)
+    (source / "notes.txt").rename(source / "notes.pdf")
+    state, report = ingest(source)
+    assert (state, report["documents"]["quarantined"]) == ("Partial", 1)
+    assert "The lamp is lit at dusk." in stored()[0]["text"].to_list()
+
+
+def test_a_derived_name_that_turns_up_in_another_place_is_refused_until_it_is_said_which(lite, ingest, folder, stored):
+    one, two = folder("one/docs", **{"a.md": GOOD}), folder("two/docs", **{"b.md": "# B\n\nBees."})
+    ingest(one)
+    with pytest.raises(SourceError, match=r"source 'docs' of this index is .*one/docs, not .*two/docs"):
+        ingest(two)
+    ingest(Source(uri=str(two), name="more"))
+    assert set(stored()[2]["source"]) == {"docs", "more"}
+    _, report = ingest(Source(uri=str(one.rename(one.parent / "moved")), name="docs"))
+    assert report["documents"]["unchanged"] == 1
+
+
+def test_a_narrower_glob_deletes_nothing_that_it_leaves_out(lite, ingest, folder, stored):
+    source = folder(**{"a.md": GOOD, "b.txt": "Bees."})
+    ingest(source)
+    _, report = ingest(source / "*.md")
+    assert report["documents"]["deleted"] == 0
+    assert set(stored()[2]["uri"]) == {"a.md", "b.txt"}

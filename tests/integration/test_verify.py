@@ -90,7 +90,7 @@ def test_a_run_that_ends_with_other_counts_than_its_ledger_fails_and_says_so(lit
         name = _version(client)
         client.delete(name, filter='text == "Bees."')
         _release(lite)
-    with pytest.raises(StepError, match=r"holds 3 chunks, its ledger counts 4.*roost verify"):
+    with pytest.raises(StepError, match=r"holds 3 chunks, its ledger counts 4.*roost verify --repair"):
         ingest(source)
 
 

@@ -61,7 +61,7 @@ def plan(
     sources: Sequence[str] = (SOURCE,), unlisted: Sequence[tuple[str, str]] = (),
 ) -> dict[str, str]:  # fmt: skip
     """Plan, and give each document's action by `source/uri`."""
-    made = make_plan(documents, known, options, sources, unlisted)
+    made = make_plan(documents, known, options, [Source(uri="/nowhere", name=name) for name in sources], unlisted)
     assert made.schema == PLANNED
     assert made["doc_id"].n_unique() == made.height
     names = made.select(pl.concat_str("source", "uri", separator="/"), "action")
@@ -138,7 +138,7 @@ def test_the_plan_carries_the_larger_of_old_and_intended_chunks_and_the_attempts
         ledger_row("gone.md", status=WRITING, chunk_count=5, pending_chunk_count=6),
     ]
     made = make_plan(
-        listed(listed_row("a.md"), listed_row("b.md"), listed_row("new.md")), ledger(*rows), Options(), [SOURCE]
+        listed(listed_row("a.md"), listed_row("b.md"), listed_row("new.md")), ledger(*rows), Options(), [Source(uri="/nowhere", name=SOURCE)]
     )
     found = {row["uri"]: (row["old_chunks"], row["attempts"]) for row in made.to_dicts()}
     assert found == {"a.md": (7, 4), "b.md": (9, 0), "gone.md": (6, 0), "new.md": (0, 0)}
@@ -378,7 +378,7 @@ async def test_real_folders_are_listed_and_planned_together(tmp_path: Path) -> N
         (tmp_path / name).write_text(name)
     sources = [Source(uri="one"), Source(uri="two")]
     found = await list_sources(sources, tmp_path)
-    assert found.sources == ("one", "two")
+    assert found.sources == tuple(sources)
     known = ledger(ledger_row("a.md", source="one", content=b"one/a.md"), ledger_row("gone.md", source="two"))
     made = await plan_run(found, known, Options())
     assert made.counts() == dict.fromkeys(ACTIONS, 0) | {"unchanged": 1, "added": 1, "deleted": 1}
@@ -454,3 +454,12 @@ def test_every_document_is_in_one_batch_and_the_bounds_hold(
         assert batch.documents.schema == PLANNED
         weights = batch.documents.select(text_bytes())["size"].to_list()
         assert sum(weights[1:]) <= bound * (1 + 1e-9), "only a document that began before may reach into a batch"
+
+
+def test_what_a_narrower_glob_or_an_exclusion_leaves_out_is_not_missing() -> None:
+    known = ledger(ledger_row("a.md"), ledger_row("b.txt"), ledger_row("drafts/c.md"))
+    narrow = Source(uri="/nowhere/*.md", name=SOURCE)
+    made = make_plan(listed(), known, Options(), [narrow])
+    assert made.select("uri", "action").rows() == [("a.md", "deleted")]
+    without = Source(uri="/nowhere", name=SOURCE, exclude=["drafts/**"])
+    assert set(make_plan(listed(), known, Options(), [without])["uri"]) == {"a.md", "b.txt"}

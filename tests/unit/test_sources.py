@@ -360,7 +360,9 @@ def test_the_border_between_source_and_path_is_part_of_a_documents_name(folder: 
         ("/data/docs/**/*.md", "docs"),
         ("s3://bucket/reports", "reports"),
         ("s3://bucket", "bucket"),
-        ("zip://in/docs::archive.zip", "docs"),
+        ("zip://in/docs::archive.zip", "archive.zip"),
+        ("docs/r*.md", "docs"),
+        ("zip://*.md::a.zip", "a.zip"),
         ("corpus.jsonl", "corpus.jsonl"),
     ],
 )
