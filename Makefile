@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 EXTRAS := minilm,standalone,openvino,dev
 
-.PHONY: help setup demo test check clean
+.PHONY: help setup demo up test check clean
 
 help:            ## what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -24,6 +24,9 @@ setup: $(STAMP)  ## make .venv with everything pinned
 
 demo: $(STAMP)   ## index the example handbook and ask it questions: no keys, no network
 	$(BIN)/roost demo
+
+up: $(STAMP)     ## Milvus and the Prefect UI on this machine, until Ctrl-C
+	$(BIN)/roost up
 
 test: $(STAMP)   ## every test: unit, Milvus Lite, a real Milvus server, the command line
 	$(BIN)/python -m pytest

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from shutil import which
 from subprocess import DEVNULL, Popen, TimeoutExpired, run
@@ -35,7 +36,8 @@ START_S = 180.0
 STOP_S = 10.0
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # whatever http_proxy says
 # `milvus-lite server` closes its store on Ctrl-C only; on SIGTERM it would die without doing so.
-_LITE = "import signal as s, milvus_lite.cmdline as m; s.signal(s.SIGTERM, s.default_int_handler); m.main()"
+_LITE = "import signal as s, milvus_lite.cmdline as m, tasks.lite as t; t.mend(); "
+_LITE += "s.signal(s.SIGTERM, s.default_int_handler); m.main()"
 _MILVUS_PORTS = ["proxy", "proxy_internal", "root_coord", "query_coord", "query_node"]
 _MILVUS_PORTS += ["index_node", "data_coord", "data_node", "metrics"]
 #: The token that Milvus knows at first.
@@ -255,3 +257,27 @@ def _configure_milvus(package: ModuleType, data: Path, ports: dict[str, int], au
     # Nothing inherited: Milvus obeys any variable that looks like one of its settings, such as LOG_LEVEL.
     env = {"DEPLOY_MODE": "STANDALONE", "LD_LIBRARY_PATH": f"{data}/bin", "ETCD_CONFIG_PATH": str(etcd)}
     return env | {"METRICS_PORT": str(ports["metrics"])}
+
+
+def hold_up(data: Path, *, milvus_port: int, prefect_port: int, tell: Callable[[str], None]) -> None:
+    """Run Milvus and Prefect until SIGINT or SIGTERM comes: the real Milvus where its package is, else Milvus Lite.
+
+    Raises:
+        StackError: One of them does not start, or has ended by itself.
+    """
+    ended = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: ended.set())
+    has_server = find_spec("milvus") is not None
+    milvus = milvus_standalone if has_server else milvus_lite
+    with (
+        milvus(data / "milvus", port=milvus_port) as store,
+        prefect_server(data / "prefect", port=prefect_port) as prefect,
+    ):
+        tell(f"Milvus   {store.uri}   export ROOST_MILVUS__URI={store.uri}")
+        tell(f"Prefect  {prefect.uri.removesuffix('/api')}   export PREFECT_API_URL={prefect.uri}")
+        tell(f"data in {data.resolve()}; stop with Ctrl-C")
+        while not ended.wait(1.0):
+            for service in (store, prefect):
+                if not Path(f"/proc/{service.pid}").exists() and Path("/proc").is_dir():
+                    raise StackError(f"{service.name} has ended: see {service.data / service.name}.log")

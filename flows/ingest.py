@@ -27,21 +27,18 @@ from tasks.chunk import check_window
 from tasks.discover import Options, cut_batches, list_sources, spool_folder
 from tasks.embedder import Embedder
 from tasks.errors import StepError
-from tasks.index import delete_documents, without_failed_moves
+from tasks.index import without_failed_moves
 from tasks.lease import Lease, held
-from tasks.ledger import read_ledger
 from tasks.milvus import Store, open_store
 from tasks.models import Model, find_model
 from tasks.records import WORK, Batch, Plan
 from tasks.report import Tally, headline, make_plan_report, make_report, outcome_name
 from tasks.settings import Settings, load_settings
 from tasks.sources import refuse_moved
-from tasks.verify import out_of_step
 from tasks.versions import (
     Version,
     live_version,
     make_recipe,
-    note_places,
     note_rate,
     open_version,
     refuse_other_recipe,
@@ -151,14 +148,9 @@ async def _carry_out(run: Run, plan: Plan, started: float) -> tuple[dict[str, An
         await note_rate(store, version, run.tally.chunks["embedded"] / run.embedder.seconds)
     gone = without_failed_moves(gone, plan.documents.filter(pl.col("doc_id").is_in(run.tally.rejected)))
     run.lease.check()
-    run.tally.chunks["deleted"] += await delete_documents(store, version, gone, run_id=run.run_id)
-    if store.is_lite and (work.height or gone.height):
-        await store.change("flush", version.name)  # Lite searches unflushed rows ten times slower
-    await note_places(store, version, run.places)
-    ledger = await read_ledger(store, version.ledger)
-    off = await out_of_step(store, version, ledger, plan.documents)
-    total = time.perf_counter() - started
-    return make_report(version, plan, run.tally, ledger, await store.count(version.name), total), off
+    deleted, ledger, chunks, off = await steps.close(version, store, gone, plan, run.places, run.run_id)
+    run.tally.chunks["deleted"] += deleted
+    return make_report(version, plan, run.tally, ledger, chunks, time.perf_counter() - started), off
 
 
 async def _run_batches(run: Run, work: pl.DataFrame) -> None:

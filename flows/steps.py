@@ -6,8 +6,10 @@ and arrays, or objects that Prefect passes by untouched; nothing is cached, the 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+import polars as pl
 from prefect import Task, runtime, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
@@ -18,15 +20,16 @@ from tasks.discover import Listed, Options, plan_run
 from tasks.embed import embed_batch
 from tasks.embedder import Embedder
 from tasks.errors import TransientError
-from tasks.index import index_batch
+from tasks.index import delete_documents, index_batch
 from tasks.lease import Lease
 from tasks.ledger import ROW, read_ledger
 from tasks.load import load_batch
 from tasks.milvus import Store
 from tasks.models import Model
-from tasks.records import Batch, Chunked, Embedded, Loaded, Plan, Written
+from tasks.records import WORK, Batch, Chunked, Embedded, Loaded, Plan, Written
 from tasks.settings import Chunking, Ingest
-from tasks.versions import Version
+from tasks.verify import out_of_step
+from tasks.versions import Version, note_places
 from tasks.workers import Workers
 
 #: Tries after the first: 2, 4, 8, 16, 32 s and jitter reach past a restart of Milvus.
@@ -79,3 +82,17 @@ async def embed(chunked: Chunked, embedder: Embedder, store: Store | None, versi
 async def index(embedded: Embedded, store: Store, version: Version, lease: Lease, run_id: str) -> Written:
     """Write a batch."""
     return await index_batch(embedded, store, version, lease, run_id=run_id)
+
+
+@task(name="close", task_run_name="close {version.index}", **_POLICY)
+async def close(
+    version: Version, store: Store, gone: pl.DataFrame, plan: Plan, places: Mapping[str, str], run_id: str
+) -> tuple[int, pl.DataFrame, int, str]:
+    """Delete what is gone, then read back what there is: rows deleted, ledger, chunks, what is off, if anything."""
+    deleted = await delete_documents(store, version, gone, run_id=run_id)
+    if store.is_lite and plan.of(*WORK, "deleted", "moved").height:
+        await store.change("flush", version.name)  # Lite searches unflushed rows ten times slower
+    await note_places(store, version, places)
+    ledger = await read_ledger(store, version.ledger)
+    off = await out_of_step(store, version, ledger, plan.documents)
+    return deleted, ledger, await store.count(version.name), off

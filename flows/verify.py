@@ -33,7 +33,7 @@ async def verify(request: VerifyRequest) -> State[dict[str, Any]]:
     """
     settings = load_settings()
     async with AsyncExitStack() as stack:
-        store = await stack.enter_async_context(open_store(settings.milvus))
+        store = await stack.enter_async_context(open_store(settings.milvus, create=False))
         version = await existing_version(store, request.index)
         holder = f"run {runtime.flow_run.name!r}"
         await stack.enter_async_context(

@@ -37,7 +37,7 @@ def _without_flushed_logs(recover: Any) -> Any:
 
 
 def _over_remains(create: Any) -> Any:
-    """A folder without a schema is no collection. Killed when it made or dropped one, Lite said `File exists` ever after."""
+    """A folder without a schema is no collection. Killed when it made or dropped one, Lite could make it no more."""
 
     @wraps(create)
     def created(self: Any, name: str, *arguments: Any, database_name: str = "default", **options: Any) -> Any:

@@ -126,7 +126,7 @@ def _rows(documents: pl.DataFrame) -> dict[str, Outcome]:
 
 
 def _row_text(row: dict[str, Any]) -> Parsed:
-    text = f"{row['title']}\n\n{row['text']}" if row["title"] else row["text"]
+    text = "\n\n".join(filter(None, (row["title"], row["text"])))
     return Parsed((Passage(text),), row["title"], orjson.loads(row["metadata"]))
 
 

@@ -193,8 +193,12 @@ class Store:
 
 
 @asynccontextmanager
-async def open_store(settings: Milvus) -> AsyncIterator[Store]:
+async def open_store(settings: Milvus, *, create: bool = True) -> AsyncIterator[Store]:
     """Connect to Milvus inside the running loop; on leaving, close, and free the file of Lite.
+
+    Args:
+        settings: Where.
+        create: Whether to make the file of Lite when there is none; those who only look do not.
 
     Raises:
         StoreError: The file is held by another process, the token is wrong, the URI is none.
@@ -205,6 +209,8 @@ async def open_store(settings: Milvus) -> AsyncIterator[Store]:
     if settings.ca_file:
         options |= {"server_pem_path": str(settings.ca_file), "secure": True}
     with translated(settings.uri):
+        if settings.is_lite and not create and not Path(settings.uri).exists():
+            raise StoreError(f"no index here: there is no file {settings.uri}; make one with roost ingest")
         sync = await asyncio.to_thread(_connect, settings, options)
         version = str(await asyncio.to_thread(sync.get_server_version))
         rows = AsyncMilvusClient(**options)

@@ -178,7 +178,8 @@ def _document(row: Row, columns: Columns) -> tuple[dict[str, str], str]:
         "text": text,
         "metadata": orjson.dumps(metadata, default=str, option=orjson.OPT_NON_STR_KEYS).decode(),
     }
-    return document, "" if text.strip() else f"empty: column {columns.text!r} of the row is empty"
+    filled = text.strip() or title.strip()  # a title alone is something to find the row by
+    return document, "" if filled else f"empty: column {columns.text!r} of the row is empty"
 
 
 def _string(value: Any) -> str:

@@ -9,7 +9,9 @@ import asyncio
 import multiprocessing
 import os
 from collections.abc import Callable
+from concurrent.futures import BrokenExecutor
 from concurrent.futures import TimeoutError as WorkerTimeout
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -18,6 +20,9 @@ from pebble import ProcessExpired, ProcessPool
 from tasks.errors import TransientError
 
 T = TypeVar("T")
+
+#: Seconds to wait for processes to end.
+STOP_SECONDS = 10
 _PRELOAD = ["tasks.formats", "tasks.chunk", "llama_index.core.node_parser", "pypdf"]
 
 
@@ -39,14 +44,14 @@ class Workers:
             workers: Processes; 0 for one a core, four at most.
             memory_mb: Most memory that a process may allocate, MiB.
         """
+        self._workers = workers or min(4, os.cpu_count() or 1)
+        self._memory_mb = memory_mb
+        self._pool = self._new_pool()
+
+    def _new_pool(self) -> ProcessPool:
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(_PRELOAD)
-        self._pool = ProcessPool(
-            max_workers=workers or min(4, os.cpu_count() or 1),
-            initializer=_limit,
-            initargs=(memory_mb,),
-            context=context,
-        )
+        return ProcessPool(max_workers=self._workers, initializer=_limit, initargs=(self._memory_mb,), context=context)
 
     def __enter__(self) -> Workers:
         return self
@@ -55,7 +60,8 @@ class Workers:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._pool.stop()  # type: ignore[no-untyped-call]
-        self._pool.join()
+        with suppress(TimeoutError, WorkerTimeout):
+            self._pool.join(timeout=STOP_SECONDS)
 
     async def run(self, function: Callable[..., T], arguments: tuple[Any, ...], seconds: float | None = None) -> T:
         """Run a function in a worker process.
@@ -68,13 +74,19 @@ class Workers:
             WorkerTimeLimitError: It ran over its time.
             WorkerError: The process died.
         """
-        future = self._pool.schedule(function, args=arguments, timeout=seconds)
+        pool = self._pool
+        if not pool.active:  # killed from outside while it was idle, by the kernel say
+            pool = self._pool = self._new_pool()
         try:
-            return await asyncio.wrap_future(future)
+            return await asyncio.wrap_future(pool.schedule(function, args=arguments, timeout=seconds))
         except (WorkerTimeout, TimeoutError):
             raise WorkerTimeLimitError(f"stopped after {seconds:g} s") from None
         except ProcessExpired as error:
             raise WorkerError(f"the worker process died with exit code {error.exitcode}") from None
+        except BrokenExecutor:
+            if self._pool is pool:
+                self._pool = self._new_pool()
+            raise WorkerError("the worker processes died while they waited for work") from None
 
 
 def _limit(memory_mb: int) -> None:

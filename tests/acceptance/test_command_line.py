@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import socket
 import subprocess
 import sys
 import time
@@ -69,7 +71,7 @@ def test_an_empty_or_broken_document_ends_with_exit_code_3_and_is_named(roost, f
         (["ingest", ".", "--index", "not-a-name"], {}, 2, "'not-a-name'"),
         (["ingest", "."], {"ROOST_MILVUS__URI": "http://127.0.0.1:1"}, 1, "does not answer"),
         (["search", "x"], {"ROOST_MILVUS__URI": "http://127.0.0.1:1"}, 1, "does not answer"),
-        (["search", "x", "--index", "none"], {}, 2, "no index 'none'"),
+        (["search", "x", "--index", "none"], {}, 2, "no index here"),
         (["search", " "], {}, 2, "the query is empty"),
         (["search"], {}, 2, "Missing argument"),
         (["ingest", ".", "--max-delete-fraction", "7"], {}, 2, "max-delete-fraction"),
@@ -135,3 +137,26 @@ def _seconds(command: list[str]) -> float:
     started = time.perf_counter()
     subprocess.run(command, capture_output=True, check=True)
     return time.perf_counter() - started
+
+
+def test_up_starts_servers_that_the_other_commands_use_and_ctrl_c_stops_them(roost, folder, tmp_path):
+    source, ports = folder(**{"a.txt": "Something to find."}), (_free_port(), _free_port())
+    words = [str(ROOST), "up", "--milvus-port", str(ports[0]), "--prefect-port", str(ports[1])]
+    with subprocess.Popen(words, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        lines = [process.stdout.readline() for _ in range(3)]
+        settings = dict(line.split("export ")[1].strip().split("=", 1) for line in lines[:2])
+        ended = roost("ingest", source, "--json", **settings)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 0
+    assert ended.json["store"]["documents"] == 1
+    assert settings["ROOST_MILVUS__URI"].endswith(str(ports[0]))
+    for port in ports:
+        with pytest.raises(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            pass
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import hashlib
 import json
 import logging
 import os
@@ -34,6 +33,7 @@ set_library_defaults(quiet=True)
 
 import milvus_lite.adapter.grpc.server  # noqa: E402, F401  imported here so that no fork pays for it
 import numpy as np  # noqa: E402
+from prefect import Task  # noqa: E402
 from pymilvus.client import async_grpc_handler, grpc_handler  # noqa: E402
 
 import flows.ingest  # noqa: E402
@@ -48,23 +48,15 @@ from tasks import faults, ledger  # noqa: E402
 from tasks.errors import RoostError  # noqa: E402
 from tasks.models import Model, find_model  # noqa: E402
 from tasks.settings import Embedding, load_settings  # noqa: E402
-from tasks.versions import existing_version  # noqa: E402
+from tasks.versions import drop_version, existing_version  # noqa: E402
+from tests.integration.crash import DIMENSION, vector_of  # noqa: E402
 
-#: The model's vectors are cut to this, for speed.
-DIMENSION = 16
 #: Calls of pymilvus that change something; a run may be killed before or after each.
 CHANGING = ("create_collection", "create_index", "load_collection", "create_alias", "delete", "flush")
 #: The same on the async client.
 WRITING = ("insert_rows", "upsert_rows")
 #: Rows in one write and keys in one delete: few, so that a run makes many of both.
 CALL_ROWS, DELETE_ROWS = 3, 2
-
-
-def vector_of(text: str) -> np.ndarray:
-    """Stand in for the model: a unit vector that only this text has."""
-    seed = int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest())
-    made = np.random.default_rng(seed).standard_normal(DIMENSION).astype(np.float32)
-    return made / np.linalg.norm(made)
 
 
 class Embedder:
@@ -118,8 +110,8 @@ def stand_in(model: Model) -> None:
 
 def without_prefect() -> None:
     """Run the steps as the functions that they are."""
-    names = ("discover", "load", "chunk", "embed", "index")
-    flows.ingest.steps = SimpleNamespace(**{name: getattr(steps, name).fn for name in names})
+    found = {name: step.fn for name, step in vars(steps).items() if isinstance(step, Task)}
+    flows.ingest.steps = SimpleNamespace(**found)
     flows.ingest.get_run_logger = lambda: logging.getLogger("roost.crash")
 
     async def publish(*_: object) -> None:
@@ -128,17 +120,19 @@ def without_prefect() -> None:
     flows.ingest.artifacts = SimpleNamespace(publish=publish)
 
 
-def count_calls(kill_before: int, kill_after: int, made: Counter[str]) -> None:
-    """Count the calls that change something, and kill this process right before or after one of them."""
+def count_calls(job: dict[str, Any], made: Counter[str]) -> None:
+    """Count the calls that change something; tell of one of them, or die right before or after it."""
 
     def begins() -> int:
         made["calls"] += 1
-        if made["calls"] == kill_before:
+        if made["calls"] == job.get("tell_at"):
+            Path(job["told"]).touch()
+        if made["calls"] == job.get("kill_before"):
             os.kill(os.getpid(), signal.SIGKILL)
         return made["calls"]
 
     def ends(number: int) -> None:
-        if number == kill_after:
+        if number == job.get("kill_after"):
             os.kill(os.getpid(), signal.SIGKILL)
 
     def counted(call: Callable[..., Any]) -> Callable[..., Any]:
@@ -209,6 +203,17 @@ def read(step: dict[str, Any]) -> dict[str, Any]:
         return {"error": str(error)}
 
 
+def drop(step: dict[str, Any]) -> dict[str, Any]:
+    """Drop an index with all that belongs to it."""
+
+    async def gone() -> dict[str, Any]:
+        async with tasks.milvus.open_store(load_settings().milvus) as store:
+            await drop_version(store, await existing_version(store, step["index"]))
+        return {}
+
+    return asyncio.run(gone())
+
+
 def command(step: dict[str, Any]) -> dict[str, Any]:
     """Run the command line below a Prefect server; its exit code and what it printed."""
     from prefect.settings import PREFECT_API_URL, temporary_settings
@@ -232,9 +237,9 @@ def carry_out(job: dict[str, Any], model: Model) -> list[dict[str, Any]]:
         without_prefect()
     made: Counter[str] = Counter()
     passed: Counter[str] = Counter()
-    count_calls(job.get("kill_before", 0), job.get("kill_after", 0), made)
+    count_calls(job, made)
     count_passes(passed)
-    kinds = {"ingest": ingest, "read": read, "command": command}
+    kinds = {"ingest": ingest, "read": read, "drop": drop, "command": command}
     answers = [kinds[step["do"]](step) for step in job["steps"]]
     return [*answers, {"calls": made["calls"], "passes": dict(passed)}]
 

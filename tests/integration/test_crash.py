@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import random
 import shutil
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -48,7 +46,7 @@ def prepared(nursery: Nursery, tmp_path_factory: pytest.TempPathFactory) -> Prep
     folder = tmp_path_factory.mktemp("prepared")
     older = Corpus(folder / "older" / "docs", random.Random(7)).fill(9)
     newer = Corpus(folder / "newer" / "docs", random.Random(7)).fill(9)
-    for edit in "grow grow shrink shrink rename rename delete delete add rewrite swap".split():
+    for edit in ["grow", "grow", "shrink", "shrink", "rename", "rename", "delete", "delete", "add", "rewrite", "swap"]:
         newer.change(1, [edit])
     Site(nursery, str(folder / "roost.db"), "docs", older.root).run()
     clean = {root: clean_state(nursery, root, folder) for root in (older.root, newer.root)}
@@ -69,6 +67,7 @@ def test_a_changing_run_killed_at_a_write_step_is_made_good_by_the_next(fault, n
     site = Site(nursery, str(tmp_path / "roost.db"), "docs", prepared.newer)
     assert site.run(fault=fault).killed
     assert differences(site.settle(), prepared.clean[prepared.newer]) == []
+
 
 @pytest.mark.parametrize("call", range(1, 15))
 def test_a_run_killed_while_it_makes_the_index_is_made_good_by_the_next(call, nursery, prepared, tmp_path):

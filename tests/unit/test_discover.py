@@ -138,7 +138,10 @@ def test_the_plan_carries_the_larger_of_old_and_intended_chunks_and_the_attempts
         ledger_row("gone.md", status=WRITING, chunk_count=5, pending_chunk_count=6),
     ]
     made = make_plan(
-        listed(listed_row("a.md"), listed_row("b.md"), listed_row("new.md")), ledger(*rows), Options(), [Source(uri="/nowhere", name=SOURCE)]
+        listed(listed_row("a.md"), listed_row("b.md"), listed_row("new.md")),
+        ledger(*rows),
+        Options(),
+        [Source(uri="/nowhere", name=SOURCE)],
     )
     found = {row["uri"]: (row["old_chunks"], row["attempts"]) for row in made.to_dicts()}
     assert found == {"a.md": (7, 4), "b.md": (9, 0), "gone.md": (6, 0), "new.md": (0, 0)}
