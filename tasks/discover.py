@@ -110,7 +110,7 @@ def make_plan(
 def cut_batches(work: pl.DataFrame, index: str, settings: Ingest) -> Iterator[Batch]:
     """Cut planned documents into batches by estimated bytes of text, at most `max_batches` of them."""
     size = max(settings.batch_bytes, work.select(text_bytes().sum()).item() / settings.max_batches)
-    ordered = work.sort("source", "spool", "row", "uri")
+    ordered = work.sort(pl.col("action") != "retry", "source", "spool", "row", "uri")  # what was cut off comes first
     numbers = ordered.select(((text_bytes().cum_sum() - 1) / size).floor().cast(pl.Int64).alias("batch"))
     numbered = ordered.with_columns(numbers["batch"])
     for number, documents in enumerate(numbered.partition_by("batch", include_key=False, maintain_order=True)):

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tasks.errors import ModelError, SourceError, StoreError, TransientError, UsageError
+from tasks.errors import ModelError, RoostError, SourceError, StoreError, TransientError, UsageError
 from tasks.sources import Source
 from tests.conftest import ROOT
 
@@ -245,3 +245,26 @@ def test_a_narrower_glob_deletes_nothing_that_it_leaves_out(lite, ingest, folder
     _, report = ingest(source / "*.md")
     assert report["documents"]["deleted"] == 0
     assert set(stored()[2]["uri"]) == {"a.md", "b.txt"}
+
+
+def test_an_embedder_that_fails_leaves_the_old_chunks_searchable_and_the_next_run_goes_on(
+    lite, ingest, folder, stored, monkeypatch
+):
+    from tasks.embedder import Embedder
+
+    source = folder(**{"a.md": GOOD})
+    ingest(source)
+    before = stored()[0]
+    (source / "a.md").write_text(GOOD.replace("noon", "dawn"))
+    with monkeypatch.context() as broken:
+        broken.setattr(Embedder, "passages", _out_of_memory)
+        with pytest.raises(RoostError, match="out of memory"):
+            ingest(source)
+    assert stored()[0].equals(before)
+    _, report = ingest(source)
+    assert report["documents"]["changed"] == 1
+    assert any("dawn" in text for text in stored()[0]["text"])
+
+
+async def _out_of_memory(*_: object) -> None:
+    raise RuntimeError("out of memory")

@@ -1,0 +1,34 @@
+"""Two `roost ingest` of one index, started together against the real Milvus server."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+from tests.conftest import ROOT
+
+HANDBOOK = ROOT / "examples" / "handbook"
+
+
+def test_of_two_that_start_together_one_works_and_the_other_waits_for_it_by_name(roost, standalone, index):
+    words = ("ingest", HANDBOOK, "--index", index, "--json")
+    with ThreadPoolExecutor() as threads:
+        runs = [threads.submit(roost, *words, ROOST_MILVUS__URI=standalone) for _ in range(2)]
+        ended = [run.result() for run in runs]
+    assert [run.code for run in ended] == [0, 0], [run.err for run in ended]
+    assert sorted(run.json["documents"]["added"] for run in ended) == [0, 45]
+    assert sorted(run.json["documents"]["unchanged"] for run in ended) == [0, 45]
+    assert "".join(run.err for run in ended).count(f"waiting for run 'ingest {index}'") == 1
+    checked = roost("verify", "--index", index, "--json", ROOST_MILVUS__URI=standalone)
+    assert checked.code == 0
+    assert checked.json["documents"] == 45
+
+
+def test_of_two_that_are_not_to_wait_one_works_and_the_other_refuses_and_names_it(roost, standalone, index):
+    words = ("ingest", HANDBOOK, "--index", index, "--json", "--on-conflict", "refuse")
+    with ThreadPoolExecutor() as threads:
+        runs = [threads.submit(roost, *words, ROOST_MILVUS__URI=standalone) for _ in range(2)]
+        worked, refused = sorted((run.result() for run in runs), key=lambda run: run.code)
+    assert (worked.code, refused.code) == (0, 1), (worked.err, refused.err)
+    assert worked.json["documents"]["added"] == 45
+    assert f"is being written by run 'ingest {index}'" in refused.err
+    assert len(refused.err.strip().splitlines()) == 1
