@@ -277,7 +277,7 @@ def translated(uri: str) -> Iterator[None]:
 
 def _is_refused_token(error: BaseException) -> bool:
     """Also behind a connection that failed for it: pymilvus words that as a server that is away."""
-    causes = [cause for cause in (error, error.__cause__) if isinstance(cause, grpc.RpcError)]
+    causes = [cause for cause in (error, _origin(error)) if isinstance(cause, grpc.RpcError)]
     return any(cause.code() in _UNAUTHENTICATED for cause in causes)
 
 
@@ -287,19 +287,25 @@ def _is_connect(error: BaseException) -> bool:
 
 def _is_transient(error: BaseException) -> bool:
     """Judge by codes and causes, never by words."""
-    for one in (error, error.__cause__):
+    origin = _origin(error)
+    for one in (error, origin):
         if isinstance(one, grpc.RpcError):
             return one.code() in _TRANSIENT_GRPC
     if not isinstance(error, MilvusException):
         return False
-    ran_out = isinstance(error.__cause__, MilvusException) and error.__cause__ is not error  # of pymilvus' own tries
-    if ran_out or isinstance(error.__cause__, TimeoutError) or error.code in _TRANSIENT_GRPC:
+    # A MilvusException below another: pymilvus ran out of its own tries.
+    if isinstance(origin, MilvusException | TimeoutError) or error.code in _TRANSIENT_GRPC:
         return True
     if type(error) is not MilvusException:
         return False
     # Code 1 is Milvus' "not ready", and also pymilvus' own for whatever it has no code for.
     not_ready = error.code == 1 and error.compatible_code != common_pb2.UnexpectedError
     return not_ready or error.code in _TRANSIENT_CODES
+
+
+def _origin(error: BaseException) -> BaseException | None:
+    """What an error was raised for; pymilvus raises errors from themselves on the way, which hides it."""
+    return error.__context__ if error.__cause__ is error else error.__cause__
 
 
 def _words(error: BaseException) -> str:

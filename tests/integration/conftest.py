@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from tasks.ledger import read_ledger
 from tasks.milvus import open_store
 from tasks.settings import load_settings
 from tasks.versions import existing_version
+from tests.integration.crash import Nursery
 
 Ingest = Callable[..., tuple[str, dict[str, Any]]]
 
@@ -31,6 +32,14 @@ def ingest(prefect_api: None, index: str) -> Ingest:
         return run_flow("ingest", IngestRequest(sources=sources, index=index, **choices))
 
     return run
+
+
+@pytest.fixture(scope="session")
+def nursery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nursery]:
+    """Where the crash tests fork their runs."""
+    made = Nursery(tmp_path_factory.mktemp("nursery"))
+    yield made
+    made.close()
 
 
 Read = Callable[[str], tuple[pl.DataFrame, np.ndarray, pl.DataFrame]]

@@ -80,7 +80,7 @@ class Nursery:
             steps: What to do, as crash_child.py words it.
             env: Settings beside the usual ones.
             attack: `fault="point:3"`, or `kill_before=3`, `kill_after=3` (calls that change something), or
-                `kill_seconds=0.2`; `tell_at=3` has `Job.wait_until_told` return at that call.
+                `kill_seconds=0.2`, or `kill_within_lite="log"`; or `tell_at=3`, for `Job.wait_until_told`.
         """
         name = self.folder / uuid.uuid4().hex
         settings = {"ROOST_MILVUS__URI": uri} | (env or {})
@@ -114,7 +114,7 @@ class Job:
         ends = time.monotonic() + timeout
         while not self.has_ended:
             assert time.monotonic() < ends, f"a run has not ended after {timeout:.0f} s"
-            time.sleep(0.005)
+            time.sleep(0.01)
         answer = self.name.with_suffix(".answer")
         code = int(self.name.with_suffix(".ended").read_text())
         assert code in (0, KILLED), answer.read_text()
@@ -129,7 +129,7 @@ class Job:
         while not self.name.with_suffix(".told").exists():
             assert not self.has_ended, f"ended before the call it was to tell of: {self.wait()}"
             assert time.monotonic() < ends, f"no such call within {timeout:.0f} s"
-            time.sleep(0.005)
+            time.sleep(0.01)
 
     @property
     def has_ended(self) -> bool:
@@ -160,13 +160,14 @@ class Site:
     uri: str
     index: str
     source: Path
+    max_delete_fraction: float | None = 1.0
 
     @property
     def step(self) -> dict[str, Any]:
         """An ordinary run."""
-        sources = [{"uri": str(self.source)}]
-        request = {"sources": sources, "index": self.index, "max_delete_fraction": 1.0, "on_conflict": "refuse"}
-        return {"do": "ingest", "request": request}
+        sources = [{"uri": str(self.source), "name": self.source.name}]
+        request = {"sources": sources, "index": self.index, "on_conflict": "refuse"}
+        return {"do": "ingest", "request": request | {"max_delete_fraction": self.max_delete_fraction}}
 
     def run(self, **attack: Any) -> Ended:
         """Run once, under attack or in peace; in peace it must work."""
@@ -184,6 +185,13 @@ class Site:
         assert second["report"]["chunks"] == {"embedded": 0, "reused": 0, "written": 0, "deleted": 0}
         assert second["run_id"] not in {row["run_id"] for row in state.ledger.values()}  # no row was touched
         return state
+
+    def drop(self) -> None:
+        """Drop the index, or the whole file of Lite."""
+        if "://" in self.uri:
+            self.nursery.run(self.uri, {"do": "drop", "index": self.index})
+        else:
+            shutil.rmtree(self.uri)
 
 
 def clean_state(nursery: Nursery, source: Path, folder: Path) -> State:

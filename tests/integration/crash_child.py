@@ -23,6 +23,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
+from functools import lru_cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -31,8 +32,17 @@ from tasks.settings import set_library_defaults
 
 set_library_defaults(quiet=True)
 
-import milvus_lite.adapter.grpc.server  # noqa: E402, F401  imported here so that no fork pays for it
+# Imported here so that no fork pays for it.
+import fsspec.implementations.chained  # noqa: E402, F401
+import grpc.experimental  # noqa: E402, F401
+import milvus_lite.adapter.grpc.server  # noqa: E402
+import milvus_lite.index.brute_force  # noqa: E402
+import milvus_lite.index.faiss_hnsw  # noqa: E402
+import milvus_lite.index.scalar  # noqa: E402
+import milvus_lite.search.indexed_filter  # noqa: E402
 import numpy as np  # noqa: E402
+import pyarrow.dataset  # noqa: E402
+import pyarrow.substrait  # noqa: E402, F401
 from prefect import Task  # noqa: E402
 from pymilvus.client import async_grpc_handler, grpc_handler  # noqa: E402
 
@@ -46,7 +56,7 @@ from flows import cli, steps  # noqa: E402
 from flows.parameters import IngestRequest  # noqa: E402
 from tasks import faults, ledger  # noqa: E402
 from tasks.errors import RoostError  # noqa: E402
-from tasks.models import Model, find_model  # noqa: E402
+from tasks.models import Model, find_model, load_tokenizer  # noqa: E402
 from tasks.settings import Embedding, load_settings  # noqa: E402
 from tasks.versions import drop_version, existing_version  # noqa: E402
 from tests.integration.crash import DIMENSION, vector_of  # noqa: E402
@@ -98,14 +108,20 @@ class Workers:
         return function(*arguments)
 
 
+@lru_cache(maxsize=2)
+def _tokenizer(file: Path | str) -> Any:
+    return load_tokenizer(Path(file))
+
+
 def stand_in(model: Model) -> None:
     """Put the cheap model and workers into the flow."""
     flows.ingest.find_model = lambda settings: model
+    tasks.chunk.load_tokenizer = tasks.chunk._tokenizer = _tokenizer
     flows.ingest.Embedder = Embedder
     flows.ingest.Workers = Workers
     tasks.milvus.CALL_ROWS, tasks.milvus.DELETE_ROWS = CALL_ROWS, DELETE_ROWS
     # pymilvus looks every half second whether an index is there.
-    grpc_handler.time = SimpleNamespace(time=time.time, sleep=lambda seconds: time.sleep(min(seconds, 0.02)))
+    grpc_handler.time = SimpleNamespace(time=time.time, sleep=lambda seconds: time.sleep(min(seconds, 0.005)))
 
 
 def without_prefect() -> None:
@@ -161,6 +177,24 @@ def count_calls(job: dict[str, Any], made: Counter[str]) -> None:
     for name in WRITING:
         handler = async_grpc_handler.AsyncGrpcHandler
         setattr(handler, name, counted_async(getattr(handler, name)))
+
+
+def die_within_lite(step: str) -> None:
+    """Kill this process at a step inside Milvus Lite that no call shows."""
+
+    def die(*arguments: Any) -> None:
+        if step.endswith("index"):
+            Path(arguments[1]).write_bytes(b"half")
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    owner, name = {
+        "schema": (milvus_lite.db, "save_schema"),
+        "log": (milvus_lite.storage.wal.WAL, "close_and_delete"),
+        "flat index": (milvus_lite.index.brute_force.BruteForceIndex, "save"),
+        "hnsw index": (milvus_lite.index.faiss_hnsw.FaissHnswIndex, "save"),
+        "scalar index": (milvus_lite.index.scalar.ScalarInvertedIndex, "save"),
+    }[step]
+    setattr(owner, name, die)
 
 
 def count_passes(passed: Counter[str]) -> None:
@@ -229,26 +263,27 @@ def command(step: dict[str, Any]) -> dict[str, Any]:
     return {"code": code, "out": out.read_text(), "err": err.read_text()}
 
 
-def carry_out(job: dict[str, Any], model: Model) -> list[dict[str, Any]]:
+def carry_out(job: dict[str, Any]) -> list[dict[str, Any]]:
     """Do a job's steps one after another."""
     os.environ.update(job["env"])
-    stand_in(model)
     if not any(step["do"] == "command" for step in job["steps"]):
         without_prefect()
     made: Counter[str] = Counter()
     passed: Counter[str] = Counter()
     count_calls(job, made)
     count_passes(passed)
+    if "kill_within_lite" in job:
+        die_within_lite(job["kill_within_lite"])
     kinds = {"ingest": ingest, "read": read, "drop": drop, "command": command}
     answers = [kinds[step["do"]](step) for step in job["steps"]]
     return [*answers, {"calls": made["calls"], "passes": dict(passed)}]
 
 
-def child(job: dict[str, Any], model: Model) -> None:
+def child(job: dict[str, Any]) -> None:
     """Do a job in this fresh fork and leave without any clean-up of what the parent made."""
     code = 0
     try:
-        answers = carry_out(job, model)
+        answers = carry_out(job)
         Path(job["answer"]).write_bytes(pickle.dumps(answers))
     except BaseException:  # noqa: BLE001  whatever it was, the test must see it
         code = 70
@@ -256,11 +291,11 @@ def child(job: dict[str, Any], model: Model) -> None:
     os._exit(code)
 
 
-def guard(job: dict[str, Any], model: Model) -> None:
+def guard(job: dict[str, Any]) -> None:
     """Have a child do the job, kill it when its time has come, and write down how it ended."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     if not (pid := os.fork()):
-        child(job, model)
+        child(job)
     if "kill_seconds" in job:
         time.sleep(job["kill_seconds"])
         os.kill(pid, signal.SIGKILL)
@@ -275,13 +310,15 @@ def main() -> None:
     """Serve jobs until standard input ends."""
     model = dataclasses.replace(find_model(Embedding()), dimension=DIMENSION)
     chunking = load_settings().chunking
+    stand_in(model)
+    tasks.chunk.check_window(chunking, model)
     tasks.chunk._splitter(chunking.size, chunking.overlap, str(model.tokenizer_file)).split_text("Warm up. " * 50)
     tasks.chunk._sections("# Warm\n\nup")
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the guards
     print("ready", flush=True)
     for line in sys.stdin:
         if not os.fork():
-            guard(json.loads(line), model)
+            guard(json.loads(line))
 
 
 if __name__ == "__main__":

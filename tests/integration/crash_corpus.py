@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.faults import POINTS
-from tests.integration.crash import Nursery, Site, clean_state, differences
+from tests.integration.crash import Site, clean_state, differences
 
 WORDS = re.findall(
     r"\w+",
@@ -146,6 +146,13 @@ class Corpus:
         number = int.from_bytes(hashlib.blake2b(content, digest_size=4).digest())
         os.utime(file, ns=(number * 1_000_000, number * 1_000_000))
 
+    def reset(self, files: dict[str, bytes]) -> None:
+        """Have these files and no others."""
+        for path in self.files.keys() - files.keys():
+            self._remove(path)
+        for path, content in files.items():
+            self.write(path, content)
+
     def _remove(self, path: str) -> None:
         content = self.files.pop(path)
         if self.broken.pop(path, None) is None:
@@ -208,17 +215,14 @@ class Schedule:
     """Runs, crashes and edits in an order that a seed decides; `log` tells what happened."""
 
     seed: int
-    nursery: Nursery
-    uri: str
-    index: str
+    site: Site
     folder: Path
+    log: list[str] = field(default_factory=list)
 
     def play(self) -> list[str]:
         """Play it and list how the end differs from a clean index; empty when it does not."""
-        dice = random.Random(self.seed)
-        corpus = Corpus(self.folder / "docs", dice).fill(dice.randint(3, 8))
-        self.log = corpus.log
-        site = Site(self.nursery, self.uri, self.index, corpus.root)
+        dice, site = random.Random(self.seed), self.site
+        corpus = Corpus(site.source, dice, log=self.log).fill(dice.randint(3, 8))
         if dice.random() < 0.7:
             self.log.append(f"run: {site.run().answers[0]['state']}")
             corpus.change(dice.randint(1, 5))
@@ -232,7 +236,7 @@ class Schedule:
                 corpus.change(dice.randint(1, 4))
         if dice.random() < 0.7:
             corpus.mend_all()
-        return differences(site.settle(), clean_state(self.nursery, corpus.root, self.folder), corpus.broken)
+        return differences(site.settle(), clean_state(site.nursery, corpus.root, self.folder), corpus.broken)
 
 
 def _attack(dice: random.Random) -> dict[str, Any]:

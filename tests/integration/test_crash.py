@@ -1,76 +1,221 @@
-"""After a crash at any point the next run ends in exactly the state of a clean run."""
+"""After a crash at any point the next run ends in exactly the state of a clean run.
+
+Runs are the flow's own code in forked processes (crash_child.py). Cases are worked through ahead, several at once:
+a case on the real server mostly waits for it. `PYTEST_SCHEDULES=1000` plays that many random schedules on Lite.
+"""
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
-from collections.abc import Iterator
-from dataclasses import dataclass
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.integration.crash import Corpus, Nursery, Site, State, clean_state, differences
+from tests.integration.crash import Nursery, Site, State, clean_state, differences
+from tests.integration.crash_corpus import Corpus, Schedule
 
-#: Passes of the fault points at which a run over the corpora below is killed. Each is reached, or the test fails.
+#: Passes of fault points at which a run over the corpora below is killed. Each is reached, or its test fails.
 PASSES = [
-    *(f"{name}:{n}" for name in ("before_intent", "after_intent", "after_chunks") for n in (1, 2, 3)),
-    *(f"{name}:{n}" for name in ("after_cleanup", "after_commit") for n in (1, 2, 3)),
+    *(f"{name}:{n}" for name in ("before_intent", "after_intent", "after_chunks") for n in (1, 3)),
+    *(f"{name}:{n}" for name in ("after_cleanup", "after_commit") for n in (2, 3)),
     *(f"between_writes:{n}" for n in (1, 4, 8, 12)),
     "after_chunks_deleted:1",
     "after_rows_deleted:1",
 ]
-
-
-@pytest.fixture(scope="module")
-def nursery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nursery]:
-    """Where runs are forked."""
-    made = Nursery(tmp_path_factory.mktemp("nursery"))
-    yield made
-    made.close()
+#: On the real server, where a case takes seconds, each point once.
+FEWER = [
+    "before_intent:2", "after_intent:3", "between_writes:4", "after_chunks:2", "after_cleanup:2", "after_commit:3",
+    "after_chunks_deleted:1", "after_rows_deleted:1",
+]  # fmt: skip
+EDITS = "grow grow shrink shrink rename rename delete delete add rewrite swap"
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """A corpus before and after its changes, the Lite index of the first, and the clean states of both."""
+class Bench:
+    """What a case works with: a corpus before and after its changes, and the clean states of both."""
 
+    nursery: Nursery
+    folder: Path
     older: Path
     newer: Path
-    database: Path
     clean: dict[Path, State]
+    server: str = ""
+
+    def site(self, kind: str, source: Path) -> Site:
+        """A fresh index on this kind of Milvus."""
+        name = f"c{uuid.uuid4().hex[:12]}"
+        return Site(
+            self.nursery, self.server if kind == "standalone" else str(self.folder / f"{name}.db"), name, source
+        )
+
+    def judge(self, site: Site) -> list[str]:
+        """What an ordinary run makes of it, against the clean state; then drop it."""
+        found = differences(site.settle(), self.clean[site.source])
+        site.drop()
+        return found
+
+
+def first_run(bench: Bench, kind: str, attack: dict[str, Any]) -> list[str]:
+    """Kill the very first run over a source."""
+    site = bench.site(kind, bench.older)
+    assert site.run(**attack).killed
+    return bench.judge(site)
+
+
+def changing_run(bench: Bench, kind: str, attack: dict[str, Any]) -> list[str]:
+    """Kill a run that adds, changes, renames and deletes."""
+    site = bench.site(kind, bench.older)
+    if kind == "lite":
+        shutil.copytree(bench.folder / "older.db", site.uri)
+        site = replace(site, index="older")
+    else:
+        site.run()
+    later = replace(site, source=bench.newer)
+    assert later.run(**attack).killed
+    return bench.judge(later)
+
+
+def schedule(bench: Bench, kind: str, attack: dict[str, Any]) -> list[str]:
+    """Play a random schedule; it differs by its seed, and says what happened."""
+    seed = attack["seed"]
+    folder = bench.folder / f"{kind}-{seed}"
+    site = bench.site(kind, folder / "docs")
+    played = Schedule(seed, site, folder)
+    found = played.play()
+    site.drop()
+    return [*(f"{seed}: {line}" for line in played.log), *found] if found else []
+
+
+Case = tuple[Callable[[Bench, str, dict[str, Any]], list[str]], str, dict[str, Any]]
+
+
+def cases(work: Callable[..., list[str]], kind: str, *attacks: dict[str, Any]) -> list[Any]:
+    """Parameters for a test, one a case."""
+    return [pytest.param((work, kind, attack), id="-".join([kind, *map(str, attack.values())])) for attack in attacks]
+
+
+def faults(*names: str) -> list[dict[str, Any]]:
+    return [{"fault": name} for name in names]
 
 
 @pytest.fixture(scope="module")
-def prepared(nursery: Nursery, tmp_path_factory: pytest.TempPathFactory) -> Prepared:
+def bench(nursery: Nursery, tmp_path_factory: pytest.TempPathFactory) -> Bench:
     """Nine documents; then some grow, shrink, move, go, come, and two change their names."""
-    folder = tmp_path_factory.mktemp("prepared")
+    folder = tmp_path_factory.mktemp("bench")
     older = Corpus(folder / "older" / "docs", random.Random(7)).fill(9)
     newer = Corpus(folder / "newer" / "docs", random.Random(7)).fill(9)
-    for edit in ["grow", "grow", "shrink", "shrink", "rename", "rename", "delete", "delete", "add", "rewrite", "swap"]:
+    for edit in EDITS.split():
         newer.change(1, [edit])
-    Site(nursery, str(folder / "roost.db"), "docs", older.root).run()
+    Site(nursery, str(folder / "older.db"), "older", older.root).run()
     clean = {root: clean_state(nursery, root, folder) for root in (older.root, newer.root)}
     assert clean[older.root].chunks.keys() - clean[newer.root].chunks.keys()
-    return Prepared(older.root, newer.root, folder / "roost.db", clean)
+    return Bench(nursery, folder, older.root, newer.root, clean)
 
 
-@pytest.mark.parametrize("fault", ["version_made:1", *PASSES])
-def test_a_first_run_killed_at_a_write_step_is_made_good_by_the_next(fault, nursery, prepared, tmp_path):
-    site = Site(nursery, str(tmp_path / "roost.db"), "docs", prepared.older)
+@pytest.fixture(scope="module")
+def outcome(request: pytest.FixtureRequest, bench: Bench) -> Iterator[Callable[[Case], list[str]]]:
+    """Work through the chosen cases ahead of their tests; `outcome(case)` waits for one."""
+    chosen = [
+        item.callspec.params["case"]
+        for item in request.session.items
+        if item.path == request.path and "case" in getattr(getattr(item, "callspec", None), "params", {})
+    ]
+    server = request.getfixturevalue("standalone") if any(kind == "standalone" for _, kind, _ in chosen) else ""
+    equipped = replace(bench, server=server)
+    with ThreadPoolExecutor(3) as here, ThreadPoolExecutor(6) as there:
+        futures: dict[int, Future[list[str]]] = {
+            id(case): (there if case[1] == "standalone" else here).submit(case[0], equipped, *case[1:])
+            for case in chosen
+        }
+        yield lambda case: futures[id(case)].result()
+        for future in futures.values():
+            future.cancel()
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        *cases(first_run, "lite", *faults("version_made:1", *PASSES)),
+        *cases(first_run, "standalone", *faults("version_made:1", *FEWER)),
+    ],
+)
+def test_a_first_run_killed_at_a_write_step_is_made_good_by_the_next(case, outcome):
+    assert outcome(case) == []
+
+
+@pytest.mark.parametrize(
+    "case", [*cases(changing_run, "lite", *faults(*PASSES)), *cases(changing_run, "standalone", *faults(*FEWER))]
+)
+def test_a_run_over_changes_killed_at_a_write_step_is_made_good_by_the_next(case, outcome):
+    assert outcome(case) == []
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        *cases(first_run, "lite", *({"kill_before": call} for call in range(1, 12))),
+        *cases(first_run, "standalone", *({"kill_before": call} for call in (2, 4, 6, 8))),
+    ],
+)
+def test_a_run_killed_while_it_makes_the_index_is_made_good_by_the_next(case, outcome):
+    assert outcome(case) == []
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        *cases(schedule, "lite", *({"seed": seed} for seed in range(int(os.environ.get("PYTEST_SCHEDULES", "95"))))),
+        *cases(schedule, "standalone", *({"seed": 10_000 + seed} for seed in range(6))),
+    ],
+)
+def test_any_schedule_of_runs_crashes_and_changes_ends_as_a_clean_index(case, outcome):
+    assert outcome(case) == []
+
+
+@pytest.mark.parametrize("step", ["schema", "log", "flat index", "hnsw index", "scalar index"])
+def test_lite_killed_between_two_of_its_own_steps_is_made_good_by_the_next_run(step, bench):
+    site = bench.site("lite", bench.older)
+    assert site.run(kill_within_lite=step).killed
+    assert bench.judge(site) == []
+
+
+@pytest.mark.parametrize("point", ["after_chunks_deleted", "after_rows_deleted"])
+@pytest.mark.parametrize("edit", ["delete", "rename"])
+def test_documents_that_come_back_after_a_crash_in_their_deletion_are_whole(edit, point, nursery, tmp_path):
+    corpus = Corpus(tmp_path / "docs", random.Random(7)).fill(9)
+    site = Site(nursery, str(tmp_path / "roost.db"), "docs", corpus.root)
+    site.run()
+    before = dict(corpus.files)
+    corpus.change(2, [edit])
+    assert site.run(fault=f"{point}:1").killed
+    corpus.reset(before)
+    assert differences(site.settle(), clean_state(nursery, corpus.root, tmp_path)) == []
+
+
+@pytest.mark.parametrize("fault", ["after_commit:2", "after_commit:4", "after_chunks_deleted:1"])
+def test_a_large_move_that_was_cut_off_needs_no_leave_to_delete(fault, nursery, tmp_path):
+    corpus = Corpus(tmp_path / "docs", random.Random(7))
+    for number in range(20):
+        corpus.write(f"old/{number}.txt", f"This is all that document number {number} has to say. ".encode() * 5)
+    site = Site(nursery, str(tmp_path / "roost.db"), "docs", corpus.root, max_delete_fraction=None)
+    site.run()
+    corpus.reset({path.replace("old/", "new/") if "1" in path else path: text for path, text in corpus.files.items()})
     assert site.run(fault=fault).killed
-    assert differences(site.settle(), prepared.clean[prepared.older]) == []
+    assert differences(site.settle(), clean_state(nursery, corpus.root, tmp_path)) == []
 
 
-@pytest.mark.parametrize("fault", PASSES)
-def test_a_changing_run_killed_at_a_write_step_is_made_good_by_the_next(fault, nursery, prepared, tmp_path):
-    shutil.copytree(prepared.database, tmp_path / "roost.db")
-    site = Site(nursery, str(tmp_path / "roost.db"), "docs", prepared.newer)
-    assert site.run(fault=fault).killed
-    assert differences(site.settle(), prepared.clean[prepared.newer]) == []
-
-
-@pytest.mark.parametrize("call", range(1, 15))
-def test_a_run_killed_while_it_makes_the_index_is_made_good_by_the_next(call, nursery, prepared, tmp_path):
-    site = Site(nursery, str(tmp_path / "roost.db"), "docs", prepared.older)
-    assert site.run(kill_before=call).killed
-    assert differences(site.settle(), prepared.clean[prepared.older]) == []
+def test_a_crash_over_one_source_does_not_fail_the_runs_over_another(nursery, tmp_path):
+    corpora = [Corpus(tmp_path / name, random.Random(seed)).fill(5) for seed, name in enumerate(("one", "two"))]
+    one, two = (Site(nursery, str(tmp_path / "roost.db"), "docs", corpus.root) for corpus in corpora)
+    assert one.run(fault="between_writes:3").killed
+    two.run()
+    found, clean = one.settle(), [clean_state(nursery, corpus.root, tmp_path) for corpus in corpora]
+    both = State(clean[0].chunks | clean[1].chunks, clean[0].ledger | clean[1].ledger)
+    assert differences(found, both) == []
