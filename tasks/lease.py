@@ -111,19 +111,19 @@ async def _claim(
         others = await _others(store, version, lease)  # first a look: it costs those who write nothing
         if not others:
             await _write(store, version, lease)
-            others = await _others(store, version, lease)
-            if not others:
+            if not await _others(store, version, lease):
                 return lease
-            await store.delete(version.ledger, [lease.key])
-        first = others[0]["uri"]
-        if time.monotonic() >= ends:
-            raise ConflictError(
-                f"index {version.index!r} is being written by {first} since {others[0]['source']}: wait for it to "
-                "end, or allow waiting with --on-conflict wait"
-            )
-        if not told and wait_seconds:
-            tell(f"waiting for {first}, which writes index {version.index!r}")
-            told = True
+            await store.delete(version.ledger, [lease.key])  # another claimed in the same moment, and may withdraw too
+        else:
+            first = others[0]["uri"]
+            if time.monotonic() >= ends:
+                raise ConflictError(
+                    f"index {version.index!r} is being written by {first} since {others[0]['source']}: wait for it to "
+                    "end, or allow waiting with --on-conflict wait"
+                )
+            if not told and wait_seconds:
+                tell(f"waiting for {first}, which writes index {version.index!r}")
+                told = True
         await asyncio.sleep(random.uniform(0.5, 1.5) * LOOKS_EVERY)  # noqa: S311  jitter is no secret
 
 

@@ -83,10 +83,10 @@ class Nursery:
                 `kill_seconds=0.2`, or `kill_within_lite="log"`; or `tell_at=3`, for `Job.wait_until_told`.
         """
         name = self.folder / uuid.uuid4().hex
-        settings = {"ROOST_MILVUS__URI": uri} | (env or {})
+        settings = dict(env or {})
         if fault := attack.pop("fault", ""):
             settings["PYTEST_ROOST_FAULT"] = fault
-        job = {"env": settings, "steps": steps, **attack}
+        job = {"uri": uri, "env": settings, "steps": steps, **attack}
         job |= {part: f"{name}.{part}" for part in ("answer", "ended", "told")}
         assert self._process.stdin is not None
         with self._writing:
@@ -169,6 +169,11 @@ class Site:
         request = {"sources": sources, "index": self.index, "on_conflict": "refuse"}
         return {"do": "ingest", "request": request | {"max_delete_fraction": self.max_delete_fraction}}
 
+    @property
+    def look(self) -> dict[str, Any]:
+        """Reading all of it."""
+        return {"do": "read", "index": self.index}
+
     def run(self, **attack: Any) -> Ended:
         """Run once, under attack or in peace; in peace it must work."""
         ended = self.nursery.run(self.uri, self.step, **attack)
@@ -177,14 +182,16 @@ class Site:
 
     def settle(self) -> State:
         """Run once, then once more, which must write nothing; return what is there then."""
-        ended = self.nursery.run(self.uri, self.step, self.step, {"do": "read", "index": self.index})
-        first, second, read = ended.answers[:3]
-        for run in (first, second):
-            assert run["state"] in ("Completed", "Partial"), run
-        state = as_state(read)
-        assert second["report"]["chunks"] == {"embedded": 0, "reused": 0, "written": 0, "deleted": 0}
-        assert second["run_id"] not in {row["run_id"] for row in state.ledger.values()}  # no row was touched
-        return state
+        return _settled(self.nursery.run(self.uri, self.step, self.step, self.look).answers)
+
+    def off_from_clean(self, folder: Path, broken: Collection[str] = ()) -> list[str]:
+        """Settle, and list how that differs from a first, undisturbed run over the source, on a Lite in `folder`."""
+        clean = Site(self.nursery, str(folder / f"clean-{uuid.uuid4().hex}.db"), "clean", self.source)
+        beside = [{**step, "uri": clean.uri} for step in (clean.step, clean.look)]
+        answers = self.nursery.run(self.uri, self.step, self.step, self.look, *beside).answers
+        assert answers[3]["state"] in ("Completed", "Partial"), answers[3]
+        clean.drop()
+        return differences(_settled(answers), as_state(answers[4]), broken)
 
     def drop(self) -> None:
         """Drop the index, or the whole file of Lite."""
@@ -194,14 +201,14 @@ class Site:
             shutil.rmtree(self.uri)
 
 
-def clean_state(nursery: Nursery, source: Path, folder: Path) -> State:
-    """What a first, undisturbed run over this source makes, on Milvus Lite."""
-    uri = str(folder / f"clean-{uuid.uuid4().hex}.db")
-    site = Site(nursery, uri, "clean", source)
-    ended = nursery.run(uri, site.step, {"do": "read", "index": "clean"})
-    assert ended.answers[0]["state"] in ("Completed", "Partial"), ended.answers[0]
-    shutil.rmtree(uri)
-    return as_state(ended.answers[1])
+def _settled(answers: list[dict[str, Any]]) -> State:
+    first, second, look = answers[:3]
+    for run in (first, second):
+        assert run["state"] in ("Completed", "Partial"), run
+    state = as_state(look)
+    assert second["report"]["chunks"] == {"embedded": 0, "reused": 0, "written": 0, "deleted": 0}
+    assert second["run_id"] not in {row["run_id"] for row in state.ledger.values()}  # no row was touched
+    return state
 
 
 def differences(found: State, clean: State, broken: Collection[str] = ()) -> list[str]:

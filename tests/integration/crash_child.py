@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import gc
 import json
 import logging
 import os
@@ -275,7 +276,10 @@ def carry_out(job: dict[str, Any]) -> list[dict[str, Any]]:
     if "kill_within_lite" in job:
         die_within_lite(job["kill_within_lite"])
     kinds = {"ingest": ingest, "read": read, "drop": drop, "command": command}
-    answers = [kinds[step["do"]](step) for step in job["steps"]]
+    answers = []
+    for step in job["steps"]:
+        os.environ["ROOST_MILVUS__URI"] = step.get("uri", job["uri"])
+        answers.append(kinds[step["do"]](step))
     return [*answers, {"calls": made["calls"], "passes": dict(passed)}]
 
 
@@ -314,6 +318,7 @@ def main() -> None:
     tasks.chunk.check_window(chunking, model)
     tasks.chunk._splitter(chunking.size, chunking.overlap, str(model.tokenizer_file)).split_text("Warm up. " * 50)
     tasks.chunk._sections("# Warm\n\nup")
+    gc.freeze()  # what is here already is looked at no more, and so is not copied for each fork
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the guards
     print("ready", flush=True)
     for line in sys.stdin:

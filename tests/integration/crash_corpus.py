@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.faults import POINTS
-from tests.integration.crash import Site, clean_state, differences
+from tests.integration.crash import Site
 
 WORDS = re.findall(
     r"\w+",
@@ -236,7 +236,7 @@ class Schedule:
                 corpus.change(dice.randint(1, 4))
         if dice.random() < 0.7:
             corpus.mend_all()
-        return differences(site.settle(), clean_state(site.nursery, corpus.root, self.folder), corpus.broken)
+        return site.off_from_clean(self.folder, corpus.broken)
 
 
 def _attack(dice: random.Random) -> dict[str, Any]:
@@ -245,5 +245,5 @@ def _attack(dice: random.Random) -> dict[str, Any]:
     if kind == 0:
         return {"fault": f"{dice.choice(POINTS)}:{dice.choice((1, 1, 2, 3, 4))}"}
     if kind == 3:
-        return {"kill_seconds": round(dice.uniform(0.05, 0.35), 3)}
-    return {("", "kill_before", "kill_after")[kind]: dice.choice((1, 2, 3, dice.randint(1, 12), dice.randint(1, 30)))}
+        return {"kill_seconds": round(dice.uniform(0.03, 0.2), 3)}
+    return {("", "kill_before", "kill_after")[kind]: dice.choice((1, 2, 3, dice.randint(1, 9), dice.randint(1, 25)))}

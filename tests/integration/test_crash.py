@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.crash import Nursery, Site, State, clean_state, differences
+from tests.integration.crash import Nursery, Site, State, differences
 from tests.integration.crash_corpus import Corpus, Schedule
 
 #: Passes of fault points at which a run over the corpora below is killed. Each is reached, or its test fails.
@@ -105,6 +105,11 @@ def faults(*names: str) -> list[dict[str, Any]]:
     return [{"fault": name} for name in names]
 
 
+def first_state(nursery: Nursery, source: Path, folder: Path) -> State:
+    """What a first, undisturbed run over a source makes."""
+    return Site(nursery, str(folder / f"{uuid.uuid4().hex}.db"), "clean", source).settle()
+
+
 @pytest.fixture(scope="module")
 def bench(nursery: Nursery, tmp_path_factory: pytest.TempPathFactory) -> Bench:
     """Nine documents; then some grow, shrink, move, go, come, and two change their names."""
@@ -114,7 +119,7 @@ def bench(nursery: Nursery, tmp_path_factory: pytest.TempPathFactory) -> Bench:
     for edit in EDITS.split():
         newer.change(1, [edit])
     Site(nursery, str(folder / "older.db"), "older", older.root).run()
-    clean = {root: clean_state(nursery, root, folder) for root in (older.root, newer.root)}
+    clean = {root: first_state(nursery, root, folder) for root in (older.root, newer.root)}
     assert clean[older.root].chunks.keys() - clean[newer.root].chunks.keys()
     return Bench(nursery, folder, older.root, newer.root, clean)
 
@@ -196,7 +201,7 @@ def test_documents_that_come_back_after_a_crash_in_their_deletion_are_whole(edit
     corpus.change(2, [edit])
     assert site.run(fault=f"{point}:1").killed
     corpus.reset(before)
-    assert differences(site.settle(), clean_state(nursery, corpus.root, tmp_path)) == []
+    assert site.off_from_clean(tmp_path) == []
 
 
 @pytest.mark.parametrize("fault", ["after_commit:2", "after_commit:4", "after_chunks_deleted:1"])
@@ -208,7 +213,7 @@ def test_a_large_move_that_was_cut_off_needs_no_leave_to_delete(fault, nursery, 
     site.run()
     corpus.reset({path.replace("old/", "new/") if "1" in path else path: text for path, text in corpus.files.items()})
     assert site.run(fault=fault).killed
-    assert differences(site.settle(), clean_state(nursery, corpus.root, tmp_path)) == []
+    assert site.off_from_clean(tmp_path) == []
 
 
 def test_a_crash_over_one_source_does_not_fail_the_runs_over_another(nursery, tmp_path):
@@ -216,6 +221,6 @@ def test_a_crash_over_one_source_does_not_fail_the_runs_over_another(nursery, tm
     one, two = (Site(nursery, str(tmp_path / "roost.db"), "docs", corpus.root) for corpus in corpora)
     assert one.run(fault="between_writes:3").killed
     two.run()
-    found, clean = one.settle(), [clean_state(nursery, corpus.root, tmp_path) for corpus in corpora]
+    found, clean = one.settle(), [first_state(nursery, corpus.root, tmp_path) for corpus in corpora]
     both = State(clean[0].chunks | clean[1].chunks, clean[0].ledger | clean[1].ledger)
     assert differences(found, both) == []
