@@ -29,7 +29,7 @@ up: $(STAMP)     ## Milvus and the Prefect UI on this machine, until Ctrl-C
 	$(BIN)/roost up
 
 test: $(STAMP)   ## every test: unit, Milvus Lite, a real Milvus server, the command line
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 check: $(STAMP)  ## lint, format and types
 	$(BIN)/ruff check .

@@ -51,12 +51,15 @@ def standalone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def prefect_api() -> Iterator[None]:
-    """A real Prefect server with its own database, for flows that run in this process."""
-    from prefect.testing.utilities import prefect_test_harness
+def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A real Prefect server with its own database, for flows that run in this process: the URL of its API."""
+    from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
-    with prefect_test_harness(server_startup_timeout=120):
-        yield
+    from deployments.stack import prefect_server
+
+    home = tmp_path_factory.mktemp("prefect")
+    with prefect_server(home) as service, temporary_settings({PREFECT_API_URL: service.uri, PREFECT_HOME: home}):
+        yield service.uri
 
 
 @pytest.fixture(params=["lite", "standalone"])

@@ -21,7 +21,7 @@ Ingest = Callable[..., tuple[str, dict[str, Any]]]
 
 
 @pytest.fixture
-def ingest(prefect_api: None, index: str) -> Ingest:
+def ingest(prefect_api: str, index: str) -> Ingest:
     """Run the flow `ingest` on this test's index: (state name, report)."""
     from flows.parameters import IngestRequest
     from flows.running import run_flow

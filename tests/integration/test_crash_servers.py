@@ -34,14 +34,6 @@ TROUBLED, CALL_SECONDS = 4.0, 2
 meanwhile = pytest.mark.usefixtures("troubled")
 
 
-@pytest.fixture(scope="module")
-def api(prefect_api: None) -> str:
-    """URL of the tests' Prefect server, for other processes."""
-    from prefect.settings import PREFECT_API_URL
-
-    return str(PREFECT_API_URL.value())
-
-
 @dataclass(frozen=True)
 class Ground:
     """A corpus in an empty folder, and `roost ingest` over it."""
@@ -70,8 +62,8 @@ class Ground:
 
 
 @pytest.fixture(scope="module")
-def ground(nursery: Nursery, api: str, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Ground]:
-    return lambda name: Ground(nursery, api, tmp_path_factory.mktemp(name))
+def ground(nursery: Nursery, prefect_api: str, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Ground]:
+    return lambda name: Ground(nursery, prefect_api, tmp_path_factory.mktemp(name))
 
 
 @pytest.fixture(scope="module")
@@ -117,10 +109,10 @@ def _ended_for_now_at_worst(job: Job) -> int:
 
 
 @meanwhile
-def test_the_command_killed_in_the_middle_of_its_writing_goes_on_the_next_time(ground, api, tmp_path):
+def test_the_command_killed_in_the_middle_of_its_writing_goes_on_the_next_time(ground, prefect_api, tmp_path):
     source = ground("command").site("").source
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "ROOST_"))}
-    env = kept | {"HOME": str(tmp_path), "HF_HUB_OFFLINE": "1", "PREFECT_API_URL": api}
+    env = kept | {"HOME": str(tmp_path), "HF_HUB_OFFLINE": "1", "PREFECT_API_URL": prefect_api}
 
     def roost(*words: str, **settings: str) -> subprocess.CompletedProcess[str]:
         command = [str(ROOST), *words, "--json"]

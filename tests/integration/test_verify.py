@@ -16,7 +16,7 @@ TEXT = "# Ferry\n\nThe ferry leaves at noon.\n\n## Fares\n\nA child pays four cr
 
 
 @pytest.fixture
-def verified(prefect_api: None, index: str) -> Callable[..., tuple[str, dict[str, Any]]]:
+def verified(prefect_api: str, index: str) -> Callable[..., tuple[str, dict[str, Any]]]:
     """Run the flow `verify` on this test's index: (state name, report)."""
     return lambda **choices: run_flow("verify", VerifyRequest(index=index, **choices))
 
