@@ -1,14 +1,16 @@
-"""Embed: give a batch's chunks their vectors, from the store where their text is known, else from the model."""
+"""Embed: give a batch's chunks their vectors, known ones from memory or the store, the others from the model."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import polars as pl
 
 from tasks.embedder import Embedder
+from tasks.identity import chunk_ids
 from tasks.milvus import LOOKUP, Store, one_of
 from tasks.records import Chunked, Embedded
 
@@ -17,7 +19,7 @@ PAGE = 2 * LOOKUP
 
 
 async def embed_batch(chunked: Chunked, embedder: Embedder, store: Store | None, collection: str) -> Embedded:
-    """Give every chunk its vector: from the store where its text is known there, else from the model.
+    """Give every chunk its vector: from memory or the store where its text is known, else from the model.
 
     Args:
         chunked: The batch.
@@ -27,18 +29,33 @@ async def embed_batch(chunked: Chunked, embedder: Embedder, store: Store | None,
     """
     chunks = chunked.chunks
     wanted = chunks.unique("chunk_hash", maintain_order=True)
-    known = await find_vectors(store, collection, wanted["chunk_hash"].to_list()) if store else {}
+    if store:
+        embedder.remember(await _vectors_of(store, collection, chunked.documents))
+    known = embedder.recall(wanted["chunk_hash"])
+    if store:
+        others = wanted.filter(~pl.col("chunk_hash").is_in(list(known)))["chunk_hash"].to_list()
+        known |= await find_vectors(store, collection, others)
     new = wanted.filter(~pl.col("chunk_hash").is_in(list(known)))
     model = embedder.model
     lengths = new["tokens"] + model.special_tokens
-    made = await embedder.passages(new["text"].to_list(), lengths.to_list())
-    known |= dict(zip(new["chunk_hash"], made, strict=True))
+    made = dict(zip(new["chunk_hash"], await embedder.passages(new["text"].to_list(), lengths.to_list()), strict=True))
+    embedder.remember(made)
+    known |= made
     vectors = np.array([known[key] for key in chunks["chunk_hash"]], dtype=np.float32)
     return Embedded(
         chunked.name, chunked.documents, chunks, chunked.rejects, vectors.reshape(-1, model.dimension),
         embedded=new.height, reused=chunks.height - new.height, tokens=int(new["tokens"].sum()),
         truncated=int((lengths - model.window).clip(lower_bound=0).sum()),
     )  # fmt: skip
+
+
+async def _vectors_of(store: Store, collection: str, documents: pl.DataFrame) -> dict[str, np.ndarray]:
+    """Read the vectors that these documents have now: once overwritten, a section that moved elsewhere needs them."""
+    old = documents.filter(pl.col("old_chunks") > 0).select("doc_id", "old_chunks")
+    ids = [key for doc_id, count in old.iter_rows() for key in chunk_ids(doc_id, 0, count)]
+    parts = [ids[first : first + LOOKUP] for first in range(0, len(ids), LOOKUP)]
+    pages = (store.query(collection, one_of("id", part), ["chunk_hash", "vector"], limit=LOOKUP) for part in parts)
+    return {key: vector for page in await asyncio.gather(*pages) for key, vector in _by_hash(page).items()}
 
 
 async def find_vectors(store: Store, collection: str, hashes: Sequence[str]) -> dict[str, np.ndarray]:
@@ -53,7 +70,11 @@ async def _find_part(store: Store, collection: str, hashes: Sequence[str]) -> di
     found: dict[str, np.ndarray] = {}
     while missing := [key for key in hashes if key not in found]:
         page = await store.query(collection, one_of("chunk_hash", missing), ["chunk_hash", "vector"], limit=PAGE)
-        found |= {row["chunk_hash"]: np.asarray(row["vector"], dtype=np.float32) for row in page}
+        found |= _by_hash(page)
         if len(page) < PAGE:
             break
     return found
+
+
+def _by_hash(rows: list[dict[str, Any]]) -> dict[str, np.ndarray]:
+    return {row["chunk_hash"]: np.asarray(row["vector"], dtype=np.float32) for row in rows}

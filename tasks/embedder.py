@@ -1,24 +1,27 @@
-"""The process's one model, and the one thread that owns it; texts are sorted by length and cut by token budget."""
+"""The process's one model, and the one thread that owns it."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
-import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from types import TracebackType
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 
-from tasks.errors import ModelError
+from tasks.engines import Engine, load_engine
 from tasks.models import Model
 from tasks.settings import Embedding
 
-#: Most texts in one model call: past this a CPU gains nothing.
-CALL_TEXTS = 64
+T = TypeVar("T")
+
+#: Texts handed to the thread at a time: seconds of work, so that a cancelled run ends soon.
+PART = 256
+#: Vectors remembered, the latest: some 20 MB.
+RECENT = 10_000
 
 
 class Embedder:
@@ -28,7 +31,8 @@ class Embedder:
         self.model = model
         self._settings = settings
         self._owner = ThreadPoolExecutor(max_workers=1, thread_name_prefix="embedder")
-        self._loaded: Any = None
+        self._engine: Engine | None = None
+        self._recent: dict[str, np.ndarray] = {}
         self.seconds = 0.0  # spent in the model, waiting not counted
 
     def __enter__(self) -> Embedder:
@@ -57,69 +61,48 @@ class Embedder:
         Returns:
             (n, dim) float32, unit length, in the order of `texts`.
         """
+        # All parts are queued at once: the thread goes from one to the next, and from batch to batch, without a pause.
+        order = np.argsort(-np.asarray(tokens, dtype=np.int64), kind="stable")
+        parts = [order[first : first + PART] for first in range(0, len(order), PART)]
+        calls = (
+            self._run(self._passages, [texts[row] for row in part], [tokens[row] for row in part]) for part in parts
+        )
         vectors = np.empty((len(texts), self.model.dimension), dtype=np.float32)
-        for rows in cut_by_tokens(tokens, self._settings.tokens_per_call):
-            vectors[rows] = await self._run(self._passages, [texts[row] for row in rows])
+        for part, found in zip(parts, await asyncio.gather(*calls), strict=True):
+            vectors[part] = found
         return vectors
+
+    def remember(self, vectors: Mapping[str, np.ndarray]) -> None:
+        """Keep vectors by the hash of their text, for texts that come again while they are in no or another row."""
+        self._recent |= vectors
+        for key in list(islice(self._recent, max(0, len(self._recent) - RECENT))):
+            del self._recent[key]
+
+    def recall(self, hashes: Iterable[str]) -> dict[str, np.ndarray]:
+        """Give those of these texts' vectors that are remembered."""
+        return {key: self._recent[key] for key in hashes if key in self._recent}
 
     async def queries(self, texts: Sequence[str]) -> np.ndarray:
         """Embed queries, the model's query instruction before each: (n, dim) float32."""
-        return np.array([await self._run(self._query, text) for text in texts], dtype=np.float32)
+        return await self._run(self._queries, list(texts))
 
-    async def _run(self, function: Any, *arguments: Any) -> Any:
+    async def _run(self, function: Callable[..., T], *arguments: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._owner, function, *arguments)
 
-    def _passages(self, texts: list[str]) -> np.ndarray:
-        model, started = self._load(), time.perf_counter()
-        vectors = np.array(model.get_text_embedding_batch(texts), dtype=np.float32)
+    def _passages(self, texts: list[str], tokens: list[int]) -> np.ndarray:
+        engine, started = self._load(), time.perf_counter()
+        vectors = engine.passages(texts, tokens)
         self.seconds += time.perf_counter() - started
         return vectors
 
-    def _query(self, text: str) -> list[float]:
-        return list(self._load().get_query_embedding(text))
+    def _queries(self, texts: list[str]) -> np.ndarray:
+        return self._load().queries(texts)
 
-    def _load(self) -> Any:
-        if self._loaded is None:
-            self._loaded = _load(self.model, self._settings)
-        return self._loaded
-
-
-def _load(model: Model, settings: Embedding) -> Any:
-    import torch
-    from llama_index.embeddings.huggingface import HuggingFaceEmbedding
-    from safetensors import SafetensorError
-
-    for name in ("sentence_transformers", "llama_index", "transformers"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    torch.set_num_threads(os.cpu_count() or 1)
-    try:
-        return HuggingFaceEmbedding(
-            model_name=str(model.folder),
-            device=settings.device or None,
-            max_length=model.window,
-            query_instruction=model.query_instruction,
-            text_instruction=model.text_instruction,
-            embed_batch_size=CALL_TEXTS,
-        )
-    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
-        words = str(error).strip().splitlines()[0][:200]
-        raise ModelError(f"model {model.name!r} in {model.folder} does not load: {words}") from None
+    def _load(self) -> Engine:
+        if self._engine is None:
+            self._engine = load_engine(self.model, self._settings)
+        return self._engine
 
 
-def cut_by_tokens(tokens: Sequence[int], budget: int) -> Iterator[np.ndarray]:
-    """Cut texts into calls: longest first, each call's padded size within the budget.
-
-    Args:
-        tokens: n token counts.
-        budget: Most tokens in one call, padding counted in.
-
-    Yields:
-        Row numbers of one call, int64; every row once.
-    """
-    order = np.argsort(-np.asarray(tokens, dtype=np.int64), kind="stable")
-    first = 0
-    while first < len(order):
-        longest = max(int(tokens[order[first]]), 1)
-        size = max(1, min(CALL_TEXTS, budget // longest))
-        yield order[first : first + size]
-        first += size
+def _chosen(rows: np.ndarray, texts: Sequence[str], tokens: Sequence[int]) -> tuple[list[str], list[int]]:
+    return [texts[row] for row in rows], [tokens[row] for row in rows]

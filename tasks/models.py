@@ -33,7 +33,10 @@ INSTRUCTIONS = (
     ("intfloat/multilingual-e5-", "query: ", "passage: "),
 )
 
-_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+#: An exported model and what Roost notes beside it.
+OPENVINO_FILE, FACTS_FILE = "openvino_model.xml", "roost.json"
+
+_WEIGHTS = ("model.safetensors", "pytorch_model.bin", "openvino_model.bin")
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,11 @@ class Model:
     def tokenizer_file(self) -> Path:
         """The model's own tokenizer."""
         return self.folder / "tokenizer.json"
+
+    @property
+    def is_openvino(self) -> bool:
+        """Whether the folder holds no PyTorch weights but an OpenVINO model that Roost made."""
+        return (self.folder / OPENVINO_FILE).is_file() and (self.folder / FACTS_FILE).is_file()
 
 
 def find_model(settings: Embedding) -> Model:
@@ -148,20 +156,23 @@ def _describe(settings: Embedding, folder: Path, revision: str) -> Model:
 
 def _dimension(folder: Path) -> int:
     pooling = _json(folder / "1_Pooling" / "config.json")
-    size = pooling.get("word_embedding_dimension") or _json(folder / "config.json").get("hidden_size")
+    stated = pooling.get("embedding_dimension") or pooling.get("word_embedding_dimension")  # its newer name first
+    size = stated or _json(folder / "config.json").get("hidden_size")
     if not isinstance(size, int):
         raise ModelError(f"{folder}: neither 1_Pooling/config.json nor config.json states the vectors' size")
     return size
 
 
 def _window(folder: Path) -> int:
-    """Tokens, as sentence-transformers reads them: its own file first, then the model's positions."""
-    stated = _json(folder / "sentence_bert_config.json").get("max_seq_length")
+    """Tokens, as sentence-transformers reads them: its own file first, then the tokenizer's and the model's least."""
+    own = _json(folder / "sentence_bert_config.json").get("max_seq_length")
+    tokenizer = _json(folder / "tokenizer_config.json").get("model_max_length")
     positions = _json(folder / "config.json").get("max_position_embeddings")
-    window = stated or positions
-    if not isinstance(window, int):
-        raise ModelError(f"{folder}: no max_seq_length and no max_position_embeddings in its configuration")
-    return window
+    stated = [window for window in ([own] if own else [tokenizer, positions]) if isinstance(window, int)]
+    if not stated:
+        names = "max_seq_length, model_max_length or max_position_embeddings"
+        raise ModelError(f"{folder}: no {names} in its configuration")
+    return min(stated)
 
 
 def _weights(folder: Path) -> Path:

@@ -60,10 +60,14 @@ class Embedding(_Group):
         "sentence-transformers/all-MiniLM-L6-v2", description="Hub name, or a folder that holds the model."
     )
     revision: str = Field("", description="Commit, tag or branch on the hub; empty for the newest.")
-    device: str = Field("", description="`cpu`, `cuda`, `mps`; empty to choose by itself.")
+    backend: Literal["auto", "torch", "openvino"] = Field(
+        "auto", description="What runs the model; `auto` takes OpenVINO on a CPU where it is installed."
+    )
+    device: str = Field("", description="`cpu`, `cuda`, `mps`, for PyTorch; empty to choose by itself.")
+    cache: str = Field("", description="Folder for exported models; empty for the user's cache folder.")
     query_instruction: str | None = Field(None, description="Put before a query; unset: the model's own.")
     text_instruction: str | None = Field(None, description="Put before a passage; unset: the model's own.")
-    tokens_per_call: int = Field(4096, ge=64, description="Padded tokens that one model call may hold.")
+    tokens_per_call: int = Field(4096, ge=64, description="Padded tokens that one call of PyTorch may hold.")
 
 
 class Chunking(_Group):

@@ -50,6 +50,7 @@ from pymilvus.client import async_grpc_handler, grpc_handler  # noqa: E402
 import flows.ingest  # noqa: E402
 import flows.running  # noqa: E402
 import tasks.chunk  # noqa: E402
+import tasks.embedder  # noqa: E402
 import tasks.index  # noqa: E402
 import tasks.milvus  # noqa: E402
 import tasks.versions  # noqa: E402
@@ -70,18 +71,8 @@ WRITING = ("insert_rows", "upsert_rows")
 CALL_ROWS, DELETE_ROWS = 3, 2
 
 
-class Embedder:
-    """Has the interface of `tasks.embedder.Embedder`, and lets other batches come between as it does."""
-
-    def __init__(self, model: Model, settings: Embedding) -> None:
-        self.model = model
-        self.seconds = 0.0
-
-    def __enter__(self) -> Embedder:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
+class Embedder(tasks.embedder.Embedder):
+    """Makes vectors without a model, and lets other batches come between as the real one does."""
 
     async def load(self) -> None:
         """There is nothing to load."""

@@ -247,6 +247,27 @@ def test_a_narrower_glob_deletes_nothing_that_it_leaves_out(lite, ingest, folder
     assert set(stored()[2]["uri"]) == {"a.md", "b.txt"}
 
 
+def test_a_section_that_moves_to_a_later_batch_is_not_embedded_again(lite, ingest, folder, monkeypatch):
+    moving = " ".join(f"Cabin {n} of the ferry sleeps {n % 7 + 1}." for n in range(150))
+    source = folder(**{"a.md": f"# Start\n\nHere.\n\n## Cabins\n\n{moving}\n", "z.md": "# End\n\nThere.\n"})
+    monkeypatch.setenv("ROOST_INGEST__BATCH_BYTES", "1024")  # each document a batch of its own
+    monkeypatch.setenv("ROOST_INGEST__BATCHES_IN_FLIGHT", "1")
+    _, first = ingest(source)
+    folder(**{"a.md": "# Start\n\nNow.\n", "z.md": f"# End\n\nThen.\n\n## Cabins\n\n{moving}\n"})
+    _, second = ingest(source)
+    assert second["documents"]["changed"] == 2
+    assert second["chunks"]["embedded"] == 2
+    assert second["chunks"]["reused"] == first["chunks"]["written"] - 2
+
+
+def test_a_text_in_two_batches_of_a_first_run_is_embedded_once(lite, ingest, folder, monkeypatch):
+    monkeypatch.setenv("ROOST_INGEST__BATCH_BYTES", "1024")
+    monkeypatch.setenv("ROOST_INGEST__BATCHES_IN_FLIGHT", "1")
+    text = "The ferry to the island leaves at noon. " * 40
+    _, report = ingest(folder(**{"a.txt": text, "b.txt": text}))
+    assert report["chunks"]["reused"] == report["chunks"]["embedded"] == report["chunks"]["written"] / 2
+
+
 def test_an_embedder_that_fails_leaves_the_old_chunks_searchable_and_the_next_run_goes_on(
     lite, ingest, folder, stored, monkeypatch
 ):

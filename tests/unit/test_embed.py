@@ -7,56 +7,53 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.embedder import CALL_TEXTS, Embedder, cut_by_tokens
+from tasks.embedder import PART, RECENT, Embedder
+from tasks.engines import CALL_TEXTS, cut_by_tokens
 from tasks.errors import ModelError
 from tasks.models import find_model
 from tasks.settings import Embedding
 
-TOKENS = st.lists(st.integers(0, 600), max_size=300)
+TOKENS = st.lists(st.integers(0, 600), max_size=300).map(lambda tokens: sorted(tokens, reverse=True))
 BUDGET = st.integers(64, 8192)
 
 
 @settings(max_examples=200, deadline=None)
 @given(tokens=TOKENS, budget=BUDGET)
 def test_every_text_is_in_one_call(tokens: list[int], budget: int) -> None:
-    rows = [int(row) for call in cut_by_tokens(tokens, budget) for row in call]
-    assert sorted(rows) == list(range(len(tokens)))
+    calls = cut_by_tokens(tokens, budget, CALL_TEXTS)
+    assert [token for call in calls for token in tokens[call]] == tokens
 
 
 @settings(max_examples=200, deadline=None)
 @given(tokens=TOKENS, budget=BUDGET)
 def test_no_call_is_larger_than_the_budget_unless_one_text_alone_is(tokens: list[int], budget: int) -> None:
-    for call in cut_by_tokens(tokens, budget):
+    for call in (tokens[part] for part in cut_by_tokens(tokens, budget, CALL_TEXTS)):
         assert 1 <= len(call) <= CALL_TEXTS
-        padded = len(call) * max(tokens[row] for row in call)
-        assert padded <= budget or len(call) == 1
-
-
-@settings(max_examples=200, deadline=None)
-@given(tokens=TOKENS, budget=BUDGET)
-def test_texts_of_one_length_share_a_call_longest_first(tokens: list[int], budget: int) -> None:
-    lengths = [[tokens[row] for row in call] for call in cut_by_tokens(tokens, budget)]
-    flat = [length for call in lengths for length in call]
-    assert flat == sorted(tokens, reverse=True)
+        assert len(call) * max(call) <= budget or len(call) == 1
 
 
 @settings(max_examples=100, deadline=None)
-@given(tokens=st.lists(st.integers(1, 600), min_size=1, max_size=300), budget=BUDGET)
+@given(tokens=TOKENS, budget=BUDGET)
 def test_calls_are_as_full_as_the_bounds_allow(tokens: list[int], budget: int) -> None:
-    calls = list(cut_by_tokens(tokens, budget))
-    for call in calls[:-1]:
-        longest = max(tokens[row] for row in call)
-        assert len(call) == CALL_TEXTS or (len(call) + 1) * longest > budget
+    for call in [tokens[part] for part in cut_by_tokens(tokens, budget, CALL_TEXTS)][:-1]:
+        assert len(call) == CALL_TEXTS or (len(call) + 1) * max(call) > budget
 
 
-def test_no_texts_make_no_call() -> None:
-    assert list(cut_by_tokens([], 4096)) == []
+async def test_more_texts_than_the_thread_takes_at_once_come_back_in_order() -> None:
+    settings = Embedding()
+    texts = [f"number {n}" for n in range(PART + 30)]
+    with Embedder(find_model(settings), settings) as embedder:
+        vectors = await embedder.passages(texts, [n % 5 for n in range(len(texts))])
+        assert np.array_equal(vectors[[3, PART + 7]], await embedder.passages([texts[3], texts[PART + 7]], [2, 3]))
 
 
-def test_row_numbers_are_fit_to_index_with() -> None:
-    (call,) = cut_by_tokens([3, 9, 5], 4096)
-    assert call.dtype == np.int64
-    assert call.tolist() == [1, 2, 0]
+def test_the_latest_vectors_are_remembered_and_no_more() -> None:
+    settings = Embedding()
+    vector = np.zeros(3, dtype=np.float32)
+    with Embedder(find_model(settings), settings) as embedder:
+        embedder.remember({str(n): vector for n in range(RECENT)})
+        embedder.remember({"one more": vector})
+        assert embedder.recall(["0", "1", "one more", "never seen"]).keys() == {"1", "one more"}
 
 
 async def test_each_text_gets_its_own_unit_vector_whatever_shares_its_call() -> None:

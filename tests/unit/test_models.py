@@ -109,6 +109,18 @@ def test_what_sentence_transformers_adds_to_a_folder_goes_before_the_bare_config
     assert (model.query_instruction, model.text_instruction) == ("q: ", "d: ")
 
 
+def test_what_newer_sentence_transformers_write_is_read_too(model_folder: Maker) -> None:
+    folder = model_folder(
+        **{
+            "sentence_bert_config.json": '{"transformer_task": "feature-extraction"}',
+            "tokenizer_config.json": '{"model_max_length": 120}',
+            "1_Pooling/config.json": '{"embedding_dimension": 4}',
+        }
+    )
+    model = find_model(Embedding(model=str(folder)))
+    assert (model.window, model.dimension) == (120, 4)
+
+
 @pytest.mark.parametrize("prompts", ["{}", "null", '{"query": "", "document": ""}', '{"query": null}'])
 def test_prompts_that_say_nothing_are_none(model_folder: Maker, prompts: str) -> None:
     folder = model_folder(**{"config_sentence_transformers.json": f'{{"prompts": {prompts}}}'})
@@ -128,7 +140,7 @@ def test_instructions_that_are_set_win_even_when_they_are_empty(model_folder: Ma
         ({"model.safetensors": None}, "is not a model folder: it holds none of model.safetensors, pytorch_model.bin"),
         ({"tokenizer.json": None}, "has no tokenizer.json"),
         ({"config.json": None}, "state"),
-        ({"config.json": '{"hidden_size": 8}'}, "no max_seq_length and no max_position_embeddings"),
+        ({"config.json": '{"hidden_size": 8}'}, "no max_seq_length, model_max_length or max_position"),
         ({"config.json": '{"max_position_embeddings": 8}'}, "states the vectors' size"),
         ({"config.json": "{ no json"}, "config.json"),
         ({"config.json": b'{"name": "\xe9"}'}, "config.json"),

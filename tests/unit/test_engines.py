@@ -1,0 +1,154 @@
+"""Engines: the same vectors from each, exported once, and a clear word where one cannot serve."""
+
+from __future__ import annotations
+
+import json
+import logging
+import subprocess
+import sys
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tasks import engines, openvino_engine
+from tasks.engines import TorchEngine, load_engine
+from tasks.errors import ModelError
+from tasks.models import Model, find_model
+from tasks.openvino_engine import OpenVinoEngine, exported
+from tasks.settings import Embedding
+
+TEXTS = [
+    "Trains run late. " * 25,
+    "a passage of MIDDLE length, with 3 numbers: 1, 20 and 300",
+    "naïve 東京",
+    "ships",
+    "",
+]
+TINY = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Callable[..., Model]:
+    """Make a small model with random weights: `tiny("roberta", pooling="cls")`."""
+    import torch
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
+    from transformers import AutoConfig, AutoModel, AutoTokenizer
+
+    def make(architecture: str = "bert", *, pooling: str = "mean", **prompts: str) -> Model:
+        torch.manual_seed(7)
+        tokenizer = AutoTokenizer.from_pretrained(find_model(Embedding()).folder)
+        sizes = {"vocab_size": len(tokenizer), "max_position_embeddings": 130, "pad_token_id": tokenizer.pad_token_id}
+        weights = tmp_path / "weights"
+        AutoModel.from_config(AutoConfig.for_model(architecture, **TINY, **sizes)).save_pretrained(weights)
+        tokenizer.save_pretrained(weights)
+        whole = SentenceTransformer(
+            modules=[Transformer(str(weights), max_seq_length=120), Pooling(32, pooling_mode=pooling)], prompts=prompts
+        )
+        whole.save(str(tmp_path / "tiny"))
+        return find_model(Embedding(model=str(tmp_path / "tiny")))
+
+    return make
+
+
+def test_openvino_is_taken_by_itself_and_agrees_with_pytorch() -> None:
+    settings = Embedding(device="cpu")
+    model = find_model(settings)
+    engine, torch = load_engine(model, settings), TorchEngine(model, settings)
+    assert engine.name == "openvino"
+    for found, expected in (
+        (engine.passages(TEXTS, [1] * 5), torch.passages(TEXTS, [1] * 5)),
+        (engine.queries(TEXTS), torch.queries(TEXTS)),
+    ):
+        assert found.shape == (5, 384)
+        assert found.dtype == np.float32
+        assert (found * expected).sum(axis=1).min() >= openvino_engine.AGREES
+
+
+def test_a_text_has_the_same_vector_to_the_last_bit_whatever_shares_its_call() -> None:
+    settings = Embedding()
+    model = find_model(settings)
+    engine = OpenVinoEngine(model, exported(model, settings))
+    texts = [("word " * length).strip() for length in (1, 3, 14, 15, 16, 17, 100, 101, 102, 103, 104, 250, 300)]
+    together = engine.passages(texts * 7, [0] * 7 * len(texts))
+    assert np.array_equal(together[: len(texts)], together[-len(texts) :])
+    for row, text in enumerate(texts):
+        assert np.array_equal(engine.passages([text], [0])[0], together[row])
+
+
+@pytest.mark.parametrize(
+    ("architecture", "pooling"), [("bert", "cls"), ("roberta", "mean"), ("electra", "max"), ("mpnet", "mean")]
+)
+def test_other_architectures_and_poolings_are_exported_too(
+    tiny: Callable[..., Model], tmp_path: Path, architecture: str, pooling: str
+) -> None:
+    model = tiny(architecture, pooling=pooling, query="search: ", document="passage: ")
+    settings = Embedding(backend="openvino", cache=str(tmp_path / "cache"))
+    found, expected = load_engine(model, settings), TorchEngine(model, settings)
+    assert (found.passages(TEXTS, [1] * 5) * expected.passages(TEXTS, [1] * 5)).sum(axis=1).min() >= 0.9999
+    assert (found.queries(TEXTS) * expected.queries(TEXTS)).sum(axis=1).min() >= 0.9999
+    facts = json.loads(next((tmp_path / "cache").rglob("roost.json")).read_text())
+    assert facts["cosine"] >= openvino_engine.AGREES
+
+
+def test_a_model_is_exported_once_and_loads_without_pytorch_then(tmp_path: Path) -> None:
+    code = (
+        "import sys; from tasks.engines import load_engine; from tasks.models import find_model;"
+        "from tasks.settings import Embedding; s = Embedding(backend='openvino', cache=sys.argv[1]);"
+        "load_engine(find_model(s), s); print('torch' in sys.modules)"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    loaded = [
+        subprocess.run(
+            command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2]
+        ).stdout.strip()
+        for _ in range(2)
+    ]
+    assert loaded == ["True", "False"]
+    assert [path.name for path in (tmp_path / "openvino").iterdir() if path.name.startswith("tmp")] == []
+
+
+def test_a_model_that_differs_when_exported_runs_in_pytorch_and_says_so(
+    tiny: Callable[..., Model], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = tiny()
+    monkeypatch.setattr(openvino_engine, "AGREES", 1.1)
+    with caplog.at_level(logging.WARNING):
+        assert load_engine(model, Embedding(cache=str(tmp_path / "cache"))).name == "torch"
+    assert "differs from PyTorch (cosine 1.0" in caplog.text
+    assert list((tmp_path / "cache" / "openvino").iterdir()) == []
+    with pytest.raises(ModelError, match="differs from PyTorch"):
+        load_engine(model, Embedding(backend="openvino", cache=str(tmp_path / "cache")))
+
+
+def test_a_cache_that_cannot_be_written_is_named_with_its_setting(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    settings = Embedding(backend="openvino", cache=str(tmp_path / "file"))
+    with pytest.raises(ModelError, match=r"kept in .*file.*ROOST_EMBEDDING__CACHE"):
+        load_engine(find_model(settings), settings)
+
+
+def test_without_openvino_pytorch_runs_and_who_asks_for_openvino_is_told_how(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engines, "find_spec", lambda name: None if name == "openvino" else find_spec(name))
+    settings = Embedding()
+    assert load_engine(find_model(settings), settings).name == "torch"
+    with pytest.raises(ModelError, match=r"roost\[openvino\]"):
+        load_engine(find_model(settings), Embedding(backend="openvino"))
+
+
+def test_a_device_that_openvino_does_not_serve_leaves_the_choice_to_pytorch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engines, "_accelerator", lambda: True)
+    settings = Embedding()
+    assert load_engine(find_model(settings), settings).name == "torch"
+
+
+def test_a_damaged_export_is_refused_in_one_line(tmp_path: Path) -> None:
+    settings = Embedding(backend="openvino", cache=str(tmp_path))
+    model = find_model(settings)
+    (exported(model, settings) / "openvino_model.xml").write_text("<net/>")
+    with pytest.raises(ModelError, match="does not load") as caught:
+        load_engine(model, settings)
+    assert "\n" not in str(caught.value)
