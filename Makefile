@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 EXTRAS := minilm,standalone,openvino,dev
 
-.PHONY: help setup demo up test check clean
+.PHONY: help setup demo up test bench check clean
 
 help:            ## what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -30,6 +30,10 @@ up: $(STAMP)     ## Milvus and the Prefect UI on this machine, until Ctrl-C
 
 test: $(STAMP)   ## every test: unit, Milvus Lite, a real Milvus server, the command line
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+
+bench: $(STAMP)  ## speed beside LlamaIndex, LangChain and the bare model (make bench FULL=--full: the long form)
+	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS),bench]'
+	$(BIN)/python -m tests.benchmarks.bench $(FULL)
 
 check: $(STAMP)  ## lint, format and types
 	$(BIN)/ruff check .

@@ -90,12 +90,12 @@ class OpenVinoEngine:
 
         self._queue.set_callback(keep)
         for first in range(0, len(texts), AHEAD):
-            for rows, call in self.calls(texts, range(first, min(first + AHEAD, len(texts)))):
+            for rows, call in self._calls(texts, range(first, min(first + AHEAD, len(texts)))):
                 self._queue.start_async(call, rows)  # waits while all streams are busy
         self._queue.wait_all()
         return vectors
 
-    def calls(self, texts: Sequence[str], rows: Sequence[int]) -> Iterator[tuple[list[int], dict[str, np.ndarray]]]:
+    def _calls(self, texts: Sequence[str], rows: Sequence[int]) -> Iterator[tuple[list[int], dict[str, np.ndarray]]]:
         """Tokenize some texts and put those of one padded length together."""
         encoded = self._tokenizer.encode_batch_fast([texts[row] for row in rows])
         alike: dict[int, list[tuple[int, list[int]]]] = defaultdict(list)
@@ -105,6 +105,11 @@ class OpenVinoEngine:
             for call in cut_by_tokens([length] * len(members), CALL_TOKENS, CALL_TEXTS):
                 part = members[call]
                 yield [row for row, _ in part], self._padded([ids for _, ids in part], length)
+
+    def unpadded(self, text: str) -> dict[str, np.ndarray]:
+        """Make the call for one passage by itself, without padding."""
+        ids = self._tokenizer.encode(self._model.text_instruction + text).ids
+        return self._padded([ids], len(ids))
 
     def _padded(self, rows: list[list[int]], length: int) -> dict[str, np.ndarray]:
         ids = np.full((len(rows), length), self._pad_id, dtype=np.int64)
@@ -168,13 +173,14 @@ def quantized(model: Model, settings: Embedding, texts: Sequence[str], folder: P
     nncf.set_log_level(logging.ERROR)
     source = exported(model, settings)
     full = OpenVinoEngine(model, source)
-    calls = [call for _, call in full.calls(texts, range(len(texts)))]
+    calls = [full.unpadded(text) for text in texts]  # padding would stretch the ranges that are measured
     graph = nncf.quantize(
         openvino.Core().read_model(source / OPENVINO_FILE),
         nncf.Dataset(calls),
         model_type=nncf.ModelType.TRANSFORMER,
         subset_size=len(calls),
     )
+    folder.mkdir(parents=True, exist_ok=True)
     _copy_description(model.folder, folder)
     openvino.save_model(graph, folder / OPENVINO_FILE, compress_to_fp16=False)
     shutil.copy(source / FACTS_FILE, folder)

@@ -1,0 +1,180 @@
+"""`make bench`: Roost beside what users would choose instead, as ratios within one run on one machine.
+
+Each subject runs in a process of its own, one after another and then all again, so that a machine that slows down
+slows all alike; medians are taken over the rounds. Prints a table and, last, one JSON object.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections import defaultdict
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from deployments.stack import milvus_standalone, prefect_server
+from tasks.engines import cores
+from tests.benchmarks.corpus import SCIFACT, markdown_folder, pdf_folder
+from tests.conftest import ROOT
+
+COMPARED = ("llamaindex", "langchain", "roost", "bare", "encode")
+PACKAGES = (
+    "torch", "openvino", "sentence-transformers", "llama-index", "langchain-milvus", "pymilvus", "prefect", "milvus",
+)  # fmt: skip
+
+#: What the table shows: key -> (words, format, aim).
+ROWS = {
+    "llamaindex": ("times as fast as LlamaIndex IngestionPipeline.arun", ".2f", ">= 1.9"),
+    "langchain": ("times as fast as LangChain aindex", ".2f", ">= 1.9"),
+    "llamaindex_int8": ("the same with an int8 model: LlamaIndex", ".2f", ">= 3"),
+    "langchain_int8": ("the same with an int8 model: LangChain", ".2f", ">= 3"),
+    "int8_ndcg_drop": ("nDCG@10 lost by int8, SciFact", ".4f", "<= 0.005"),
+    "bare_loop": ("of the bare loop's speed, Roost's own engine", ".2f", ">= 0.90"),
+    "bare_loop_encode": ("of the bare loop's speed, sentence-transformers' OpenVINO", ".2f", ">= 0.90"),
+    "bare_loop_pdf": ("of the bare loop's speed, PDF with its parsing", ".2f", ">= 0.70"),
+    "first_searchable": ("first chunks searchable, share of the run", ".3f", "<= 0.05"),
+    "first_searchable_seconds": ("first chunks searchable, s", ".1f", "<= 10"),
+    "unchanged_seconds": ("unchanged run, s", ".2f", "<= 2"),
+    "loop_block_ms": ("longest block of the event loop, ms", ".0f", "<= 50"),
+    "prefect_share": ("Prefect's calls, share of the run at most", ".3f", "<= 0.02"),
+    "search_lite_p50_ms": ("search on Lite after a run, median ms", ".1f", "<= 10 (50 with --full)"),
+    "memory": ("peak memory, large corpus by small one", ".2f", "<= 1.10"),
+}
+
+_screen = Console(stderr=True)
+
+
+def main() -> None:
+    """Measure, show, print."""
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument(
+        "--full", action="store_true", help="more documents, three rounds, large memory and quality runs"
+    )
+    parser.add_argument("--out", type=Path, help="also write the JSON object there")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="roost-bench-") as folder:
+        result = _measure(Path(folder), full=options.full)
+    if options.out:
+        options.out.write_text(json.dumps(result, indent=2) + "\n")
+    _show(result)
+    print(json.dumps(result))
+
+
+def _measure(folder: Path, *, full: bool) -> dict[str, Any]:
+    markdown, name = markdown_folder(folder, 965 if full else 120)
+    pdf, pdf_name = pdf_folder()
+    rounds = 3 if full else 2
+    with milvus_standalone(folder / "milvus") as milvus, prefect_server(folder / "prefect") as prefect:
+        server = {"PREFECT_API_URL": prefect.uri, "ROOST_MILVUS__URI": milvus.uri}
+        int8 = {"ROOST_EMBEDDING__MODEL": str(folder / "int8")}
+
+        def subject(name: str, documents: Path, settings: dict[str, str] | None = None) -> dict[str, Any]:
+            _screen.print(f"  {name} {'int8 ' if settings else ''}on {documents.name}", style="dim")
+            return _run(["tests.benchmarks.subjects", name, str(documents)], server | (settings or {}))
+
+        def part(name: str, **arguments: Any) -> dict[str, Any]:
+            _screen.print(f"  {name} {arguments or ''}", style="dim")
+            return _run(["tests.benchmarks.parts", name, json.dumps(arguments)], server)
+
+        calibration = part("quantize", source=str(markdown), folder=str(folder / "int8"))
+        runs: dict[str, list[dict[str, Any]]] = defaultdict(list)
+        for number in range(rounds):
+            _screen.print(f"round {number + 1} of {rounds}")
+            for each in COMPARED:
+                runs[each].append(subject(each, markdown))
+            runs["roost_int8"].append(subject("roost", markdown, int8))
+            for each in ("roost", "bare"):
+                runs[f"{each}_pdf"].append(subject(each, pdf))
+        _screen.print("parts")
+        parts: dict[str, Any] = {
+            "int8": calibration,
+            "searching": subject("searching", markdown),
+            "hashing": part("hashing"),
+            "writes": part("writes"),
+            "search_lite": part("search", chunks=50_000 if full else 10_000, lite=True),
+            "prefect": part("prefect_share"),
+            "memory": [part("memory", documents=count) for count in ((5_000, 50_000) if full else (500, 2_500))],
+        }
+        if full and SCIFACT.is_dir():
+            parts["quality"] = {
+                each: part("quality", model=model) for each, model in (("full", ""), ("int8", str(folder / "int8")))
+            }
+    return {
+        "measured": datetime.now(UTC).strftime("%Y-%m-%d"),
+        "machine": _machine(),
+        "versions": {package: version(package) for package in PACKAGES},
+        "corpus": {"markdown": name, "files": len(list(markdown.iterdir())), "pdf": pdf_name},
+        "ratios": _ratios(runs, parts),
+        "runs": runs,
+        "parts": parts,
+    }
+
+
+def _ratios(runs: dict[str, list[dict[str, Any]]], parts: dict[str, Any]) -> dict[str, float]:
+    def middle(name: str, what: str = "seconds") -> float:
+        return statistics.median(run[what] for run in runs[name])
+
+    seconds, int8 = middle("roost"), middle("roost_int8")
+    prefect = middle("roost", "batches") * parts["prefect"]["wall_ms_per_batch"] / 1000
+    quality = parts.get("quality")
+    ratios = {
+        "llamaindex": middle("llamaindex") / seconds,
+        "langchain": middle("langchain") / seconds,
+        "llamaindex_int8": middle("llamaindex") / int8,
+        "langchain_int8": middle("langchain") / int8,
+        "bare_loop": middle("bare") / seconds,
+        "bare_loop_encode": middle("encode") / seconds,
+        "bare_loop_pdf": middle("bare_pdf") / middle("roost_pdf"),
+        "first_searchable": middle("roost", "first_searchable_seconds") / seconds,
+        "first_searchable_seconds": middle("roost", "first_searchable_seconds"),
+        "unchanged_seconds": middle("roost", "unchanged_seconds"),
+        "loop_block_ms": max(run["loop_block_ms"] for run in runs["roost"]),
+        "prefect_share": prefect / seconds,
+        "search_lite_p50_ms": parts["search_lite"]["p50_ms"],
+        "memory": parts["memory"][1]["peak_mb"] / parts["memory"][0]["peak_mb"],
+    }
+    return ratios | ({"int8_ndcg_drop": quality["full"]["ndcg"] - quality["int8"]["ndcg"]} if quality else {})
+
+
+def _machine() -> dict[str, Any]:
+    info = Path("/proc/cpuinfo")
+    names = (
+        [line.split(": ")[1] for line in info.read_text().splitlines() if "model name" in line] if info.exists() else []
+    )
+    return {"cores": cores(), "cpu": names[0] if names else platform.processor(), "python": platform.python_version()}
+
+
+def _show(result: dict[str, Any]) -> None:
+    """Draw the table: what was found beside what is aimed at."""
+    found, machine, corpus = result["ratios"], result["machine"], result["corpus"]
+    table = Table(
+        title=f"{corpus['files']} files of {corpus['markdown']}; {corpus['pdf']}; {machine['cores']} x {machine['cpu']}",
+        title_justify="left",
+    )
+    for column in ("what", "measured", "aim"):
+        table.add_column(column, justify="left" if column == "what" else "right")
+    for key, (words, unit, aim) in ROWS.items():
+        if key in found:
+            table.add_row(words, f"{found[key]:{unit}}", aim)
+    _screen.print(table)
+
+
+def _run(command: list[str], settings: dict[str, str]) -> dict[str, Any]:
+    """Run a module in a process of its own and read the JSON object it prints last."""
+    ended = subprocess.run(
+        [sys.executable, "-m", *command], env=os.environ | settings, cwd=ROOT, capture_output=True, text=True
+    )
+    if ended.returncode:
+        raise SystemExit(f"{' '.join(command)} failed:\n{ended.stderr[-3000:]}")
+    return dict(json.loads(ended.stdout.strip().splitlines()[-1]))

@@ -1,0 +1,248 @@
+"""The parts by themselves: hashing, writes by client and call size, search, Prefect's share, memory over corpus size.
+
+`python -m tests.benchmarks.parts NAME JSON` prints one JSON object, from a process of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import resource
+import statistics
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from tasks.settings import set_library_defaults
+
+set_library_defaults(quiet=True)
+
+import numpy as np  # noqa: E402
+
+from tasks.identity import chunk_ids, digest, hash_file  # noqa: E402
+from tasks.milvus import Store, open_store  # noqa: E402
+from tasks.models import find_model  # noqa: E402
+from tasks.settings import Chunking, Embedding, Milvus, load_settings  # noqa: E402
+from tasks.versions import Version, drop_version, make_recipe, open_version  # noqa: E402
+
+DIMENSION = 384
+
+
+def hashing(files: int = 1000) -> dict[str, Any]:
+    """Hash small files, as a run over touched ones does."""
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [str(Path(folder, f"{number}.md")) for number in range(files)]
+        for path in paths:
+            Path(path).write_bytes(os.urandom(8_000))
+        started = time.perf_counter()
+        for path in paths:
+            hash_file(path)
+        return {"files_per_second": files / (time.perf_counter() - started)}
+
+
+def writes(rows: int = 4000) -> dict[str, Any]:
+    """Write chunk rows through pymilvus in calls of several sizes, and through both frameworks' stores."""
+    return asyncio.run(_writes(rows))
+
+
+async def _writes(count: int) -> dict[str, Any]:
+    rates: dict[str, float] = {}
+    async with _fresh() as (store, version):
+        for size in (10, 100, 500):
+            rows = _rows(count)
+            started = time.perf_counter()
+            for first in range(0, count, 4 * size):  # four calls in flight
+                parts = (rows[first + n * size : first + (n + 1) * size] for n in range(4))
+                await asyncio.gather(*(store.upsert(version.name, part) for part in parts if part))
+            rates[f"roost, calls of {size}"] = count / (time.perf_counter() - started)
+    rates["llama-index async_add"] = await _llamaindex_rate(count)
+    return {"rows_per_second": rates}
+
+
+async def _llamaindex_rate(count: int) -> float:
+    from llama_index.core.schema import TextNode
+    from llama_index.vector_stores.milvus import MilvusVectorStore
+
+    name = f"bench{uuid.uuid4().hex[:12]}"
+    uri = load_settings().milvus.uri
+    store = MilvusVectorStore(uri=uri, collection_name=name, dim=DIMENSION, overwrite=True)
+    nodes = [TextNode(text=row["text"], embedding=row["vector"].tolist()) for row in _rows(count)]
+    started = time.perf_counter()
+    await store.async_add(nodes)
+    rate = count / (time.perf_counter() - started)
+    store.client.drop_collection(name)
+    return rate
+
+
+def search(chunks: int, *, lite: bool) -> dict[str, Any]:
+    """Search an index of that many chunks: median and 95th percentile."""
+    if not lite:
+        return asyncio.run(_search(chunks))
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["ROOST_MILVUS__URI"] = str(Path(folder, "roost.db"))
+        return asyncio.run(_search(chunks))
+
+
+async def _search(chunks: int) -> dict[str, Any]:
+    async with _fresh() as (store, version):
+        rows = _rows(chunks)
+        for first in range(0, chunks, 2000):
+            await store.upsert(version.name, rows[first : first + 2000])
+        if store.is_lite:
+            await store.change("flush", version.name)  # as a run does at its end
+        times = []
+        for row in rows[:60]:
+            started = time.perf_counter()
+            await store.search(version.name, [row["vector"].tolist()], ["text"], limit=10)
+            times.append(1000 * (time.perf_counter() - started))
+        return {"p50_ms": statistics.median(times), "p95_ms": sorted(times)[57]}
+
+
+def prefect_share(batches: int = 40) -> dict[str, Any]:
+    """Run batches of four steps that do nothing: what Prefect costs a batch, in wall and in CPU milliseconds."""
+    from prefect import flow, task
+    from prefect.cache_policies import NO_CACHE
+
+    @task(cache_policy=NO_CACHE, persist_result=False)
+    async def nothing() -> None:
+        pass
+
+    @flow
+    async def empty() -> None:
+        for _ in range(batches):
+            for _ in range(4):
+                await nothing()
+
+    @flow
+    async def none() -> None:
+        pass
+
+    asyncio.run(none())  # type: ignore[arg-type]
+    wall, cpu = time.perf_counter(), time.process_time()
+    asyncio.run(empty())  # type: ignore[arg-type]
+    return {
+        "wall_ms_per_batch": 1000 * (time.perf_counter() - wall) / batches,
+        "cpu_ms_per_batch": 1000 * (time.process_time() - cpu) / batches,
+    }
+
+
+def memory(documents: int) -> dict[str, Any]:
+    """Ingest that many small documents into Milvus Lite, vectors from a stand-in: peak resident memory."""
+    from flows.ingest import ingest
+    from flows.parameters import IngestRequest
+    from tasks.embedder import Embedder
+    from tasks.sources import Source
+
+    async def passages(self: Embedder, texts: list[str], tokens: list[int]) -> np.ndarray:
+        return _vectors(len(texts))
+
+    async def load(self: Embedder) -> None:
+        pass
+
+    Embedder.passages = passages  # type: ignore[method-assign,assignment]
+    Embedder.load = load  # type: ignore[method-assign]
+    with tempfile.TemporaryDirectory() as folder:
+        table = Path(folder, "documents.jsonl")
+        with table.open("w") as lines:
+            for number in range(documents):
+                text = f"Ferry {number} leaves pier {number % 97} " * 60
+                lines.write(json.dumps({"id": number, "title": f"Ferry {number}", "text": text}) + "\n")
+        request = IngestRequest(sources=[Source(uri=str(table))], index="memory")
+        report = asyncio.run(_data_of(ingest(request, return_state=True)))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return {"peak_mb": peak, "chunks": report["store"]["chunks"], "seconds": report["seconds"]["total"]}
+
+
+def quantize(source: str, folder: str) -> dict[str, Any]:
+    """Make an int8 model, calibrated on a source's own texts."""
+    from flows.quantize import quantize as made
+    from tasks.sources import Source
+
+    return asyncio.run(made([Source(uri=source)], Path(folder), texts=100))
+
+
+def quality(model: str) -> dict[str, Any]:
+    """Measure nDCG@10 on SciFact: exact search, a document as good as its best chunk."""
+    import ir_measures
+    import polars as pl
+
+    from tasks.chunk import cut
+    from tasks.engines import load_engine
+    from tasks.records import PASSAGE
+    from tests.benchmarks.corpus import SCIFACT
+
+    settings = Embedding(model=model) if model else Embedding()
+    found = find_model(settings)
+    engine, sizes = load_engine(found, settings), Chunking()
+    corpus = pl.read_ndjson(SCIFACT / "corpus.jsonl").select(
+        doc_id="_id", text=pl.col("title") + "\n\n" + pl.col("text"), page=0, start=0, markdown=False
+    )  # fmt: skip
+    chunks = cut(corpus.cast(PASSAGE), sizes.size, sizes.overlap, str(found.tokenizer_file))
+    chunks = chunks.sort("tokens", descending=True)
+    started = time.perf_counter()
+    vectors = engine.passages(chunks["text"].to_list(), [])
+    seconds = time.perf_counter() - started
+    queries = {row["_id"]: row["text"] for row in pl.read_ndjson(SCIFACT / "queries.jsonl").iter_rows(named=True)}
+    judged = pl.read_csv(SCIFACT / "qrels" / "test.tsv", separator="\t", schema_overrides=[pl.String, pl.String])
+    qrels = [ir_measures.Qrel(query, document, score) for query, document, score in judged.iter_rows()]
+    asked = sorted({qrel.query_id for qrel in qrels})
+    scores = engine.queries([queries[query] for query in asked]) @ vectors.T
+    run = []
+    for query, row in zip(asked, scores, strict=True):
+        best = chunks.select("doc_id").with_columns(score=pl.Series(row)).group_by("doc_id").agg(pl.col("score").max())
+        run += [ir_measures.ScoredDoc(query, *top) for top in best.top_k(10, by="score").iter_rows()]
+    measure = ir_measures.nDCG @ 10
+    return {"ndcg": ir_measures.calc_aggregate([measure], qrels, run)[measure], "embedding_seconds": seconds}
+
+
+async def _data_of(run: Any) -> Any:
+    return await (await run).aresult()
+
+
+@asynccontextmanager
+async def _fresh() -> AsyncIterator[tuple[Store, Version]]:
+    """A new, empty index, dropped afterwards."""
+    async with open_store(Milvus(uri=load_settings().milvus.uri)) as store:
+        recipe = make_recipe(find_model(Embedding()), Chunking())
+        version = await open_version(store, f"bench{uuid.uuid4().hex[:12]}", recipe)
+        try:
+            yield store, version
+        finally:
+            await drop_version(store, version)
+
+
+def _rows(count: int) -> list[dict[str, Any]]:
+    """Make chunk rows of some 1,000 characters."""
+    ids = list(chunk_ids(digest(uuid.uuid4().bytes), 0, count))
+    return [
+        {"id": key, "vector": vector, "text": f"row {key} " * 25, "doc_id": key[:32]}
+        for key, vector in zip(ids, _vectors(count), strict=True)
+    ]
+
+
+def _vectors(count: int) -> np.ndarray:
+    vectors = np.random.default_rng(7).standard_normal((count, DIMENSION), dtype=np.float32)
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+PARTS: dict[str, Callable[..., dict[str, Any]]] = {
+    function.__name__: function for function in (hashing, writes, search, prefect_share, memory, quantize, quality)
+}
+
+
+def main() -> None:
+    """Run one part and print what it found."""
+    name, options = sys.argv[1:]
+    logging.disable(logging.WARNING)
+    print(json.dumps(PARTS[name](**json.loads(options))))
+
+
+if __name__ == "__main__":
+    main()
