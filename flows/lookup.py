@@ -48,6 +48,6 @@ async def _describe(store: Store, version: Version) -> dict[str, Any]:
         "documents": {status: int(counts.get(status, 0)) for status in (INDEXED, WRITING, QUARANTINED)},
         "chunks": await store.count(version.name),
         "sources": dict(sorted(ledger["source"].value_counts().iter_rows())),
-        "rejects": ledger.filter(pl.col("status") == QUARANTINED).sort("uri")
+        "rejects": ledger.filter(pl.col("reason") != "").sort("uri")
         .select("uri", "reason", "attempts").to_dicts(),
     }  # fmt: skip

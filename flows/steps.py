@@ -94,5 +94,6 @@ async def close(
         await store.change("flush", version.name)  # Lite searches unflushed rows ten times slower
     await note_places(store, version, places)
     ledger = await read_ledger(store, version.ledger)
-    off = await out_of_step(store, version, ledger, plan.documents)
+    refused = ledger.filter(pl.col("reason") != "")
+    off = await out_of_step(store, version, ledger, plan.documents.join(refused, on="doc_id", how="anti"))
     return deleted, ledger, await store.count(version.name), off

@@ -23,6 +23,9 @@ from tasks.sources import Source, check_sources, list_source
 DELETE_FLOOR = 10
 
 _READ_THREADS = 8
+_OLD_CHUNKS = pl.max_horizontal("chunk_count", "pending_chunk_count")
+#: Actions under which a document may be a missing one that moved; `retry`: its write was cut off, or failed.
+_ARRIVING = pl.col("action").is_in(["added", "retry"])
 
 
 @dataclass(frozen=True)
@@ -96,13 +99,17 @@ def make_plan(
     """
     known = ledger.select(
         "doc_id", "status", "attempts", known_size="size", known_modified="modified",
-        known_hash="content_hash", known_reason="reason", known_run="run_id",
-        old_chunks=pl.max_horizontal("chunk_count", "pending_chunk_count"),
+        known_hash="content_hash", known_reason="reason",
+        committed="chunk_count", old_chunks=_OLD_CHUNKS,
     )  # fmt: skip
-    joined = listed.join(known, on="doc_id", how="left").with_columns(pl.col("old_chunks", "attempts").fill_null(0))
-    hashed = _with_hashes(joined, always=options.checksum)
+    joined = listed.join(known, on="doc_id", how="left").with_columns(
+        pl.col("old_chunks", "committed", "attempts").fill_null(0), moved_from=pl.lit("")
+    )
+    acted = _with_hashes(joined, always=options.checksum).with_columns(action=_action(options))
     missing = _missing(ledger, listed, sources, unlisted)
-    acted = _find_renames(hashed.with_columns(action=_action(options)), missing, keep=options.keep_missing)
+    if options.keep_missing or not missing.height:
+        return acted.select(list(PLANNED)).cast(PLANNED)
+    acted = _find_moves(acted, missing)
     gone = _gone(missing, acted, options, ledger.height)
     return pl.concat([acted.select(list(PLANNED)), gone]).cast(PLANNED)
 
@@ -175,42 +182,60 @@ def _missing(
     return rows
 
 
-def _find_renames(documents: pl.DataFrame, missing: pl.DataFrame, *, keep: bool) -> pl.DataFrame:
-    """Call an added document renamed when a missing one had the same content; hash only where sizes meet."""
-    if keep or not missing.height:
-        return documents
-    candidate = (pl.col("action") == "added") & pl.col("size").is_in(missing["size"].unique().to_list())
-    hashed = _hash_where(documents, candidate & (pl.col("content_hash") == ""))
-    gone = missing.filter((pl.col("status") == INDEXED) & (pl.col("content_hash") != ""))["content_hash"].unique()
-    renamed = candidate & pl.col("content_hash").is_in(gone.to_list())
-    return hashed.with_columns(action=pl.when(renamed).then(pl.lit("renamed")).otherwise("action"))
+def _find_moves(documents: pl.DataFrame, missing: pl.DataFrame) -> pl.DataFrame:
+    """Say where arriving documents moved from: each from one missing one of its content; hash only where sizes meet."""
+    arriving = _ARRIVING & pl.col("size").is_in(missing["size"].unique().to_list())
+    hashed = _hash_where(documents, arriving & (pl.col("content_hash") == ""))
+    moves = _pair(hashed.filter(arriving), missing, "content_hash")
+    moved = hashed.drop("moved_from").join(moves, on="doc_id", how="left", maintain_order="left")
+    renamed = (pl.col("action") == "added") & pl.col("moved_from").is_not_null()
+    return moved.with_columns(
+        pl.col("moved_from").fill_null(""), action=pl.when(renamed).then(pl.lit("renamed")).otherwise("action")
+    )
 
 
-def _counted(rows: pl.DataFrame, acted: pl.DataFrame) -> pl.DataFrame:
-    """The deletions that need leave: not those that a killed run had leave for and began, nor the rest of its moves."""
-    begun = (pl.col("status") == WRITING) & (pl.col("content_hash") != "")
-    asked = rows.filter((pl.col("action") == "deleted") & ~begun)
-    held = acted.filter(pl.col("known_hash") != "").select("known_run", content_hash="known_hash").unique()
-    elsewhere = asked.join(held, on="content_hash").filter(pl.col("run_id") != pl.col("known_run"))
-    return asked.join(elsewhere, on="doc_id", how="anti")
+def _pair(documents: pl.DataFrame, missing: pl.DataFrame, by: str) -> pl.DataFrame:
+    """Pair documents with missing ones that were indexed and are the same by a column, each with one at most.
+
+    Returns:
+        Frame of `doc_id` and `moved_from`, the missing one's.
+    """
+    nth = pl.int_range(pl.len()).over(by)
+    indexed = missing.filter((pl.col("status") == INDEXED) & (pl.col("content_hash") != ""))
+    places = indexed.select(by, moved_from="doc_id", nth=nth)
+    return documents.select(by, "doc_id", nth=nth).join(places, on=[by, "nth"]).select("doc_id", "moved_from")
+
+
+def _held_back(missing: pl.DataFrame, acted: pl.DataFrame) -> list[str]:
+    """Find the missing documents that may be one that is listed but refused: their chunks are all that is left of it.
+
+    One that was refused for good is known by its content; one that cannot be read now only by its size.
+    """
+    still = acted.filter(pl.col("moved_from") == "")
+    refused = still.filter((pl.col("status") == QUARANTINED) & pl.col("action").is_in(["quarantined", "retry"]))
+    by_hash = _pair(refused.with_columns(content_hash="known_hash"), missing, "content_hash")["moved_from"]
+    unread = still.filter(_ARRIVING & (pl.col("content_hash") == "") & (pl.col("known_hash").fill_null("") == ""))
+    others = missing.filter(~pl.col("doc_id").is_in(by_hash.to_list()))
+    return [*by_hash, *_pair(unread, others, "size")["moved_from"]]
 
 
 def _gone(missing: pl.DataFrame, acted: pl.DataFrame, options: Options, total: int) -> pl.DataFrame:
     """The documents to delete: those whose content went elsewhere as `moved`, the others as `deleted`.
 
+    What a killed run had leave to delete and began needs none again, nor does what holds no committed chunk.
+
     Raises:
         UsageError: More would be deleted than is allowed.
     """
-    if options.keep_missing:
-        return PLANNED.to_frame()
-    found_again = acted.filter(pl.col("action") == "renamed")["content_hash"].to_list()
-    moved = (pl.col("status") == INDEXED) & pl.col("content_hash").is_in(found_again)
-    rows = missing.with_columns(
+    moved = pl.col("doc_id").is_in(acted["moved_from"].to_list())
+    begun = (pl.col("status") == WRITING) & (pl.col("content_hash") != "")
+    staying = _held_back(missing.filter(~moved), acted)
+    rows = missing.filter(~pl.col("doc_id").is_in(staying)).with_columns(
         action=pl.when(moved).then(pl.lit("moved")).otherwise(pl.lit("deleted")),
-        old_chunks=pl.max_horizontal("chunk_count", "pending_chunk_count"),
+        old_chunks=_OLD_CHUNKS, committed="chunk_count", moved_from=pl.lit(""),
         location=pl.lit(""), spool=pl.lit(""), row=pl.lit(-1),
     )  # fmt: skip
-    deleted = _counted(rows, acted).height
+    deleted = rows.filter(~moved & ~begun & (pl.col("chunk_count") > 0)).height
     if deleted > DELETE_FLOOR and deleted / total > options.max_delete_fraction:
         raise UsageError(
             f"{deleted} of {total} documents are gone from the source: more than the {options.max_delete_fraction:.0%} "

@@ -2,7 +2,8 @@
 
 Intent (ledger `writing`), chunks, clean-up of the ordinals left over from before, commit (ledger `indexed`). A run
 that is killed in between leaves `writing` rows, which the next one does again: ids are the same, so it overwrites.
-The clean-up comes before the commit: after it, nothing would tell the next run that rows were left over.
+The clean-up comes before the commit: after it, nothing would tell the next run that rows were left over. So does the
+intent to delete the places that documents moved from: after it, nothing would tell a move from a copy.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import numpy as np
 import polars as pl
 
 from tasks import ledger
+from tasks.errors import REASONS
 from tasks.faults import pass_point
 from tasks.identity import chunk_ids
 from tasks.lease import Lease
@@ -68,6 +70,9 @@ async def index_batch(embedded: Embedded, store: Store, version: Version, lease:
     stale = [key for row in documents.to_dicts() for key in chunk_ids(row["doc_id"], row["n"], row["old_chunks"])]
     deleted = await store.delete(version.name, stale)
     pass_point("after_cleanup")
+    places = documents.filter(pl.col("moved_from") != "")["moved_from"].to_list()
+    left = await _find(store, version.ledger, "doc_id", places, list(ledger.ROW))
+    await ledger.write_rows(store, version.ledger, [_going(row, row["chunk_count"]) for row in left], run_id=run_id)
     await ledger.write_rows(store, version.ledger, _ledger_rows(documents, INDEXED), run_id=run_id)
     pass_point("after_commit")
     await quarantine(store, version, embedded.rejects, run_id=run_id)
@@ -76,41 +81,46 @@ async def index_batch(embedded: Embedded, store: Store, version: Version, lease:
 
 async def quarantine(store: Store, version: Version, rejects: pl.DataFrame, *, run_id: str) -> None:
     """Note why documents were refused; the chunks that they had stay, and stay counted."""
-    settled = {
-        row["doc_id"]: await _settle(store, version, row["doc_id"], row["old_chunks"])
-        for row in rejects.filter((pl.col("action") == "retry") & (pl.col("old_chunks") > 0)).iter_rows(named=True)
-    }
     rows = [
         {
-            **_identity(row), "status": QUARANTINED, "reason": f"{row['reason']}: {row['detail']}",
-            "chunk_count": settled.get(row["doc_id"], row["old_chunks"]), "pending_chunk_count": 0,
-            "attempts": row["attempts"] + 1,
+            **_identity(row), "reason": f"{row['reason']}: {row['detail']}", "attempts": row["attempts"] + 1,
+            **await _settle(store, version, row),
         }
         for row in rejects.iter_rows(named=True)
     ]  # fmt: skip
     await ledger.write_rows(store, version.ledger, rows, run_id=run_id)
 
 
-async def _settle(store: Store, version: Version, document: str, most: int) -> int:
-    """Count what a document really has whose write was cut off and cannot be done again.
+async def _settle(store: Store, version: Version, row: dict[str, Any]) -> dict[str, Any]:
+    """Find what a refused document has: the rest of its ledger row.
 
-    An unbroken run of ordinals is kept, whichever content it is of; with gaps all of it goes.
+    Of a write that was cut off, an unbroken run of ordinals is kept, whichever content it is of. With gaps the
+    document stays `writing` where another try may fill them; else all of it goes.
     """
-    keys = list(chunk_ids(document, 0, most))
-    parts = [keys[first : first + LOOKUP] for first in range(0, most, LOOKUP)]
-    found = {
-        row["id"] for part in parts for row in await store.query(version.name, one_of("id", part), ["id"], limit=LOOKUP)
-    }
+    most = row["old_chunks"]
+    settled = {"status": QUARANTINED, "chunk_count": most, "pending_chunk_count": 0}
+    if row["action"] != "retry" or not most:
+        return settled
+    keys = list(chunk_ids(row["doc_id"], 0, most))
+    found = {found["id"] for found in await _find(store, version.name, "id", keys, ["id"])}
     if found == set(keys[: len(found)]):
-        return len(found)
+        return settled | {"chunk_count": len(found)}
+    if REASONS[row["reason"]]:
+        unfinished = {"status": WRITING, "content_hash": ""}
+        return unfinished | {"chunk_count": row["committed"], "pending_chunk_count": most}
     await store.delete(version.name, sorted(found))
-    return 0
+    return settled | {"chunk_count": 0}
+
+
+async def _find(store: Store, collection: str, key: str, values: list[str], fields: list[str]) -> list[dict[str, Any]]:
+    """Read the rows of these primary keys, as many as one filter may name at a time."""
+    parts = [values[first : first + LOOKUP] for first in range(0, len(values), LOOKUP)]
+    return [row for part in parts for row in await store.query(collection, one_of(key, part), fields, limit=LOOKUP)]
 
 
 def without_failed_moves(gone: pl.DataFrame, refused: pl.DataFrame) -> pl.DataFrame:
     """Keep the old place of a document whose new place was refused: its chunks are all that is left of it."""
-    failed = refused.filter(pl.col("action") == "renamed")["content_hash"].to_list()
-    return gone.filter((pl.col("action") != "moved") | ~pl.col("content_hash").is_in(failed))
+    return gone.filter(~pl.col("doc_id").is_in(refused["moved_from"].to_list()))
 
 
 async def delete_documents(store: Store, version: Version, documents: pl.DataFrame, *, run_id: str) -> int:
@@ -119,8 +129,7 @@ async def delete_documents(store: Store, version: Version, documents: pl.DataFra
     The intent (`writing`, with the hash kept) has the next run write a document whole again that came back meanwhile.
     """
     ids = [key for row in documents.iter_rows(named=True) for key in chunk_ids(row["doc_id"], 0, row["old_chunks"])]
-    going = {"status": WRITING, "reason": "", "pending_chunk_count": 0, "attempts": 0}
-    rows = [{**_identity(row), **going, "chunk_count": row["old_chunks"]} for row in documents.iter_rows(named=True)]
+    rows = [_going(row, row["old_chunks"]) for row in documents.iter_rows(named=True)]
     await ledger.write_rows(store, version.ledger, rows, run_id=run_id)
     await store.delete(version.name, ids)
     pass_point("after_chunks_deleted")
@@ -185,15 +194,23 @@ def _with_counts(embedded: Embedded) -> pl.DataFrame:
 
 
 def _ledger_rows(documents: pl.DataFrame, status: str) -> Iterator[dict[str, Any]]:
-    """The intent keeps the old count and names the new one; the commit makes it the count."""
+    """The intent keeps the committed count and names how far rows may reach; the commit has the new count alone."""
     for row in documents.iter_rows(named=True):
         writing = status == WRITING
         yield {
             **_identity(row), "status": status, "reason": "", "attempts": 0,
             "content_hash": "" if writing else row["content_hash"],
-            "chunk_count": row["old_chunks"] if writing else row["n"],
-            "pending_chunk_count": row["n"] if writing else 0,
+            "chunk_count": row["committed"] if writing else row["n"],
+            "pending_chunk_count": max(row["n"], row["old_chunks"]) if writing else 0,
         }  # fmt: skip
+
+
+def _going(row: dict[str, Any], chunks: int) -> dict[str, Any]:
+    """The intent to delete: `writing`, with the hash kept."""
+    return {
+        **_identity(row), "status": WRITING, "reason": "", "chunk_count": chunks, "pending_chunk_count": 0,
+        "attempts": 0,
+    }  # fmt: skip
 
 
 def _identity(row: dict[str, Any]) -> dict[str, Any]:

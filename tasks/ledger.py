@@ -1,7 +1,8 @@
 """The ledger: the companion collection that says, a row a document, what is committed.
 
 A document's status is `writing` from before its first chunk is written until after its last one; then
-`indexed`. `quarantined` documents failed for good; what they had before stays searchable.
+`indexed`. `quarantined` documents failed for good; what they had before stays searchable. One whose write was cut
+off and that cannot be read now stays `writing`, with the reason: another try may complete it.
 """
 
 from __future__ import annotations
@@ -29,8 +30,8 @@ ROW = pl.Schema(
         "modified": pl.String,
         "status": pl.String,
         "chunk_count": pl.Int64,  # committed
-        "pending_chunk_count": pl.Int64,  # intended by a write under way; 0 when none is
-        "reason": pl.String,  # `class: detail` of a quarantined document
+        "pending_chunk_count": pl.Int64,  # ordinals that a write under way may reach; 0 when none is
+        "reason": pl.String,  # `class: detail` of a refused document
         "attempts": pl.Int64,  # failures in a row
         "run_id": pl.String,
         "updated_at": pl.String,  # ISO 8601, UTC

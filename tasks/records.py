@@ -35,8 +35,11 @@ DOCUMENT = pl.Schema(
 )
 
 #: A planned document: as listed, joined with its ledger row. Ordinals below `old_chunks` may hold rows, committed
-#: or pending; `attempts` counts its failures in a row.
-PLANNED = _with(DOCUMENT, action=pl.String, old_chunks=pl.Int64, attempts=pl.Int64)
+#: or pending, those below `committed` belong to its last commit; `attempts` counts its failures in a row;
+#: `moved_from` is the document that it was, which leaves with its commit; empty when none is.
+PLANNED = _with(
+    DOCUMENT, action=pl.String, old_chunks=pl.Int64, committed=pl.Int64, attempts=pl.Int64, moved_from=pl.String
+)
 
 #: A passage of a loaded document: its text and where it begins in the document's text.
 PASSAGE = pl.Schema(

@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from tasks.ledger import INDEXED, QUARANTINED
+from tasks.ledger import INDEXED
 from tasks.records import ACTIONS, WORK, Chunked, Embedded, Loaded, Plan, Written, text_bytes
 from tasks.versions import Recipe, Version
 
@@ -61,7 +61,7 @@ def make_report(
     """
     done = plan.documents.filter(~pl.col("doc_id").is_in(tally.rejected))
     counts = Counter(dict(done["action"].value_counts().iter_rows()))
-    mine = ledger.join(plan.documents, on="doc_id", how="semi").filter(pl.col("status") == QUARANTINED)
+    mine = ledger.join(plan.documents, on="doc_id", how="semi").filter(pl.col("reason") != "")
     documents = {action: counts[action] for action in ACTIONS} | {"quarantined": mine.height}
     documents["retried"] = documents.pop("retry")
     return {

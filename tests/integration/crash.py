@@ -15,11 +15,13 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from tasks.settings import Ingest
 
 ROOT = Path(__file__).parents[2]
 KILLED = -signal.SIGKILL
@@ -31,6 +33,8 @@ SETTINGS = {
     "ROOST_CHUNKING__OVERLAP": "4",
     "ROOST_INGEST__BATCH_BYTES": "1024",
 }
+#: Batches as large as users have them: a small corpus is one, all of it in flight at once.
+USUAL_BATCHES = {"ROOST_INGEST__BATCH_BYTES": str(Ingest().batch_bytes)}
 #: Columns of the ledger that tell of runs, not of documents.
 OF_THE_RUN = {"run_id", "updated_at", "attempts"}
 
@@ -80,7 +84,8 @@ class Nursery:
             steps: What to do, as crash_child.py words it.
             env: Settings beside the usual ones.
             attack: `fault="point:3"`, or `kill_before=3`, `kill_after=3` (calls that change something), or
-                `kill_seconds=0.2`, or `kill_within_lite="log"`; or `tell_at=3`, for `Job.wait_until_told`.
+                `kill_seconds=0.2`, or `kill_within_lite="log"`; or `tell_at=3`, for `Job.wait_until_told`; or
+                `away=["/docs/a.txt"]`, files that cannot be read this time.
         """
         name = self.folder / uuid.uuid4().hex
         settings = dict(env or {})
@@ -161,6 +166,7 @@ class Site:
     index: str
     source: Path
     max_delete_fraction: float | None = 1.0
+    env: dict[str, str] = field(default_factory=dict)
 
     @property
     def step(self) -> dict[str, Any]:
@@ -176,19 +182,23 @@ class Site:
 
     def run(self, **attack: Any) -> Ended:
         """Run once, under attack or in peace; in peace it must work."""
-        ended = self.nursery.run(self.uri, self.step, **attack)
+        ended = self.nursery.run(self.uri, self.step, env=self.env, **attack)
         assert ended.killed or ended.answers[0]["state"] in ("Completed", "Partial"), ended.answers[0]
         return ended
 
     def settle(self) -> State:
         """Run once, then once more, which must write nothing; return what is there then."""
-        return _settled(self.nursery.run(self.uri, self.step, self.step, self.look).answers)
+        return _settled(self.nursery.run(self.uri, self.step, self.step, self.look, env=self.env).answers)
+
+    def read(self) -> State:
+        """Return what is there now."""
+        return as_state(self.nursery.run(self.uri, self.look).answers[0])
 
     def off_from_clean(self, folder: Path, broken: Collection[str] = ()) -> list[str]:
         """Settle, and list how that differs from a first, undisturbed run over the source, on a Lite in `folder`."""
         clean = Site(self.nursery, str(folder / f"clean-{uuid.uuid4().hex}.db"), "clean", self.source)
         beside = [{**step, "uri": clean.uri} for step in (clean.step, clean.look)]
-        answers = self.nursery.run(self.uri, self.step, self.step, self.look, *beside).answers
+        answers = self.nursery.run(self.uri, self.step, self.step, self.look, *beside, env=self.env).answers
         assert answers[3]["state"] in ("Completed", "Partial"), answers[3]
         clean.drop()
         return differences(_settled(answers), as_state(answers[4]), broken)

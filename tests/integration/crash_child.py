@@ -22,7 +22,7 @@ import time
 import traceback
 import uuid
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import redirect_stderr, redirect_stdout
 from functools import lru_cache
 from pathlib import Path
@@ -50,14 +50,16 @@ from pymilvus.client import async_grpc_handler, grpc_handler  # noqa: E402
 import flows.ingest  # noqa: E402
 import flows.running  # noqa: E402
 import tasks.chunk  # noqa: E402
+import tasks.discover  # noqa: E402
 import tasks.embedder  # noqa: E402
 import tasks.index  # noqa: E402
+import tasks.load  # noqa: E402
 import tasks.milvus  # noqa: E402
 import tasks.versions  # noqa: E402
 from flows import cli, steps  # noqa: E402
 from flows.parameters import IngestRequest  # noqa: E402
 from tasks import faults, ledger  # noqa: E402
-from tasks.errors import RoostError  # noqa: E402
+from tasks.errors import DocumentError, RoostError  # noqa: E402
 from tasks.models import Model, find_model, load_tokenizer  # noqa: E402
 from tasks.settings import Embedding, load_settings  # noqa: E402
 from tasks.versions import drop_version, existing_version  # noqa: E402
@@ -189,6 +191,19 @@ def die_within_lite(step: str) -> None:
     setattr(owner, name, die)
 
 
+def keep_away(files: Collection[str]) -> None:
+    """Have these files not be read, as when what holds them does not answer."""
+    read_file, hash_file = tasks.load.read_file, tasks.discover.hash_file
+
+    def read(location: str) -> bytes:
+        if location in files:
+            raise DocumentError("unreadable", "it is away")
+        return read_file(location)
+
+    tasks.load.read_file = read
+    tasks.discover.hash_file = lambda location: "" if location in files else hash_file(location)
+
+
 def count_passes(passed: Counter[str]) -> None:
     """Count the passes of every fault point."""
     pass_point = faults.pass_point
@@ -266,6 +281,7 @@ def carry_out(job: dict[str, Any]) -> list[dict[str, Any]]:
     count_passes(passed)
     if "kill_within_lite" in job:
         die_within_lite(job["kill_within_lite"])
+    keep_away(job.get("away", ()))
     kinds = {"ingest": ingest, "read": read, "drop": drop, "command": command}
     answers = []
     for step in job["steps"]:

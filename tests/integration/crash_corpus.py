@@ -9,12 +9,12 @@ import os
 import random
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from tasks.faults import POINTS
-from tests.integration.crash import Site
+from tests.integration.crash import USUAL_BATCHES, Site
 
 WORDS = re.findall(
     r"\w+",
@@ -33,6 +33,7 @@ class Corpus:
 
     root: Path
     dice: random.Random
+    suffixes: Sequence[str] = (".md", ".md", ".txt", ".txt", ".csv")
     files: dict[str, bytes] = field(default_factory=dict)
     gone: dict[str, bytes] = field(default_factory=dict)
     broken: dict[str, bytes] = field(default_factory=dict)
@@ -77,6 +78,23 @@ class Corpus:
     def touch_up(self) -> str:
         """Change one word."""
         return self._edit(lambda _, old: old.replace(b"the ", b"that ", 1) if b"the " in old else old + b" the end\n")
+
+    def crowd(self, count: int) -> Corpus:
+        """Add a folder of so many short documents; some are equal."""
+        for number in range(count):
+            self.write(f"crowd-0/{number}.txt", f"Number {number * 5 // 6} has nothing but this to say.\n".encode())
+        return self
+
+    def move_crowd(self) -> str:
+        """Rename the folder."""
+        old = next((path.partition("/")[0] for path in self.files if path.startswith("crowd-")), "")
+        if not old:
+            return "nothing"
+        new = f"crowd-{int(old.removeprefix('crowd-')) + 1}"
+        for path in [path for path in self.files if path.startswith(f"{old}/")]:
+            self.write(path.replace(old, new), self.files[path])
+            self._remove(path)
+        return f"{old} to {new}"
 
     def rename(self) -> str:
         old, new = self._pick(), self._new_path()
@@ -170,7 +188,7 @@ class Corpus:
 
     def _new_path(self) -> str:
         """A name that is free, often one that a deleted file had."""
-        suffix = self.dice.choice((".md", ".md", ".txt", ".txt", ".csv"))
+        suffix = self.dice.choice(self.suffixes)
         while True:
             path = f"{self.dice.choice(('', 'more/'))}{self.dice.choice(WORDS)}{suffix}"
             if path not in self.files:
@@ -208,11 +226,17 @@ EDITS = (
     "add", "rewrite", "grow", "shrink", "touch_up", "rename", "swap", "copy", "delete", "delete", "restore",
     "spoil", "mend",
 )  # fmt: skip
+#: Those of schedules that may delete no more than a user's runs may.
+FEW_DELETIONS = (*EDITS, *["move_crowd"] * 6)
 
 
 @dataclass
 class Schedule:
-    """Runs, crashes and edits in an order that a seed decides; `log` tells what happened."""
+    """Runs, crashes and edits in an order that a seed decides; `log` tells what happened.
+
+    Of four, two have batches of the usual size; one of these has many documents, moved together, and the usual limit
+    to what a run may delete, which must refuse none of the runs. In some runs files cannot be read.
+    """
 
     seed: int
     site: Site
@@ -221,22 +245,36 @@ class Schedule:
 
     def play(self) -> list[str]:
         """Play it and list how the end differs from a clean index; empty when it does not."""
-        dice, site = random.Random(self.seed), self.site
-        corpus = Corpus(site.source, dice, log=self.log).fill(dice.randint(3, 8))
+        dice, site, edits = random.Random(self.seed), self.site, EDITS
+        corpus = Corpus(site.source, dice, log=self.log)
+        if self.seed % 4 in (1, 2):
+            site = replace(site, env=USUAL_BATCHES)
+        if self.seed % 4 == 2:
+            site, edits = replace(site, max_delete_fraction=None), FEW_DELETIONS
+            corpus.suffixes = (".md", ".txt")  # the rows of a table go together
+            corpus.crowd(30)
+        corpus.fill(dice.randint(3, 8))
         if dice.random() < 0.7:
             self.log.append(f"run: {site.run().answers[0]['state']}")
-            corpus.change(dice.randint(1, 5))
+            corpus.change(dice.randint(1, 5), edits)
         wanted = dice.choice((1, 1, 1, 2, 2, 3))
         while wanted:
-            attack = _attack(dice)
+            attack = _attack(dice) | self._away(corpus)
             killed = site.run(**attack).killed
             self.log.append(f"run with {attack}: {'killed' if killed else 'ended'}")
             wanted -= killed
             if not killed or dice.random() < 0.6:
-                corpus.change(dice.randint(1, 4))
+                corpus.change(dice.randint(1, 4), edits)
         if dice.random() < 0.7:
             corpus.mend_all()
         return site.off_from_clean(self.folder, corpus.broken)
+
+    def _away(self, corpus: Corpus) -> dict[str, Any]:
+        """Now and then, files that cannot be read in this run."""
+        if corpus.dice.random() < 0.7:
+            return {}
+        files = sorted(corpus.files)
+        return {"away": [str(corpus.root / path) for path in corpus.dice.sample(files, len(files) // 2)]}
 
 
 def _attack(dice: random.Random) -> dict[str, Any]:

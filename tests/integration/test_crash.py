@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.crash import Nursery, Site, State, differences
+from tests.integration.crash import USUAL_BATCHES, Nursery, Site, State, differences
 from tests.integration.crash_corpus import Corpus, Schedule
 
 #: Passes of fault points at which a run over the corpora below is killed. Each is reached, or its test fails.
@@ -204,15 +204,67 @@ def test_documents_that_come_back_after_a_crash_in_their_deletion_are_whole(edit
     assert site.off_from_clean(tmp_path) == []
 
 
-@pytest.mark.parametrize("fault", ["after_commit:2", "after_commit:4", "after_chunks_deleted:1"])
-def test_a_large_move_that_was_cut_off_needs_no_leave_to_delete(fault, nursery, tmp_path):
-    corpus = Corpus(tmp_path / "docs", random.Random(7))
-    for number in range(20):
-        corpus.write(f"old/{number}.txt", f"This is all that document number {number} has to say. ".encode() * 5)
-    site = Site(nursery, str(tmp_path / "roost.db"), "docs", corpus.root, max_delete_fraction=None)
+def moving(nursery: Nursery, folder: Path, env: dict[str, str]) -> tuple[Corpus, Site]:
+    """An index of a folder's documents, most of which then move; the usual limit to what a run may delete."""
+    corpus = Corpus(folder / "docs", random.Random(7)).crowd(24)
+    for number in range(6):
+        corpus.write(f"kept/{number}.txt", f"Number {number} stays where it is.".encode())
+    site = Site(nursery, str(folder / "roost.db"), "docs", corpus.root, max_delete_fraction=None, env=env)
     site.run()
-    corpus.reset({path.replace("old/", "new/") if "1" in path else path: text for path, text in corpus.files.items()})
-    assert site.run(fault=fault).killed
+    corpus.move_crowd()
+    return corpus, site
+
+
+@pytest.mark.parametrize("point", ["after_intent", "after_chunks", "after_commit", "after_chunks_deleted"])
+@pytest.mark.parametrize("env", [{}, USUAL_BATCHES], ids=["small batches", "one batch"])
+def test_a_large_move_that_was_cut_off_needs_no_leave_to_delete(env, point, nursery, tmp_path):
+    _, site = moving(nursery, tmp_path, env)
+    assert site.run(fault=f"{point}:1").killed
+    assert site.off_from_clean(tmp_path) == []
+
+
+def test_a_large_move_cut_off_again_and_again_while_it_goes_on_needs_no_leave_to_delete(nursery, tmp_path):
+    corpus, site = moving(nursery, tmp_path, USUAL_BATCHES)
+    for point in ("after_intent", "after_intent", "after_chunks", "after_commit"):
+        assert site.run(fault=f"{point}:1").killed
+        if point != "after_chunks":
+            corpus.move_crowd()
+    assert site.off_from_clean(tmp_path) == []
+
+
+def test_what_a_crash_left_of_a_document_that_cannot_be_read_now_stays_and_is_completed_later(nursery, tmp_path):
+    site = Site(nursery, str(tmp_path / "whole.db"), "docs", tmp_path / "docs")
+    corpus = Corpus(site.source, random.Random(7))
+    corpus.write("a.txt", " ".join(f"Sentence {n} is one of many." for n in range(40)).encode())
+    site.run()
+    corpus.write("a.txt", b"Only this remains.")
+    with_gaps = 0
+    for call in range(3, 9):
+        cut = replace(site, uri=str(tmp_path / f"{call}.db"))
+        shutil.copytree(site.uri, cut.uri)
+        assert cut.run(kill_after=call).killed
+        before = cut.read().chunks
+        ordinals = {row["ordinal"] for row in before.values()}
+        with_gaps += ordinals != set(range(len(ordinals)))
+        [answer, _] = cut.run(away=[str(corpus.root / "a.txt")]).answers
+        assert answer["state"] == "Partial"
+        assert answer["report"]["rejects"] == [{"uri": "a.txt", "reason": "unreadable: it is away"}]
+        assert cut.read().chunks.keys() == before.keys()
+        assert cut.off_from_clean(tmp_path) == []
+    assert with_gaps
+
+
+@pytest.mark.parametrize("attack", [{}, {"fault": "after_intent:1"}, {"fault": "after_chunks:1"}])
+def test_documents_that_cannot_be_read_while_they_move_keep_their_chunks(attack, nursery, tmp_path):
+    corpus, site = moving(nursery, tmp_path, USUAL_BATCHES)
+    texts = {row["text"] for row in site.read().chunks.values()}
+    if attack:
+        assert site.run(**attack).killed
+    away = [str(corpus.root / path) for path in corpus.files]
+    for _ in range(2):
+        [answer, _] = site.run(away=away).answers
+        assert (answer["state"], answer["report"]["documents"]["quarantined"]) == ("Partial", 24)
+        assert {row["text"] for row in site.read().chunks.values()} == texts
     assert site.off_from_clean(tmp_path) == []
 
 

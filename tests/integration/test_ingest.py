@@ -225,7 +225,17 @@ def test_a_rename_to_what_cannot_be_parsed_keeps_the_old_chunks(lite, ingest, fo
     (source / "notes.txt").rename(source / "notes.pdf")
     state, report = ingest(source)
     assert (state, report["documents"]["quarantined"]) == ("Partial", 1)
-    assert "The lamp is lit at dusk." in stored()[0]["text"].to_list()
+    before, _, ledger = stored()
+    assert "The lamp is lit at dusk." in before["text"].to_list()
+    state, report = ingest(source)
+    assert (state, report["documents"]["quarantined"], report["documents"]["deleted"]) == ("Partial", 1, 0)
+    after, _, again = stored()
+    assert after.equals(before)
+    assert again.equals(ledger)
+    (source / "notes.pdf").unlink()
+    _, report = ingest(source)
+    assert report["documents"]["deleted"] == 2
+    assert set(stored()[2]["uri"]) == {"other.txt"}
 
 
 def test_a_derived_name_that_turns_up_in_another_place_is_refused_until_it_is_said_which(lite, ingest, folder, stored):

@@ -131,6 +131,12 @@ def test_a_document_that_a_dead_run_was_writing_is_tried_again_though_it_has_not
     assert plan(listed(listed_row("a.md")), ledger(row)) == {"a.md": "retry"}
 
 
+def test_the_plan_carries_the_committed_chunks_beside_the_intended_ones() -> None:
+    row = ledger_row("a.md", status=WRITING, chunk_count=2, pending_chunk_count=7)
+    made = make_plan(listed(listed_row("a.md")), ledger(row), Options(), [Source(uri="/nowhere", name=SOURCE)])
+    assert made.select("committed", "old_chunks").rows() == [(2, 7)]
+
+
 def test_the_plan_carries_the_larger_of_old_and_intended_chunks_and_the_attempts() -> None:
     rows = [
         ledger_row("a.md", status=WRITING, chunk_count=2, pending_chunk_count=7, attempts=4),
@@ -239,6 +245,37 @@ def test_renames_do_not_count_as_deletions(tmp_path: Path) -> None:
     assert sorted(set(found.values())) == ["moved", "renamed"]
 
 
+@pytest.mark.parametrize("row", [{"status": WRITING, "content_hash": ""}, {"status": QUARANTINED, "content_hash": ""}])
+def test_a_move_that_was_cut_off_is_one_still(tmp_path: Path, row: Row) -> None:
+    known = ledger(ledger_row("old.md"), ledger_row("new.md", reason="unreadable: away", **row))
+    documents = listed(on_disk(tmp_path / "x.md", "new.md", b"old words"))
+    made = make_plan(documents, known, Options(), [Source(uri="/nowhere", name=SOURCE)])
+    assert made.select("uri", "action", "moved_from").rows() == [
+        ("new.md", "retry", doc_id(SOURCE, "old.md")), ("old.md", "moved", ""),
+    ]  # fmt: skip
+
+
+def test_of_equal_documents_as_many_move_as_arrive(tmp_path: Path) -> None:
+    known = ledger(*(ledger_row(f"old/{n}.md") for n in range(3)))
+    one = on_disk(tmp_path / "x.md", "new.md", b"old words")
+    assert sorted(plan(listed(one), known).values()) == ["deleted", "deleted", "moved", "renamed"]
+    more = (on_disk(tmp_path / f"{n}", f"new/{n}.md", b"old words") for n in range(4))
+    assert sorted(plan(listed(*more), known).values()) == ["added", *["moved"] * 3, *["renamed"] * 3]
+
+
+@pytest.mark.parametrize("reason", ["damaged: no end", "unreadable: away"])
+def test_the_old_place_of_a_document_whose_new_one_was_refused_stays_until_the_new_one_goes(reason: str) -> None:
+    known = ledger(ledger_row("old.md"), ledger_row("older.md"), quarantined("new.pdf", reason, chunk_count=0))
+    found = plan(listed(listed_row("new.pdf")), known)
+    assert sorted(found) in (["new.pdf", "old.md"], ["new.pdf", "older.md"])  # one document holds back one
+    assert set(plan(listed(), known).values()) == {"deleted"}
+
+
+def test_a_document_that_cannot_be_read_now_may_be_a_missing_one_of_its_size() -> None:
+    known = ledger(ledger_row("old.md"), ledger_row("other.md", content=b"other"))
+    assert plan(listed(listed_row("new.md")), known) == {"new.md": "added", "other.md": "deleted"}
+
+
 # deletions
 
 
@@ -307,6 +344,41 @@ def test_the_share_is_one_of_the_whole_index_not_of_the_sources_listed() -> None
     assert list(plan(documents, pl.concat([known, others])).values()) == ["deleted"] * 11
 
 
+@pytest.mark.parametrize("kept", [1, DELETE_FLOOR + 1])
+def test_deletions_of_copies_of_what_stays_need_leave_too(kept: int) -> None:
+    stays = [f"v2/{n}.md" for n in range(kept)]
+    known = [ledger_row(uri, run_id="second") for uri in stays]
+    known += [ledger_row(f"v1/{n}.md", run_id="first") for n in range(DELETE_FLOOR + 1)]
+    with pytest.raises(UsageError, match=f"11 of {11 + kept} documents are gone"):
+        plan(listed(*map(listed_row, stays)), ledger(*known))
+
+
+def test_one_new_copy_of_many_equal_documents_is_no_leave_to_delete_the_others(tmp_path: Path) -> None:
+    known = ledger(*(ledger_row(f"{n}.md") for n in range(500)))
+    with pytest.raises(UsageError, match="499 of 500 documents are gone"):
+        plan(listed(on_disk(tmp_path / "x.md", "new.md", b"old words")), known)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"status": WRITING, "chunk_count": 3},
+        {"status": WRITING, "content_hash": "", "chunk_count": 0, "pending_chunk_count": 3},
+        {"status": QUARANTINED, "reason": "empty: ", "chunk_count": 0},
+    ],
+    ids=["begun", "never committed", "never indexed"],
+)
+def test_what_was_being_deleted_or_holds_nothing_committed_goes_without_leave(row: Row) -> None:
+    known = ledger(*(ledger_row(f"{n}.md", **row) for n in range(500)))
+    assert set(plan(listed(), known, Options(max_delete_fraction=0.0)).values()) == {"deleted"}
+
+
+def test_a_committed_document_whose_rewrite_was_cut_off_goes_with_leave_only() -> None:
+    known = ledger(*(ledger_row(f"{n}.md", status=WRITING, content_hash="") for n in range(500)))
+    with pytest.raises(UsageError, match="500 of 500"):
+        plan(listed(), known)
+
+
 def test_a_listing_that_came_back_empty_deletes_nothing_of_a_larger_index() -> None:
     documents, known = many(500, 0)
     with pytest.raises(UsageError, match="500 of 500 documents are gone"):
@@ -355,9 +427,14 @@ def test_any_two_states_of_a_folder_give_the_plan_that_leads_from_one_to_the_oth
         rows.append(listed_row(uri, content=content, location=f"memory:///docs/{uri}", modified=time))
     known = ledger(*(ledger_row(uri, content=content) for uri, content in before.items()))
 
-    missing = {content for uri, content in before.items() if uri not in after}
-    renamed = {uri for uri, content in after.items() if uri not in before and content in missing}
-    moved_contents = {after[uri] for uri in renamed}
+    left = [uri for uri in before if uri not in after]
+    came = [uri for uri in after if uri not in before]
+    moves = [
+        move
+        for same in set(before.values())
+        for move in zip([u for u in left if before[u] == same], [u for u in came if after[u] == same], strict=False)
+    ]
+    moved, renamed = {old for old, _ in moves}, {new for _, new in moves}
     expected = {
         uri: "renamed" if uri in renamed
         else "added" if uri not in before
@@ -365,9 +442,8 @@ def test_any_two_states_of_a_folder_give_the_plan_that_leads_from_one_to_the_oth
         else "changed"
         for uri, content in after.items()
     } | {
-        uri: "moved" if content in moved_contents else "deleted"
-        for uri, content in before.items()
-        if uri not in after
+        uri: "moved" if uri in moved else "deleted"
+        for uri in left
     }  # fmt: skip
     assert plan(listed(*rows), known, Options(checksum=checksum)) == expected
 
@@ -400,8 +476,13 @@ async def test_a_place_that_is_missing_stops_everything_before_anything_is_liste
 
 def work(sizes: Iterable[int], suffix: str = ".md") -> pl.DataFrame:
     rows = [listed_row(f"{n:05d}{suffix}", size=size) for n, size in enumerate(sizes)]
-    return listed(*rows).with_columns(
-        action=pl.lit("added"), old_chunks=pl.lit(0, pl.Int64), attempts=pl.lit(0, pl.Int64)
+    return as_added(listed(*rows))
+
+
+def as_added(documents: pl.DataFrame) -> pl.DataFrame:
+    nothing = pl.lit(0, pl.Int64)
+    return documents.with_columns(
+        action=pl.lit("added"), old_chunks=nothing, committed=nothing, attempts=nothing, moved_from=pl.lit("")
     )
 
 
@@ -428,10 +509,7 @@ def test_the_pages_of_a_pdf_count_for_half_their_bytes() -> None:
 def test_rows_of_one_table_stay_together(tmp_path: Path) -> None:
     parts = [str(tmp_path / part) for part in "ab"]
     rows = [listed_row(f"t#{n}", size=50, spool=parts[n % 2], row=n // 2) for n in range(20)]
-    planned = work([]).vstack(
-        listed(*rows).with_columns(action=pl.lit("added"), old_chunks=pl.lit(0, pl.Int64), attempts=pl.lit(0, pl.Int64))
-    )
-    batches = list(cut_batches(planned, "docs", Ingest(batch_bytes=1500)))
+    batches = list(cut_batches(as_added(listed(*rows)), "docs", Ingest(batch_bytes=1500)))
     assert [batch.documents["spool"].unique().to_list() for batch in batches] == [[parts[0]], [parts[1]]]
     assert batches[0].documents["row"].to_list() == list(range(10))
 

@@ -35,15 +35,16 @@ def workers() -> Iterator[Workers]:
 
 
 def batch(*listings: pl.DataFrame) -> Batch:
-    planned = {"action": pl.lit("added"), "old_chunks": pl.lit(0, pl.Int64), "attempts": pl.lit(0, pl.Int64)}
-    return Batch("docs-0000", pl.concat(listings).with_columns(**planned))
+    nothing = pl.lit(0, pl.Int64)
+    planned = {"old_chunks": nothing, "committed": nothing, "attempts": nothing, "moved_from": pl.lit("")}
+    return Batch("docs-0000", pl.concat(listings).with_columns(pl.lit("added").alias("action"), **planned))
 
 
 def listed(uri: str, location: Path | str, **changed: Any) -> pl.DataFrame:
     row = {
         "doc_id": doc_id("docs", uri), "source": "docs", "uri": uri, "location": str(location), "size": 1,
         "modified": "", "content_hash": "", "spool": "", "row": -1, "reason": "", "action": "added", "old_chunks": 0,
-        "attempts": 0,
+        "committed": 0, "attempts": 0, "moved_from": "",
     }  # fmt: skip
     return pl.DataFrame([row | changed], schema=PLANNED)
 
