@@ -6,11 +6,9 @@ discover -> plan -> batches -> [load -> chunk -> embed -> index] x N at once -> 
 from __future__ import annotations
 
 import asyncio
-import os
-import socket
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from collections.abc import Iterator
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,15 +24,16 @@ from flows.progress import WATCHER
 from tasks.chunk import check_window
 from tasks.discover import Options, cut_batches, list_sources, spool_folder
 from tasks.embedder import Embedder
-from tasks.errors import StepError
+from tasks.errors import RoostError, StepError
+from tasks.holder import Holder
 from tasks.index import without_failed_moves
-from tasks.lease import Lease, held
+from tasks.lease import held
 from tasks.milvus import Store, open_store
 from tasks.models import Model, find_model
 from tasks.records import WORK, Batch, Plan
 from tasks.report import Tally, headline, make_plan_report, make_report, outcome_name
 from tasks.settings import Settings, load_settings
-from tasks.sources import refuse_moved
+from tasks.sources import check_sources, refuse_moved
 from tasks.versions import (
     Version,
     live_version,
@@ -57,11 +56,9 @@ class Run:
     model: Model
     store: Store
     version: Version
-    lease: Lease
     workers: Workers
     embedder: Embedder
     run_id: str
-    places: Mapping[str, str]
     is_empty: bool = False
     tally: Tally = field(default_factory=Tally)
 
@@ -79,41 +76,34 @@ async def ingest(request: IngestRequest) -> State[dict[str, Any]]:
     started = time.perf_counter()
     settings = load_settings()
     async with AsyncExitStack() as stack:
+        await asyncio.to_thread(check_sources, request.sources)
         model = await asyncio.to_thread(find_model, settings.embedding)
         check_window(settings.chunking, model)
-        spool = Path(stack.enter_context(spool_folder()))
-        listed = await list_sources(request.sources, spool)
-        listing = time.perf_counter() - started
-        store = await stack.enter_async_context(open_store(settings.milvus))
+        holder = _holder(request, settings)
+        store = await stack.enter_async_context(open_store(settings.milvus, holder=holder))
         recipe = make_recipe(model, settings.chunking)
         known = await live_version(store, request.index)
         refuse_other_recipe(known, recipe)
-        refuse_moved(request.sources, known.places if known else {})
+        spool = Path(stack.enter_context(spool_folder()))
+        options = _options(request, settings)
         if request.dry_run:
-            plan = await steps.discover(request.index, listed, store, known, _options(request, settings))
+            refuse_moved(request.sources, known.places if known else {})
+            listed = await list_sources(request.sources, spool)
+            plan = await steps.discover(request.index, listed, store, known, options)
             return Completed(message="planned only", data=make_plan_report(request.index, recipe, known, plan))
         embedder = stack.enter_context(Embedder(model, settings.embedding))
         if known is None:
             await embedder.load()  # a model that does not load must not leave an empty index behind
         version = await open_version(store, request.index, recipe)
-        lease = await stack.enter_async_context(_held(request, settings, store, version))
-        planning = time.perf_counter()
-        plan = await steps.discover(request.index, listed, store, version, _options(request, settings))
-        planning = time.perf_counter() - planning
+        store = await stack.enter_async_context(held(store, version, holder))
+        discovering = time.perf_counter()
+        version, listed = await steps.list_held(request.sources, spool, store, version)
+        plan = await steps.discover(request.index, listed, store, version, options)
+        discovering = time.perf_counter() - discovering
         limits = settings.ingest
         workers = stack.enter_context(Workers(workers=limits.parse_workers, memory_mb=limits.parse_memory_mb))
-        run = Run(
-            settings,
-            model,
-            store,
-            version,
-            lease,
-            workers,
-            embedder,
-            run_id=str(runtime.flow_run.id or ""),
-            places={source.key: source.place for source in request.sources},
-        )
-        run.tally.seconds["discover"] = listing + planning
+        run = Run(settings, model, store, version, workers, embedder, run_id=str(runtime.flow_run.id or ""))
+        run.tally.seconds["discover"] = discovering
         report, off = await _carry_out(run, plan, started)
     await artifacts.publish(report, plan.skipped)
     if off:
@@ -122,18 +112,17 @@ async def ingest(request: IngestRequest) -> State[dict[str, Any]]:
     return Completed(name=outcome_name(report), message=headline(report), data=report)
 
 
-def _held(
-    request: IngestRequest, settings: Settings, store: Store, version: Version
-) -> AbstractAsyncContextManager[Lease]:
-    """Hold the index, or wait for whoever does, as the request says."""
-    holder = f"run {runtime.flow_run.name!r} ({socket.gethostname()}, pid {os.getpid()})"
-    wait = settings.ingest.wait_seconds if request.on_conflict == "wait" else 0.0
+def _holder(request: IngestRequest, settings: Settings) -> Holder:
+    """This run, for those who meet it; it waits for whoever has the index, or refuses, as the request says."""
 
     def tell(words: str) -> None:
         get_run_logger().warning(words)
         WATCHER.get().waiting(words)
 
-    return held(store, version, holder, wait_seconds=wait, tell=tell)
+    what = f"run {runtime.flow_run.name!r}"
+    if request.on_conflict == "refuse":
+        return Holder(what, advice="try again when it has ended, or allow waiting with --on-conflict wait")
+    return Holder(what, wait_seconds=settings.ingest.wait_seconds, tell=tell)
 
 
 async def _carry_out(run: Run, plan: Plan, started: float) -> tuple[dict[str, Any], str]:
@@ -144,13 +133,22 @@ async def _carry_out(run: Run, plan: Plan, started: float) -> tuple[dict[str, An
     if work.height:
         await _run_batches(run, work)
     run.tally.seconds["embed"] = run.embedder.seconds
-    if run.tally.chunks["embedded"] >= MEASURED_CHUNKS:
-        await note_rate(store, version, run.tally.chunks["embedded"] / run.embedder.seconds)
+    await _note_rate(run)
     gone = without_failed_moves(gone, plan.documents.filter(pl.col("doc_id").is_in(run.tally.rejected)))
-    run.lease.check()
-    deleted, ledger, chunks, off = await steps.close(version, store, gone, plan, run.places, run.run_id)
+    deleted, ledger, chunks, off = await steps.close(version, store, gone, plan, run.run_id)
     run.tally.chunks["deleted"] += deleted
     return make_report(version, plan, run.tally, ledger, chunks, time.perf_counter() - started), off
+
+
+async def _note_rate(run: Run) -> None:
+    """Keep how fast this run embedded, if that tells something; no reason to fail."""
+    embedded = run.tally.chunks["embedded"]
+    if embedded < MEASURED_CHUNKS:
+        return
+    try:
+        await note_rate(run.store, run.version, embedded / run.embedder.seconds)
+    except RoostError as error:
+        get_run_logger().warning("the run's speed could not be noted: %s", error)
 
 
 async def _run_batches(run: Run, work: pl.DataFrame) -> None:
@@ -181,7 +179,7 @@ async def _run_batch(run: Run, batch: Batch) -> None:
     loaded = await steps.load(batch, run.workers, run.settings.ingest)
     chunked = await steps.chunk(loaded, run.settings.chunking, run.model, run.workers, run.settings.ingest)
     embedded = await steps.embed(chunked, run.embedder, None if run.is_empty else run.store, run.version)
-    written = await steps.index(embedded, run.store, run.version, run.lease, run.run_id)
+    written = await steps.index(embedded, run.store, run.version, run.run_id)
     for record in (loaded, chunked, embedded, written):
         run.tally.add(record)
     WATCHER.get().advanced(batch.documents.height, written.written)

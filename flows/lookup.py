@@ -7,6 +7,7 @@ from typing import Any
 import polars as pl
 
 from tasks.embedder import Embedder
+from tasks.holder import Holder
 from tasks.ledger import INDEXED, QUARANTINED, WRITING, read_ledger
 from tasks.milvus import Store, open_store
 from tasks.retrieve import Hit, model_of, search
@@ -21,7 +22,7 @@ async def search_index(index: str, queries: list[str], k: int) -> list[list[Hit]
         UsageError: No such index, or its model is not the one found here.
     """
     settings = load_settings()
-    async with open_store(settings.milvus, create=False) as store:
+    async with open_store(settings.milvus, create=False, holder=Holder("roost search")) as store:
         version = await existing_version(store, index)
         with Embedder(model_of(version, settings.embedding), settings.embedding) as embedder:
             return await search(store, version, embedder, queries, k=k)
@@ -30,7 +31,7 @@ async def search_index(index: str, queries: list[str], k: int) -> list[list[Hit]
 async def describe_indexes(index: str | None) -> dict[str, Any]:
     """Describe one index or all: version, recipe, counts, quarantined documents."""
     settings = load_settings()
-    async with open_store(settings.milvus, create=False) as store:
+    async with open_store(settings.milvus, create=False, holder=Holder("roost status")) as store:
         versions = [await existing_version(store, index)] if index else await all_versions(store)
         return {"milvus": settings.milvus.uri, "indexes": [await _describe(store, v) for v in versions]}
 

@@ -6,7 +6,8 @@ and arrays, or objects that Prefect passes by untouched; nothing is cached, the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -16,20 +17,20 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import exponential_backoff
 
 from tasks.chunk import chunk_batch
-from tasks.discover import Listed, Options, plan_run
+from tasks.discover import Listed, Options, list_sources, plan_run
 from tasks.embed import embed_batch
 from tasks.embedder import Embedder
 from tasks.errors import TransientError
 from tasks.index import delete_documents, index_batch
-from tasks.lease import Lease
 from tasks.ledger import ROW, read_ledger
 from tasks.load import load_batch
 from tasks.milvus import Store
 from tasks.models import Model
 from tasks.records import WORK, Batch, Chunked, Embedded, Loaded, Plan, Written
 from tasks.settings import Chunking, Ingest
+from tasks.sources import Source, refuse_moved
 from tasks.verify import out_of_step
-from tasks.versions import Version, note_places
+from tasks.versions import Version, note_places, publish, read_again
 from tasks.workers import Workers
 
 #: Tries after the first: 2, 4, 8, 16, 32 s and jitter reach past a restart of Milvus.
@@ -50,6 +51,20 @@ _POLICY: dict[str, Any] = {
     "retry_jitter_factor": 0.5,
     "retry_condition_fn": is_transient,
 }
+
+
+@task(name="list", task_run_name="list {version.index}", **_POLICY)
+async def list_held(sources: Sequence[Source], spool: Path, store: Store, version: Version) -> tuple[Version, Listed]:
+    """List the sources of an index that this run holds, after the last run's end: what it did is not undone.
+
+    Where they are is noted before anything is written, and a new index is published once they could be listed.
+    """
+    version = await read_again(store, version)
+    refuse_moved(sources, version.places)
+    listed = await list_sources(sources, spool)
+    await note_places(store, version, {source.key: source.place for source in sources})
+    await publish(store, version)
+    return version, listed
 
 
 @task(name="discover", task_run_name="discover {index}", **_POLICY)
@@ -79,20 +94,19 @@ async def embed(chunked: Chunked, embedder: Embedder, store: Store | None, versi
 
 
 @task(name="index", task_run_name="index {embedded.name}", **_POLICY)
-async def index(embedded: Embedded, store: Store, version: Version, lease: Lease, run_id: str) -> Written:
+async def index(embedded: Embedded, store: Store, version: Version, run_id: str) -> Written:
     """Write a batch."""
-    return await index_batch(embedded, store, version, lease, run_id=run_id)
+    return await index_batch(embedded, store, version, run_id=run_id)
 
 
 @task(name="close", task_run_name="close {version.index}", **_POLICY)
 async def close(
-    version: Version, store: Store, gone: pl.DataFrame, plan: Plan, places: Mapping[str, str], run_id: str
+    version: Version, store: Store, gone: pl.DataFrame, plan: Plan, run_id: str
 ) -> tuple[int, pl.DataFrame, int, str]:
     """Delete what is gone, then read back what there is: rows deleted, ledger, chunks, what is off, if anything."""
     deleted = await delete_documents(store, version, gone, run_id=run_id)
     if store.is_lite and plan.of(*WORK, "deleted", "moved").height:
         await store.change("flush", version.name)  # Lite searches unflushed rows ten times slower
-    await note_places(store, version, places)
     ledger = await read_ledger(store, version.ledger)
     refused = ledger.filter(pl.col("reason") != "")
     off = await out_of_step(store, version, ledger, plan.documents.join(refused, on="doc_id", how="anti"))

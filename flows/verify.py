@@ -12,6 +12,7 @@ from prefect.states import Completed, Failed
 from flows import artifacts
 from flows.parameters import VerifyRequest
 from flows.progress import WATCHER
+from tasks.holder import Holder
 from tasks.lease import held
 from tasks.milvus import open_store
 from tasks.settings import load_settings
@@ -32,13 +33,12 @@ async def verify(request: VerifyRequest) -> State[dict[str, Any]]:
         ConflictError: A run writes it, and this one was not to wait.
     """
     settings = load_settings()
+    wait, tell = settings.ingest.wait_seconds, WATCHER.get().waiting
+    holder = Holder(f"run {runtime.flow_run.name!r}", wait_seconds=wait, tell=tell)
     async with AsyncExitStack() as stack:
-        store = await stack.enter_async_context(open_store(settings.milvus, create=False))
+        store = await stack.enter_async_context(open_store(settings.milvus, create=False, holder=holder))
         version = await existing_version(store, request.index)
-        holder = f"run {runtime.flow_run.name!r}"
-        await stack.enter_async_context(
-            held(store, version, holder, wait_seconds=settings.ingest.wait_seconds, tell=WATCHER.get().waiting)
-        )
+        store = await stack.enter_async_context(held(store, version, holder))
         findings = await compare(store, version)
         deleted = 0
         if request.repair:

@@ -21,7 +21,6 @@ from tasks import ledger
 from tasks.errors import REASONS
 from tasks.faults import pass_point
 from tasks.identity import chunk_ids
-from tasks.lease import Lease
 from tasks.ledger import INDEXED, QUARANTINED, WRITING
 from tasks.milvus import LOOKUP, Store, one_of
 from tasks.records import Embedded, Written
@@ -53,15 +52,10 @@ RESERVED = frozenset(
 )
 
 
-async def index_batch(embedded: Embedded, store: Store, version: Version, lease: Lease, *, run_id: str) -> Written:
-    """Write a batch's documents, chunks and refusals.
-
-    Raises:
-        StepError: This run no longer holds the index.
-    """
+async def index_batch(embedded: Embedded, store: Store, version: Version, *, run_id: str) -> Written:
+    """Write a batch's documents, chunks and refusals."""
     started = time.perf_counter()
     documents = _with_counts(embedded)
-    lease.check()
     pass_point("before_intent")
     await ledger.write_rows(store, version.ledger, _ledger_rows(documents, WRITING), run_id=run_id)
     pass_point("after_intent")

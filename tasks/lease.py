@@ -15,20 +15,21 @@ import random
 import socket
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
 from tasks import ledger
-from tasks.errors import ConflictError, RoostError, StepError
+from tasks.errors import RoostError, StepError, TransientError
+from tasks.holder import Holder, Wait, clock
 from tasks.milvus import Store, quoted
 from tasks.versions import Version
 
 #: Seconds after its last renewal that a claim still counts; a server may be away for less, and hosts' clocks must
 #: agree better than that.
 EXPIRES_AFTER = 120.0
-#: Part of it after which a run no longer begins to write.
+#: Part of it after which a run no longer writes.
 MARGIN = 0.75
 #: Seconds between renewals.
 RENEWED_EVERY = 10.0
@@ -42,17 +43,22 @@ _log = logging.getLogger(__name__)
 
 @dataclass
 class Lease:
-    """A claim that was granted. `check` before each write."""
+    """A claim that was granted; no write goes out without a `check`."""
 
     key: str
     holder: str
-    renewed: float  # `now` of the last renewal that Milvus took
+    renewed: float  # `now` of the last renewal that Milvus took in time
     since: str = ""
 
     @property
     def is_lost(self) -> bool:
         """Whether others may hold it by now. Once lost it stays lost: what was planned under it is out of date."""
         return now() - self.renewed > EXPIRES_AFTER * MARGIN
+
+    def renew(self, began: float) -> None:
+        """Count from when a renewal began that Milvus has taken; one that took too long renews nothing."""
+        if not self.is_lost:
+            self.renewed = began
 
     def check(self) -> None:
         """Refuse to write on when the claim may have expired: this process was paused, or Milvus was away.
@@ -70,61 +76,69 @@ def now() -> float:
 
 
 @asynccontextmanager
-async def held(
-    store: Store, version: Version, holder: str, *, wait_seconds: float, tell: Callable[[str], None]
-) -> AsyncIterator[Lease]:
-    """Hold the index for one run.
+async def held(store: Store, version: Version, holder: Holder) -> AsyncIterator[Store]:
+    """Hold the index for one run: yields the store to write with, which refuses to when the hold is lost.
 
     Args:
         store: Where it is.
         version: What is to be written.
-        holder: Name of this run, for those who meet it.
-        wait_seconds: How long to wait for another run to end; 0 refuses at once.
-        tell: Is told, once, for whom this run waits.
+        holder: This run.
 
     Raises:
-        ConflictError: Another run holds it.
-        StepError: Another run came in before this one got ready.
+        ConflictError: Another run holds it, for longer than this one waits.
+        TransientError: Milvus is away for longer than a hold lasts.
     """
-    if store.settings.is_lite:  # this process holds the file, no other can
-        yield Lease("", holder, float("inf"))
+    if store.settings.is_lite:  # the holder has the file, whatever is in it
+        yield store
         return
-    lease = await _claim(store, version, holder, wait_seconds, tell)
-    renewing = asyncio.ensure_future(_renew(store, version, lease))
+    beside = store.beside()
+    lease = await _claim(beside, version, holder)
+    renewing = asyncio.ensure_future(_renew(beside, version, lease))
     try:
-        yield lease
+        yield store.guarded(lease.check)
     finally:
         renewing.cancel()
         with suppress(asyncio.CancelledError):
             await renewing
         with suppress(RoostError):  # it expires by itself
-            await store.delete(version.ledger, [lease.key])
+            await beside.delete(version.ledger, [lease.key])
 
 
-async def _claim(
-    store: Store, version: Version, holder: str, wait_seconds: float, tell: Callable[[str], None]
-) -> Lease:
-    ends = time.monotonic() + max(wait_seconds, GRACE)
-    lease = Lease(uuid.uuid4().hex, holder, now(), since=time.strftime("%H:%M:%S UTC", time.gmtime()))
-    told = False
+async def _claim(store: Store, version: Version, holder: Holder) -> Lease:
+    """Claim the index as soon as nobody else does; Milvus may be away now and then meanwhile."""
+    wait, answered = Wait(holder, grace=GRACE), now()
+    lease = Lease(uuid.uuid4().hex, str(holder), now())
     while True:
-        others = await _others(store, version, lease)  # first a look: it costs those who write nothing
-        if not others:
-            await _write(store, version, lease)
-            if not await _others(store, version, lease):
+        try:
+            others = await _others(store, version, lease)  # first a look: it costs those who write nothing
+            if not others and await _is_granted(store, version, lease):
                 return lease
-            await store.delete(version.ledger, [lease.key])  # another claimed in the same moment, and may withdraw too
-        else:
-            first = others[0]["uri"]
-            if time.monotonic() >= ends:
-                raise ConflictError(
-                    f"index {version.index!r} is being written by {first} since {others[0]['source']}: wait for it to "
-                    "end, or allow waiting with --on-conflict wait"
-                )
-            if not told and wait_seconds:
-                tell(f"waiting for {first}, which writes index {version.index!r}")
-                told = True
+            answered = now()
+        except TransientError as error:
+            if now() - answered > EXPIRES_AFTER:
+                raise
+            _log.warning("looking who holds %s: %s", version.index, error)
+            others = []
+        if others:
+            first, since = others[0]["uri"], others[0]["source"]
+            wait.go_on(
+                f"waiting for {first}, which writes index {version.index!r}",
+                f"index {version.index!r} is being written by {first} since {since}",
+            )
         await asyncio.sleep(random.uniform(0.5, 1.5) * LOOKS_EVERY)  # noqa: S311  jitter is no secret
+
+
+async def _is_granted(store: Store, version: Version, lease: Lease) -> bool:
+    """Write the claim and look again; of two that claim in the same moment, one or both withdraw."""
+    granted = False
+    lease.since = clock()
+    try:
+        lease.renewed = await _write(store, version, lease)
+        granted = not await _others(store, version, lease)
+    finally:
+        if not granted:
+            await store.delete(version.ledger, [lease.key])
+    return granted
 
 
 async def _others(store: Store, version: Version, lease: Lease) -> list[dict[str, Any]]:
@@ -163,15 +177,16 @@ def _host() -> str:
     return socket.gethostname()
 
 
-async def _write(store: Store, version: Version, lease: Lease) -> None:
-    started = now()
+async def _write(store: Store, version: Version, lease: Lease) -> float:
+    """Write the claim, as good from now on; returns the `now` from which it counts."""
+    began = now()
     row = {
         "doc_id": lease.key, "uri": lease.holder, "source": lease.since,
         "content_hash": "", "size": 0, "modified": str(time.time() + EXPIRES_AFTER), "status": ledger.LEASE,
         "chunk_count": 0, "pending_chunk_count": 0, "reason": f"{_host()} {os.getpid()}", "attempts": 0,
     }  # fmt: skip
     await ledger.write_rows(store, version.ledger, [row], run_id="")
-    lease.renewed = started
+    return began
 
 
 async def _renew(store: Store, version: Version, lease: Lease) -> None:
@@ -180,6 +195,6 @@ async def _renew(store: Store, version: Version, lease: Lease) -> None:
         if lease.is_lost:
             return
         try:
-            await _write(store, version, lease)
+            lease.renew(await _write(store, version, lease))
         except RoostError as error:
             _log.warning("the hold on %s could not be renewed: %s", version.index, error)

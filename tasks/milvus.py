@@ -7,10 +7,11 @@ flight, so there it lets one through at a time; a server gets four.
 from __future__ import annotations
 
 import asyncio
+import copy
 import json
 import logging
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,8 @@ from pymilvus.grpc_gen import common_pb2
 
 from tasks.errors import StoreError, TransientError
 from tasks.faults import pass_point
-from tasks.lite import mend
+from tasks.holder import Holder
+from tasks.lite_file import served
 from tasks.settings import Milvus
 
 #: Writes in flight on a server; Lite gets one.
@@ -40,6 +42,8 @@ LOOKUP = 500
 DELETE_ROWS = 1_000
 #: Rows that one page of a listing holds.
 PAGE_ROWS = 16_000
+
+_ANYONE = Holder("another program")
 
 # pymilvus logs every refusal with a traceback before it raises it; Roost words it once, itself.
 logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
@@ -77,6 +81,20 @@ class Store:
         self._rows = rows
         self._write = rows.insert if self.is_lite else rows.upsert
         self._gate = asyncio.Semaphore(1 if self.is_lite else SERVER_WRITES)
+        self._check: Callable[[], None] = _allow
+
+    def guarded(self, check: Callable[[], None]) -> Store:
+        """The same store, whose every write first calls `check`, after its wait at the gate: it raises to refuse."""
+        guarded = copy.copy(self)
+        guarded._check = check
+        return guarded
+
+    def beside(self) -> Store:
+        """The same store with a gate of its own, for what must not wait behind a batch; Lite keeps to its one."""
+        beside = copy.copy(self)
+        if not self.is_lite:
+            beside._gate = asyncio.Semaphore(1)
+        return beside
 
     async def admin(self, method: str, *arguments: Any, **options: Any) -> Any:
         """Call a method of the sync client in a thread: schemas, aliases, properties, flush.
@@ -91,6 +109,7 @@ class Store:
     async def change(self, method: str, *arguments: Any, **options: Any) -> Any:
         """Like `admin`, for what writes: it waits at the gate."""
         async with self._gate:
+            self._check()
             return await self.admin(method, *arguments, **options)
 
     async def upsert(self, collection: str, rows: Iterable[dict[str, Any]]) -> int:
@@ -104,6 +123,7 @@ class Store:
 
     async def _upsert(self, collection: str, rows: list[dict[str, Any]]) -> int:
         async with self._gate:
+            self._check()
             with translated(self.settings.uri):
                 await self._write(collection, rows, timeout=self.settings.timeout)
         pass_point("between_writes")
@@ -193,65 +213,39 @@ class Store:
 
 
 @asynccontextmanager
-async def open_store(settings: Milvus, *, create: bool = True) -> AsyncIterator[Store]:
+async def open_store(settings: Milvus, *, create: bool = True, holder: Holder = _ANYONE) -> AsyncIterator[Store]:
     """Connect to Milvus inside the running loop; on leaving, close, and free the file of Lite.
 
     Args:
         settings: Where.
         create: Whether to make the file of Lite when there is none; those who only look do not.
+        holder: Who is to have the file of Lite to itself.
 
     Raises:
-        StoreError: The file is held by another process, the token is wrong, the URI is none.
+        ConflictError: Another has the file, for longer than the holder waits.
+        StoreError: It is no file of Lite, the token is wrong, the URI is none.
         TransientError: Nobody answers.
     """
     options: dict[str, Any] = {"uri": settings.uri, "timeout": settings.timeout}
     options |= {"token": settings.token.get_secret_value(), "db_name": settings.database}
     if settings.ca_file:
         options |= {"server_pem_path": str(settings.ca_file), "secure": True}
-    with translated(settings.uri):
-        if settings.is_lite and not create and not Path(settings.uri).exists():
-            raise StoreError(f"no index here: there is no file {settings.uri}; make one with roost ingest")
-        sync = await asyncio.to_thread(_connect, settings, options)
-        version = str(await asyncio.to_thread(sync.get_server_version))
-        rows = AsyncMilvusClient(**options)
-    try:
-        yield Store(settings, sync, rows, version)
-    finally:
-        await rows.close()
-        await asyncio.to_thread(sync.close)
+    async with AsyncExitStack() as stack:
         if settings.is_lite:
-            await asyncio.to_thread(_release, settings.uri)
+            if not create and not Path(settings.uri).exists():
+                raise StoreError(f"no index here: there is no file {settings.uri}; make one with roost ingest")
+            await stack.enter_async_context(served(settings.uri, holder))
+        with translated(settings.uri):
+            sync = await asyncio.to_thread(MilvusClient, **options)
+            stack.push_async_callback(asyncio.to_thread, sync.close)
+            version = str(await asyncio.to_thread(sync.get_server_version))
+            rows = AsyncMilvusClient(**options)
+        stack.push_async_callback(rows.close)
+        yield Store(settings, sync, rows, version)
 
 
-def _connect(settings: Milvus, options: dict[str, Any]) -> MilvusClient:
-    if settings.is_lite:
-        folder = Path(settings.uri).expanduser().absolute().parent
-        if not folder.is_dir():
-            raise StoreError(f"ROOST_MILVUS__URI={settings.uri}: no folder {folder}")
-        _refuse_second_process(settings.uri)
-    return MilvusClient(**options)
-
-
-def _refuse_second_process(path: str) -> None:
-    """Start Lite's server here, as pymilvus would; unlike it, say what holds the file."""
-    from milvus_lite.server_manager import server_manager_instance
-
-    logging.getLogger("milvus_lite").setLevel(logging.CRITICAL)
-    if not path.endswith(".db"):
-        raise StoreError(f"ROOST_MILVUS__URI={path}: a local file must end in .db, a server begins with http://")
-    mend()
-    if server_manager_instance.start_and_get_uri(path) is None:
-        raise StoreError(
-            f"{path} cannot be opened: another process holds it, or it is no Milvus Lite database. One process "
-            "at a time may use a file; to share it, run `roost up`, or `milvus-lite server --data-dir DIR "
-            "--host 127.0.0.1 --port 19530 --max-workers 1`"
-        )
-
-
-def _release(path: str) -> None:
-    from milvus_lite.server_manager import server_manager_instance
-
-    server_manager_instance.release_server(path)
+def _allow() -> None:
+    """Refuse no write: Lite's file is held as a whole, and what only reads holds nothing."""
 
 
 @contextmanager

@@ -103,16 +103,12 @@ async def live_version(store: Store, index: str) -> Version | None:
     described = await store.describe(index)
     if described is None:
         return None
-    name = described["collection_name"]
-    facts = _read_facts(described)
-    if facts is None or name == index:
+    version = _as_version(index, described)
+    if version is None or version.name == index:
         raise StoreError(
             f"{index!r} is a collection in {store.settings.uri} that Roost did not make: "
             "choose another name with --index, or drop it yourself"
         )
-    rate = float(described["properties"].get(_RATE, 0))
-    places = json.loads(described["properties"].get(_PLACES, "{}"))
-    version = Version(index, name, facts["recipe"], facts["created"], facts["metric"], rate, places)
     for collection in (version.name, version.ledger):
         if await store.admin("has_collection", collection):
             await store.admin("load_collection", collection)  # Lite releases collections when it is closed
@@ -158,7 +154,7 @@ def refuse_other_recipe(version: Version | None, recipe: Recipe) -> None:
 
 
 async def open_version(store: Store, index: str, recipe: Recipe) -> Version:
-    """Open the live version for writing, making it when the index is new.
+    """Open the live version for writing; for a new index make one, which readers see when it is published.
 
     Raises:
         StoreError: It was built with another recipe, or its ledger is gone.
@@ -166,16 +162,43 @@ async def open_version(store: Store, index: str, recipe: Recipe) -> Version:
     version = await live_version(store, index)
     if version is None:
         try:
-            return await _create(store, index, recipe)
-        except StoreError:  # another first run may have been quicker: its version serves both
+            return await _make_version(store, index, recipe)
+        except StoreError:  # another first run may make it in the same moment: it serves both
             await asyncio.sleep(5.0)
-            version = await live_version(store, index)
-            if version is None:
-                raise
+            return await _make_version(store, index, recipe)
     refuse_other_recipe(version, recipe)
     if await store.describe(version.ledger) is None:
         raise StoreError(f"index {index!r}: its ledger {version.ledger} is gone; drop the index and ingest again")
     return version
+
+
+async def read_again(store: Store, version: Version) -> Version:
+    """Read what is known of a version as the last run left it.
+
+    Raises:
+        StoreError: It is gone.
+    """
+    described = await store.describe(version.name)
+    found = _as_version(version.index, described) if described else None
+    if found is None:
+        raise StoreError(f"index {version.index!r}: its version {version.name} was dropped meanwhile; ingest again")
+    return found
+
+
+async def publish(store: Store, version: Version) -> None:
+    """Have readers find a version by its index's name; nothing to do when they do already.
+
+    Raises:
+        StoreError: They find another one by now.
+    """
+    live = await store.describe(version.index)
+    if live is None:
+        await store.change("create_alias", collection_name=version.name, alias=version.index)
+    elif live["collection_name"] != version.name:
+        raise StoreError(
+            f"index {version.index!r} is {live['collection_name']} by now, not {version.name}: another run made it "
+            "with another recipe; ingest again, or under another name with --index"
+        )
 
 
 def differences(old: Recipe, new: Recipe) -> str:
@@ -186,14 +209,17 @@ def differences(old: Recipe, new: Recipe) -> str:
 
 async def note_rate(store: Store, version: Version, rate: float) -> None:
     """Keep how fast a run embedded, so that the next plan can say how long it will take."""
-    await store.change("alter_collection_properties", version.name, {_RATE: f"{rate:.1f}"})
+    await _note(store, version, {_RATE: f"{rate:.1f}"})
 
 
 async def note_places(store: Store, version: Version, places: Mapping[str, str]) -> None:
     """Keep where each source was read; writes nothing when that is known already."""
     if not places.items() <= version.places.items():
-        known = json.dumps({**version.places, **places}, ensure_ascii=False)
-        await store.change("alter_collection_properties", version.name, {_PLACES: known})
+        await _note(store, version, {_PLACES: json.dumps({**version.places, **places}, ensure_ascii=False)})
+
+
+async def _note(store: Store, version: Version, facts: dict[str, str]) -> None:
+    await store.change("alter_collection_properties", version.name, facts, timeout=store.settings.timeout)
 
 
 async def drop_version(store: Store, version: Version) -> None:
@@ -205,17 +231,13 @@ async def drop_version(store: Store, version: Version) -> None:
         await store.change("drop_collection", name)
 
 
-async def _create(store: Store, index: str, recipe: Recipe) -> Version:
-    """Make ledger and collection, then the alias: a name that readers can see is complete.
-
-    A run killed in between leaves an empty collection that no alias names; it is used, not refused.
-    """
+async def _make_version(store: Store, index: str, recipe: Recipe) -> Version:
+    """Make ledger and collection; what another run made, and did not publish, is used."""
     created, metric = datetime.now(UTC).isoformat(timespec="seconds"), store.settings.metric
     facts = {"recipe": asdict(recipe), "fingerprint": recipe.fingerprint, "created": created, "metric": metric}
     version = Version(index, f"{index}__{recipe.fingerprint}", recipe, created, metric)
     await asyncio.gather(_make_ledger(store, version), _make_chunks(store, version, json.dumps(facts)))
     pass_point("version_made")
-    await store.change("create_alias", collection_name=version.name, alias=index)
     return version
 
 
@@ -263,6 +285,17 @@ def _schema(dimension: int) -> Any:
     for name in ("ordinal", "page", "start", "end"):
         described.add_field(name, DataType.INT64, default_value=0)
     return described
+
+
+def _as_version(index: str, described: dict[str, Any]) -> Version | None:
+    """Make a version of a collection's description; None when Roost did not make the collection."""
+    facts = _read_facts(described)
+    if facts is None:
+        return None
+    rate = float(described["properties"].get(_RATE, 0))
+    places = json.loads(described["properties"].get(_PLACES, "{}"))
+    name = described["collection_name"]
+    return Version(index, name, facts["recipe"], facts["created"], facts["metric"], rate, places)
 
 
 def _read_facts(described: dict[str, Any]) -> dict[str, Any] | None:

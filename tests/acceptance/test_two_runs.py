@@ -1,4 +1,4 @@
-"""Two `roost ingest` of one index, started together against the real Milvus server."""
+"""Two `roost ingest` of one index, started together."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from tests.conftest import ROOT
 HANDBOOK = ROOT / "examples" / "handbook"
 
 
-def test_of_two_that_start_together_one_works_and_the_other_waits_for_it_by_name(roost, standalone, index):
+def test_of_two_that_start_together_one_works_and_the_other_waits_for_it_by_name(roost, milvus, index):
     words = ("ingest", HANDBOOK, "--index", index, "--json")
     with ThreadPoolExecutor() as threads:
-        runs = [threads.submit(roost, *words, ROOST_MILVUS__URI=standalone) for _ in range(2)]
+        runs = [threads.submit(roost, *words, ROOST_MILVUS__URI=milvus) for _ in range(2)]
         ended = [run.result() for run in runs]
     assert [run.code for run in ended] == [0, 0], [run.err for run in ended]
     assert sorted(run.json["documents"]["added"] for run in ended) == [0, 45]
     assert sorted(run.json["documents"]["unchanged"] for run in ended) == [0, 45]
     assert "".join(run.err for run in ended).count(f"waiting for run 'ingest {index}'") == 1
-    checked = roost("verify", "--index", index, "--json", ROOST_MILVUS__URI=standalone)
+    checked = roost("verify", "--index", index, "--json", ROOST_MILVUS__URI=milvus)
     assert checked.code == 0
     assert checked.json["documents"] == 45
 

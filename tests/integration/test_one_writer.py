@@ -9,11 +9,12 @@ import time
 import pytest
 
 from tasks import lease
-from tasks.errors import ConflictError, StepError
-from tasks.milvus import open_store
+from tasks.errors import ConflictError, StepError, TransientError
+from tasks.holder import Holder
+from tasks.milvus import SERVER_WRITES, open_store
 from tasks.models import find_model
 from tasks.settings import Chunking, Embedding, Milvus
-from tasks.versions import Version, make_recipe, open_version
+from tasks.versions import Version, make_recipe, open_version, publish
 
 
 @pytest.fixture
@@ -21,10 +22,12 @@ def held(standalone, index):
     """Hold the index of this test on the real server: `held(store, version, name, wait)`."""
 
     async def version_of(store) -> Version:
-        return await open_version(store, index, make_recipe(find_model(Embedding()), Chunking()))
+        version = await open_version(store, index, make_recipe(find_model(Embedding()), Chunking()))
+        await publish(store, version)
+        return version
 
-    def hold(store, version, holder, wait=0.0, tell=lambda words: None):
-        return lease.held(store, version, holder, wait_seconds=wait, tell=tell)
+    def hold(store, version, what, wait=0.0, tell=lambda words: None):
+        return lease.held(store, version, Holder(what, wait_seconds=wait, tell=tell))
 
     async def run(work):
         async with open_store(Milvus(uri=standalone)) as store:
@@ -115,7 +118,7 @@ def test_a_claim_from_another_machine_stands_until_it_expires(held, monkeypatch)
         monkeypatch.setattr(lease, "_host", lambda: "elsewhere 1")
         monkeypatch.setattr(lease, "EXPIRES_AFTER", 3.0)
         monkeypatch.setattr(lease, "GRACE", 0.0)
-        claim = lease.Lease("a" * 32, "run 'far away'", lease.now())
+        claim = lease.Lease("a" * 32, "run 'far away'", lease.now(), since="noon")
         await lease._write(store, version, claim)
         monkeypatch.setattr(lease, "_host", lambda: "here 2")
         with pytest.raises(ConflictError, match="far away"):
@@ -128,24 +131,71 @@ def test_a_claim_from_another_machine_stands_until_it_expires(held, monkeypatch)
     held(work)
 
 
-def test_a_run_that_was_paused_for_too_long_does_not_write_on(monkeypatch):
-    paused = lease.Lease("a" * 32, "run 'paused'", lease.now() - lease.EXPIRES_AFTER)
-    with pytest.raises(StepError, match="could not renew its hold"):
-        paused.check()
+def test_a_run_that_was_paused_writes_and_deletes_no_more_in_the_middle_of_a_batch_either(held, monkeypatch):
+    async def work(store, version, hold):
+        async with hold(store, version, "paused") as kept:
+            await kept.delete(version.name, ["0"])
+            clock = lease.now
+            monkeypatch.setattr(lease, "now", lambda: clock() + lease.EXPIRES_AFTER)
+            for write in (kept.upsert(version.name, [{"id": "a"}]), kept.delete(version.name, ["a"])):
+                with pytest.raises(StepError, match=r"paused \(.*\) could not renew its hold"):
+                    await write
+            monkeypatch.undo()
+
+    held(work)
 
 
-def test_a_renewed_hold_outlasts_its_expiry(held, monkeypatch):
+def test_a_renewed_hold_outlasts_its_expiry_while_a_batch_fills_the_gate(held, monkeypatch):
     monkeypatch.setattr(lease, "EXPIRES_AFTER", 2.0)
     monkeypatch.setattr(lease, "RENEWED_EVERY", 0.3)
     monkeypatch.setattr(lease, "GRACE", 0.0)
 
     async def work(store, version, hold):
         async with hold(store, version, "long") as kept:
+            for _ in range(SERVER_WRITES):
+                await kept._gate.acquire()
             await asyncio.sleep(3.0)
-            kept.check()
+            for _ in range(SERVER_WRITES):
+                kept._gate.release()
+            await kept.delete(version.name, ["0"])
             with pytest.raises(ConflictError):
                 async with hold(store, version, "other"):
                     pass
+
+    held(work)
+
+
+def test_a_run_that_waits_outlives_a_server_that_is_away_for_a_moment(held, monkeypatch):
+    monkeypatch.setattr(lease, "LOOKS_EVERY", 0.1)
+    looks, failing = lease._others, iter([False, True, True])
+
+    async def look(store, version, mine):
+        if next(failing, False):
+            raise TransientError("away")
+        return await looks(store, version, mine)
+
+    async def work(store, version, hold):
+        monkeypatch.setattr(lease, "_others", look)
+        async with hold(store, version, "patient", wait=30) as kept:
+            await kept.delete(version.name, ["0"])
+        assert next(failing, None) is None
+        assert await store.count(version.ledger, 'status == "lease"') == 0
+
+    held(work)
+
+
+def test_a_server_that_stays_away_ends_the_wait(held, monkeypatch):
+    monkeypatch.setattr(lease, "LOOKS_EVERY", 0.05)
+    monkeypatch.setattr(lease, "EXPIRES_AFTER", 0.3)
+
+    async def look(*_):
+        raise TransientError("away")
+
+    async def work(store, version, hold):
+        monkeypatch.setattr(lease, "_others", look)
+        with pytest.raises(TransientError, match="away"):
+            async with hold(store, version, "patient", wait=30):
+                pass
 
     held(work)
 
@@ -164,7 +214,7 @@ def _hold_for_ever(uri: str, index: str) -> None:
 
         async with open_store(Milvus(uri=uri)) as store:
             version = await existing_version(store, index)
-            async with lease.held(store, version, "run 'doomed'", wait_seconds=0, tell=print):
+            async with lease.held(store, version, Holder("run 'doomed'")):
                 await asyncio.sleep(600)
 
     asyncio.run(work())

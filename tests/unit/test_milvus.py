@@ -111,6 +111,21 @@ async def test_writing_nothing_asks_nothing_of_milvus() -> None:
     assert await store().upsert("docs", []) == 0
 
 
+async def test_a_guarded_store_asks_before_each_write_and_after_its_wait_at_the_gate() -> None:
+    asked = []
+
+    def refuse() -> None:
+        asked.append(guarded._gate.locked())
+        raise TransientError("held by another")
+
+    guarded = store().guarded(refuse)
+    guarded._gate = asyncio.Semaphore(1)
+    for write in (guarded.upsert("docs", [{"id": "a"}]), guarded.delete("docs", ["a"]), guarded.change("flush", "x")):
+        with pytest.raises(TransientError, match="held by another"):
+            await write
+    assert asked == [True] * 3
+
+
 # calls
 
 

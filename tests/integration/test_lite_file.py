@@ -1,0 +1,120 @@
+"""One holder at a time of a file of Milvus Lite, in one process and in several."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tasks import lite_file
+from tasks.errors import ConflictError, StoreError
+from tasks.holder import Holder
+from tasks.milvus import open_store
+from tasks.settings import Milvus
+from tests.conftest import ROOT
+
+_ROOST = """
+import asyncio, sys
+from tasks.holder import Holder
+from tasks.milvus import open_store
+from tasks.settings import Milvus
+
+async def work():
+    async with open_store(Milvus(uri=sys.argv[1]), holder=Holder("run 'nightly'")):
+        print("held", flush=True)
+        await asyncio.sleep(60)
+
+asyncio.run(work())
+"""
+_PYMILVUS = """
+import sys, time
+from pymilvus import MilvusClient
+MilvusClient(sys.argv[1])
+print("held", flush=True)
+time.sleep(60)
+"""
+
+
+@contextmanager
+def held_elsewhere(program: str, uri: str) -> Iterator[subprocess.Popen[str]]:
+    """Hold a file in another process, which is killed in the end."""
+    command = [sys.executable, "-c", program, uri]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+async def opened(uri: str | Path, holder: Holder = Holder("run 'by-hand'")) -> None:  # noqa: B008  it is frozen
+    async with open_store(Milvus(uri=str(uri)), holder=holder) as store:
+        await store.names()
+
+
+def test_a_file_that_another_run_holds_is_refused_by_its_name_or_waited_for_until_that_is_killed(lite, monkeypatch):
+    monkeypatch.setattr(lite_file, "LOOKS_EVERY", 0.05)
+
+    async def wait_for(process):
+        told = []
+
+        def tell(words):
+            told.append(words)
+            process.kill()
+
+        await opened(lite, Holder("run 'patient'", wait_seconds=30, tell=tell))
+        return told
+
+    with held_elsewhere(_ROOST, lite) as process:
+        with pytest.raises(ConflictError) as refused:
+            asyncio.run(opened(lite))
+        told = asyncio.run(wait_for(process))
+    nightly = rf"run 'nightly' \(.*, pid {process.pid}\) since \d\d:\d\d:\d\d UTC"
+    assert refused.match(rf"roost.db is held by {nightly} .*milvus-lite server.*: try again when it has ended$")
+    assert "\n" not in str(refused.value)
+    [words] = told
+    assert words.startswith("waiting for run 'nightly' (")
+
+
+def test_a_file_that_another_program_holds_is_waited_for_as_well(lite, monkeypatch):
+    monkeypatch.setattr(lite_file, "LOOKS_EVERY", 0.05)
+    with held_elsewhere(_PYMILVUS, lite), pytest.raises(ConflictError, match=r"another process .*waited 0 s for it"):
+        asyncio.run(opened(lite, Holder("run 'patient'", wait_seconds=0.2)))
+    asyncio.run(opened(lite))
+
+
+def test_in_one_process_no_two_hold_a_file_at_once_under_whatever_name(lite, monkeypatch, tmp_path):
+    monkeypatch.setattr(lite_file, "LOOKS_EVERY", 0.02)
+    (tmp_path / "link.db").symlink_to(lite)
+    inside, most, told = [], [], []
+
+    async def one(name, uri):
+        async with open_store(Milvus(uri=uri), holder=Holder(name, wait_seconds=30, tell=told.append)) as store:
+            inside.append(name)
+            most.append(len(inside))
+            await asyncio.sleep(0.05)
+            assert await store.names() == []
+            inside.remove(name)
+
+    async def all_at_once():
+        await asyncio.gather(one("run 'a'", lite), one("run 'b'", lite), one("run 'c'", str(tmp_path / "link.db")))
+
+    asyncio.run(all_at_once())
+    assert most == [1] * 3
+    assert len(told) == 2
+
+
+def test_what_is_no_database_is_refused_and_not_waited_for(tmp_path):
+    (tmp_path / "old.db").write_bytes(b"SQLite format 3")
+    with pytest.raises(StoreError, match=r"old.db cannot be opened as a Milvus Lite database"):
+        asyncio.run(opened(tmp_path / "old.db", Holder("run 'patient'", wait_seconds=30)))
+    (tmp_path / "broken.db").mkdir()
+    (tmp_path / "broken.db" / "collections").write_text("no folder")
+    with pytest.raises(StoreError, match=r"broken.db cannot be opened: it is no Milvus Lite database"):
+        asyncio.run(opened(tmp_path / "broken.db", Holder("run 'patient'", wait_seconds=30)))

@@ -1,0 +1,63 @@
+"""A holder's wait and a lease's end, on a clock that the test moves."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from tasks import holder, lease
+from tasks.errors import ConflictError, StepError
+from tasks.holder import Holder, Wait
+
+
+@pytest.fixture
+def pass_time(monkeypatch):
+    """Move the clock: `pass_time(seconds)`."""
+    at = [1000.0]
+    monkeypatch.setattr(lease, "now", lambda: at[0])
+    monkeypatch.setattr(holder.time, "monotonic", lambda: at[0])
+
+    def move(seconds):
+        at[0] += seconds
+
+    return move
+
+
+def test_one_that_is_not_to_wait_is_refused_at_once_with_what_to_do():
+    wait = Wait(Holder("run 'a'", advice="allow waiting"))
+    with pytest.raises(ConflictError, match=r"^the index is taken: allow waiting$"):
+        wait.go_on("waiting", "the index is taken")
+
+
+def test_one_that_waits_is_told_once_and_then_refused_with_how_long_it_waited(pass_time):
+    told = []
+    wait = Wait(Holder("run 'a'", wait_seconds=60, tell=told.append))
+    for _ in range(3):
+        wait.go_on("waiting for b", "taken by b")
+        pass_time(20)
+    with pytest.raises(ConflictError, match=r"^taken by b, waited 60 s for it: try again when it has ended$"):
+        wait.go_on("waiting for b", "taken by b")
+    assert told == ["waiting for b"]
+
+
+def test_a_holder_names_its_process():
+    assert str(Holder("run 'a'")).endswith(f", pid {os.getpid()})")
+
+
+def test_a_hold_that_is_renewed_in_time_stands(pass_time):
+    held = lease.Lease("a" * 32, "run 'a'", lease.now())
+    for _ in range(5):
+        pass_time(60)
+        held.renew(lease.now() - 5)
+        held.check()
+
+
+def test_a_renewal_that_took_too_long_does_not_bring_a_lost_hold_back(pass_time):
+    held = lease.Lease("a" * 32, "run 'a'", lease.now())
+    pass_time(85)
+    began = lease.now()
+    pass_time(40)
+    held.renew(began)
+    with pytest.raises(StepError, match="run 'a' could not renew its hold on the index in time"):
+        held.check()
