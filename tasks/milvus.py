@@ -160,12 +160,12 @@ class Store:
             )  # fmt: skip
         return [list(row) for row in hits]
 
-    async def pages(self, collection: str, fields: list[str], filter: str = "") -> AsyncIterator[list[dict[str, Any]]]:
-        """Read a whole collection page by page, just-written rows too."""
+    async def pages(
+        self, collection: str, fields: list[str], filter: str = "", *, rows: int = PAGE_ROWS
+    ) -> AsyncIterator[list[dict[str, Any]]]:
+        """Read a whole collection page by page, so many rows in one, just-written ones too."""
         await self.count(collection)  # 2.3.5's iterator ignores the level; one strong read before it does not
-        iterator = await self.admin(
-            "query_iterator", collection, batch_size=PAGE_ROWS, filter=filter, output_fields=fields
-        )
+        iterator = await self.admin("query_iterator", collection, batch_size=rows, filter=filter, output_fields=fields)
         try:
             while page := await self._next(iterator):
                 yield page
