@@ -24,7 +24,7 @@ from flows import artifacts, steps
 from flows.parameters import IngestRequest
 from flows.progress import WATCHER
 from tasks.chunk import check_window
-from tasks.discover import Options, cut_batches, list_sources, spool_folder
+from tasks.discover import Listed, Options, cut_batches, list_sources, spool_folder
 from tasks.embedder import Embedder
 from tasks.errors import StepError
 from tasks.index import without_failed_moves
@@ -36,6 +36,7 @@ from tasks.report import Tally, headline, make_plan_report, make_report, outcome
 from tasks.settings import Settings, load_settings
 from tasks.sources import refuse_moved
 from tasks.versions import (
+    Recipe,
     Version,
     live_version,
     make_recipe,
@@ -84,14 +85,15 @@ async def ingest(request: IngestRequest) -> State[dict[str, Any]]:
         spool = Path(stack.enter_context(spool_folder()))
         listed = await list_sources(request.sources, spool)
         listing = time.perf_counter() - started
-        store = await stack.enter_async_context(open_store(settings.milvus))
         recipe = make_recipe(model, settings.chunking)
+        if request.dry_run and settings.milvus.is_missing:
+            return await _planned(request, settings, recipe, listed, None, None)
+        store = await stack.enter_async_context(open_store(settings.milvus))
         known = await live_version(store, request.index)
         refuse_other_recipe(known, recipe)
         refuse_moved(request.sources, known.places if known else {})
         if request.dry_run:
-            plan = await steps.discover(request.index, listed, store, known, _options(request, settings))
-            return Completed(message="planned only", data=make_plan_report(request.index, recipe, known, plan))
+            return await _planned(request, settings, recipe, listed, store, known)
         embedder = stack.enter_context(Embedder(model, settings.embedding))
         if known is None:
             await embedder.load()  # a model that does not load must not leave an empty index behind
@@ -120,6 +122,15 @@ async def ingest(request: IngestRequest) -> State[dict[str, Any]]:
         raise StepError(off)
     get_run_logger().info(headline(report))
     return Completed(name=outcome_name(report), message=headline(report), data=report)
+
+
+async def _planned(
+    request: IngestRequest, settings: Settings, recipe: Recipe, listed: Listed, store: Store | None,
+    known: Version | None,
+) -> State[dict[str, Any]]:  # fmt: skip
+    """Report what a run would do. Without a store there is no index, and none is made."""
+    plan, refusal = await steps.foresee(request.index, listed, store, known, _options(request, settings))
+    return Completed(message="planned only", data=make_plan_report(request.index, recipe, known, plan, refusal))
 
 
 def _held(
@@ -197,5 +208,5 @@ def _options(request: IngestRequest, settings: Settings) -> Options:
         checksum=request.checksum,
         keep_missing=request.keep_missing,
         retry_quarantined=request.retry_quarantined,
-        max_delete_fraction=1.0 if request.dry_run else settings.ingest.max_delete_fraction if limit is None else limit,
+        max_delete_fraction=settings.ingest.max_delete_fraction if limit is None else limit,
     )

@@ -96,6 +96,8 @@ def show_plan(report: dict[str, Any]) -> None:
     chunks, seconds = report["estimate"]["chunks"], report["estimate"]["seconds"]
     duration = f", {timedelta(seconds=seconds)} at the last run's speed" if seconds is not None else ""
     out.print(f"about {chunks:,} chunks to embed{duration}; unchanged passages of changed documents cost nothing")
+    if report["would_refuse"]:
+        out.print(f"a run would be refused: {report['would_refuse']}", soft_wrap=True)
 
 
 def show_hits(query: str, hits: list[Any]) -> None:

@@ -209,7 +209,7 @@ async def open_store(settings: Milvus, *, create: bool = True) -> AsyncIterator[
     if settings.ca_file:
         options |= {"server_pem_path": str(settings.ca_file), "secure": True}
     with translated(settings.uri):
-        if settings.is_lite and not create and not Path(settings.uri).exists():
+        if settings.is_missing and not create:
             raise StoreError(f"no index here: there is no file {settings.uri}; make one with roost ingest")
         sync = await asyncio.to_thread(_connect, settings, options)
         version = str(await asyncio.to_thread(sync.get_server_version))

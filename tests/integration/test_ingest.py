@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from flows.terminal import show_plan
 from tasks.errors import ModelError, RoostError, SourceError, StoreError, TransientError, UsageError
 from tasks.sources import Source
 from tests.conftest import ROOT
@@ -144,21 +145,31 @@ def test_rows_of_a_table_are_documents_and_a_ragged_row_refuses_itself(lite, ing
     assert [r["uri"] for r in report["rejects"]] == ["faq.csv#2"]
 
 
-def test_a_dry_run_counts_and_writes_nothing(lite, ingest, folder, index):
-    _, plan = ingest(folder(**{"a.md": GOOD}), dry_run=True)
+def test_a_dry_run_counts_and_makes_nothing(lite, ingest, folder, tmp_path):
+    source = folder(**{"a.md": GOOD})
+    before = set(tmp_path.iterdir())
+    _, plan = ingest(source, dry_run=True)
     assert plan["documents"]["added"] == 1
     assert plan["estimate"]["chunks"] >= 1
-    with pytest.raises(UsageError, match=f"no index '{index}'"):
-        _look(index)
+    assert (plan["version"], plan["would_refuse"]) == (None, None)
+    assert set(tmp_path.iterdir()) == before
+    ingest(source)
+    _, plan = ingest(source, dry_run=True)
+    assert (plan["documents"]["added"], plan["documents"]["unchanged"]) == (0, 1)
 
 
-def test_deleting_most_of_an_index_is_refused_before_anything_is_written(lite, ingest, folder, stored):
+def test_deleting_most_of_an_index_is_refused_before_anything_is_written(lite, ingest, folder, stored, capsys):
     source = folder(**{f"{n}.txt": f"Note number {n}." for n in range(20)})
     ingest(source)
     for n in range(15):
         (source / f"{n}.txt").unlink()
-    with pytest.raises(UsageError, match=r"15 of 20 documents are gone.*--max-delete-fraction 0.7"):
+    with pytest.raises(UsageError, match=r"15 of 20 documents are gone.*--max-delete-fraction 0.7") as refused:
         ingest(source)
+    _, plan = ingest(source, dry_run=True)
+    assert (plan["documents"]["deleted"], plan["would_refuse"]) == (15, str(refused.value))
+    show_plan(plan)
+    assert f"a run would be refused: {refused.value}" in capsys.readouterr().out
+    assert ingest(source, dry_run=True, max_delete_fraction=0.8)[1]["would_refuse"] is None
     assert stored()[2].height == 20
     _, report = ingest(source, max_delete_fraction=0.8)
     assert report["documents"]["deleted"] == 15
@@ -210,13 +221,6 @@ def test_milvus_that_does_not_answer_is_one_line(ingest, folder, monkeypatch):
     monkeypatch.setenv("ROOST_MILVUS__URI", "http://127.0.0.1:1")
     with pytest.raises(TransientError, match=r"http://127.0.0.1:1 does not answer.*ROOST_MILVUS__URI"):
         ingest(folder(**{"a.md": GOOD}))
-
-
-def _look(index: str) -> None:
-    from flows.lookup import search_index
-    from flows.running import run_async
-
-    run_async(lambda: search_index(index, ["ferry"], 1))
 
 
 def test_a_rename_to_what_cannot_be_parsed_keeps_the_old_chunks(lite, ingest, folder, stored):
