@@ -31,8 +31,8 @@ SETTINGS = {
     "ROOST_CHUNKING__OVERLAP": "4",
     "ROOST_INGEST__BATCH_BYTES": "1024",
 }
-#: Columns of the ledger that tell of runs, not of documents.
-OF_THE_RUN = {"run_id", "updated_at", "attempts"}
+#: Columns of the ledger that tell of runs and of when files were written, not of documents.
+OF_THE_RUN = {"run_id", "updated_at", "attempts", "modified"}
 
 
 def vector_of(text: str) -> np.ndarray:
