@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 
+import flows.ingest
 from flows.terminal import show_plan
 from tasks.errors import ModelError, RoostError, SourceError, StoreError, TransientError, UsageError
+from tasks.models import find_model
+from tasks.settings import Embedding
 from tasks.sources import Source
 from tests.conftest import ROOT
 
@@ -181,6 +185,28 @@ def test_another_chunk_size_refuses_and_names_both(lite, ingest, folder, monkeyp
     monkeypatch.setenv("ROOST_CHUNKING__SIZE", "120")
     with pytest.raises(StoreError, match="chunk_size 240 there, 120 here"):
         ingest(source)
+
+
+def test_another_model_dimension_or_query_prompt_is_refused_before_a_model_or_a_document_is_loaded(
+    lite, ingest, folder, stored, monkeypatch
+):
+    source = folder(**{"a.md": GOOD})
+    ingest(source)
+    before, _, ledger = stored()
+    model = find_model(Embedding())
+    monkeypatch.setattr(flows.ingest, "Embedder", None)
+    monkeypatch.setattr(flows.ingest, "Workers", None)
+    for other, says in (
+        (replace(model, name="other/model"), rf"model '{model.name}' there, 'other/model' here"),
+        (replace(model, dimension=128), "dimension 384 there, 128 here"),
+        (replace(model, query_instruction="query: "), "query_instruction '' there, 'query: ' here"),
+    ):
+        monkeypatch.setattr(flows.ingest, "find_model", lambda _, found=other: found)
+        for dry_run in (False, True):
+            with pytest.raises(StoreError, match=says):
+                ingest(source, dry_run=dry_run)
+    assert stored()[0].equals(before)
+    assert stored()[2].equals(ledger)
 
 
 def test_chunks_longer_than_the_model_reads_are_refused(lite, ingest, folder, monkeypatch):
