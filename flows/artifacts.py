@@ -8,7 +8,7 @@ from typing import Any
 
 from prefect.artifacts import acreate_markdown_artifact, acreate_table_artifact
 
-from tasks.report import as_markdown, headline, reject_rows
+from tasks.report import SHOWN_REJECTS, as_markdown, headline, reject_rows, verification_line
 
 
 async def publish(report: dict[str, Any], skipped: Counter[str]) -> None:
@@ -23,27 +23,11 @@ async def publish_verification(report: dict[str, Any]) -> None:
     """Publish what a verification found."""
     numbers = {name: value for name, value in report.items() if type(value) is int}
     table = f"| {' | '.join(numbers)} |\n|{' --: |' * len(numbers)}\n| {' | '.join(map(str, numbers.values()))} |"
-    again = "".join(f"\n- {uri}" for uri in report["to_redo"][:200])
-    redo = f"\n\nThe next ingest writes again:\n{again}" if again else ""
+    again = "".join(f"\n- {row['source']}/{row['uri']}" for row in report["to_redo"][:SHOWN_REJECTS])
+    redo = f"\n\nDocuments that are off:\n{again}" if again else ""
     await acreate_markdown_artifact(
-        f"{verification_line(report)}\n\n{table}{redo}", key=f"verify-{_key(report['index'])}"
+        "\n\n".join([verification_line(report), table, *report["next"]]) + redo, key=f"verify-{_key(report['index'])}"
     )
-
-
-def verification_line(report: dict[str, Any]) -> str:
-    """Say in one line what a verification found."""
-    off = [
-        f"{report[name]} {name}"
-        for name in ("missing", "orphaned", "duplicated", "mismatched", "unfinished")
-        if report[name]
-    ]
-    found = ", ".join(off) or "store and ledger agree"
-    mended = (
-        f"; {report['repaired']} rows deleted, {len(report['to_redo'])} documents for the next ingest"
-        if off and (report["repaired"] or report["to_redo"])
-        else ""
-    )
-    return f"{report['index']}: {report['documents']} documents, {report['chunks']} chunks: {found}{mended}"
 
 
 def _key(index: str) -> str:

@@ -22,7 +22,7 @@ from flows import artifacts, steps
 from flows.parameters import IngestRequest
 from flows.progress import WATCHER
 from tasks.chunk import check_window
-from tasks.discover import Options, cut_batches, list_sources, spool_folder
+from tasks.discover import Listed, Options, cut_batches, list_sources, spool_folder
 from tasks.embedder import Embedder
 from tasks.errors import RoostError, StepError
 from tasks.holder import Holder
@@ -35,6 +35,7 @@ from tasks.report import Tally, headline, make_plan_report, make_report, outcome
 from tasks.settings import Settings, load_settings
 from tasks.sources import check_sources, refuse_moved
 from tasks.versions import (
+    Recipe,
     Version,
     live_version,
     make_recipe,
@@ -79,18 +80,20 @@ async def ingest(request: IngestRequest) -> State[dict[str, Any]]:
         await asyncio.to_thread(check_sources, request.sources)
         model = await asyncio.to_thread(find_model, settings.embedding)
         check_window(settings.chunking, model)
-        holder = _holder(request, settings)
-        store = await stack.enter_async_context(open_store(settings.milvus, holder=holder))
         recipe = make_recipe(model, settings.chunking)
-        known = await live_version(store, request.index)
-        refuse_other_recipe(known, recipe)
         spool = Path(stack.enter_context(spool_folder()))
         options = _options(request, settings)
+        if request.dry_run and settings.milvus.is_missing:
+            listed = await list_sources(request.sources, spool)
+            return await _planned(request, options, recipe, listed, None, None)
+        holder = _holder(request, settings)
+        store = await stack.enter_async_context(open_store(settings.milvus, holder=holder))
+        known = await live_version(store, request.index)
+        refuse_other_recipe(known, recipe)
         if request.dry_run:
             refuse_moved(request.sources, known.places if known else {})
             listed = await list_sources(request.sources, spool)
-            plan = await steps.discover(request.index, listed, store, known, options)
-            return Completed(message="planned only", data=make_plan_report(request.index, recipe, known, plan))
+            return await _planned(request, options, recipe, listed, store, known)
         embedder = stack.enter_context(Embedder(model, settings.embedding))
         if known is None:
             await embedder.load()  # a model that does not load must not leave an empty index behind
@@ -110,6 +113,15 @@ async def ingest(request: IngestRequest) -> State[dict[str, Any]]:
         raise StepError(off)
     get_run_logger().info(headline(report))
     return Completed(name=outcome_name(report), message=headline(report), data=report)
+
+
+async def _planned(
+    request: IngestRequest, options: Options, recipe: Recipe, listed: Listed, store: Store | None,
+    known: Version | None,
+) -> State[dict[str, Any]]:  # fmt: skip
+    """Report what a run would do. Without a store there is no index, and none is made."""
+    plan, refusal = await steps.foresee(request.index, listed, store, known, options)
+    return Completed(message="planned only", data=make_plan_report(request.index, recipe, known, plan, refusal))
 
 
 def _holder(request: IngestRequest, settings: Settings) -> Holder:
@@ -195,5 +207,5 @@ def _options(request: IngestRequest, settings: Settings) -> Options:
         checksum=request.checksum,
         keep_missing=request.keep_missing,
         retry_quarantined=request.retry_quarantined,
-        max_delete_fraction=1.0 if request.dry_run else settings.ingest.max_delete_fraction if limit is None else limit,
+        max_delete_fraction=settings.ingest.max_delete_fraction if limit is None else limit,
     )

@@ -17,7 +17,7 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import exponential_backoff
 
 from tasks.chunk import chunk_batch
-from tasks.discover import Listed, Options, list_sources, plan_run
+from tasks.discover import Listed, Options, foresee_run, list_sources, plan_run
 from tasks.embed import embed_batch
 from tasks.embedder import Embedder
 from tasks.errors import TransientError
@@ -72,6 +72,15 @@ async def discover(index: str, listed: Listed, store: Store, version: Version | 
     """Compare what the sources list with the ledger."""
     known = await read_ledger(store, version.ledger) if version else ROW.to_frame()
     return await plan_run(listed, known, options)
+
+
+@task(name="foresee", task_run_name="foresee {index}", **_POLICY)
+async def foresee(
+    index: str, listed: Listed, store: Store | None, version: Version | None, options: Options
+) -> tuple[Plan, str | None]:
+    """Plan as `discover` does; where that refuses, say why beside the plan."""
+    known = await read_ledger(store, version.ledger) if store and version else ROW.to_frame()
+    return await foresee_run(listed, known, options)
 
 
 @task(name="load", task_run_name="load {batch.name}", **_POLICY)

@@ -21,7 +21,7 @@ from rich.table import Table
 from rich.text import Text
 
 from flows.progress import Nobody, Watcher
-from tasks.report import headline
+from tasks.report import headline, verification_line
 
 #: Characters of a passage that a list of hits shows.
 SNIPPET = 240
@@ -96,6 +96,8 @@ def show_plan(report: dict[str, Any]) -> None:
     chunks, seconds = report["estimate"]["chunks"], report["estimate"]["seconds"]
     duration = f", {timedelta(seconds=seconds)} at the last run's speed" if seconds is not None else ""
     out.print(f"about {chunks:,} chunks to embed{duration}; unchanged passages of changed documents cost nothing")
+    if report["would_refuse"]:
+        out.print(f"a run would be refused: {report['would_refuse']}", soft_wrap=True)
 
 
 def show_hits(query: str, hits: list[Any]) -> None:
@@ -132,12 +134,12 @@ def show_verification(report: dict[str, Any]) -> None:
         if type(value) is int:
             table.add_row(name, f"{value:,}")
     out.print(table)
-    for uri in report["to_redo"][:50]:
-        out.print(f"to be written again by the next roost ingest: {uri}")
-    if report["ok"]:
-        out.print("store and ledger agree")
-    elif not report["to_redo"]:
-        out.print("store and ledger differ: roost verify --repair mends what can be mended here")
+    for row in report["to_redo"][:50]:
+        out.print(f"off: {row['source']}/{row['uri']}", soft_wrap=True)
+    if len(report["to_redo"]) > 50:
+        out.print(f"and {len(report['to_redo']) - 50} more: roost verify --json lists all")
+    for line in (verification_line(report), *report["next"]):
+        out.print(line, soft_wrap=True)
 
 
 def shortened(text: str, length: int = SNIPPET) -> str:

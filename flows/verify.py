@@ -15,8 +15,9 @@ from flows.progress import WATCHER
 from tasks.holder import Holder
 from tasks.lease import held
 from tasks.milvus import open_store
+from tasks.report import verification_line
 from tasks.settings import load_settings
-from tasks.verify import as_report, repair
+from tasks.verify import as_report, mark
 from tasks.verify import verify as compare
 from tasks.versions import existing_version
 
@@ -39,16 +40,14 @@ async def verify(request: VerifyRequest) -> State[dict[str, Any]]:
         store = await stack.enter_async_context(open_store(settings.milvus, create=False, holder=holder))
         version = await existing_version(store, request.index)
         store = await stack.enter_async_context(held(store, version, holder))
-        findings = await compare(store, version)
-        deleted = 0
+        found = left = await compare(store, version, mending=request.repair)
+        marked = 0
         if request.repair:
-            deleted = await repair(store, version, findings, run_id=str(runtime.flow_run.id or ""))
-            findings_after = await compare(store, version)
-        else:
-            findings_after = findings
-    report = as_report(version, findings, deleted=deleted, repaired=request.repair) | {"ok": findings_after.is_clean}
+            marked = await mark(store, version, found.off, run_id=str(runtime.flow_run.id or ""))
+            left = await compare(store, version)
+    report = as_report(version, found, left, marked=marked)
     await artifacts.publish_verification(report)
-    words = artifacts.verification_line(report)
+    words = verification_line(report)
     get_run_logger().info(words)
     if report["ok"]:
         return Completed(message=words, data=report)

@@ -7,7 +7,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import polars as pl
@@ -76,6 +76,14 @@ async def plan_run(listed: Listed, ledger: pl.DataFrame, options: Options) -> Pl
     """
     documents = await asyncio.to_thread(make_plan, listed.documents, ledger, options, listed.sources, listed.unlisted)
     return Plan(documents, listed.skipped, listed.unlisted)
+
+
+async def foresee_run(listed: Listed, ledger: pl.DataFrame, options: Options) -> tuple[Plan, str | None]:
+    """Plan as `plan_run` does, with why that would be refused; None where it would not."""
+    try:
+        return await plan_run(listed, ledger, options), None
+    except UsageError as error:
+        return await plan_run(listed, ledger, replace(options, max_delete_fraction=1.0)), str(error)
 
 
 def make_plan(

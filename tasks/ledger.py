@@ -7,7 +7,7 @@ off and that cannot be read now stays `writing`, with the reason: another try ma
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -54,10 +54,11 @@ def schema() -> Any:
     return described
 
 
-async def read_ledger(store: Store, ledger: str) -> pl.DataFrame:
-    """Read every document's row, as a frame of `ROW`."""
-    frames = [pl.DataFrame(page, schema=ROW) async for page in store.pages(ledger, list(ROW))]
-    return pl.concat([ROW.to_frame(), *frames]).filter(pl.col("status") != LEASE)
+async def read_ledger(store: Store, ledger: str, columns: Sequence[str] = tuple(ROW)) -> pl.DataFrame:
+    """Read every document's row, as a frame of `ROW` or of some of its columns, `status` among them."""
+    schema = pl.Schema({name: ROW[name] for name in columns})
+    frames = [pl.DataFrame(page, schema=schema) async for page in store.pages(ledger, list(columns))]
+    return pl.concat([schema.to_frame(), *frames]).filter(pl.col("status") != LEASE)
 
 
 async def write_rows(store: Store, ledger: str, rows: Iterable[dict[str, Any]], *, run_id: str) -> int:

@@ -12,7 +12,6 @@ import json
 import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from pathlib import Path
 from typing import Any
 
 import grpc
@@ -180,12 +179,12 @@ class Store:
             )  # fmt: skip
         return [list(row) for row in hits]
 
-    async def pages(self, collection: str, fields: list[str], filter: str = "") -> AsyncIterator[list[dict[str, Any]]]:
-        """Read a whole collection page by page, just-written rows too."""
+    async def pages(
+        self, collection: str, fields: list[str], filter: str = "", *, rows: int = PAGE_ROWS
+    ) -> AsyncIterator[list[dict[str, Any]]]:
+        """Read a whole collection page by page, so many rows in one, just-written ones too."""
         await self.count(collection)  # 2.3.5's iterator ignores the level; one strong read before it does not
-        iterator = await self.admin(
-            "query_iterator", collection, batch_size=PAGE_ROWS, filter=filter, output_fields=fields
-        )
+        iterator = await self.admin("query_iterator", collection, batch_size=rows, filter=filter, output_fields=fields)
         try:
             while page := await self._next(iterator):
                 yield page
@@ -232,7 +231,7 @@ async def open_store(settings: Milvus, *, create: bool = True, holder: Holder = 
         options |= {"server_pem_path": str(settings.ca_file), "secure": True}
     async with AsyncExitStack() as stack:
         if settings.is_lite:
-            if not create and not Path(settings.uri).exists():
+            if not create and settings.is_missing:
                 raise StoreError(f"no index here: there is no file {settings.uri}; make one with roost ingest")
             await stack.enter_async_context(served(settings.uri, holder))
         with translated(settings.uri):

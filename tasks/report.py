@@ -82,8 +82,18 @@ def make_report(
     }
 
 
-def make_plan_report(index: str, recipe: Recipe, version: Version | None, plan: Plan) -> dict[str, Any]:
-    """Report what a run would do, with an estimate of the chunks it would embed and how long that takes."""
+def make_plan_report(
+    index: str, recipe: Recipe, version: Version | None, plan: Plan, refusal: str | None
+) -> dict[str, Any]:
+    """Report what a run would do, with an estimate of the chunks it would embed and how long that takes.
+
+    Args:
+        index: Name that readers use.
+        recipe: What would decide the vectors.
+        version: The live one; None when there is no such index yet.
+        plan: What would be done.
+        refusal: Why a run would be refused all the same; None when it would not.
+    """
     work = plan.of(*WORK).filter(pl.col("action") != "renamed")
     chunks = int(work.select((text_bytes() / CHUNK_BYTES).ceil().sum()).item() or 0)
     counts = plan.counts()
@@ -95,6 +105,7 @@ def make_plan_report(index: str, recipe: Recipe, version: Version | None, plan: 
         "dry_run": True,
         "documents": {"listed": plan.listed, **counts, "skipped": sum(plan.skipped.values())},
         "estimate": {"chunks": chunks, "seconds": round(chunks / version.rate) if version and version.rate else None},
+        "would_refuse": refusal,
     }
 
 
@@ -112,6 +123,20 @@ def headline(report: dict[str, Any]) -> str:
         f"{chunks['embedded']} chunks embedded, {chunks['reused']} reused; "
         f"{report['store']['documents']} documents, {report['store']['chunks']} chunks in the index"
     )
+
+
+def verification_line(report: dict[str, Any]) -> str:
+    """Say in one line what a verification found and did."""
+    kinds = ("missing", "orphaned", "duplicated", "mismatched", "unfinished")
+    off = [f"{report[name]} {name}" for name in kinds if report[name]]
+    found = ", ".join(off) or "store and ledger agree"
+    mended = (
+        f"; repaired: {report['deleted']} rows deleted, {report['marked']} documents marked to be written again by the "
+        "next ingest"
+        if report["repaired"]
+        else ""
+    )
+    return f"{report['index']}: {report['documents']} documents, {report['chunks']} chunks: {found}{mended}"
 
 
 def as_markdown(report: dict[str, Any], skipped: Counter[str]) -> str:

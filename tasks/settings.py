@@ -52,6 +52,11 @@ class Milvus(_Group):
         """Whether the URI names a local Milvus Lite file."""
         return "://" not in self.uri
 
+    @property
+    def is_missing(self) -> bool:
+        """Whether the URI names a local Milvus Lite file that is not there yet."""
+        return self.is_lite and not Path(self.uri).exists()
+
 
 class Embedding(_Group):
     """Which model makes the vectors."""

@@ -260,11 +260,20 @@ def _readable(name: str) -> str:
 
 
 def _modified(info: dict[str, Any]) -> str:
-    """A token that changes with the content, as the filesystem offers one."""
+    """A token that changes with the content, as the filesystem offers one.
+
+    Unpacking and copying set a file's time to whatever they like, often the same for all: what they cannot set stands
+    beside it, the time at which a local file itself was changed, the checksum in an archive.
+    """
     for name in ("mtime", "LastModified", "last_modified", "updated", "date_time", "ETag", "etag"):
         if value := info.get(name):
-            return str(value.isoformat() if hasattr(value, "isoformat") else value)[:200]
+            others = [info[name] for name in ("created", "CRC") if name in info]
+            return " ".join(map(_word, [value, *others]))[:200]
     return ""
+
+
+def _word(value: Any) -> str:
+    return str(value.isoformat() if hasattr(value, "isoformat") else value)
 
 
 def _absolute(uri: str) -> str:

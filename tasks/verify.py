@@ -5,7 +5,12 @@ Rows are read page by page; what stays in memory is one line a document.
 
 from __future__ import annotations
 
+import asyncio
+import re
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 import polars as pl
@@ -13,11 +18,14 @@ import polars as pl
 from tasks import ledger
 from tasks.identity import chunk_hash
 from tasks.ledger import WRITING
-from tasks.milvus import Store
+from tasks.milvus import LOOKUP, Store, gathered, one_of
 from tasks.versions import Version
 
-_FOUND = pl.Schema({"doc_id": pl.String, "present": pl.Int64, "extra": pl.Int64, "wrong": pl.Int64})
-_OURS = r"^[0-9a-f]{32}-[0-9]{6,}$"
+#: Rows of a page that holds texts: so many of the longest stay below the 100 MB that Milvus answers at most.
+TEXT_ROWS = 1_000
+
+_DOCUMENT = ("doc_id", "source", "uri", "status", "chunk_count")
+_OURS = re.compile(r"[0-9a-f]{32}-[0-9]{6,}")
 
 
 @dataclass(frozen=True)
@@ -26,70 +34,76 @@ class Findings:
 
     documents, chunks: rows of the ledger and of the version.
     missing: chunks that the ledger counts and the store lacks.
-    orphaned: ids of rows that no committed document counts.
+    orphaned: rows that no committed document counts.
     duplicated: rows beyond the first of an id.
-    mismatched: ids of chunks whose text is not the one that was hashed.
-    unfinished: documents whose write was cut off.
+    mismatched: chunks whose text is not the one that was hashed.
+    unfinished: documents whose write was cut off, or that a repair marked.
     foreign: rows that others added by a framework; left alone.
-    redo: documents to write again, a frame of `ledger.ROW`.
+    deleted: rows deleted, where this was to mend.
+    off: documents to write again, their `_DOCUMENT` columns of the ledger.
     """
 
     documents: int
     chunks: int
     missing: int
-    orphaned: list[str]
+    orphaned: int
     duplicated: int
-    mismatched: list[str]
+    mismatched: int
     unfinished: int
     foreign: int
-    redo: pl.DataFrame
+    deleted: int
+    off: pl.DataFrame
 
     @property
     def is_clean(self) -> bool:
         """Whether store and ledger agree."""
-        return not (self.orphaned or self.redo.height)
+        return not (self.orphaned or self.off.height)
+
+    @property
+    def needs_repair(self) -> bool:
+        """Whether there is more to do than to write unfinished documents again."""
+        return bool(self.orphaned or self.off.filter(pl.col("status") != WRITING).height)
 
 
-async def verify(store: Store, version: Version) -> Findings:
-    """Compare every row of a version with its ledger."""
-    rows = await ledger.read_ledger(store, version.ledger)
-    found, orphaned, mismatched, foreign, chunks = await _compare(store, version, rows)
-    checked = rows.join(found, on="doc_id", how="left").with_columns(pl.col("present", "extra", "wrong").fill_null(0))
-    lacking = (pl.col("chunk_count") - pl.col("present")).clip(lower_bound=0)
-    off = (lacking > 0) | (pl.col("extra") > 0) | (pl.col("wrong") > 0) | (pl.col("status") == WRITING)
-    return Findings(
-        documents=rows.height,
-        chunks=chunks,
-        missing=int(checked.select(lacking.sum()).item() or 0),
-        orphaned=orphaned,
-        duplicated=int(checked["extra"].sum()),
-        mismatched=mismatched,
-        unfinished=rows.filter(pl.col("status") == WRITING).height,
-        foreign=foreign,
-        redo=checked.filter(off).select(list(ledger.ROW)),
-    )
+async def verify(store: Store, version: Version, *, mending: bool = False) -> Findings:
+    """Compare every row of a version with its ledger.
 
+    Args:
+        store: Where both are.
+        version: What to compare.
+        mending: Whether to delete orphaned, duplicated and altered rows, or only to look. An altered row goes,
+            for its vector may be altered too, and the next ingest would find it by its text's hash.
 
-async def repair(store: Store, version: Version, findings: Findings, *, run_id: str) -> int:
-    """Delete orphaned and altered rows, and mark documents that are off so that the next ingest writes them again.
-
-    An altered row goes at once: its vector may be altered too, and the next ingest would find it by its text's hash.
-
-    Returns:
-        Rows deleted.
+    Raises:
+        StepError: The lease ran out.
     """
-    deleted = await store.delete(version.name, findings.orphaned + findings.mismatched)
-    marked = [
-        {
-            **row,
-            "status": WRITING,
-            "content_hash": "",
-            "pending_chunk_count": max(row["chunk_count"], row["pending_chunk_count"]),
-        }
-        for row in findings.redo.to_dicts()
-    ]
-    await ledger.write_rows(store, version.ledger, marked, run_id=run_id)
-    return deleted
+    documents = await ledger.read_ledger(store, version.ledger, _DOCUMENT)
+    comparison = _Comparison(documents)
+    chunks = await store.count(version.name)
+    deleted = 0
+    async for page in store.pages(version.name, ["id", "chunk_hash", "text"], rows=TEXT_ROWS):
+        bad = await asyncio.to_thread(comparison.add, page)
+        deleted += await _delete(store, version, bad, mending)
+    duplicated: Counter[str] = Counter()
+    if chunks > comparison.seen:
+        duplicated, gone = await _find_duplicates(store, version, mending)
+        deleted += gone
+    return comparison.findings(documents, chunks, duplicated, deleted)
+
+
+async def mark(store: Store, version: Version, documents: pl.DataFrame, *, run_id: str) -> int:
+    """Have the next ingest write these documents again. Returns how many it would have left alone."""
+    ids = documents.filter(pl.col("status") != WRITING)["doc_id"].to_list()
+    for first in range(0, len(ids), LOOKUP):
+        part = ids[first : first + LOOKUP]
+        rows = await store.query(version.ledger, one_of("doc_id", part), list(ledger.ROW), limit=LOOKUP)
+        marked = [
+            {**row, "status": WRITING, "content_hash": "",
+             "pending_chunk_count": max(row["chunk_count"], row["pending_chunk_count"])}
+            for row in rows
+        ]  # fmt: skip
+        await ledger.write_rows(store, version.ledger, marked, run_id=run_id)
+    return len(ids)
 
 
 async def out_of_step(store: Store, version: Version, rows: pl.DataFrame, planned: pl.DataFrame) -> str:
@@ -108,58 +122,130 @@ async def out_of_step(store: Store, version: Version, rows: pl.DataFrame, planne
     stored = await store.count(version.name, 'chunk_hash != ""')  # frameworks' rows have none
     if least <= stored <= most and not mine:
         return ""
-    return f"index {version.index!r} holds {stored} chunks, its ledger counts {counted}: run roost verify --repair"
+    return (
+        f"index {version.index!r} holds {stored} chunks, its ledger counts {counted}: "
+        f"run roost verify --repair --index {version.index}"
+    )
 
 
-def as_report(version: Version, findings: Findings, *, deleted: int, repaired: bool) -> dict[str, Any]:
-    """Put the findings into the documented keys."""
+def as_report(version: Version, found: Findings, left: Findings, *, marked: int) -> dict[str, Any]:
+    """Put the findings into the documented keys.
+
+    Args:
+        version: What was verified.
+        found: What was off.
+        left: What still is, after a repair; without one the same.
+        marked: Documents that the repair marked to be written again.
+    """
+    redo = left.off.sort("source", "uri")
     return {
         "index": version.index,
         "version": version.name,
-        "documents": findings.documents,
-        "chunks": findings.chunks,
-        "missing": findings.missing,
-        "orphaned": len(findings.orphaned),
-        "duplicated": findings.duplicated,
-        "mismatched": len(findings.mismatched),
-        "unfinished": findings.unfinished,
-        "foreign": findings.foreign,
-        "repaired": deleted,
-        "to_redo": findings.redo.sort("uri")["uri"].to_list() if repaired else [],
-        "ok": findings.is_clean,
+        "documents": found.documents,
+        "chunks": found.chunks,
+        "missing": found.missing,
+        "orphaned": found.orphaned,
+        "duplicated": found.duplicated,
+        "mismatched": found.mismatched,
+        "unfinished": found.unfinished,
+        "foreign": found.foreign,
+        "repaired": found.deleted + marked,
+        "deleted": found.deleted,
+        "marked": marked,
+        "to_redo": redo.select("source", "uri").to_dicts(),
+        "next": list(_next_steps(version, left)),
+        "ok": left.is_clean,
     }
 
 
-async def _compare(
-    store: Store, version: Version, rows: pl.DataFrame
-) -> tuple[pl.DataFrame, list[str], list[str], int, int]:
-    """Go through the store: what each document has, orphaned and altered ids, how many rows are foreign, and all."""
-    expected = rows.select("doc_id", "chunk_count", unfinished=pl.col("status") == WRITING)
-    found: list[pl.DataFrame] = [_FOUND.to_frame()]
-    orphaned: list[str] = []
-    mismatched: list[str] = []
-    foreign = chunks = 0
-    async for page in store.pages(version.name, ["id", "chunk_hash", "text"]):
-        chunks += len(page)
-        ours = _ours(page)
-        foreign += len(page) - ours.height
-        joined = ours.join(expected, on="doc_id", how="left")
-        counted = (pl.col("ordinal") < pl.col("chunk_count")).fill_null(value=False)
-        left_over = joined.filter(~counted & ~pl.col("unfinished").fill_null(value=False))
-        orphaned += left_over["id"].unique().to_list()
-        mismatched += joined.filter(counted & (pl.col("wrong") > 0))["id"].to_list()
-        present = joined.filter(counted).group_by("doc_id").agg(
-            present=pl.col("id").n_unique(), extra=pl.len() - pl.col("id").n_unique(), wrong=pl.col("wrong").sum()
-        )  # fmt: skip
-        found.append(present.cast(_FOUND))
-    together = pl.concat(found).group_by("doc_id").agg(pl.col("present", "extra", "wrong").sum())
-    return together, orphaned, mismatched, foreign, chunks
+def _next_steps(version: Version, left: Findings) -> Iterator[str]:
+    """Say what is to be done about what is off."""
+    if left.needs_repair:
+        yield f"roost verify --repair --index {version.index} deletes wrong rows and marks documents to write again"
+        return
+    for source, count in left.off.group_by("source").len().sort("source").iter_rows():
+        place = version.places.get(source)
+        yield (
+            f"ingest source {source!r}{f' ({place})' if place else ''} again, without narrower globs: {count} of its "
+            "documents are written again, or deleted where they are gone. If the source is gone for good, ingest an "
+            f"empty folder in its name: {source}=EMPTY_FOLDER"
+        )
 
 
-def _ours(page: list[dict[str, Any]]) -> pl.DataFrame:
-    """The rows that Roost wrote, told by their ids; `wrong` is 1 where the text is not the one that was hashed."""
-    lines = [(row["id"], int(chunk_hash(row["text"]) != row["chunk_hash"])) for row in page]
-    frame = pl.DataFrame(lines, schema={"id": pl.String, "wrong": pl.Int64}, orient="row")
-    return frame.filter(pl.col("id").str.contains(_OURS)).with_columns(
-        doc_id=pl.col("id").str.head(32), ordinal=pl.col("id").str.slice(33).cast(pl.Int64)
-    )
+class _Comparison:
+    """Holds the store's rows, page by page, against what the ledger counts."""
+
+    def __init__(self, documents: pl.DataFrame) -> None:
+        self._counts = dict(documents.select("doc_id", "chunk_count").iter_rows())
+        self._unfinished = set(documents.filter(pl.col("status") == WRITING)["doc_id"])
+        self._present: Counter[str] = Counter()
+        self._altered: Counter[str] = Counter()
+        self._orphaned = self._foreign = 0
+        self.seen = 0
+
+    def add(self, page: list[dict[str, Any]]) -> list[str]:
+        """Take in a page; return the ids of its rows that ought not to be there."""
+        bad = []
+        for row in page:
+            self.seen += 1
+            key, document = row["id"], row["id"][:32]
+            if not _OURS.fullmatch(key):
+                self._foreign += 1
+            elif int(key[33:]) < self._counts.get(document, 0):
+                self._present[document] += 1
+                if chunk_hash(row["text"]) != row["chunk_hash"]:
+                    self._altered[document] += 1
+                    bad.append(key)
+            elif document not in self._unfinished:
+                self._orphaned += 1
+                bad.append(key)
+        return bad
+
+    def findings(self, documents: pl.DataFrame, chunks: int, duplicated: Counter[str], deleted: int) -> Findings:
+        """Sum up."""
+        lacking = {name: n - self._present[name] for name, n in self._counts.items() if n > self._present[name]}
+        off = lacking.keys() | self._altered.keys() | duplicated.keys() | self._unfinished
+        return Findings(
+            documents=documents.height,
+            chunks=chunks,
+            missing=sum(lacking.values()),
+            orphaned=self._orphaned,
+            duplicated=duplicated.total(),
+            mismatched=self._altered.total(),
+            unfinished=len(self._unfinished),
+            foreign=self._foreign,
+            deleted=deleted,
+            off=documents.filter(pl.col("doc_id").is_in(list(off))),
+        )
+
+
+async def _find_duplicates(store: Store, version: Version, mending: bool) -> tuple[Counter[str], int]:
+    """Count each document's rows beyond the first of an id; rows deleted, when mending: all of such a document.
+
+    Milvus answers a query with one row an id, however many there are; only `count(*)` tells.
+    """
+    found: Counter[str] = Counter()
+    deleted = 0
+    async for page in store.pages(version.name, ["id"]):
+        ids = [row["id"] for row in page if _OURS.fullmatch(row["id"])]
+        for first in range(0, len(ids), LOOKUP):
+            part = ids[first : first + LOOKUP]
+            if not await _extra(store, version, part):
+                continue
+            documents = [list(keys) for _, keys in groupby(part, key=lambda key: key[:32])]
+            extras = await gathered([asyncio.ensure_future(_extra(store, version, keys)) for keys in documents])
+            for keys, extra in zip(documents, extras, strict=True):
+                if extra:
+                    found[keys[0][:32]] += extra
+                    deleted += await _delete(store, version, keys, mending)
+    return found, deleted
+
+
+async def _extra(store: Store, version: Version, ids: list[str]) -> int:
+    return max(0, await store.count(version.name, one_of("id", ids)) - len(ids))
+
+
+async def _delete(store: Store, version: Version, ids: list[str], mending: bool) -> int:
+    if not mending or not ids:
+        return 0
+    return await store.delete(version.name, ids)

@@ -158,8 +158,9 @@ def _machine() -> dict[str, Any]:
 def _show(result: dict[str, Any]) -> None:
     """Draw the table: what was found beside what is aimed at."""
     found, machine, corpus = result["ratios"], result["machine"], result["corpus"]
+    documents = f"{corpus['files']} files of {corpus['markdown']}; {corpus['pdf']}"
     table = Table(
-        title=f"{corpus['files']} files of {corpus['markdown']}; {corpus['pdf']}; {machine['cores']} x {machine['cpu']}",
+        title=f"{documents}; {machine['cores']} x {machine['cpu']}",
         title_justify="left",
     )
     for column in ("what", "measured", "aim"):

@@ -1,82 +1,120 @@
-"""Real change sets: three dates of the Milvus documentation, one after the other, into one index."""
+"""Real change sets: dates of two documentations, one after the other, into one index."""
 
 from __future__ import annotations
 
 import csv
 import itertools
 import tarfile
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 
+import flows.ingest
 from flows.parameters import IngestRequest
 from flows.running import run_flow
 from tasks.chunk import cut
-from tasks.formats import parse_markdown
+from tasks.formats import parse
 from tasks.models import find_model
 from tasks.records import PASSAGE
 from tasks.settings import Embedding
 from tasks.sources import Source
-
-DATES = ("2024-02-29_e36b359298", "2024-04-03_72c19babf5", "2024-10-25_54a32fdaeb")
-PARTS = ("site/en/getstarted/", "site/en/about/", "site/en/home/")
-
-
-@pytest.fixture(scope="module")
-def snapshots(data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The documentation at each date, unpacked."""
-    folder = tmp_path_factory.mktemp("milvus-docs")
-    for date in DATES:
-        with tarfile.open(data / "docs_milvus" / f"{date}.tar.gz") as archive:
-            archive.extractall(folder, filter="data")
-    return {date: folder / date for date in DATES}
+from tests.integration.crash import DIMENSION
+from tests.integration.crash_child import Embedder
 
 
-def test_each_change_set_is_planned_as_git_saw_it_and_ends_as_a_clean_index(
-    lite, index, prefect_api, data, snapshots, read
+@dataclass(frozen=True)
+class History:
+    """A documentation at several dates, of which the files whose paths begin with some parts are indexed."""
+
+    name: str
+    dates: tuple[str, ...]
+    parts: tuple[str, ...]
+
+    def changes(self, data: Path, old: str, new: str) -> dict[str, int]:
+        """Count a change list as a plan does; git's renames of edited files are a deletion and an addition."""
+        counts = {"added": 0, "changed": 0, "deleted": 0, "renamed": 0}
+        with (data / self.name / f"changes__{old}__{new}.tsv").open(encoding="utf-8") as stream:
+            for status, path, to in csv.reader(stream, delimiter="\t"):
+                inside, moved_inside = path.startswith(self.parts), to.startswith(self.parts)
+                edited = status.startswith("R") and status != "R100"
+                counts["renamed"] += status == "R100" and inside and moved_inside
+                counts["added"] += (status == "A" and inside) or (edited and moved_inside)
+                counts["deleted"] += (status == "D" or edited) and inside
+                counts["changed"] += status == "M" and inside
+        return counts
+
+    def texts(self, folder: Path) -> list[str]:
+        """The texts of all chunks of a snapshot, made here without Roost's flow."""
+        files = sorted(f for f in folder.rglob("*.md*") if f.relative_to(folder).as_posix().startswith(self.parts))
+        rows = [(str(f), p.text, 0, 0, True) for f in files for p in parse(f.read_bytes(), f.name).passages]
+        passages = pl.DataFrame(rows, schema=PASSAGE, orient="row")
+        return cut(passages, 240, 24, str(find_model(Embedding()).tokenizer_file))["text"].to_list()
+
+    def ingest(self, folder: Path, index: str) -> dict:
+        source = Source(
+            uri=str(folder), name="docs", include=[f"{part}{glob}" for part in self.parts for glob in ("*", "*/**")]
+        )
+        return run_flow("ingest", IngestRequest(sources=[source], index=index, max_delete_fraction=1.0))[1]
+
+
+MILVUS = History(
+    "docs_milvus",
+    ("2024-02-29_e36b359298", "2024-04-03_72c19babf5", "2024-10-25_54a32fdaeb"),
+    ("site/en/getstarted/", "site/en/about/", "site/en/home/"),
+)
+#: All its files have one time, as `git archive` gives, and some that changed kept their size.
+PREFECT = History(
+    "docs_prefect",
+    ("2026-02-11_7c6f8c2918", "2026-03-04_f8874f41fd"),
+    (
+        "docs/v3/api-ref/python/prefect-cli",
+        "docs/v3/api-ref/python/prefect-events",
+        "docs/integrations/prefect-aws/",
+        "docs/integrations/prefect-dbt/",
+    ),
+)
+
+
+@pytest.fixture
+def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make vectors from a hash of the text: a model's would take minutes."""
+    model = replace(find_model(Embedding()), dimension=DIMENSION)
+    monkeypatch.setattr(flows.ingest, "find_model", lambda _: model)
+    monkeypatch.setattr(flows.ingest, "Embedder", Embedder)
+
+
+def test_milvus_documentation_follows_git_and_ends_as_a_clean_index(
+    lite, index, prefect_api, data, tmp_path_factory, read
 ):
-    _ingest(snapshots[DATES[0]], index)
-    for old, new in itertools.pairwise(DATES):
-        expected = _changes(data / "docs_milvus" / f"changes__{old}__{new}.tsv")
-        report = _ingest(snapshots[new], index)
-        counts = report["documents"]
-        assert {k: counts[k] for k in ("added", "changed", "deleted", "renamed")} == expected
-        before, after = _texts(snapshots[old]), _texts(snapshots[new])
-        assert 0 < report["chunks"]["embedded"] == len(set(after) - set(before))
-        assert report["store"]["chunks"] == len(after)
-    _ingest(snapshots[DATES[2]], f"{index}c")
+    _follow(MILVUS, data, tmp_path_factory.mktemp("milvus"), index, read)
+
+
+def test_prefect_documentation_follows_git_and_ends_as_a_clean_index(
+    lite, index, prefect_api, data, tmp_path_factory, read, stand_in
+):
+    _follow(PREFECT, data, tmp_path_factory.mktemp("prefect"), index, read)
+
+
+def _follow(history: History, data: Path, folder: Path, index: str, read) -> None:
+    """Bring an index from date to date: it does what git says, embeds new texts only, and ends as one made at once."""
+    for date in history.dates:
+        with tarfile.open(data / history.name / f"{date}.tar.gz") as archive:
+            archive.extractall(folder, filter="data")
+    texts = {date: history.texts(folder / date) for date in history.dates}
+    history.ingest(folder / history.dates[0], index)
+    for old, new in itertools.pairwise(history.dates):
+        report = history.ingest(folder / new, index)
+        expected = history.changes(data, old, new)
+        assert {name: report["documents"][name] for name in expected} == expected
+        assert 0 < report["chunks"]["embedded"] == len(set(texts[new]) - set(texts[old]))
+        assert report["store"]["chunks"] == len(texts[new])
+    history.ingest(folder / history.dates[-1], f"{index}c")
     (chunks, vectors, ledger), (clean, clean_vectors, clean_ledger) = read(index), read(f"{index}c")
     assert [name for name in clean.columns if not chunks[name].equals(clean[name])] == []
-    assert np.abs(vectors - clean_vectors).max() < 1e-5
-    same = ["doc_id", "uri", "content_hash", "size", "status", "chunk_count", "pending_chunk_count", "reason"]
-    assert ledger.select(same).equals(clean_ledger.select(same))
-
-
-def _ingest(folder: Path, index: str) -> dict:
-    source = Source(uri=str(folder), name="docs", include=[f"{part}**" for part in PARTS])
-    return run_flow("ingest", IngestRequest(sources=[source], index=index, max_delete_fraction=1.0))[1]
-
-
-def _changes(file: Path) -> dict[str, int]:
-    """Count a change list as a plan does; git's renames of edited files are a deletion and an addition."""
-    counts = {"added": 0, "changed": 0, "deleted": 0, "renamed": 0}
-    with file.open(encoding="utf-8") as stream:
-        for status, path, to in csv.reader(stream, delimiter="\t"):
-            inside, moved_inside = path.startswith(PARTS), to.startswith(PARTS)
-            counts["renamed"] += status == "R100" and inside and moved_inside
-            counts["added"] += (status == "A" and inside) or (
-                status.startswith("R") and status != "R100" and moved_inside
-            )
-            counts["deleted"] += (status == "D" and inside) or (status.startswith("R") and status != "R100" and inside)
-            counts["changed"] += status == "M" and inside
-    return counts
-
-
-def _texts(folder: Path) -> list[str]:
-    """The texts of all chunks of a snapshot, made here without Roost's flow."""
-    files = sorted(f for f in folder.rglob("*.md") if f.relative_to(folder).as_posix().startswith(PARTS))
-    rows = [(str(f), p.text, 0, 0, True) for f in files for p in parse_markdown(f.read_bytes()).passages]
-    passages = pl.DataFrame(rows, schema=PASSAGE, orient="row")
-    return cut(passages, 240, 24, str(find_model(Embedding()).tokenizer_file))["text"].to_list()
+    assert chunks.columns == clean.columns
+    assert np.abs(vectors - clean_vectors).max() < 1e-6
+    times = ["modified", "updated_at", "run_id"]
+    assert ledger.drop(times).equals(clean_ledger.drop(times))

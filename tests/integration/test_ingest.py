@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 
+import flows.ingest
+from flows.terminal import show_plan
 from tasks.errors import ModelError, RoostError, SourceError, StoreError, TransientError, UsageError
+from tasks.models import find_model
+from tasks.settings import Embedding
 from tasks.sources import Source
 from tests.conftest import ROOT
 
@@ -144,21 +149,31 @@ def test_rows_of_a_table_are_documents_and_a_ragged_row_refuses_itself(lite, ing
     assert [r["uri"] for r in report["rejects"]] == ["faq.csv#2"]
 
 
-def test_a_dry_run_counts_and_writes_nothing(lite, ingest, folder, index):
-    _, plan = ingest(folder(**{"a.md": GOOD}), dry_run=True)
+def test_a_dry_run_counts_and_makes_nothing(lite, ingest, folder, tmp_path):
+    source = folder(**{"a.md": GOOD})
+    before = set(tmp_path.iterdir())
+    _, plan = ingest(source, dry_run=True)
     assert plan["documents"]["added"] == 1
     assert plan["estimate"]["chunks"] >= 1
-    with pytest.raises(UsageError, match=f"no index '{index}'"):
-        _look(index)
+    assert (plan["version"], plan["would_refuse"]) == (None, None)
+    assert set(tmp_path.iterdir()) == before
+    ingest(source)
+    _, plan = ingest(source, dry_run=True)
+    assert (plan["documents"]["added"], plan["documents"]["unchanged"]) == (0, 1)
 
 
-def test_deleting_most_of_an_index_is_refused_before_anything_is_written(lite, ingest, folder, stored):
+def test_deleting_most_of_an_index_is_refused_before_anything_is_written(lite, ingest, folder, stored, capsys):
     source = folder(**{f"{n}.txt": f"Note number {n}." for n in range(20)})
     ingest(source)
     for n in range(15):
         (source / f"{n}.txt").unlink()
-    with pytest.raises(UsageError, match=r"15 of 20 documents are gone.*--max-delete-fraction 0.7"):
+    with pytest.raises(UsageError, match=r"15 of 20 documents are gone.*--max-delete-fraction 0.7") as refused:
         ingest(source)
+    _, plan = ingest(source, dry_run=True)
+    assert (plan["documents"]["deleted"], plan["would_refuse"]) == (15, str(refused.value))
+    show_plan(plan)
+    assert f"a run would be refused: {refused.value}" in capsys.readouterr().out
+    assert ingest(source, dry_run=True, max_delete_fraction=0.8)[1]["would_refuse"] is None
     assert stored()[2].height == 20
     _, report = ingest(source, max_delete_fraction=0.8)
     assert report["documents"]["deleted"] == 15
@@ -170,6 +185,28 @@ def test_another_chunk_size_refuses_and_names_both(lite, ingest, folder, monkeyp
     monkeypatch.setenv("ROOST_CHUNKING__SIZE", "120")
     with pytest.raises(StoreError, match="chunk_size 240 there, 120 here"):
         ingest(source)
+
+
+def test_another_model_dimension_or_query_prompt_is_refused_before_a_model_or_a_document_is_loaded(
+    lite, ingest, folder, stored, monkeypatch
+):
+    source = folder(**{"a.md": GOOD})
+    ingest(source)
+    before, _, ledger = stored()
+    model = find_model(Embedding())
+    monkeypatch.setattr(flows.ingest, "Embedder", None)
+    monkeypatch.setattr(flows.ingest, "Workers", None)
+    for other, says in (
+        (replace(model, name="other/model"), rf"model '{model.name}' there, 'other/model' here"),
+        (replace(model, dimension=128), "dimension 384 there, 128 here"),
+        (replace(model, query_instruction="query: "), "query_instruction '' there, 'query: ' here"),
+    ):
+        monkeypatch.setattr(flows.ingest, "find_model", lambda _, found=other: found)
+        for dry_run in (False, True):
+            with pytest.raises(StoreError, match=says):
+                ingest(source, dry_run=dry_run)
+    assert stored()[0].equals(before)
+    assert stored()[2].equals(ledger)
 
 
 def test_chunks_longer_than_the_model_reads_are_refused(lite, ingest, folder, monkeypatch):
@@ -210,13 +247,6 @@ def test_milvus_that_does_not_answer_is_one_line(ingest, folder, monkeypatch):
     monkeypatch.setenv("ROOST_MILVUS__URI", "http://127.0.0.1:1")
     with pytest.raises(TransientError, match=r"http://127.0.0.1:1 does not answer.*ROOST_MILVUS__URI"):
         ingest(folder(**{"a.md": GOOD}))
-
-
-def _look(index: str) -> None:
-    from flows.lookup import search_index
-    from flows.running import run_async
-
-    run_async(lambda: search_index(index, ["ferry"], 1))
 
 
 def test_a_rename_to_what_cannot_be_parsed_keeps_the_old_chunks(lite, ingest, folder, stored):

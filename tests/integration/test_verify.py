@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from contextlib import closing
 from typing import Any
 
+import numpy as np
 import pytest
+import typer
 from pymilvus import MilvusClient
 
+import tasks.verify
+from flows import cli
 from flows.parameters import VerifyRequest
 from flows.running import run_flow
+from tasks import ledger
+from tasks.errors import StepError
+from tasks.lease import Lease
+from tasks.milvus import open_store
+from tasks.settings import load_settings
+from tasks.sources import Source
+from tasks.versions import existing_version
 
 TEXT = "# Ferry\n\nThe ferry leaves at noon.\n\n## Fares\n\nA child pays four crowns.\n\n## Dogs\n\nDogs ride free.\n"
 
@@ -28,6 +40,7 @@ def test_a_fresh_index_is_in_step(milvus, ingest, folder, verified):
     assert report["ok"]
     assert (report["documents"], report["chunks"]) == (2, 4)
     assert sum(report[name] for name in ("missing", "orphaned", "duplicated", "mismatched", "repaired")) == 0
+    assert report["to_redo"] == report["next"] == []
 
 
 def test_rows_deleted_behind_our_back_are_found_and_mended_by_repair_and_a_run(
@@ -41,26 +54,32 @@ def test_rows_deleted_behind_our_back_are_found_and_mended_by_repair_and_a_run(
         client.delete(_version(client), ids=[gone])
     state, report = verified()
     assert (state, report["missing"], report["ok"]) == ("OutOfStep", 1, False)
-    _, report = verified(repair=True)
-    assert len(report["to_redo"]) == 1
+    assert report["next"][0].startswith("roost verify --repair --index ")
+    state, report = verified(repair=True)
+    assert (state, report["missing"], report["deleted"], report["marked"]) == ("OutOfStep", 1, 0, 1)
+    assert report["to_redo"] == [{"source": "docs", "uri": "a.md"}]
+    assert report["next"][0].startswith(f"ingest source 'docs' ({source}) again")
     ingest(source)
     state, report = verified()
     assert (state, report["ok"]) == ("Completed", True)
     assert stored()[0]["text"].to_list() == before["text"].to_list()
 
 
-def test_orphaned_rows_are_deleted_by_repair_and_rows_of_frameworks_are_left(milvus, ingest, folder, stored, verified):
+def test_orphaned_rows_are_deleted_page_by_page_and_rows_of_frameworks_are_left(
+    milvus, ingest, folder, stored, verified, monkeypatch
+):
+    monkeypatch.setattr(tasks.verify, "TEXT_ROWS", 3)
     ingest(folder(**{"a.md": TEXT}))
-    row = {"vector": [0.1] * 384, "text": "stray", "doc_id": "f" * 32, "chunk_hash": "x"}
+    row = {"vector": [0.1] * 384, "text": "stray", "chunk_hash": "x"}
     with closing(MilvusClient(milvus)) as client:
-        orphan = {"id": f"{'f' * 32}-000000", **row}
+        orphans = [{"id": f"{n:032x}-000000", "doc_id": f"{n:032x}", **row} for n in range(10)]
         foreign = {"id": "from-langchain", "vector": [0.2] * 384, "text": "theirs"}
-        client.upsert(_version(client), [orphan])
+        client.upsert(_version(client), orphans)
         client.upsert(_version(client), [foreign])
     state, report = verified()
-    assert (state, report["orphaned"], report["foreign"]) == ("OutOfStep", 1, 1)
+    assert (state, report["orphaned"], report["foreign"]) == ("OutOfStep", 10, 1)
     state, report = verified(repair=True)
-    assert (state, report["repaired"], report["ok"]) == ("Completed", 1, True)
+    assert (state, report["deleted"], report["repaired"], report["ok"]) == ("Completed", 10, 10, True)
     assert "theirs" in stored()[0]["text"].to_list()
     assert "stray" not in stored()[0]["text"].to_list()
 
@@ -75,15 +94,93 @@ def test_a_text_that_was_tampered_with_is_written_again(lite, ingest, folder, st
         client.upsert(name, [row | {"text": "A child pays nothing."}])
         _release(lite)
     state, report = verified(repair=True)
-    assert (state, report["mismatched"]) == ("OutOfStep", 1)
+    assert (state, report["mismatched"], report["deleted"], report["marked"]) == ("OutOfStep", 1, 1, 1)
     ingest(source)
     assert verified()[1]["ok"]
     assert any("four crowns" in text for text in stored()[0]["text"])
 
 
-def test_a_run_that_ends_with_other_counts_than_its_ledger_fails_and_says_so(lite, ingest, folder):
-    from tasks.errors import StepError
+def test_rows_of_one_id_are_found_though_no_query_shows_them_and_are_mended_by_repair_and_a_run(
+    standalone, monkeypatch, ingest, folder, stored, verified
+):
+    monkeypatch.setenv("ROOST_MILVUS__URI", standalone)
+    source = folder(**{"a.md": TEXT, "b.txt": "Bees.", "c.txt": "Cats."})
+    ingest(source)
+    before, vectors, _ = stored()
+    with closing(MilvusClient(standalone)) as client:
+        name = _version(client)
+        [row] = client.query(name, 'text == "Bees."', output_fields=["*"])
+        client.insert(name, [row | {"vector": [0.1] * 384}] * 2)
+    with pytest.raises(StepError, match=r"holds 7 chunks, its ledger counts 5: run roost verify --repair"):
+        ingest(source)
+    state, report = verified()
+    assert (state, report["chunks"], report["duplicated"]) == ("OutOfStep", 7, 2)
+    assert report["to_redo"] == [{"source": "docs", "uri": "b.txt"}]
+    state, report = verified(repair=True)
+    assert (state, report["duplicated"], report["deleted"], report["marked"]) == ("OutOfStep", 2, 1, 1)
+    assert ingest(source)[1]["chunks"]["written"] == 1
+    assert verified()[0] == "Completed"
+    after, again, _ = stored()
+    assert after.equals(before)
+    assert np.allclose(again, vectors, atol=1e-6)
 
+
+def test_a_document_that_no_run_lists_is_named_with_what_to_do_until_that_is_done(
+    lite, ingest, folder, stored, verified, tmp_path
+):
+    source = folder(**{"a.md": TEXT, "b.txt": "Bees."})
+    ingest(source)
+    with closing(MilvusClient(lite)) as client:
+        client.delete(_version(client), filter='text == "Bees."')
+        _release(lite)
+    verified(repair=True)
+    ingest(source / "*.md")
+    state, report = verified(repair=True)
+    assert (state, report["unfinished"], report["repaired"]) == ("OutOfStep", 1, 0)
+    assert report["to_redo"] == [{"source": "docs", "uri": "b.txt"}]
+    assert "without narrower globs" in report["next"][0]
+    assert report["next"][0].endswith("docs=EMPTY_FOLDER")
+    (tmp_path / "empty").mkdir()
+    ingest(Source(uri=str(tmp_path / "empty"), name="docs"))
+    assert (verified()[0], stored()[2].height) == ("Completed", 0)
+
+
+def test_a_repair_whose_lease_ran_out_deletes_nothing(lite, ingest, folder, stored, index):
+    ingest(folder(**{"a.md": TEXT}))
+    lease = Lease("", "run 'late'", renewed=float("-inf"))
+
+    async def mend() -> None:
+        async with open_store(load_settings().milvus) as store:
+            version = await existing_version(store, index)
+            await store.delete(version.ledger, (await ledger.read_ledger(store, version.ledger))["doc_id"].to_list())
+            await tasks.verify.verify(store.guarded(lease.check), version, mending=True)
+
+    with pytest.raises(StepError, match="run 'late' could not renew its hold"):
+        asyncio.run(mend())
+    assert stored()[0].height == 3
+
+
+def test_the_command_ends_with_1_while_something_is_off_and_says_what_it_did_and_what_is_left(
+    lite, ingest, folder, index, capsys
+):
+    source = folder(**{"a.md": TEXT})
+    ingest(source)
+    with closing(MilvusClient(lite)) as client:
+        client.delete(_version(client), filter='text like "%Fares%"')
+        _release(lite)
+    with pytest.raises(typer.Exit) as ended:
+        cli.verify(index=index, repair=True)
+    assert ended.value.exit_code == 1
+    shown = capsys.readouterr().out
+    assert "off: docs/a.md" in shown
+    assert "1 missing; repaired: 0 rows deleted, 1 documents marked to be written again by the next ingest" in shown
+    assert f"ingest source 'docs' ({source}) again" in shown
+    ingest(source)
+    cli.verify(index=index)
+    assert "3 chunks: store and ledger agree" in capsys.readouterr().out
+
+
+def test_a_run_that_ends_with_other_counts_than_its_ledger_fails_and_says_so(lite, ingest, folder):
     source = folder(**{"a.md": TEXT, "b.txt": "Bees."})
     ingest(source)
     with closing(MilvusClient(lite)) as client:

@@ -109,6 +109,19 @@ def test_a_listing_tells_size_and_a_time_that_changes_with_the_file(folder: Make
     assert first["doc_id"] == second["doc_id"]
 
 
+@pytest.mark.parametrize("place", ["docs", "zip://*.md::docs.zip"])
+def test_other_content_of_the_same_size_and_time_has_another_token(folder: Maker, listing: Any, place: str) -> None:
+    def token(content: str) -> str:
+        file = folder(**{"a.md": content}) / "a.md"
+        os.utime(file, (1_000_000_000, 1_000_000_000))  # as tar and git archive do
+        with zipfile.ZipFile("docs.zip", "w") as archive:
+            archive.write(file, "a.md")
+        found = listing(place if "://" in place else file.parent)
+        return str(found.documents["modified"][0])
+
+    assert token("four") != token("five")
+
+
 def test_a_listing_has_the_same_order_each_time_whatever_the_order_of_making(folder: Maker, listing: Any) -> None:
     names = ["b.md", "a.md", "z/1.md", "c/2.md", "c/10.md"]
     one = folder("one/docs", **dict.fromkeys(names, "x"))
