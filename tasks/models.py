@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -100,6 +101,18 @@ def load_tokenizer(file: Path) -> Any:
     tokenizer.no_truncation()
     tokenizer.no_padding()
     return tokenizer
+
+
+def does_not_load(model: Model, error: BaseException) -> ModelError:
+    """Say it in one line."""
+    words = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+    return ModelError(f"model {model.name!r} in {model.folder} does not load: {words}")
+
+
+def quiet_libraries() -> None:
+    """Keep what the model libraries say to each other off the terminal."""
+    for name in ("sentence_transformers", "llama_index", "transformers"):
+        logging.getLogger(name).setLevel(logging.ERROR)
 
 
 def _carried_folder(name: str) -> Path | None:

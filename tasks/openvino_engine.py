@@ -22,9 +22,9 @@ from typing import Any
 import numpy as np
 import platformdirs
 
-from tasks.engines import cores, cut_by_tokens, does_not_load, quiet_libraries
+from tasks.calls import cores, cut_by_tokens
 from tasks.errors import ModelError
-from tasks.models import FACTS_FILE, OPENVINO_FILE, Model, load_tokenizer
+from tasks.models import FACTS_FILE, OPENVINO_FILE, Model, does_not_load, load_tokenizer, quiet_libraries
 from tasks.settings import Embedding
 
 #: Lengths are rounded up to a multiple of this, tokens: finer pads less and compiles more.

@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from deployments.stack import milvus_standalone, prefect_server
-from tasks.engines import cores
+from tasks.calls import cores
 from tests.benchmarks.corpus import SCIFACT, markdown_folder, pdf_folder
 from tests.conftest import ROOT
 

@@ -14,11 +14,12 @@ import numpy as np
 import pytest
 
 from tasks import engines, openvino_engine
-from tasks.engines import TorchEngine, load_engine
+from tasks.engines import load_engine
 from tasks.errors import ModelError
 from tasks.models import Model, find_model
 from tasks.openvino_engine import OpenVinoEngine, exported
 from tasks.settings import Embedding
+from tasks.torch_engine import TorchEngine
 
 TEXTS = [
     "Trains run late. " * 25,

@@ -58,7 +58,7 @@ async def test_a_bad_document_refuses_itself_alone_and_says_why(workers: Workers
     (tmp_path / "empty.md").write_text("")
     (tmp_path / "blank.txt").write_text(" \n")
     (tmp_path / "bad.pdf").write_bytes(b"%PDF-1.7 cut")
-    (tmp_path / "noise.dat").write_bytes(gzip.compress(os.urandom(5000)))
+    (tmp_path / "noise.dat").write_bytes(gzip.compress(os.urandom(5000), mtime=0))
     (tmp_path / "folder.md").mkdir()
     os.mkfifo(tmp_path / "hangs.md")  # opening it waits for a writer that never comes
     with (tmp_path / "huge.txt").open("wb") as file:

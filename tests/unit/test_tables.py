@@ -88,7 +88,7 @@ def test_the_same_rows_are_the_same_documents_in_every_kind_of_table(listed: Lis
         "g.jsonl": jsonl(*rows),
         "h.ndjson": codecs.BOM_UTF8 + jsonl(*rows) + b"\n\n",
         "i.parquet": parquet(tmp_path, **{name: [row[name] for row in rows] for name in rows[0]}),
-        "j.csv.gz": gzip.compress(csv.encode()),
+        "j.csv.gz": gzip.compress(csv.encode(), mtime=0),
         "k.jsonl.bz2": bz2.compress(jsonl(*rows)),
         "l.csv.xz": lzma.compress(csv.encode()),
     }
@@ -319,7 +319,7 @@ def test_blank_lines_above_the_header_are_passed_over(listed: Lister) -> None:
         ("a.parquet", b"", "damaged"),
         ("a.parquet", b"PAR1 and then nothing like it PAR1", "damaged"),
         ("a.csv.gz", b"no gzip at all", "unreadable"),
-        ("a.csv.gz", gzip.compress(b"id,text\n" + b"1,a\n" * 999)[:-20], "unreadable"),
+        ("a.csv.gz", gzip.compress(b"id,text\n" + b"1,a\n" * 999, mtime=0)[:-20], "unreadable"),
         ("a.csv.bz2", b"garbage", "unreadable"),
         ("a.csv.xz", b"garbage", "unreadable"),
         ("a.csv.zst", b"garbage", "unreadable"),
@@ -434,7 +434,7 @@ def test_two_tables_of_one_name_do_not_overwrite_each_other_in_the_spool(tmp_pat
     for folder in ("one", "two"):
         (tmp_path / folder).mkdir()
         file = tmp_path / folder / "a.csv.gz"
-        file.write_bytes(gzip.compress(f"id,text\n1,from {folder}\n".encode()))
+        file.write_bytes(gzip.compress(f"id,text\n1,from {folder}\n".encode(), mtime=0))
         texts[folder] = list_rows(str(file), folder, "a.csv.gz", Columns(), spool)[0]
     assert {name: read_rows(rows)["text"].to_list() for name, rows in texts.items()} == {
         "one": ["from one"],
