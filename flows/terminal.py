@@ -57,7 +57,7 @@ class Lines(Nobody):
 
     def waiting(self, words: str) -> None:
         """Say it once, on standard error."""
-        Console(stderr=True, highlight=False, markup=False).print(words)
+        Console(stderr=True, highlight=False, markup=False).print(words, soft_wrap=True)
 
 
 @contextmanager

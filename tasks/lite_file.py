@@ -78,8 +78,9 @@ async def _take(path: Path, file: int, holder: Holder) -> str:
     """
     if not _locked(file):
         return (path / "HOLDER").read_text("utf-8") or "another process"
+    os.truncate(file, 0)
+    os.pwrite(file, f"{holder} since {clock()}".encode(), 0)
     if await asyncio.to_thread(_start, path):
-        (path / "HOLDER").write_text(f"{holder} since {clock()}", "utf-8")
         return ""
     fcntl.flock(file, fcntl.LOCK_UN)
     with _opened(path / "LOCK") as lock:  # another program's, or a server's
