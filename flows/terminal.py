@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 from rich import box
@@ -157,3 +158,13 @@ def _show_rejects(rejects: list[dict[str, Any]]) -> None:
     out.print(table)
     if len(rejects) > 50:
         out.print(f"and {len(rejects) - 50} more: roost status --json lists all")
+
+
+def show_quantized(made: dict[str, Any], folder: Path) -> None:
+    """Say how near the int8 model is, and how to use it."""
+    Console().print(
+        f"An int8 model is in {folder}: cosine {made['cosine_mean']:.4f} to the full one on average over "
+        f"{made['texts']} texts, {made['cosine_least']:.4f} at least.\n"
+        f"It is a recipe of its own: ROOST_EMBEDDING__MODEL={folder} roost ingest SOURCE --index NEW_NAME",
+        highlight=False, soft_wrap=True,
+    )  # fmt: skip

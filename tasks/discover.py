@@ -19,6 +19,8 @@ from tasks.records import DOCUMENT, PLANNED, Batch, Plan, text_bytes
 from tasks.settings import Ingest
 from tasks.sources import Source, check_sources, list_source
 
+#: Where the first batches end, bytes of text: small ones, so that something can be found soon.
+EARLY_BYTES = (131_072, 262_144, 524_288)
 #: Deletions below this number are never refused.
 DELETE_FLOOR = 10
 
@@ -123,10 +125,12 @@ def make_plan(
 
 
 def cut_batches(work: pl.DataFrame, index: str, settings: Ingest) -> Iterator[Batch]:
-    """Cut planned documents into batches by estimated bytes of text, at most `max_batches` of them."""
+    """Cut planned documents into batches by estimated bytes of text, at most `max_batches` and the early ones."""
     size = max(settings.batch_bytes, work.select(text_bytes().sum()).item() / settings.max_batches)
     ordered = work.sort(pl.col("action") != "retry", "source", "spool", "row", "uri")  # what was cut off comes first
-    numbers = ordered.select(((text_bytes().cum_sum() - 1) / size).floor().cast(pl.Int64).alias("batch"))
+    before = text_bytes().cum_sum() - 1
+    early = [(before >= edge).cast(pl.Int64) for edge in EARLY_BYTES if edge < size]
+    numbers = ordered.select(pl.sum_horizontal((before / size).floor().cast(pl.Int64), *early).alias("batch"))
     numbered = ordered.with_columns(numbers["batch"])
     for number, documents in enumerate(numbered.partition_by("batch", include_key=False, maintain_order=True)):
         yield Batch(f"{index}-{number:04d}", documents)

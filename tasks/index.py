@@ -8,6 +8,7 @@ intent to delete the places that documents moved from: after it, nothing would t
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import time
@@ -59,7 +60,8 @@ async def index_batch(embedded: Embedded, store: Store, version: Version, *, run
     pass_point("before_intent")
     await ledger.write_rows(store, version.ledger, _ledger_rows(documents, WRITING), run_id=run_id)
     pass_point("after_intent")
-    written = await store.upsert(version.name, chunk_rows(embedded))
+    rows = await asyncio.to_thread(list, chunk_rows(embedded))
+    written = await store.upsert(version.name, rows)
     pass_point("after_chunks")
     stale = [key for row in documents.to_dicts() for key in chunk_ids(row["doc_id"], row["n"], row["old_chunks"])]
     deleted = await store.delete(version.name, stale)

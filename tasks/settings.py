@@ -92,7 +92,7 @@ class Ingest(_Group):
     """How a run works, without effect on what it makes."""
 
     batches_in_flight: int = Field(3, ge=1, le=32, description="Batches worked on at once.")
-    batch_bytes: int = Field(262_144, ge=1024, description="Estimated text bytes in a batch.")
+    batch_bytes: int = Field(1_048_576, ge=1024, description="Estimated text bytes in a batch.")
     max_batches: int = Field(300, ge=1, description="Batches in one run; larger runs get larger batches.")
     parse_workers: int = Field(0, ge=0, description="Worker processes; 0 for one a core, four at most.")
     parse_seconds: float = Field(120.0, gt=0, description="Time limit to parse one document.")

@@ -23,6 +23,8 @@ T = TypeVar("T")
 
 #: Seconds to wait for processes to end.
 STOP_SECONDS = 10
+#: By how much workers stand back.
+NICE = 5
 _PRELOAD = ["tasks.formats", "tasks.chunk", "llama_index.core.node_parser", "pypdf"]
 
 
@@ -90,13 +92,16 @@ class Workers:
 
 
 def _limit(memory_mb: int) -> None:
-    """Bound the process, and leave Ctrl-C to its parent."""
+    """Bound the process, leave Ctrl-C to its parent, and let the model have the cores first: it is what takes time."""
     import contextlib
     import logging
+    import os
     import signal
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     logging.getLogger("pypdf").setLevel(logging.CRITICAL)
+    with contextlib.suppress(OSError, AttributeError):
+        os.nice(NICE)
     with contextlib.suppress(ImportError, ValueError, OSError):  # Windows has no such limit, macOS may refuse
         import resource
 

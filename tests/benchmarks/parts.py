@@ -30,7 +30,7 @@ from tasks.identity import chunk_ids, digest, hash_file  # noqa: E402
 from tasks.milvus import Store, open_store  # noqa: E402
 from tasks.models import find_model  # noqa: E402
 from tasks.settings import Chunking, Embedding, Milvus, load_settings  # noqa: E402
-from tasks.versions import Version, drop_version, make_recipe, open_version  # noqa: E402
+from tasks.versions import Version, drop_version, existing_version, make_recipe, open_version  # noqa: E402
 
 DIMENSION = 384
 
@@ -134,30 +134,24 @@ def prefect_share(batches: int = 40) -> dict[str, Any]:
 
 
 def memory(documents: int) -> dict[str, Any]:
-    """Ingest that many small documents into Milvus Lite, vectors from a stand-in: peak resident memory."""
+    """Ingest that many documents of a page, vectors from a stand-in: peak resident memory of the run's own process."""
+    import tasks.embedder
     from flows.ingest import ingest
     from flows.parameters import IngestRequest
-    from tasks.embedder import Embedder
     from tasks.sources import Source
 
-    async def passages(self: Embedder, texts: list[str], tokens: list[int]) -> np.ndarray:
-        return _vectors(len(texts))
-
-    async def load(self: Embedder) -> None:
-        pass
-
-    Embedder.passages = passages  # type: ignore[method-assign,assignment]
-    Embedder.load = load  # type: ignore[method-assign]
+    tasks.embedder.load_engine = lambda *_: _Fast()  # type: ignore[assignment]
+    index = f"bench{uuid.uuid4().hex[:12]}"
     with tempfile.TemporaryDirectory() as folder:
         table = Path(folder, "documents.jsonl")
         with table.open("w") as lines:
             for number in range(documents):
-                text = f"Ferry {number} leaves pier {number % 97} " * 60
+                text = f"Ferry {number} leaves pier {number % 97}. " * 15
                 lines.write(json.dumps({"id": number, "title": f"Ferry {number}", "text": text}) + "\n")
-        request = IngestRequest(sources=[Source(uri=str(table))], index="memory")
-        report = asyncio.run(_data_of(ingest(request, return_state=True)))
+        request = IngestRequest(sources=[Source(uri=str(table))], index=index)
+        report = asyncio.run(_ingested(ingest(request, return_state=True), index))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return {"peak_mb": peak, "chunks": report["store"]["chunks"], "seconds": report["seconds"]["total"]}
+    return {"peak_mb": peak, **report["store"], "seconds": report["seconds"]["total"]}
 
 
 def quantize(source: str, folder: str) -> dict[str, Any]:
@@ -202,8 +196,23 @@ def quality(model: str) -> dict[str, Any]:
     return {"ndcg": ir_measures.calc_aggregate([measure], qrels, run)[measure], "embedding_seconds": seconds}
 
 
-async def _data_of(run: Any) -> Any:
-    return await (await run).aresult()
+class _Fast:
+    """A model that costs nothing."""
+
+    name = "fast"
+
+    def passages(self, texts: list[str], tokens: list[int]) -> np.ndarray:
+        return _vectors(len(texts))
+
+    def queries(self, texts: list[str]) -> np.ndarray:
+        return _vectors(len(texts))
+
+
+async def _ingested(run: Any, index: str) -> Any:
+    report = await (await run).aresult()
+    async with open_store(load_settings().milvus) as store:
+        await drop_version(store, await existing_version(store, index))
+    return report
 
 
 @asynccontextmanager

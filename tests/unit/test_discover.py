@@ -13,7 +13,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tasks.discover import DELETE_FLOOR, Options, cut_batches, list_sources, make_plan, plan_run
+from tasks.discover import DELETE_FLOOR, EARLY_BYTES, Options, cut_batches, list_sources, make_plan, plan_run
 from tasks.errors import REASONS, SourceError, UsageError
 from tasks.identity import content_hash, doc_id
 from tasks.ledger import INDEXED, QUARANTINED, ROW, WRITING
@@ -501,6 +501,11 @@ def test_small_documents_share_a_batch_and_order_is_kept() -> None:
     assert [uri for batch in batches for uri in batch.documents["uri"]] == [f"{n:05d}.md" for n in range(10)]
 
 
+def test_the_first_batches_are_small_so_that_something_can_be_found_soon() -> None:
+    batches = list(cut_batches(work([9_900] * 300), "docs", Ingest(batch_bytes=1_000_000)))
+    assert [batch.documents.height for batch in batches] == [13, 13, 26, 48, 100, 100]
+
+
 def test_the_pages_of_a_pdf_count_for_half_their_bytes() -> None:
     assert len(list(cut_batches(work([1848] * 4, ".pdf"), "docs", Ingest(batch_bytes=1024)))) == 4
     assert len(list(cut_batches(work([1848] * 4, ".md"), "docs", Ingest(batch_bytes=2048)))) == 4
@@ -528,7 +533,7 @@ def test_every_document_is_in_one_batch_and_the_bounds_hold(
     batches = list(cut_batches(planned, "docs", limits))
     uris = [uri for batch in batches for uri in batch.documents["uri"]]
     assert sorted(uris) == sorted(planned["uri"])
-    assert len(batches) <= max_batches
+    assert len(batches) <= max_batches + len(EARLY_BYTES)
     total = planned.select(text_bytes().sum()).item()
     bound = max(batch_bytes, total / max_batches)
     for batch in batches:

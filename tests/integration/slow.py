@@ -1,0 +1,34 @@
+"""Stand-ins that work half a second without a pause, importable by worker processes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import numpy as np
+
+from tasks.load import Outcome, load_file
+
+SLOW = 0.5
+
+
+def slow_load_file(location: str, name: str) -> Outcome:
+    """Parse slowly."""
+    time.sleep(SLOW)
+    return load_file(location, name)
+
+
+class SlowEngine:
+    """A model that takes its time."""
+
+    name = "slow"
+
+    def passages(self, texts: Sequence[str], tokens: Sequence[int]) -> np.ndarray:
+        """Give unit vectors, none equal, after a while."""
+        time.sleep(SLOW)
+        vectors = np.random.default_rng(len(texts)).standard_normal((len(texts), 384), dtype=np.float32)
+        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+    def queries(self, texts: Sequence[str]) -> np.ndarray:
+        """Give vectors as for passages."""
+        return self.passages(texts, [])
