@@ -104,12 +104,15 @@ def _follow(history: History, data: Path, folder: Path, index: str, read) -> Non
         with tarfile.open(data / history.name / f"{date}.tar.gz") as archive:
             archive.extractall(folder, filter="data")
     texts = {date: history.texts(folder / date) for date in history.dates}
+    known = {date: set(found) for date, found in texts.items()}
     history.ingest(folder / history.dates[0], index)
     for old, new in itertools.pairwise(history.dates):
         report = history.ingest(folder / new, index)
         expected = history.changes(data, old, new)
         assert {name: report["documents"][name] for name in expected} == expected
-        assert 0 < report["chunks"]["embedded"] == len(set(texts[new]) - set(texts[old]))
+        fresh = [text for text in texts[new] if text not in known[old]]
+        # A new text that two batches hold at the same time is embedded in both.
+        assert 0 < len(set(fresh)) <= report["chunks"]["embedded"] <= len(fresh)
         assert report["store"]["chunks"] == len(texts[new])
     history.ingest(folder / history.dates[-1], f"{index}c")
     (chunks, vectors, ledger), (clean, clean_vectors, clean_ledger) = read(index), read(f"{index}c")
