@@ -95,16 +95,17 @@ async def ingest(request: IngestRequest) -> State[dict[str, Any]]:
             listed = await list_sources(request.sources, spool)
             return await _planned(request, options, recipe, listed, store, known)
         embedder = stack.enter_context(Embedder(model, settings.embedding))
+        limits = settings.ingest
+        workers = stack.enter_context(Workers(workers=limits.parse_workers, memory_mb=limits.parse_memory_mb))
         if known is None:
             await embedder.load()  # a model that does not load must not leave an empty index behind
+            workers.start()  # there will be work for them: they get ready while the index is made
         version = await open_version(store, request.index, recipe)
         store = await stack.enter_async_context(held(store, version, holder))
         discovering = time.perf_counter()
         version, listed = await steps.list_held(request.sources, spool, store, version)
         plan = await steps.discover(request.index, listed, store, version, options)
         discovering = time.perf_counter() - discovering
-        limits = settings.ingest
-        workers = stack.enter_context(Workers(workers=limits.parse_workers, memory_mb=limits.parse_memory_mb))
         run = Run(settings, model, store, version, workers, embedder, run_id=str(runtime.flow_run.id or ""))
         run.tally.seconds["discover"] = discovering
         report, off = await _carry_out(run, plan, started)

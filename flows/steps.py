@@ -6,6 +6,7 @@ and arrays, or objects that Prefect passes by untouched; nothing is cached, the 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ from tasks.models import Model
 from tasks.records import WORK, Batch, Chunked, Embedded, Loaded, Plan, Written
 from tasks.settings import Chunking, Ingest
 from tasks.sources import Source, refuse_moved
-from tasks.verify import out_of_step
+from tasks.verify import count_ours, out_of_step
 from tasks.versions import Version, note_places, publish, read_again
 from tasks.workers import Workers
 
@@ -116,7 +117,10 @@ async def close(
     deleted = await delete_documents(store, version, gone, run_id=run_id)
     if store.is_lite and plan.of(*WORK, "deleted", "moved").height:
         await store.change("flush", version.name)  # Lite searches unflushed rows ten times slower
-    ledger = await read_ledger(store, version.ledger)
+    # Reads that see all writes share the wait for the server's clock when they are gathered.
+    ledger, chunks, ours = await asyncio.gather(
+        read_ledger(store, version.ledger), store.count(version.name), count_ours(store, version)
+    )
     refused = ledger.filter(pl.col("reason") != "")
-    off = await out_of_step(store, version, ledger, plan.documents.join(refused, on="doc_id", how="anti"))
-    return deleted, ledger, await store.count(version.name), off
+    off = out_of_step(version, ledger, plan.documents.join(refused, on="doc_id", how="anti"), ours)
+    return deleted, ledger, chunks, off

@@ -106,20 +106,24 @@ async def mark(store: Store, version: Version, documents: pl.DataFrame, *, run_i
     return len(ids)
 
 
-async def out_of_step(store: Store, version: Version, rows: pl.DataFrame, planned: pl.DataFrame) -> str:
+async def count_ours(store: Store, version: Version) -> int:
+    """Count the chunks that runs wrote; frameworks' rows have no hash."""
+    return await store.count(version.name, 'chunk_hash != ""')
+
+
+def out_of_step(version: Version, rows: pl.DataFrame, planned: pl.DataFrame, stored: int) -> str:
     """The cheap form, after each run: as many chunks as the ledger counts? Says what is off, or nothing.
 
     Args:
-        store: Where to count.
         version: What was written.
         rows: Its ledger, a frame of `ledger.ROW`, read after the run.
         planned: The run's documents; others that a killed run left unfinished are for a run that lists them.
+        stored: See `count_ours`.
     """
     writing = rows.filter(pl.col("status") == WRITING)
     mine = writing.join(planned, on="doc_id", how="semi").height
     counted = int(rows["chunk_count"].sum())
     least, most = counted - int(writing["chunk_count"].sum()), counted + int(writing["pending_chunk_count"].sum())
-    stored = await store.count(version.name, 'chunk_hash != ""')  # frameworks' rows have none
     if least <= stored <= most and not mine:
         return ""
     return (

@@ -260,12 +260,14 @@ async def _make(
         facts = properties or {}
         await store.change("create_collection", name, schema=schema, consistency_level="Strong", properties=facts)
     made = await store.admin("list_indexes", name)
-    for column, kind, metric, options in indexes:
-        if column not in made:
-            params = MilvusClient.prepare_index_params()
-            params.add_index(column, index_type=kind, params=options, **({"metric_type": metric} if metric else {}))
-            await store.change("create_index", name, params)
+    await asyncio.gather(*(_make_index(store, name, *index) for index in indexes if index[0] not in made))
     await store.change("load_collection", name)
+
+
+async def _make_index(store: Store, name: str, column: str, kind: str, metric: str, options: dict[str, int]) -> None:
+    params = MilvusClient.prepare_index_params()
+    params.add_index(column, index_type=kind, params=options, **({"metric_type": metric} if metric else {}))
+    await store.change("create_index", name, params)
 
 
 def _vector_index(settings: Milvus) -> tuple[str, str, str, dict[str, int]]:

@@ -6,13 +6,14 @@ Built on pebble's ProcessPool, which ends a worker that runs over its time and s
 from __future__ import annotations
 
 import asyncio
-import multiprocessing
 import os
+import sys
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor
 from concurrent.futures import TimeoutError as WorkerTimeout
 from contextlib import suppress
-from types import TracebackType
+from multiprocessing.context import ForkServerContext, ForkServerProcess
+from types import ModuleType, TracebackType
 from typing import Any, TypeVar
 
 from pebble import ProcessExpired, ProcessPool
@@ -25,7 +26,7 @@ T = TypeVar("T")
 STOP_SECONDS = 10
 #: By how much workers stand back.
 NICE = 5
-_PRELOAD = ["tasks.formats", "tasks.chunk", "llama_index.core.node_parser", "pypdf"]
+_PRELOAD = ["tasks.formats", "tasks.chunk", "llama_index.core.node_parser", "nltk", "pypdf"]  # nltk splits sentences
 
 
 class WorkerError(TransientError):
@@ -34,6 +35,23 @@ class WorkerError(TransientError):
 
 class WorkerTimeLimitError(WorkerError):
     """The task ran over its time; its worker was ended."""
+
+
+class _Process(ForkServerProcess):
+    """Does not import the parent's `__main__`, which is Prefect's as often as not and costs seconds of each worker."""
+
+    @staticmethod
+    def _Popen(process_obj: Any) -> Any:  # noqa: N802  the name that multiprocessing gives it
+        mine = sys.modules["__main__"]
+        sys.modules["__main__"] = ModuleType("__main__")
+        try:
+            return ForkServerProcess._Popen(process_obj)
+        finally:
+            sys.modules["__main__"] = mine
+
+
+class _Context(ForkServerContext):
+    Process = _Process
 
 
 class Workers:
@@ -51,9 +69,16 @@ class Workers:
         self._pool = self._new_pool()
 
     def _new_pool(self) -> ProcessPool:
-        context = multiprocessing.get_context("forkserver")
+        self._starting: asyncio.Future[Any] | None = None
+        context = _Context()
         context.set_forkserver_preload(_PRELOAD)
         return ProcessPool(max_workers=self._workers, initializer=_limit, initargs=(self._memory_mb,), context=context)
+
+    def start(self) -> asyncio.Future[Any]:
+        """Start the processes, in a thread: their first imports take seconds. The result is for `run` to await."""
+        if self._starting is None:
+            self._starting = asyncio.ensure_future(asyncio.to_thread(self._pool.schedule, os.getpid))
+        return self._starting
 
     def __enter__(self) -> Workers:
         return self
@@ -79,6 +104,7 @@ class Workers:
         pool = self._pool
         if not pool.active:  # killed from outside while it was idle, by the kernel say
             pool = self._pool = self._new_pool()
+        await asyncio.shield(self.start())
         try:
             return await asyncio.wrap_future(pool.schedule(function, args=arguments, timeout=seconds))
         except (WorkerTimeout, TimeoutError):
