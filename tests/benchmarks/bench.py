@@ -72,7 +72,7 @@ def main() -> None:
 
 
 def _measure(folder: Path, *, full: bool) -> dict[str, Any]:
-    markdown, name = markdown_folder(folder, 965 if full else 120)
+    markdown, name = markdown_folder(folder, 965 if full else 180)
     pdf, pdf_name = pdf_folder()
     rounds = 3 if full else 2
     with milvus_standalone(folder / "milvus") as milvus, prefect_server(folder / "prefect") as prefect:

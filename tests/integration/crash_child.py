@@ -97,6 +97,9 @@ class Workers:
     def __exit__(self, *_: object) -> None:
         pass
 
+    def start(self) -> None:
+        """There is nothing to start."""
+
     async def run(self, function: Callable[..., Any], arguments: tuple[Any, ...], seconds: float | None = None) -> Any:
         await asyncio.sleep(0.001)
         return function(*arguments)
