@@ -1,8 +1,8 @@
 """Those that are compared, each in a process of its own: the same documents, chunks, model, machine and Milvus.
 
-`python -m tests.benchmarks.subjects NAME FOLDER` prints one JSON object. Counted is
-everything from the making of the collection to the last row, for Roost Prefect and the loading of its model too; imports,
-and the others' loading of their model, are not.
+`python -m tests.benchmarks.subjects NAME FOLDER` prints one JSON object. Counted is everything from the making of the
+collection to the last row, for Roost Prefect and the loading of its model too; imports, and the others' loading of
+their model, are not.
 Each is used as its own documentation shows it; all cut with Roost's chunker, so that all do the same work.
 """
 
