@@ -19,8 +19,8 @@ DATA = ROOT.parent / "shared" / "data"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Quick tests first: a mistake shows before the servers have started."""
-    order = ("unit", "integration", "acceptance")
+    """Quick tests first, then those that take longest: two processes end at about the same time."""
+    order = ("unit", "acceptance", "integration")
     items.sort(key=lambda item: order.index(item.path.relative_to(ROOT / "tests").parts[0]))
 
 
@@ -60,6 +60,12 @@ def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     home = tmp_path_factory.mktemp("prefect")
     with prefect_server(home) as service, temporary_settings({PREFECT_API_URL: service.uri, PREFECT_HOME: home}):
         yield service.uri
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache folder for commands with a home of their own: exporting the model takes each of them ten seconds."""
+    return tmp_path_factory.mktemp("cache")
 
 
 @pytest.fixture(params=["lite", "standalone"])

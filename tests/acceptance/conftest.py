@@ -49,9 +49,9 @@ def roost_alone(tmp_path: Path) -> Roost:
 
 
 @pytest.fixture
-def roost(tmp_path: Path, prefect: str) -> Roost:
-    """Run `roost` beside a Prefect server, as `roost up` leaves one running."""
-    return _runner(tmp_path, {"PREFECT_API_URL": prefect})
+def roost(tmp_path: Path, prefect: str, cache: Path) -> Roost:
+    """Run `roost` beside a Prefect server, as `roost up` leaves one running, and with the model exported before."""
+    return _runner(tmp_path, {"PREFECT_API_URL": prefect, "XDG_CACHE_HOME": str(cache)})
 
 
 def _runner(folder: Path, extra: dict[str, str]) -> Roost:

@@ -74,7 +74,7 @@ def test_a_slow_parser_and_a_slow_model_do_not_hold_up_the_loop(standalone, inge
 
 def test_memory_does_not_grow_with_the_corpus(standalone, prefect_api):
     peaks = []
-    for documents in (400, 4_000):
+    for documents in (300, 2_000):
         ended = subprocess.run(
             [sys.executable, "-m", "tests.benchmarks.parts", "memory", json.dumps({"documents": documents})],
             env=os.environ | {"ROOST_MILVUS__URI": standalone, "PREFECT_API_URL": prefect_api},

@@ -109,10 +109,15 @@ def _ended_for_now_at_worst(job: Job) -> int:
 
 
 @meanwhile
-def test_the_command_killed_in_the_middle_of_its_writing_goes_on_the_next_time(ground, prefect_api, tmp_path):
+def test_the_command_killed_in_the_middle_of_its_writing_goes_on_the_next_time(ground, prefect_api, tmp_path, cache):
     source = ground("command").site("").source
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "ROOST_"))}
-    env = kept | {"HOME": str(tmp_path), "HF_HUB_OFFLINE": "1", "PREFECT_API_URL": prefect_api}
+    env = kept | {
+        "HOME": str(tmp_path),
+        "HF_HUB_OFFLINE": "1",
+        "PREFECT_API_URL": prefect_api,
+        "XDG_CACHE_HOME": str(cache),
+    }
 
     def roost(*words: str, **settings: str) -> subprocess.CompletedProcess[str]:
         command = [str(ROOST), *words, "--json"]
