@@ -72,7 +72,7 @@ def main() -> None:
 
 
 def _measure(folder: Path, *, full: bool) -> dict[str, Any]:
-    markdown, name = markdown_folder(folder, 965 if full else 180)
+    markdown, name = markdown_folder(folder, 965 if full else 120)
     pdf, pdf_name = pdf_folder()
     rounds = 3 if full else 2
     with milvus_standalone(folder / "milvus") as milvus, prefect_server(folder / "prefect") as prefect:
@@ -94,7 +94,7 @@ def _measure(folder: Path, *, full: bool) -> dict[str, Any]:
             for each in COMPARED:
                 runs[each].append(subject(each, markdown))
             runs["roost_int8"].append(subject("roost", markdown, int8))
-            for each in ("roost", "bare"):
+            for each in ("roost", "bare") if full or not number else ():
                 runs[f"{each}_pdf"].append(subject(each, pdf))
         _screen.print("parts")
         parts: dict[str, Any] = {
@@ -179,3 +179,7 @@ def _run(command: list[str], settings: dict[str, str]) -> dict[str, Any]:
     if ended.returncode:
         raise SystemExit(f"{' '.join(command)} failed:\n{ended.stderr[-3000:]}")
     return dict(json.loads(ended.stdout.strip().splitlines()[-1]))
+
+
+if __name__ == "__main__":
+    main()
