@@ -13,7 +13,6 @@ import tempfile
 import warnings
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -140,8 +139,10 @@ def exported(model: Model, settings: Embedding) -> Path:
         made = Path(tempfile.mkdtemp(dir=folder.parent))
         try:
             _export(model, made)
-            with suppress(FileExistsError):  # another process was first
-                made.rename(folder)
+            made.rename(folder)
+        except OSError:
+            if not (folder / FACTS_FILE).is_file():  # else another process was first
+                raise
         finally:
             shutil.rmtree(made, ignore_errors=True)
     except OSError as error:

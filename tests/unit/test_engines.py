@@ -112,6 +112,22 @@ def test_a_model_is_exported_once_and_loads_without_pytorch_then(tmp_path: Path)
     assert [path.name for path in (tmp_path / "openvino").iterdir() if path.name.startswith("tmp")] == []
 
 
+def test_of_two_that_export_at_once_the_second_takes_what_the_first_made(
+    tiny: Callable[..., Model], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, settings = tiny(), Embedding(backend="openvino", cache=str(tmp_path / "cache"))
+    export = openvino_engine._export
+
+    def and_another_meanwhile(model: Model, folder: Path) -> None:
+        monkeypatch.setattr(openvino_engine, "_export", export)
+        exported(model, settings)
+        export(model, folder)
+
+    monkeypatch.setattr(openvino_engine, "_export", and_another_meanwhile)
+    assert load_engine(model, settings).name == "openvino"
+    assert len(list((tmp_path / "cache" / "openvino").iterdir())) == 1
+
+
 def test_a_model_that_differs_when_exported_runs_in_pytorch_and_says_so(
     tiny: Callable[..., Model], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
