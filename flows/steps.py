@@ -69,10 +69,9 @@ async def list_held(sources: Sequence[Source], spool: Path, store: Store, versio
 
 
 @task(name="discover", task_run_name="discover {index}", **_POLICY)
-async def discover(index: str, listed: Listed, store: Store, version: Version | None, options: Options) -> Plan:
+async def discover(index: str, listed: Listed, store: Store, version: Version, options: Options) -> Plan:
     """Compare what the sources list with the ledger."""
-    known = await read_ledger(store, version.ledger) if version else ROW.to_frame()
-    return await plan_run(listed, known, options)
+    return await plan_run(listed, await read_ledger(store, version.ledger), options)
 
 
 @task(name="foresee", task_run_name="foresee {index}", **_POLICY)

@@ -53,9 +53,7 @@ async def _vectors_of(store: Store, collection: str, documents: pl.DataFrame) ->
     """Read the vectors that these documents have now: once overwritten, a section that moved elsewhere needs them."""
     old = documents.filter(pl.col("old_chunks") > 0).select("doc_id", "old_chunks")
     ids = [key for doc_id, count in old.iter_rows() for key in chunk_ids(doc_id, 0, count)]
-    parts = [ids[first : first + LOOKUP] for first in range(0, len(ids), LOOKUP)]
-    pages = (store.query(collection, one_of("id", part), ["chunk_hash", "vector"], limit=LOOKUP) for part in parts)
-    return {key: vector for page in await asyncio.gather(*pages) for key, vector in _by_hash(page).items()}
+    return _by_hash(await store.fetch(collection, "id", ids, ["chunk_hash", "vector"]))
 
 
 async def find_vectors(store: Store, collection: str, hashes: Sequence[str]) -> dict[str, np.ndarray]:

@@ -102,7 +102,3 @@ class Embedder:
         if self._engine is None:
             self._engine = load_engine(self.model, self._settings)
         return self._engine
-
-
-def _chosen(rows: np.ndarray, texts: Sequence[str], tokens: Sequence[int]) -> tuple[list[str], list[int]]:
-    return [texts[row] for row in rows], [tokens[row] for row in rows]

@@ -23,7 +23,7 @@ from tasks.errors import REASONS
 from tasks.faults import pass_point
 from tasks.identity import chunk_ids
 from tasks.ledger import INDEXED, QUARANTINED, WRITING
-from tasks.milvus import LOOKUP, Store, one_of
+from tasks.milvus import Store
 from tasks.records import Embedded, Written
 from tasks.versions import Version
 
@@ -67,7 +67,7 @@ async def index_batch(embedded: Embedded, store: Store, version: Version, *, run
     deleted = await store.delete(version.name, stale)
     pass_point("after_cleanup")
     places = documents.filter(pl.col("moved_from") != "")["moved_from"].to_list()
-    left = await _find(store, version.ledger, "doc_id", places, list(ledger.ROW))
+    left = await store.fetch(version.ledger, "doc_id", places, list(ledger.ROW))
     await ledger.write_rows(store, version.ledger, [_going(row, row["chunk_count"]) for row in left], run_id=run_id)
     await ledger.write_rows(store, version.ledger, _ledger_rows(documents, INDEXED), run_id=run_id)
     pass_point("after_commit")
@@ -98,7 +98,7 @@ async def _settle(store: Store, version: Version, row: dict[str, Any]) -> dict[s
     if row["action"] != "retry" or not most:
         return settled
     keys = list(chunk_ids(row["doc_id"], 0, most))
-    found = {found["id"] for found in await _find(store, version.name, "id", keys, ["id"])}
+    found = {found["id"] for found in await store.fetch(version.name, "id", keys, ["id"])}
     if found == set(keys[: len(found)]):
         return settled | {"chunk_count": len(found)}
     if REASONS[row["reason"]]:
@@ -106,12 +106,6 @@ async def _settle(store: Store, version: Version, row: dict[str, Any]) -> dict[s
         return unfinished | {"chunk_count": row["committed"], "pending_chunk_count": most}
     await store.delete(version.name, sorted(found))
     return settled | {"chunk_count": 0}
-
-
-async def _find(store: Store, collection: str, key: str, values: list[str], fields: list[str]) -> list[dict[str, Any]]:
-    """Read the rows of these primary keys, as many as one filter may name at a time."""
-    parts = [values[first : first + LOOKUP] for first in range(0, len(values), LOOKUP)]
-    return [row for part in parts for row in await store.query(collection, one_of(key, part), fields, limit=LOOKUP)]
 
 
 def without_failed_moves(gone: pl.DataFrame, refused: pl.DataFrame) -> pl.DataFrame:

@@ -169,6 +169,12 @@ class Store:
                 )
             )  # fmt: skip
 
+    async def fetch(self, collection: str, key: str, values: Sequence[str], fields: list[str]) -> list[dict[str, Any]]:
+        """Read the rows of these primary keys, as many as one filter may name at a time; the reads share their wait."""
+        parts = [values[first : first + LOOKUP] for first in range(0, len(values), LOOKUP)]
+        calls = (self.query(collection, one_of(key, part), fields, limit=LOOKUP) for part in parts)
+        return [row for page in await asyncio.gather(*calls) for row in page]
+
     async def search(
         self,
         collection: str,

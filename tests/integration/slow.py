@@ -1,4 +1,4 @@
-"""Stand-ins that work half a second without a pause, importable by worker processes."""
+"""Stand-ins that work a second without a pause, importable by worker processes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from tasks.load import Outcome, load_file
 
-SLOW = 0.5
+SLOW = 1.0
 
 
 def slow_load_file(location: str, name: str) -> Outcome:
