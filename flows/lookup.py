@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -50,10 +51,10 @@ async def search_index(
         where = await checked_where(store, version, how.where)
         vectors = (await embedder.queries(queries)).tolist()
         finders = [_finder(client)(stack, store, version, embedder, query, where) for query in queries]
-        return [
-            await search_by(find, store, version, vector, k=k, how=how)
-            for find, vector in zip(finders, vectors, strict=True)
-        ]
+        calls = (
+            search_by(find, store, version, vector, k=k, how=how) for find, vector in zip(finders, vectors, strict=True)
+        )
+        return list(await asyncio.gather(*calls))
 
 
 def _finder(client: str) -> Any:

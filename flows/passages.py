@@ -28,7 +28,7 @@ def show_hits(query: str, hits: Sequence[Hit], *, where: str = "") -> None:
 
 def show_sources(hits: Sequence[Hit], cited: Sequence[int]) -> None:
     """Show the passages that an answer cites; all that it was given, where it cites none."""
-    out.print("\nSources" if cited else "\nIt cites none of the passages that it was given", style="bold")
+    out.print("\n\nSources" if cited else "\n\nIt cites none of the passages that it was given:", style="bold")
     for hit in hits:
         if hit.rank in cited or not cited:
             out.print(Text.assemble((f"[{hit.rank}] ", "bold"), (place_of(hit), "cyan"), f"  {hit.heading}"))

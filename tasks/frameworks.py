@@ -13,7 +13,7 @@ moment; a later promotion to another recipe changes nothing under an open retrie
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AsyncExitStack, ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from anyio.from_thread import BlockingPortal, start_blocking_portal
@@ -27,11 +27,12 @@ from tasks.versions import Version, existing_version
 from tasks.where import checked_where
 
 if TYPE_CHECKING:
+    from langchain_core.vectorstores import VectorStoreRetriever
     from llama_index.core.base.embeddings.base import BaseEmbedding
     from llama_index.core.retrievers import VectorIndexRetriever
     from llama_index.vector_stores.milvus import MilvusVectorStore
 
-    from tasks.langchain_store import BridgedMilvus, VectorStoreRetriever
+    from tasks.langchain_store import BridgedMilvus
 
 __all__ = ["FRAMEWORKS", "OpenIndex", "open_index", "open_retriever"]
 
@@ -46,7 +47,7 @@ class OpenIndex:
         self.embedder = embedder
         self._store = store
         self._portal = portal
-        self._close = ExitStack()
+        self._close, self._aclose = ExitStack(), AsyncExitStack()
 
     def where(self, text: str) -> str:
         """Check a filter against this index's fields.
@@ -61,9 +62,10 @@ class OpenIndex:
 
     def llamaindex(self, *, ef: int = 0) -> MilvusVectorStore:
         """LlamaIndex's own Milvus store on this index; `ef` is the least breadth of its searches."""
-        from tasks.llamaindex_store import llamaindex_store
+        from tasks.llamaindex_store import close_llamaindex, llamaindex_store
 
         vectors = llamaindex_store(self._store, self.version, ef=ef)
+        self._aclose.push_async_callback(close_llamaindex, vectors)
         self._close.callback(vectors.client.close)
         return vectors
 
@@ -84,6 +86,7 @@ class OpenIndex:
         from tasks.langchain_store import langchain_store
 
         vectors = langchain_store(self._store, self.version, self.embedder, ef=ef)
+        self._aclose.push_async_callback(vectors.aclose)
         self._close.callback(vectors.close)
         return vectors
 
@@ -92,6 +95,10 @@ class OpenIndex:
         from tasks.langchain_store import langchain_retriever
 
         return langchain_retriever(self.langchain(ef=k), k=k, where=self.where(where))
+
+    async def aclose(self) -> None:
+        """Close what was used with await: in the loop that used it, before the end of the `with`."""
+        await self._aclose.aclose()
 
     def close(self) -> None:
         """Close what the frameworks opened."""

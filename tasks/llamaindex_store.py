@@ -69,9 +69,7 @@ def llamaindex_store(store: Store, version: Version, *, ef: int = 0) -> MilvusVe
     )
 
 
-def llamaindex_retriever(
-    vectors: MilvusVectorStore, embedder: Embedder, *, k: int, where: str
-) -> VectorIndexRetriever:
+def llamaindex_retriever(vectors: MilvusVectorStore, embedder: Embedder, *, k: int, where: str) -> VectorIndexRetriever:
     """Make a retriever.
 
     Args:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
@@ -90,12 +91,11 @@ async def search(
 
         return find
 
-    return [await search_by(finder(vector), store, version, vector, k=k, how=how) for vector in vectors.tolist()]
+    calls = (search_by(finder(vector), store, version, vector, k=k, how=how) for vector in vectors.tolist())
+    return list(await asyncio.gather(*calls))
 
 
-async def search_by(
-    find: Find, store: Store, version: Version, vector: list[float], *, k: int, how: How
-) -> list[Hit]:
+async def search_by(find: Find, store: Store, version: Version, vector: list[float], *, k: int, how: How) -> list[Hit]:
     """Find passages in another way, and choose among them as `how` says.
 
     Args:

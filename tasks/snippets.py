@@ -8,8 +8,11 @@ from dataclasses import dataclass
 
 #: Words too common to be looked for, unless a query has no others.
 _COMMON = frozenset(
-    "a an and are as at be by can did do does for from had has have how i in is it its my of on or our she that the "
-    "their them they this to was we were what when where which who whom whose why will with you your".split()
+    re.findall(
+        r"\w+",
+        "a an and are as at be by can did do does for from had has have how i in is it its my of on or our she that "
+        "the their them they this to was we were what when where which who whom whose why will with you your",
+    )
 )
 _WORD = re.compile(r"\w+")
 _ENDINGS = ("ing", "ed", "es", "s")

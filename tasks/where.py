@@ -22,7 +22,7 @@ from tasks.versions import Version
 #: Characters of a filter, parentheses within each other, and values of one list; beyond that a filter is refused.
 LONGEST, DEEPEST, MOST = 10_000, 50, 1_000
 
-_HOW = 'as in --where \'source == "handbook" and page > 2\''
+_HOW = "as in --where 'source == \"handbook\" and page > 2'"
 _TOKEN = re.compile(
     r"""\s*(?:
         (?P<string>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')
