@@ -64,7 +64,7 @@ class Workers:
             workers: Processes; 0 for one a core, four at most.
             memory_mb: Most memory that a process may allocate, MiB.
         """
-        self._workers = workers or min(4, os.cpu_count() or 1)
+        self.size = workers or min(4, os.cpu_count() or 1)
         self._memory_mb = memory_mb
         self._pool = self._new_pool()
 
@@ -72,7 +72,7 @@ class Workers:
         self._starting: asyncio.Future[Any] | None = None
         context = _Context()
         context.set_forkserver_preload(_PRELOAD)
-        return ProcessPool(max_workers=self._workers, initializer=_limit, initargs=(self._memory_mb,), context=context)
+        return ProcessPool(max_workers=self.size, initializer=_limit, initargs=(self._memory_mb,), context=context)
 
     def start(self) -> asyncio.Future[Any]:
         """Start the processes, in a thread: their first imports take seconds. The result is for `run` to await."""

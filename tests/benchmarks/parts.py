@@ -184,7 +184,9 @@ def quality(model: str) -> dict[str, Any]:
     vectors = engine.passages(chunks["text"].to_list(), [])
     seconds = time.perf_counter() - started
     queries = {row["_id"]: row["text"] for row in pl.read_ndjson(SCIFACT / "queries.jsonl").iter_rows(named=True)}
-    judged = pl.read_csv(SCIFACT / "qrels" / "test.tsv", separator="\t", schema_overrides=[pl.String, pl.String])
+    judged = pl.read_csv(
+        SCIFACT / "qrels" / "test.tsv", separator="\t", schema_overrides=[pl.String, pl.String, pl.Int64]
+    )
     qrels = [ir_measures.Qrel(query, document, score) for query, document, score in judged.iter_rows()]
     asked = sorted({qrel.query_id for qrel in qrels})
     scores = engine.queries([queries[query] for query in asked]) @ vectors.T
