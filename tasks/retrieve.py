@@ -79,20 +79,34 @@ async def search(
     """
     how = how or How()
     where = await checked_where(store, version, how.where)
-    vectors = await embedder.queries(queries)
+    vectors = (await embedder.queries(queries)).tolist()
     if not (how.diverse or how.by_document or how.neighbours):
-        found = await store.search(version.name, vectors.tolist(), FIELDS, limit=k, filter=where)
+        found = await _find(store, version, vectors, queries, k, where)
         return [_hits([_row(row) for row in rows]) for rows in found]
 
-    def finder(vector: list[float]) -> Find:
+    def finder(vector: list[float], query: str) -> Find:
         async def find(limit: int) -> list[Row]:
-            [rows] = await store.search(version.name, [vector], FIELDS, limit=limit, filter=where)
+            [rows] = await _find(store, version, [vector], [query], limit, where)
             return [_row(row) for row in rows]
 
         return find
 
-    calls = (search_by(finder(vector), store, version, vector, k=k, how=how) for vector in vectors.tolist())
+    calls = (
+        search_by(finder(vector, query), store, version, vector, k=k, how=how)
+        for vector, query in zip(vectors, queries, strict=True)
+    )
     return list(await asyncio.gather(*calls))
+
+
+async def _find(
+    store: Store, version: Version, vectors: list[list[float]], queries: list[str], limit: int, where: str
+) -> list[list[dict[str, Any]]]:
+    """Search in the way of the version's recipe: by vectors, or by vectors and words."""
+    if not version.recipe.sparse:
+        return await store.search(version.name, vectors, FIELDS, limit=limit, filter=where)
+    return await store.search_both(
+        version.name, vectors, queries, FIELDS, metric=version.metric, limit=limit, filter=where
+    )
 
 
 async def search_by(find: Find, store: Store, version: Version, vector: list[float], *, k: int, how: How) -> list[Hit]:

@@ -72,6 +72,7 @@ class Embedding(_Group):
     cache: str = Field("", description="Folder for exported models; empty for the user's cache folder.")
     query_instruction: str | None = Field(None, description="Put before a query; unset: the model's own.")
     text_instruction: str | None = Field(None, description="Put before a passage; unset: the model's own.")
+    sparse: Literal["", "bm25"] = Field("", description="`bm25`: index words too, and search by both.")
     tokens_per_call: int = Field(4096, ge=64, description="Padded tokens that one call of PyTorch may hold.")
 
 

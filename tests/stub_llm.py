@@ -51,6 +51,12 @@ def stub_llm() -> Iterator[StubLLM]:
             self._chunk(b"data: [DONE]\n\n")
             self._chunk(b"")
 
+        def _whole(self) -> None:
+            message = {"role": "assistant", "content": stub.reply}
+            body: dict[str, Any] = {"id": "x", "object": "chat.completion", "created": 0, "model": "stub"}
+            body["choices"] = [{"index": 0, "message": message, "finish_reason": "stop"}]
+            self._send(200, json.dumps(body).encode(), "application/json")
+
         def _broken(self) -> None:
             self._begin("text/event-stream")
             self._event({"choices": [{"index": 0, "delta": {"content": "It is "}}]})
@@ -62,7 +68,7 @@ def stub_llm() -> Iterator[StubLLM]:
             self._chunk(b"")
 
         def _page(self) -> None:
-            self._whole(200, b"<html>It works!</html>", "text/html")
+            self._send(200, b"<html>It works!</html>", "text/html")
 
         def _busy(self) -> None:
             self._error(429, "slow down", {"Retry-After": "0.05"})
@@ -78,9 +84,9 @@ def stub_llm() -> Iterator[StubLLM]:
             self.close_connection = True
 
         def _error(self, code: int, message: str, headers: dict[str, str]) -> None:
-            self._whole(code, json.dumps({"error": {"message": message}}).encode(), "application/json", **headers)
+            self._send(code, json.dumps({"error": {"message": message}}).encode(), "application/json", **headers)
 
-        def _whole(self, code: int, body: bytes, kind: str, **headers: str) -> None:
+        def _send(self, code: int, body: bytes, kind: str, **headers: str) -> None:
             self.send_response(code)
             for name, value in {"Content-Type": kind, "Content-Length": str(len(body)), **headers}.items():
                 self.send_header(name, value)

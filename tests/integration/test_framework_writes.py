@@ -122,7 +122,8 @@ async def in_async(opened: OpenIndex) -> list[Any]:
 
 def new_collection(opened: OpenIndex, store: BridgedMilvus) -> dict[str, Any]:
     return {
-        "metadatas": [{"source": "new"}] * 2, "ids": ["n-1", "n-2"], "primary_field": "id", "consistency_level": "Strong",
+        "metadatas": [{"source": "new"}] * 2, "ids": ["n-1", "n-2"], "primary_field": "id",
+        "consistency_level": "Strong",
         "collection_name": f"{opened.version.index}_new", "connection_args": store._connection_args,
         "index_params": {"index_type": "FLAT", "metric_type": "COSINE"},
     }  # fmt: skip
@@ -211,3 +212,14 @@ def test_fault_llamaindex_mmr_wants_the_vector_field_named_embedding(lite_handbo
         index = VectorStoreIndex.from_vector_store(opened.llamaindex(), embed_model=opened.llamaindex_embedding())
         with pytest.raises(KeyError, match="embedding"):
             index.as_retriever(vector_store_query_mode="mmr").retrieve(QUERY)
+
+
+def test_fault_llamaindex_does_not_see_an_alias_and_wants_to_make_a_collection(copies: tuple[str, str]) -> None:
+    from llama_index.vector_stores.milvus import MilvusVectorStore
+    from pymilvus.exceptions import MilvusException
+
+    with open_index(copies[0]) as opened:
+        uri = opened.langchain()._connection_args["uri"]
+        with pytest.raises(MilvusException):
+            MilvusVectorStore(uri=uri, collection_name=copies[0], dim=384, use_async_client=False)
+    assert len(rows_of(copies[0])) == ROWS
