@@ -8,8 +8,11 @@ from typing import Annotated
 import typer
 
 from flows.cli import app, main
+from flows.cli_evaluation import evaluate
 
 __all__ = ["main"]
+
+app.command()(evaluate)
 
 
 @app.command()

@@ -7,6 +7,7 @@ time is Milvus' and the client's alone. Make them inside the loop that uses them
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
@@ -143,6 +144,10 @@ class LangChain:
     def __init__(self, settings: Milvus, name: str, dimension: int) -> None:
         from langchain_milvus import Milvus as Vectorstore
         from pymilvus import connections
+        from pymilvus.decorators import PyMilvusDeprecationWarning
+
+        # It reads indexes in a way that pymilvus means to remove; its users can do nothing about that.
+        warnings.filterwarnings("ignore", category=PyMilvusDeprecationWarning, module="langchain_milvus")
 
         self._vectors: dict[str, list[float]] = {}
         self._store = Vectorstore(

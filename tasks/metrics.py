@@ -6,7 +6,7 @@ The whole of it is `measure_quality`; two versions are compared by calling it fo
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -164,16 +164,25 @@ def estimate(values: np.ndarray) -> Estimate:
     return Estimate(float(values.mean()), float(low), float(high))
 
 
+def check_measures(names: Iterable[str]) -> None:
+    """Refuse names that no measure bears.
+
+    Raises:
+        UsageError: One of them; the message names those that there are.
+    """
+    known = [*MEASURES, *(BY_CHUNK + name for name in MEASURES)]
+    for name in names:
+        if name not in known:
+            raise UsageError(unknown_value("measure", name, known))
+
+
 def check_thresholds(thresholds: Thresholds, questions: Questions) -> None:
-    """Refuse thresholds that cannot be told.
+    """Refuse thresholds that cannot be told by these questions.
 
     Raises:
         UsageError: A measure that is none, or no judgments to measure by.
     """
-    known = [*MEASURES, *(BY_CHUNK + name for name in MEASURES)]
-    for name in thresholds.least:
-        if name not in known:
-            raise UsageError(unknown_value("measure", name, known))
+    check_measures(thresholds.least)
     if thresholds and not questions.judged:
         raise UsageError(f"{questions.origin}: nothing is judged there, so no threshold can be held to it")
     spans = questions.judgments["start"].is_not_null().any()

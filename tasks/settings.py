@@ -78,6 +78,10 @@ class Embedding(_Group):
 class Chunking(_Group):
     """How documents are cut, in tokens of the embedding model."""
 
+    method: Literal["sentences", "none"] = Field(
+        "sentences",
+        description="`none`: one vector a document, of what fits the window; the rest is not seen, but counted.",
+    )
     size: int = Field(240, ge=16, description="Most tokens in a chunk; with the model's own it must fit.")
     overlap: int = Field(24, ge=0, description="Tokens that neighbouring chunks share.")
 
@@ -103,6 +107,14 @@ class Ingest(_Group):
     )
 
 
+class Evaluation(_Group):
+    """Where evaluations are kept."""
+
+    folder: str = Field(
+        "./roost-evaluations", description="Folder or fsspec URL; the history of earlier evaluations is read from it."
+    )
+
+
 class Settings(BaseSettings):
     """All settings. Defaults serve without any of them."""
 
@@ -114,6 +126,7 @@ class Settings(BaseSettings):
     embedding: Embedding = Embedding()
     chunking: Chunking = Chunking()
     ingest: Ingest = Ingest()
+    evaluation: Evaluation = Evaluation()
 
 
 def load_settings() -> Settings:

@@ -85,7 +85,7 @@ def choose_cells(which: str, counts: Sequence[int] = ()) -> list[Cell]:
     """
     if which == "none":
         return []
-    everything = {client: {operation: COUNTS for operation in OPERATIONS} for client in CLIENTS}
+    everything = {client: dict.fromkeys(OPERATIONS, COUNTS) for client in CLIENTS}
     matrix = everything if which == "all" else TUTORIALS
     return [
         Cell(client, operation, count)
@@ -131,7 +131,7 @@ async def time_clients(
     return order.sort(first, "count", pl.col("mode") == "async").drop("place")
 
 
-async def time_index(store: Store, version: Version, vectors: np.ndarray) -> dict[str, float]:
+async def time_index(store: Store, version: Version, vectors: np.ndarray) -> dict[str, Any]:
     """Time this very index: up to 50 questions, one by one, ten hits each, strong: `questions`, `p50_ms`, `p95_ms`."""
     times = []
     for vector in vectors[:LATENCY_QUESTIONS].tolist():
@@ -158,6 +158,8 @@ class _Bench:
         frames = []
         async with self._opened(client) as (opened, name):
             await asyncio.to_thread(opened.fill, self._rows[:FILLED])
+            if self._store.is_lite:
+                await self._store.change("flush", name)  # as a run does: Lite searches unflushed rows ten times slower
             await self._store.count(name)  # the first strong read after many writes waits for all of them
             for count in counts:
                 queries = [self._rows[number % len(self._rows)] for number in range(count)]
@@ -257,9 +259,11 @@ def _frame(cell: Cell, each: dict[str, Measured], *, same: bool) -> pl.DataFrame
     return pl.DataFrame(rows, schema=TIMING)
 
 
-def _quantiles(times: list[float]) -> dict[str, float]:
-    values = np.percentile(times, [50, 95, 99]) if times else [float("nan")] * 3
-    return {name: float(value) for name, value in zip(("p50_ms", "p95_ms", "p99_ms"), values, strict=True)}
+def _quantiles(times: list[float]) -> dict[str, float | None]:
+    names = ("p50_ms", "p95_ms", "p99_ms")
+    if not times:
+        return dict.fromkeys(names)
+    return {name: float(value) for name, value in zip(names, np.percentile(times, [50, 95, 99]), strict=True)}
 
 
 def _many(texts: Sequence[str], vectors: np.ndarray, count: int) -> list[Row]:
