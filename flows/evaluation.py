@@ -116,8 +116,8 @@ def _report(
         )
     if quality.ann_recall is not None and quality.ann_recall < FINE_RECALL:
         notes.append(
-            f"**The index misses {1 - quality.ann_recall:.1%} of the exactly nearest chunks.** A server builds its "
-            "index for seconds after a run; else raise ROOST_MILVUS__SEARCH_EF, or build with more links."
+            f"**The index misses {1 - quality.ann_recall:.1%} of the exactly nearest chunks.** Raise "
+            "ROOST_MILVUS__SEARCH_EF, or build it with more links."
         )
     return {
         "index": version.index,

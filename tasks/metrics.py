@@ -104,7 +104,8 @@ async def measure_quality(
         version: Live or not; it is searched by its own name, not through the alias.
         embedder: Owner of the version's own model (`tasks.retrieve.model_of`).
         questions: What to ask.
-        exact: Whether to compare with exact search too, which reads every vector of the version.
+        exact: Whether to compare with exact search too, which reads every vector of the version. On a server, that is
+            also how it is told that a freshly built index is searched by now.
 
     Raises:
         UsageError: There are judgments, and the index has none of the documents that they name.
@@ -114,13 +115,14 @@ async def measure_quality(
     resolved = resolve(questions.judgments, ledger)
     _refuse_strangers(resolved, ledger, version)
     judged = questions.judged
+    await rankings.settle(store, version)
+    recall = await rankings.ann_recall(store, version, vectors) if exact else None
     if judged:
         ranked = await rankings.rank_chunks(store, version, questions.asked["question"].to_list(), vectors)
         places = await rankings.chunk_places(store, version, _documents_with_spans(resolved))
         measures, answered = await asyncio.to_thread(_judge, questions, resolved, ranked, places, ledger)
     else:
         measures, answered = {}, ANSWERED.to_frame()
-    recall = await rankings.ann_recall(store, version, vectors) if exact else None
     unknown = resolved.filter(pl.col("why") != "")
     return Quality(
         measures, questions.asked.height, len(judged), unknown, answered, recall, questions.fingerprint
