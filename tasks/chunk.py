@@ -6,6 +6,7 @@ measure with the model's own tokenizer. Runs in worker processes: the interprete
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 from collections.abc import Iterable, Iterator
@@ -31,6 +32,9 @@ MAX_CHARACTERS = 16_000
 #: Longest heading path kept, characters.
 MAX_HEADING = 500
 
+#: Bytes of text for which it pays to have another worker cut a part of them.
+PART_BYTES = 100_000
+
 _NO_BLANK = re.compile(r"\S")
 _PATH = "\x1f"  # between the headings of a path, while llama-index holds it
 
@@ -55,7 +59,7 @@ def check_window(chunking: Chunking, model: Model) -> None:
 
 
 async def chunk_batch(loaded: Loaded, chunking: Chunking, model: Model, workers: Workers, *, seconds: float) -> Chunked:
-    """Cut every document of a batch, in a worker process; one that cannot be cut refuses itself.
+    """Cut every document of a batch, in worker processes; one that cannot be cut refuses itself.
 
     Args:
         loaded: The batch.
@@ -70,13 +74,24 @@ async def chunk_batch(loaded: Loaded, chunking: Chunking, model: Model, workers:
     chunks, refused = CHUNK.to_frame(), dict[str, DocumentError]()
     if loaded.passages.height:
         try:
-            chunks = await workers.run(cut, (loaded.passages, *sizes), seconds)
+            parts = _parts(loaded.passages, workers.size)
+            cuts = await asyncio.gather(*(workers.run(cut, (part, *sizes), seconds) for part in parts))
+            chunks = pl.concat(cuts).with_columns(ordinal=pl.int_range(pl.len(), dtype=CHUNK["ordinal"]).over("doc_id"))
         except Exception:  # noqa: BLE001  whatever it is, one document's text did it: find that one
             chunks, refused = await _cut_singly(loaded.passages, sizes, workers, seconds)
     empty = loaded.documents.join(chunks, on="doc_id", how="anti")
     rejects = pl.concat([loaded.rejects, _refusals(empty, refused)])
     documents = loaded.documents.join(empty, on="doc_id", how="anti")
     return Chunked(loaded.name, documents, chunks, rejects, time.perf_counter() - started)
+
+
+def _parts(passages: pl.DataFrame, count: int) -> list[pl.DataFrame]:
+    """Share out passages, which are cut each by itself, in their order: about as much text for each worker."""
+    size = pl.col("text").str.len_bytes()
+    total = int(passages.select(size.sum()).item())
+    count = max(1, min(count, total // PART_BYTES))
+    nth = (size.cum_sum() - size) * count // (total + 1)
+    return passages.with_columns(part=nth).partition_by("part", maintain_order=True, include_key=False)
 
 
 async def _cut_singly(

@@ -188,10 +188,11 @@ def quality(model: str) -> dict[str, Any]:
     scores = engine.queries(questions.asked["text"].to_list()) @ vectors.T
     run = []
     for query, row in zip(questions.asked["question"], scores, strict=True):
-        best = (
+        scored = (
             chunks.select(item="doc_id").with_columns(score=pl.Series(row)).group_by("item").agg(pl.col("score").max())
         )
-        run.append(best.top_k(10, by="score").select("item", question=pl.lit(query), rank=pl.int_range(1, 11)))
+        best = scored.sort("score", descending=True).head(10)
+        run.append(best.select("item", question=pl.lit(query), rank=pl.int_range(1, 11)))
     found = score(questions.judgments.rename({"document": "item"}), pl.concat(run))
     return {"ndcg": found["nDCG@10"].mean(), "embedding_seconds": seconds}
 
