@@ -74,7 +74,7 @@ async def chunk_batch(loaded: Loaded, chunking: Chunking, model: Model, workers:
     chunks, refused = CHUNK.to_frame(), dict[str, DocumentError]()
     if loaded.passages.height:
         try:
-            parts = _parts(loaded.passages, workers.size)
+            parts = _parts(loaded.passages, 1 if whole else workers.size)
             cuts = await asyncio.gather(*(workers.run(cut, (part, *sizes), seconds) for part in parts))
             chunks = pl.concat(cuts).with_columns(ordinal=pl.int_range(pl.len(), dtype=CHUNK["ordinal"]).over("doc_id"))
         except Exception:  # noqa: BLE001  whatever it is, one document's text did it: find that one
