@@ -76,7 +76,7 @@ async def chunk_batch(loaded: Loaded, chunking: Chunking, model: Model, workers:
         try:
             parts = _parts(loaded.passages, 1 if whole else workers.size)
             cuts = await asyncio.gather(*(workers.run(cut, (part, *sizes), seconds) for part in parts))
-            chunks = pl.concat(cuts).with_columns(ordinal=pl.int_range(pl.len(), dtype=CHUNK["ordinal"]).over("doc_id"))
+            chunks = pl.concat(cuts).with_columns(ordinal=pl.int_range(pl.len()).over("doc_id"))
         except Exception:  # noqa: BLE001  whatever it is, one document's text did it: find that one
             chunks, refused = await _cut_singly(loaded.passages, sizes, workers, seconds)
     empty = loaded.documents.join(chunks, on="doc_id", how="anti")
