@@ -80,7 +80,7 @@ async def ingest(request: IngestRequest) -> State[dict[str, Any]]:
         await asyncio.to_thread(check_sources, request.sources)
         model = await asyncio.to_thread(find_model, settings.embedding)
         check_window(settings.chunking, model)
-        recipe = make_recipe(model, settings.chunking)
+        recipe = make_recipe(model, settings.chunking, settings.embedding.sparse)
         spool = Path(stack.enter_context(spool_folder()))
         options = _options(request, settings)
         if request.dry_run and settings.milvus.is_missing:
