@@ -17,9 +17,10 @@ from tasks.versions import Version, existing_version
 from tests.integration.handbook import HOSTILE_NAME
 
 FRAGMENTS = [
-    "'", '"', "\\", "\\'", '\\"', "\0", "\x07", "\u202e", "\u2028", "👍", "日本", "é", "%", "_", "in [", "] or ", "id in ['",
-    "']", '"]', " or ordinal >= 0", " or 1 == 1", " and not (", ")", "(", "{id}", "$meta", "null", "true", "/*", "--", ";", "\n",
-    "\r\n", "\t", "like '%'", "==", "x", "handbook", "../", "<b>", "${HOME}", "`", "exists ",
+    "'", '"', "\\", "\\'", '\\"', "\0", "\x07", "\u202e", "\u2028", "👍", "日本", "é", "%", "_", "in [", "] or ",
+    "id in ['", "']", '"]', " or ordinal >= 0", " or 1 == 1", " and not (", ")", "(", "{id}", "$meta", "null",
+    "true", "/*", "--", ";", "\n", "\r\n", "\t", "like '%'", "==", "x", "handbook", "../", "<b>", "${HOME}",
+    "`", "exists ",
 ]  # fmt: skip
 ENDS = [
     '" or id != "',
