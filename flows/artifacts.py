@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections import Counter
 from typing import Any
 
 from prefect.artifacts import acreate_markdown_artifact, acreate_table_artifact
 
+from tasks.evaluation_report import as_markdown as evaluation_as_markdown
+from tasks.evaluation_report import headline as evaluation_headline
 from tasks.report import SHOWN_REJECTS, as_markdown, headline, reject_rows, verification_line
 
 
@@ -28,6 +31,13 @@ async def publish_verification(report: dict[str, Any]) -> None:
     await acreate_markdown_artifact(
         "\n\n".join([verification_line(report), table, *report["next"]]) + redo, key=f"verify-{_key(report['index'])}"
     )
+
+
+async def publish_evaluation(report: dict[str, Any]) -> None:
+    """Publish an evaluation; one key an index, so that evaluations line up on its timeline."""
+    words = evaluation_headline(report)
+    markdown = await asyncio.to_thread(evaluation_as_markdown, report)
+    await acreate_markdown_artifact(markdown, key=f"evaluation-{_key(report['index'])}", description=words)
 
 
 def _key(index: str) -> str:

@@ -44,7 +44,12 @@ class Embedder:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the thread after the call that it is in, and let go of the model: some tenths of a second."""
         self._owner.shutdown(wait=True, cancel_futures=True)
+        self._engine = None
 
     async def load(self) -> None:
         """Load the model now, in its thread.

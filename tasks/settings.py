@@ -79,6 +79,10 @@ class Embedding(_Group):
 class Chunking(_Group):
     """How documents are cut, in tokens of the embedding model."""
 
+    method: Literal["sentences", "none"] = Field(
+        "sentences",
+        description="`none`: one vector a document, of what fits the window; the rest is not seen, but counted.",
+    )
     size: int = Field(240, ge=16, description="Most tokens in a chunk; with the model's own it must fit.")
     overlap: int = Field(24, ge=0, description="Tokens that neighbouring chunks share.")
 
@@ -101,6 +105,14 @@ class Ingest(_Group):
     wait_seconds: float = Field(3600.0, ge=0, description="How long a run waits for another on its index.")
     max_delete_fraction: float = Field(
         0.3, ge=0, le=1, description="Largest share of an index that one run may delete."
+    )
+
+
+class Evaluation(_Group):
+    """Where evaluations are kept."""
+
+    folder: str = Field(
+        "./roost-evaluations", description="Folder or fsspec URL; the history of earlier evaluations is read from it."
     )
 
 
@@ -137,6 +149,7 @@ class Settings(BaseSettings):
     embedding: Embedding = Embedding()
     chunking: Chunking = Chunking()
     ingest: Ingest = Ingest()
+    evaluation: Evaluation = Evaluation()
     llm: LLM = LLM()
 
 

@@ -75,13 +75,14 @@ class Version:
 
 def make_recipe(model: Model, chunking: Chunking, sparse: str = "") -> Recipe:
     """Put together the recipe that these settings mean."""
+    cut = chunking.method != "none"
     return Recipe(
         model=model.name,
         revision=model.revision,
         dimension=model.dimension,
-        chunker=CHUNKER,
-        chunk_size=chunking.size,
-        chunk_overlap=chunking.overlap,
+        chunker=CHUNKER if cut else chunking.method,
+        chunk_size=chunking.size if cut else 0,
+        chunk_overlap=chunking.overlap if cut else 0,
         query_instruction=model.query_instruction,
         text_instruction=model.text_instruction,
         sparse=sparse,

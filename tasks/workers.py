@@ -86,6 +86,10 @@ class Workers:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """End all processes, and wait until they have: some tenths of a second."""
         self._pool.stop()  # type: ignore[no-untyped-call]
         with suppress(TimeoutError, WorkerTimeout):
             self._pool.join(timeout=STOP_SECONDS)
@@ -101,10 +105,11 @@ class Workers:
             WorkerTimeLimitError: It ran over its time.
             WorkerError: The process died.
         """
+        await asyncio.shield(self.start())  # before all else: whoever asks a pool anything while it starts is held up
+        if not self._pool.active:  # killed from outside while it was idle, by the kernel say
+            self._pool = self._new_pool()
+            await asyncio.shield(self.start())
         pool = self._pool
-        if not pool.active:  # killed from outside while it was idle, by the kernel say
-            pool = self._pool = self._new_pool()
-        await asyncio.shield(self.start())
         try:
             return await asyncio.wrap_future(pool.schedule(function, args=arguments, timeout=seconds))
         except (WorkerTimeout, TimeoutError):
