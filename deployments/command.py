@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
+from flows import cli_versions
 from flows.cli import app, main
 
-__all__ = ["main"]
+__all__ = ["cli_versions", "main"]
 
 
 @app.command()
