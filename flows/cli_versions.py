@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from flows.cli import Index, Json, _print_json, app
+from flows.cli import EXIT_PARTIAL, Index, Json, Verbose, _named, _print_json, app
+from tasks.errors import UsageError
+
+EXIT_QUALITY = 4
 
 
 @app.command()
@@ -25,6 +29,74 @@ def versions(
         from flows.terminal_versions import show_versions
 
         show_versions(found)
+
+
+@app.command()
+def rebuild(
+    sources: Annotated[
+        list[str], typer.Argument(help="Where the documents are; none: where its runs last found them.")
+    ] = [],  # noqa: B006
+    index: Index = "docs",
+    fresh: Annotated[bool, typer.Option("--fresh", help="Also with the recipe that it has.")] = False,
+    no_reuse: Annotated[bool, typer.Option("--no-reuse", help="Embed known texts again.")] = False,
+    model: Annotated[str, typer.Option(help="Model, in place of the setting.")] = "",
+    chunk_size: Annotated[int | None, typer.Option(help="Tokens, in place of the setting.")] = None,
+    chunk_overlap: Annotated[int | None, typer.Option(help="Tokens, in place of the setting.")] = None,
+    questions: Annotated[str, typer.Option(help="File or folder to ask both from; else drawn from the live one.")] = "",
+    split: Annotated[str, typer.Option(help="Which judgments of it.")] = "",
+    sample: Annotated[int, typer.Option(min=1, help="Questions to draw.")] = 200,
+    least: Annotated[list[str], typer.Option("--min", help="MEASURE=VALUE that it must reach.")] = [],  # noqa: B006
+    max_drop: Annotated[float, typer.Option(min=0, max=1, help="How far nDCG@10 may fall; 1: any.")] = 0.02,
+    no_promote: Annotated[bool, typer.Option("--no-promote", help="Leave the live version in place.")] = False,
+    leave_out: Annotated[bool, typer.Option("--leave-out", help="Do without what no source covers.")] = False,
+    max_delete_fraction: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Share of its documents that may be gone.")
+    ] = None,
+    as_json: Json = False,
+    verbose: Verbose = False,
+) -> None:
+    """Build a version beside the live one, ask both the same, and promote it if it answers as well."""
+    from tasks.settings import set_library_defaults
+
+    set_library_defaults(quiet=not verbose)
+    from flows.parameters import RebuildRequest
+    from flows.progress import WATCHER
+    from flows.running import run_flow
+    from flows.terminal import bars
+    from tasks.settings import load_settings
+    from tasks.sources import Source
+    from tasks.versions import check_index_name
+
+    request = RebuildRequest(
+        sources=[Source(uri=place, name=name) for name, place in map(_named, sources)], index=index, fresh=fresh,
+        reuse=not no_reuse, model=model, chunk_size=chunk_size, chunk_overlap=chunk_overlap, questions=questions,
+        split=split, sample=sample, least=dict(map(_threshold, least)), max_drop=max_drop, promote=not no_promote,
+        leave_out=leave_out, max_delete_fraction=max_delete_fraction,
+    )  # fmt: skip
+    load_settings()
+    check_index_name(index)
+    with bars(enabled=not as_json and sys.stderr.isatty()) as watcher:
+        WATCHER.set(watcher)
+        state, report = run_flow("rebuild", request)
+    if as_json:
+        _print_json(report)
+    else:
+        from flows.terminal_versions import show_rebuild
+
+        show_rebuild(report)
+    if state == "QualityMissed":
+        raise typer.Exit(EXIT_QUALITY)
+    if state == "Partial":
+        raise typer.Exit(EXIT_PARTIAL)
+
+
+def _threshold(words: str) -> tuple[str, float]:
+    """Read MEASURE=VALUE."""
+    name, _, value = words.partition("=")
+    try:
+        return name, float(value)
+    except ValueError:
+        raise UsageError(f"--min {words}: write it as in nDCG@10=0.6") from None
 
 
 @app.command()

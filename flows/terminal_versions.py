@@ -8,6 +8,7 @@ from rich import box
 from rich.table import Table
 
 from flows.terminal import out
+from tasks.report import rebuild_line
 
 
 def show_versions(found: dict[str, Any]) -> None:
@@ -53,6 +54,23 @@ def show_pruning(done: dict[str, Any]) -> None:
         out.print(f"kept {name}: {why}", style="dim", soft_wrap=True)
     if not done["dropped"]:
         out.print("nothing to drop")
+
+
+def show_rebuild(report: dict[str, Any]) -> None:
+    """Say what a rebuild came to, both versions' measures side by side."""
+    out.print(rebuild_line(report), soft_wrap=True)
+    if report["changes"]:
+        out.print(f"recipe: {report['changes']}", style="dim", soft_wrap=True)
+    before, after = report["quality"]["before"] or {}, report["quality"]["after"] or {}
+    if after:
+        table = Table(str(report["quality"]["questions"]), report["before"], report["version"], box=box.SIMPLE)
+        for name in after:
+            was = f"{before[name]['value']:.4f}" if name in before else ""
+            table.add_row(name, was, f"{after[name]['value']:.4f}")
+        out.print(table)
+    for row in report["lost"][:50]:
+        out.print(f"searchable before, not any more: {row['source']}/{row['uri']} ({row['reason']})", soft_wrap=True)
+    out.print(f"{report['seconds']:.1f} s", style="dim")
 
 
 def show_export(made: dict[str, Any]) -> None:

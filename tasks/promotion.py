@@ -103,14 +103,17 @@ def find(versions: Sequence[Standing], wanted: str) -> Standing:
 
 
 def newest_candidate(versions: Sequence[Standing], index: str) -> Standing:
-    """Find the version to promote when none is named: the latest complete one that was made after the live one came.
+    """Find the version to promote when none is named: the latest that was completed after the live one came.
+
+    One that missed a threshold must be named.
 
     Raises:
         UsageError: There is none.
     """
     live = next((one for one in versions if one.is_live), None)
     for one in versions:
-        if not one.is_live and one.version.built and (live is None or one.version.built > _came(live)):
+        is_newer = live is None or one.version.built > _came(live)
+        if one.version.built and is_newer and not one.is_live and not one.version.quality.get("missed"):
             return one
     raise UsageError(f"index {index!r} has no newer version to promote: make one with roost rebuild, or name one")
 
@@ -150,10 +153,11 @@ async def promote(store: Store, target: Version, live: Version | None) -> None:
     await load(store, target)
     if live and not live.promoted:
         await note(store, live, {PROMOTED: live.created})
-    await note(store, target, {PROMOTED: now(), PREVIOUS: live.name if live else ""})
+    await note(store, target, {PREVIOUS: live.name if live else ""})
     pass_point("before_promotion")
     await point(store, target, is_new=live is None)
     pass_point("after_promotion")
+    await note(store, target, {PROMOTED: now()})
 
 
 async def roll_back(store: Store, target: Version) -> None:
@@ -197,7 +201,7 @@ async def open_beside(store: Store, versions: Sequence[Standing], recipe: Recipe
     if not fresh:
         for one in versions[1:]:
             is_same = (one.version.recipe, one.version.metric) == (recipe, store.settings.metric)
-            if is_same and not one.version.origin and not (same_as_live and one.is_complete):
+            if is_same and not one.version.origin and not (same_as_live and one.version.promoted):
                 return await make_version(store, one.version)
         if same_as_live:
             raise UsageError(
@@ -220,6 +224,7 @@ async def free_name(store: Store, name: str) -> str:
 async def note_built(store: Store, version: Version, quality: Mapping[str, Any]) -> None:
     """Keep that a version is complete, and what was measured of it."""
     await note(store, version, {BUILT: now(), QUALITY: json.dumps(quality, ensure_ascii=False)})
+    pass_point("version_built")
 
 
 async def note_quality(store: Store, version: Version, quality: Mapping[str, Any]) -> None:
