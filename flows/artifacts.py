@@ -38,7 +38,7 @@ async def publish_rebuild(report: dict[str, Any]) -> None:
     table = "\n".join([f"| {quality['questions']} | {report['before']} | {report['version']} |", "| :-- | --: | --: |",
                        *rows])  # fmt: skip
     parts = [f"# {report['index']}: {'promoted' if report['promoted'] else 'not promoted'}", rebuild_line(report)]
-    parts += [f"Recipe: {report['changes']}."] if report["changes"] else []
+    parts += [f"Recipe: `{name}` {now!r}, was {then!r}." for name, (then, now) in report["changes"].items()]
     parts += [table] if rows else []
     parts += ["\n".join(["Missed:", "", *(f"- {line}" for line in report["missed"])])] if report["missed"] else []
     lost = [f"- {row['source']}/{row['uri']}: {row['reason']}" for row in report["lost"][:SHOWN_REJECTS]]

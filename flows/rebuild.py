@@ -41,7 +41,7 @@ from tasks.report import rebuild_line
 from tasks.retrieve import model_of
 from tasks.settings import Settings, load_settings
 from tasks.sources import Source, check_sources, refuse_moved
-from tasks.versions import Recipe, Version, differences, existing_version, make_recipe
+from tasks.versions import Recipe, Version, changes, existing_version, make_recipe
 from tasks.workers import Workers
 
 #: Passes after which sources that change all the time are followed no further.
@@ -160,6 +160,17 @@ def _with_choices(settings: Settings, request: RebuildRequest) -> Settings:
     return settings.model_copy(
         update={"chunking": type(settings.chunking).model_validate(chunking), "embedding": embedding}
     )
+
+
+def _settings_needed(request: RebuildRequest) -> dict[str, Any]:
+    """Name what the request chose and the settings say otherwise: later runs would refuse the version for it."""
+    settings = load_settings()
+    chosen = {
+        "ROOST_EMBEDDING__MODEL": (request.model, settings.embedding.model),
+        "ROOST_CHUNKING__SIZE": (request.chunk_size, settings.chunking.size),
+        "ROOST_CHUNKING__OVERLAP": (request.chunk_overlap, settings.chunking.overlap),
+    }
+    return {name: wanted for name, (wanted, known) in chosen.items() if wanted not in (None, "", known)}
 
 
 def _thresholds(request: RebuildRequest) -> Thresholds:
@@ -348,7 +359,8 @@ def _report(
         "version": build.target.name,
         "before": build.live.name,
         "promoted": promoted,
-        "changes": differences(build.live.recipe, recipe),
+        "changes": changes(build.live.recipe, recipe),
+        "settings": _settings_needed(build.request),
         "passes": len(build.reports),
         "documents": dict(documents) | {"quarantined": last["documents"]["quarantined"]},
         "chunks": dict(chunks),

@@ -59,8 +59,8 @@ def show_pruning(done: dict[str, Any]) -> None:
 def show_rebuild(report: dict[str, Any]) -> None:
     """Say what a rebuild came to, both versions' measures side by side."""
     out.print(rebuild_line(report), soft_wrap=True)
-    if report["changes"]:
-        out.print(f"recipe: {report['changes']}", style="dim", soft_wrap=True)
+    for name, (then, now) in report["changes"].items():
+        out.print(f"recipe: {name} {now!r}, was {then!r}", style="dim", soft_wrap=True)
     before, after = report["quality"]["before"] or {}, report["quality"]["after"] or {}
     if after:
         table = Table(str(report["quality"]["questions"]), report["before"], report["version"], box=box.SIMPLE)
@@ -70,6 +70,9 @@ def show_rebuild(report: dict[str, Any]) -> None:
         out.print(table)
     for row in report["lost"][:50]:
         out.print(f"searchable before, not any more: {row['source']}/{row['uri']} ({row['reason']})", soft_wrap=True)
+    if report["promoted"] and report["settings"]:
+        needed = " ".join(f"{name}={value}" for name, value in report["settings"].items())
+        out.print(f"set this for later runs, which refuse it otherwise: {needed}", soft_wrap=True)
     out.print(f"{report['seconds']:.1f} s", style="dim")
 
 

@@ -39,6 +39,8 @@ from tasks.versions import (
 
 #: Bytes of a number in a vector.
 FLOAT = 4
+#: Seconds after its making in which a run may be about to hold a version, and nobody else may say that it was left.
+YOUNG = 120.0
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,12 @@ class Standing:
     def since(self) -> str:
         """The latest that happened to it: it was promoted, completed or made."""
         return max(self.version.created, self.version.built, self.version.promoted)
+
+    @property
+    def is_young(self) -> bool:
+        """Whether it was made a moment ago."""
+        age = datetime.now(UTC) - datetime.fromisoformat(self.version.created)
+        return age.total_seconds() < YOUNG
 
     @property
     def is_complete(self) -> bool:
@@ -289,6 +297,8 @@ def choose(versions: Sequence[Standing], names: Sequence[str], index: str, keep:
         name = one.version.name
         if one.aliases:
             kept[name] = "live" if one.is_live else f"alias {', '.join(one.aliases)}"
+        elif not one.is_complete and one.is_young:
+            kept[name] = "made a moment ago: a run may be about to fill it"
         elif not one.is_complete:
             drop[name] = "never completed: a killed run left it"
         elif complete > keep:
@@ -309,6 +319,8 @@ async def prune(store: Store, versions: Sequence[Standing], chosen: Pruning, hol
     drop, kept = {}, dict(chosen.keep)
     for name, why in chosen.drop.items():
         if name not in by_name:
+            if await store.describe(name.removesuffix("__ledger")):
+                continue  # a first run is just making both
             await store.change("drop_collection", name)
         elif other := await _drop_unless_held(store, by_name[name], holder):
             kept[name] = other

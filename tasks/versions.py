@@ -219,10 +219,15 @@ async def publish(store: Store, version: Version) -> None:
         )
 
 
+def changes(old: Recipe, new: Recipe) -> dict[str, tuple[Any, Any]]:
+    """Name what differs, with both values."""
+    pairs = ((f.name, (getattr(old, f.name), getattr(new, f.name))) for f in fields(Recipe))
+    return {name: pair for name, pair in pairs if pair[0] != pair[1]}
+
+
 def differences(old: Recipe, new: Recipe) -> str:
-    """Name what differs: `chunk_size 240 there, 200 here`."""
-    pairs = ((f.name, getattr(old, f.name), getattr(new, f.name)) for f in fields(Recipe))
-    return ", ".join(f"{name} {then!r} there, {now!r} here" for name, then, now in pairs if then != now)
+    """Word what differs: `chunk_size 240 there, 200 here`."""
+    return ", ".join(f"{name} {then!r} there, {now!r} here" for name, (then, now) in changes(old, new).items())
 
 
 async def note_rate(store: Store, version: Version, rate: float) -> None:
