@@ -47,6 +47,8 @@ async def search_index(
         how = how or How()
         if client == "pymilvus":
             return await search(store, version, embedder, queries, k=k, how=how)
+        if version.recipe.sparse:
+            raise UsageError(f"index {index!r} is searched by words too, which is done with --client pymilvus only")
         where = await checked_where(store, version, how.where)
         vectors = (await embedder.queries(queries)).tolist()
         finders = [_finder(client)(stack, store, version, embedder, query, where) for query in queries]

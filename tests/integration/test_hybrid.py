@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from flows.lookup import describe_indexes, search_index
-from tasks.errors import StoreError
+from tasks.errors import StoreError, UsageError
 from tasks.frameworks import open_retriever
 from tasks.milvus import open_store
 from tasks.retrieve import How
@@ -41,6 +41,8 @@ def test_a_rare_word_is_found_by_hybrid_search_on_lite_whoever_asks(
     assert hits[0].score == pytest.approx(2 / 61, rel=0.1)  # first, or nearly, of both rankings
     [filtered] = asyncio.run(search_index(index, [query], 3, How(where='uri != "odd.md"', diverse=True)))
     assert {hit.uri for hit in filtered} & {"odd.md"} == set()
+    with pytest.raises(UsageError, match="--client pymilvus only"):
+        asyncio.run(search_index(index, [query], 3, client="langchain"))
     with open_retriever(index, "llamaindex", k=3) as retriever:
         assert len(retriever.retrieve(query)) == 3
     with open_retriever(index, "langchain", k=3) as documents_of:
