@@ -72,6 +72,7 @@ class Embedding(_Group):
     cache: str = Field("", description="Folder for exported models; empty for the user's cache folder.")
     query_instruction: str | None = Field(None, description="Put before a query; unset: the model's own.")
     text_instruction: str | None = Field(None, description="Put before a passage; unset: the model's own.")
+    sparse: Literal["", "bm25"] = Field("", description="`bm25`: index words too, and search by both.")
     tokens_per_call: int = Field(4096, ge=64, description="Padded tokens that one call of PyTorch may hold.")
 
 
@@ -115,6 +116,28 @@ class Evaluation(_Group):
     )
 
 
+class LLM(_Group):
+    """Which language model answers questions; `roost ask` alone needs one."""
+
+    model: str = Field("", description="Its name at the endpoint; empty for none.")
+    base_url: str = Field("", description="Endpoint that speaks OpenAI's chat completions; empty for OpenAI itself.")
+    api_key: SecretStr = Field(SecretStr(""), description="Key of the endpoint.")
+    context_tokens: int = Field(6000, ge=600, description="Most tokens of question and passages in one call.")
+    answer_tokens: int = Field(800, ge=16, description="Most tokens of an answer.")
+    temperature: float = Field(0.1, ge=0, le=2, description="0 for the likeliest words.")
+    timeout: float = Field(60.0, gt=0, description="Seconds that the endpoint may be silent.")
+    retries: int = Field(3, ge=0, le=10, description="Tries after the first, when it is busy or away.")
+
+    @field_validator("base_url")
+    @classmethod
+    def _is_http(cls, url: str) -> str:
+        if url and urlsplit(url).scheme not in ("http", "https"):
+            raise ValueError("the address of an endpoint begins with http:// or https://")
+        if "@" in urlsplit(url).netloc:
+            raise ValueError("a user and password do not belong in the address: the key is ROOST_LLM__API_KEY")
+        return url
+
+
 class Settings(BaseSettings):
     """All settings. Defaults serve without any of them."""
 
@@ -127,6 +150,7 @@ class Settings(BaseSettings):
     chunking: Chunking = Chunking()
     ingest: Ingest = Ingest()
     evaluation: Evaluation = Evaluation()
+    llm: LLM = LLM()
 
 
 def load_settings() -> Settings:
