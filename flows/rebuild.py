@@ -1,6 +1,6 @@
 """The flow `rebuild`: a version beside the live one, which takes its place when it answers as well.
 
-build -> catch up until nothing changes -> verify -> ask both the same questions -> catch up once more -> promote
+build -> catch up until nothing changes -> verify -> settle -> ask both the same -> catch up once more -> promote
 
 Readers and other runs go on with the live version; it is held only from the last look at the sources to the promotion.
 """
@@ -138,6 +138,7 @@ async def rebuild(request: RebuildRequest) -> State[dict[str, Any]]:
         )  # fmt: skip
         await _catch_up(build, listed)
         await _verify(build)
+        await version_steps.settle(building, target)
         verdict = await _judge(build, asked)
         await _note(build, verdict)
         promoted = request.promote and not verdict.missed
