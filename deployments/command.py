@@ -7,10 +7,16 @@ from typing import Annotated
 
 import typer
 
-from flows import cli_versions
+from flows import (
+    cli_search,  # noqa: F401  its commands join the app
+    cli_versions,  # noqa: F401
+)
 from flows.cli import app, main
+from flows.cli_evaluation import evaluate
 
-__all__ = ["cli_versions", "main"]
+__all__ = ["main"]
+
+app.command()(evaluate)
 
 
 @app.command()

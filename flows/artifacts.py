@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections import Counter
 from typing import Any
 
 from prefect.artifacts import acreate_markdown_artifact, acreate_table_artifact
 
+from tasks.evaluation_report import as_markdown as evaluation_as_markdown
+from tasks.evaluation_report import headline as evaluation_headline
 from tasks.report import SHOWN_REJECTS, as_markdown, headline, rebuild_line, reject_rows, verification_line
 
 
@@ -48,6 +51,13 @@ async def publish_rebuild(report: dict[str, Any]) -> None:
 
 def _value(measures: dict[str, Any], name: str) -> str:
     return f"{measures[name]['value']:.4f}" if name in measures else ""
+
+
+async def publish_evaluation(report: dict[str, Any]) -> None:
+    """Publish an evaluation; one key an index, so that evaluations line up on its timeline."""
+    words = evaluation_headline(report)
+    markdown = await asyncio.to_thread(evaluation_as_markdown, report)
+    await acreate_markdown_artifact(markdown, key=f"evaluation-{_key(report['index'])}", description=words)
 
 
 def _key(index: str) -> str:

@@ -113,7 +113,7 @@ async def rebuild(request: RebuildRequest) -> State[dict[str, Any]]:
         check_thresholds(_thresholds(request), asked)
     model = await asyncio.to_thread(find_model, settings.embedding)
     check_window(settings.chunking, model)
-    recipe = make_recipe(model, settings.chunking)
+    recipe = make_recipe(model, settings.chunking, settings.embedding.sparse)
     async with AsyncExitStack() as stack:
         wait, tell = settings.ingest.wait_seconds, WATCHER.get().waiting
         holder = Holder(f"run {runtime.flow_run.name!r}", wait_seconds=wait, tell=tell)

@@ -6,7 +6,7 @@ The whole of it is `measure_quality`; two versions are compared by calling it fo
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -104,7 +104,8 @@ async def measure_quality(
         version: Live or not; it is searched by its own name, not through the alias.
         embedder: Owner of the version's own model (`tasks.retrieve.model_of`).
         questions: What to ask.
-        exact: Whether to compare with exact search too, which reads every vector of the version.
+        exact: Whether to compare with exact search too, which reads every vector of the version. On a server, that is
+            also how it is told that a freshly built index is searched by now.
 
     Raises:
         UsageError: There are judgments, and the index has none of the documents that they name.
@@ -114,13 +115,14 @@ async def measure_quality(
     resolved = resolve(questions.judgments, ledger)
     _refuse_strangers(resolved, ledger, version)
     judged = questions.judged
+    await rankings.settle(store, version)
+    recall = await rankings.ann_recall(store, version, vectors) if exact else None
     if judged:
         ranked = await rankings.rank_chunks(store, version, questions.asked["question"].to_list(), vectors)
         places = await rankings.chunk_places(store, version, _documents_with_spans(resolved))
         measures, answered = await asyncio.to_thread(_judge, questions, resolved, ranked, places, ledger)
     else:
         measures, answered = {}, ANSWERED.to_frame()
-    recall = await rankings.ann_recall(store, version, vectors) if exact else None
     unknown = resolved.filter(pl.col("why") != "")
     return Quality(
         measures, questions.asked.height, len(judged), unknown, answered, recall, questions.fingerprint
@@ -164,16 +166,25 @@ def estimate(values: np.ndarray) -> Estimate:
     return Estimate(float(values.mean()), float(low), float(high))
 
 
+def check_measures(names: Iterable[str]) -> None:
+    """Refuse names that no measure bears.
+
+    Raises:
+        UsageError: One of them; the message names those that there are.
+    """
+    known = [*MEASURES, *(BY_CHUNK + name for name in MEASURES)]
+    for name in names:
+        if name not in known:
+            raise UsageError(unknown_value("measure", name, known))
+
+
 def check_thresholds(thresholds: Thresholds, questions: Questions) -> None:
-    """Refuse thresholds that cannot be told.
+    """Refuse thresholds that cannot be told by these questions.
 
     Raises:
         UsageError: A measure that is none, or no judgments to measure by.
     """
-    known = [*MEASURES, *(BY_CHUNK + name for name in MEASURES)]
-    for name in thresholds.least:
-        if name not in known:
-            raise UsageError(unknown_value("measure", name, known))
+    check_measures(thresholds.least)
     if thresholds and not questions.judged:
         raise UsageError(f"{questions.origin}: nothing is judged there, so no threshold can be held to it")
     spans = questions.judgments["start"].is_not_null().any()

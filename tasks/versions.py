@@ -15,7 +15,7 @@ from tasks.errors import StoreError, UsageError
 from tasks.faults import pass_point
 from tasks.milvus import Store
 from tasks.models import Model
-from tasks.schema import make_chunks, make_ledger
+from tasks.schema import Shape, make_chunks, make_ledger
 from tasks.settings import Chunking
 
 #: Raised when the meaning of stored rows changes.
@@ -44,11 +44,13 @@ class Recipe:
     query_instruction: str
     text_instruction: str
     schema_version: int = SCHEMA_VERSION
+    sparse: str = ""  # `bm25`: words are indexed beside the vectors, and both are searched
 
     @property
     def fingerprint(self) -> str:
-        """Eight hex digits that name the recipe."""
-        text = json.dumps(asdict(self), sort_keys=True, ensure_ascii=False)
+        """Eight hex digits that name the recipe; without `sparse` the same as before there was such a thing."""
+        facts = {name: value for name, value in asdict(self).items() if name != "sparse" or value}
+        text = json.dumps(facts, sort_keys=True, ensure_ascii=False)
         return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
@@ -86,17 +88,19 @@ class Version:
         return f"{self.name}__ledger"
 
 
-def make_recipe(model: Model, chunking: Chunking) -> Recipe:
+def make_recipe(model: Model, chunking: Chunking, sparse: str = "") -> Recipe:
     """Put together the recipe that these settings mean."""
+    cut = chunking.method != "none"
     return Recipe(
         model=model.name,
         revision=model.revision,
         dimension=model.dimension,
-        chunker=CHUNKER,
-        chunk_size=chunking.size,
-        chunk_overlap=chunking.overlap,
+        chunker=CHUNKER if cut else chunking.method,
+        chunk_size=chunking.size if cut else 0,
+        chunk_overlap=chunking.overlap if cut else 0,
         query_instruction=model.query_instruction,
         text_instruction=model.text_instruction,
+        sparse=sparse,
     )
 
 
@@ -157,6 +161,19 @@ async def all_versions(store: Store) -> list[Version]:
     return found
 
 
+def refuse_without_words(store: Store, recipe: Recipe) -> None:
+    """Refuse a recipe that indexes words on a server that cannot.
+
+    Raises:
+        StoreError: It is older than Milvus 2.5.
+    """
+    if recipe.sparse and not store.indexes_words:
+        raise StoreError(
+            f"Milvus at {store.settings.uri} is {store.version}, which has no BM25: hybrid search needs Milvus 2.5 or "
+            "later, or Milvus Lite. Unset ROOST_EMBEDDING__SPARSE, or take another server"
+        )
+
+
 def refuse_other_recipe(version: Version | None, recipe: Recipe) -> None:
     """Refuse to write vectors of a recipe into a version that another one built.
 
@@ -179,6 +196,7 @@ async def open_version(store: Store, index: str, recipe: Recipe) -> Version:
     """
     version = await live_version(store, index)
     if version is None:
+        refuse_without_words(store, recipe)
         try:
             return await make_version(store, blank_version(store, index, recipe))
         except StoreError:  # another first run may make it in the same moment: it serves both
@@ -279,10 +297,8 @@ async def make_version(store: Store, blank: Version) -> Version:
         "metric": blank.metric,
     }  # fmt: skip
     properties = {_FACTS: json.dumps(facts)} | ({ORIGIN: blank.origin} if blank.origin else {})
-    dimension = blank.recipe.dimension
-    await asyncio.gather(
-        make_ledger(store, blank.ledger), make_chunks(store, blank.name, dimension, blank.metric, properties)
-    )
+    shape = Shape(blank.recipe.dimension, blank.metric, words=bool(blank.recipe.sparse))
+    await asyncio.gather(make_ledger(store, blank.ledger), make_chunks(store, blank.name, shape, properties))
     pass_point("version_made")
     return blank
 
