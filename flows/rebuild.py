@@ -284,14 +284,14 @@ async def _judge(build: Build, asked: Questions | None) -> Verdict:
 
 
 async def _draw(build: Build) -> Questions:
-    """Draw known items from the live version, of documents that both hold: what is gone must not be found."""
+    """Draw known items from the live version, of documents that are the same in both: no other can be found twice."""
     drawn = await draw_questions(build.store, build.live, build.request.sample)
-    both = await read_ledger(build.store, build.target.ledger, ["doc_id", "status"])
-    judgments = drawn.judgments.join(both.select(document="doc_id"), on="document", how="semi")
-    return Questions(
-        drawn.origin, drawn.asked.join(judgments, on="question", how="semi", maintain_order="left"), judgments,
-        drawn=True,
-    )  # fmt: skip
+    columns = ["doc_id", "status", "content_hash"]
+    live, target = [await read_ledger(build.store, version.ledger, columns) for version in (build.live, build.target)]
+    same = live.join(target, on=["doc_id", "content_hash"], how="semi")
+    judgments = drawn.judgments.join(same.select(document="doc_id"), on="document", how="semi")
+    asked = drawn.asked.join(judgments, on="question", how="semi", maintain_order="left")
+    return Questions(f"{asked.height} known items drawn from {build.live.name}", asked, judgments, drawn=True)
 
 
 async def _measure_live(build: Build, asked: Questions) -> tuple[Quality | None, str]:
