@@ -33,6 +33,13 @@ async def publish_verification(report: dict[str, Any]) -> None:
     )
 
 
+async def publish_evaluation(report: dict[str, Any]) -> None:
+    """Publish an evaluation; one key an index, so that evaluations line up on its timeline."""
+    words = evaluation_headline(report)
+    markdown = await asyncio.to_thread(evaluation_as_markdown, report)
+    await acreate_markdown_artifact(markdown, key=f"evaluation-{_key(report['index'])}", description=words)
+
+
 async def publish_rebuild(report: dict[str, Any]) -> None:
     """Publish what a rebuild came to: both versions' measures side by side, then what else there is to know."""
     quality = report["quality"]
@@ -51,13 +58,6 @@ async def publish_rebuild(report: dict[str, Any]) -> None:
 
 def _value(measures: dict[str, Any], name: str) -> str:
     return f"{measures[name]['value']:.4f}" if name in measures else ""
-
-
-async def publish_evaluation(report: dict[str, Any]) -> None:
-    """Publish an evaluation; one key an index, so that evaluations line up on its timeline."""
-    words = evaluation_headline(report)
-    markdown = await asyncio.to_thread(evaluation_as_markdown, report)
-    await acreate_markdown_artifact(markdown, key=f"evaluation-{_key(report['index'])}", description=words)
 
 
 def _key(index: str) -> str:
