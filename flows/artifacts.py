@@ -2,13 +2,99 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
-from prefect.artifacts import acreate_markdown_artifact, acreate_table_artifact
+from httpx import HTTPError
+from prefect.artifacts import (
+    acreate_markdown_artifact,
+    acreate_progress_artifact,
+    acreate_table_artifact,
+    aupdate_progress_artifact,
+)
 
+from flows.progress import WATCHER, Watcher
 from tasks.report import SHOWN_REJECTS, as_markdown, headline, reject_rows, verification_line
+
+#: Seconds between two updates of a run's progress.
+MOVES_EVERY = 3.0
+
+
+class Moving:
+    """Counts for the progress artifact what it passes on to another watcher."""
+
+    def __init__(self, watcher: Watcher) -> None:
+        self._watcher = watcher
+        self.documents = self.batches = self.done = self.chunks = 0
+        self.words = "listing the sources"
+
+    def planned(self, documents: int, batches: int) -> None:
+        """Begin to count."""
+        self.documents, self.batches = documents, batches
+        self._watcher.planned(documents, batches)
+        self._count(0, 0)
+
+    def advanced(self, documents: int, chunks: int) -> None:
+        """Count on."""
+        self._watcher.advanced(documents, chunks)
+        self._count(documents, chunks)
+
+    def waiting(self, words: str) -> None:
+        """Say for whom this run waits."""
+        self.words = words
+        self._watcher.waiting(words)
+
+    @property
+    def percent(self) -> float:
+        """Share of the documents that are written."""
+        return round(100 * self.done / self.documents, 1) if self.documents else 0.0
+
+    def end(self) -> None:
+        """All is done, also where there was nothing to do."""
+        if not self.documents:
+            self.documents, self.words = 1, "nothing to write"
+        self.done = self.documents
+
+    def _count(self, documents: int, chunks: int) -> None:
+        self.done, self.chunks = self.done + documents, self.chunks + chunks
+        self.words = f"{self.done:,} of {self.documents:,} documents, {self.chunks:,} chunks written"
+
+
+@asynccontextmanager
+async def moving(index: str) -> AsyncIterator[None]:
+    """Show on the run's Artifacts tab how far it is, while inside; leaves it at the end where it stands."""
+    watcher = Moving(WATCHER.get())
+    token = WATCHER.set(watcher)
+    showing = asyncio.ensure_future(_show(watcher, index))
+    try:
+        yield
+        watcher.end()
+    finally:
+        WATCHER.reset(token)
+        showing.cancel()
+        with suppress(asyncio.CancelledError, HTTPError):
+            await showing
+
+
+async def _show(watcher: Moving, index: str) -> None:
+    """Update the artifact when something has changed; a server that is away misses one."""
+    shown = (watcher.percent, watcher.words)
+    made = await acreate_progress_artifact(0.0, key=f"progress-{_key(index)}", description=watcher.words)
+    try:
+        while True:
+            await asyncio.sleep(MOVES_EVERY)
+            if (now := (watcher.percent, watcher.words)) != shown:
+                shown = now
+                with suppress(HTTPError):
+                    await aupdate_progress_artifact(made, watcher.percent, description=watcher.words)
+    finally:
+        if (watcher.percent, watcher.words) != shown:
+            with suppress(HTTPError):
+                await aupdate_progress_artifact(made, watcher.percent, description=watcher.words)
 
 
 async def publish(report: dict[str, Any], skipped: Counter[str]) -> None:
