@@ -18,6 +18,8 @@ from prefect.artifacts import (
 )
 
 from flows.progress import WATCHER, Watcher
+from tasks.evaluation_report import as_markdown as evaluation_as_markdown
+from tasks.evaluation_report import headline as evaluation_headline
 from tasks.report import SHOWN_REJECTS, as_markdown, headline, reject_rows, verification_line
 
 #: Seconds between two updates of a run's progress.
@@ -114,6 +116,13 @@ async def publish_verification(report: dict[str, Any]) -> None:
     await acreate_markdown_artifact(
         "\n\n".join([verification_line(report), table, *report["next"]]) + redo, key=f"verify-{_key(report['index'])}"
     )
+
+
+async def publish_evaluation(report: dict[str, Any]) -> None:
+    """Publish an evaluation; one key an index, so that evaluations line up on its timeline."""
+    words = evaluation_headline(report)
+    markdown = await asyncio.to_thread(evaluation_as_markdown, report)
+    await acreate_markdown_artifact(markdown, key=f"evaluation-{_key(report['index'])}", description=words)
 
 
 def _key(index: str) -> str:

@@ -81,7 +81,7 @@ async def ingest(request: IngestRequest) -> State[dict[str, Any]]:
         await asyncio.to_thread(check_sources, request.sources)
         model = await asyncio.to_thread(find_model, settings.embedding)
         check_window(settings.chunking, model)
-        recipe = make_recipe(model, settings.chunking)
+        recipe = make_recipe(model, settings.chunking, settings.embedding.sparse)
         spool = Path(stack.enter_context(spool_folder()))
         options = _options(request, settings)
         if request.dry_run and settings.milvus.is_missing:
@@ -95,9 +95,10 @@ async def ingest(request: IngestRequest) -> State[dict[str, Any]]:
             refuse_moved(request.sources, known.places if known else {})
             listed = await list_sources(request.sources, spool)
             return await _planned(request, options, recipe, listed, store, known)
-        embedder = stack.enter_context(Embedder(model, settings.embedding))
-        limits = settings.ingest
-        workers = stack.enter_context(Workers(workers=limits.parse_workers, memory_mb=limits.parse_memory_mb))
+        embedder, limits = Embedder(model, settings.embedding), settings.ingest
+        stack.push_async_callback(asyncio.to_thread, embedder.close)
+        workers = Workers(workers=limits.parse_workers, memory_mb=limits.parse_memory_mb)
+        stack.push_async_callback(asyncio.to_thread, workers.stop)
         if known is None:
             await embedder.load()  # a model that does not load must not leave an empty index behind
             workers.start()  # there will be work for them: they get ready while the index is made

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 from pydantic.config import JsonDict
 
 from tasks.sources import Source
@@ -70,3 +70,54 @@ class IngestRequest(BaseModel):
         description="Share of the index that this run may delete; empty: the setting.",
         json_schema_extra={"position": 6},
     )  # fmt: skip
+
+
+class EvaluationRequest(BaseModel):
+    """Measure how well and how fast an index answers."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    index: str = Field("docs", title="Index", description="Name that readers use.", json_schema_extra={"position": 0})
+    questions: str = Field(
+        "", title="Questions",
+        description="Folder with queries.jsonl and qrels/*.tsv, or a .jsonl file; empty: drawn from the index itself.",
+        json_schema_extra={"position": 1},
+    )  # fmt: skip
+    split: str = Field(
+        "", title="Split", description="Which file of qrels; empty: test, or the only one.",
+        json_schema_extra={"position": 2},
+    )  # fmt: skip
+    sample: int = Field(
+        50, ge=1, le=5000, title="Known items", description="Without questions: how many sentences to draw.",
+        json_schema_extra={"position": 3},
+    )  # fmt: skip
+    least: dict[str, float] = Field(
+        {}, title="Thresholds", description="Measure to its least value, e.g. {\"nDCG@10\": 0.6}.",
+        json_schema_extra={"position": 4},
+    )  # fmt: skip
+    max_drop: float | None = Field(
+        None, ge=0, le=1, title="Most to fall",
+        description="How far nDCG@10 may fall since the last evaluation of these questions that missed nothing.",
+        json_schema_extra={"position": 5},
+    )  # fmt: skip
+    timings: Literal["tutorials", "all", "none"] = Field(
+        "tutorials", title="Timings",
+        description="Sync beside async: as the Milvus tutorials have it (minutes on a server), everything, or nothing.",
+        json_schema_extra={"position": 6},
+    )  # fmt: skip
+    counts: list[int] = Field(
+        [], title="Counts", description="Calls to time, in place of the usual 10, 100 and 1,000.",
+        json_schema_extra={"position": 7},
+    )  # fmt: skip
+    latency_ms: float = Field(
+        0.0, ge=0, le=10_000, title="Round trip, ms",
+        description="Put so long a round trip before the server while timing, as if it were far away.",
+        json_schema_extra={"position": 8},
+    )  # fmt: skip
+
+    @field_validator("counts")
+    @classmethod
+    def _counts_are_calls(cls, counts: list[int]) -> list[int]:
+        if any(not 1 <= count <= 100_000 for count in counts):
+            raise ValueError("counts are from 1 to 100,000")
+        return sorted(set(counts))

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from typing import Any
 
-from pymilvus import DataType, MilvusClient
+from pymilvus import DataType, Function, FunctionType, MilvusClient
 
 from tasks import ledger
 from tasks.errors import StoreError, UsageError
@@ -23,6 +23,8 @@ from tasks.settings import Chunking, Milvus
 #: Raised when the meaning of stored rows changes.
 SCHEMA_VERSION = 1
 CHUNKER = "llama-index-markdown-sentence"
+#: How words are told apart where they are indexed: what Lite and servers do alike, for any language with spaces.
+ANALYZER = {"tokenizer": "standard", "filter": ["lowercase"]}
 
 _INDEX_NAME = r"[A-Za-z][A-Za-z0-9]*(_[A-Za-z0-9]+)*"
 # Properties of a version collection: its recipe, the chunks a second that its last large run embedded, and where
@@ -43,11 +45,13 @@ class Recipe:
     query_instruction: str
     text_instruction: str
     schema_version: int = SCHEMA_VERSION
+    sparse: str = ""  # `bm25`: words are indexed beside the vectors, and both are searched
 
     @property
     def fingerprint(self) -> str:
-        """Eight hex digits that name the recipe."""
-        text = json.dumps(asdict(self), sort_keys=True, ensure_ascii=False)
+        """Eight hex digits that name the recipe; without `sparse` the same as before there was such a thing."""
+        facts = {name: value for name, value in asdict(self).items() if name != "sparse" or value}
+        text = json.dumps(facts, sort_keys=True, ensure_ascii=False)
         return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
@@ -69,17 +73,19 @@ class Version:
         return f"{self.name}__ledger"
 
 
-def make_recipe(model: Model, chunking: Chunking) -> Recipe:
+def make_recipe(model: Model, chunking: Chunking, sparse: str = "") -> Recipe:
     """Put together the recipe that these settings mean."""
+    cut = chunking.method != "none"
     return Recipe(
         model=model.name,
         revision=model.revision,
         dimension=model.dimension,
-        chunker=CHUNKER,
-        chunk_size=chunking.size,
-        chunk_overlap=chunking.overlap,
+        chunker=CHUNKER if cut else chunking.method,
+        chunk_size=chunking.size if cut else 0,
+        chunk_overlap=chunking.overlap if cut else 0,
         query_instruction=model.query_instruction,
         text_instruction=model.text_instruction,
+        sparse=sparse,
     )
 
 
@@ -140,6 +146,19 @@ async def all_versions(store: Store) -> list[Version]:
     return found
 
 
+def refuse_without_words(store: Store, recipe: Recipe) -> None:
+    """Refuse a recipe that indexes words on a server that cannot.
+
+    Raises:
+        StoreError: It is older than Milvus 2.5.
+    """
+    if recipe.sparse and not store.indexes_words:
+        raise StoreError(
+            f"Milvus at {store.settings.uri} is {store.version}, which has no BM25: hybrid search needs Milvus 2.5 or "
+            "later, or Milvus Lite. Unset ROOST_EMBEDDING__SPARSE, or take another server"
+        )
+
+
 def refuse_other_recipe(version: Version | None, recipe: Recipe) -> None:
     """Refuse to write vectors of a recipe into a version that another one built.
 
@@ -161,6 +180,7 @@ async def open_version(store: Store, index: str, recipe: Recipe) -> Version:
     """
     version = await live_version(store, index)
     if version is None:
+        refuse_without_words(store, recipe)
         try:
             return await _make_version(store, index, recipe)
         except StoreError:  # another first run may make it in the same moment: it serves both
@@ -248,7 +268,9 @@ async def _make_ledger(store: Store, version: Version) -> None:
 async def _make_chunks(store: Store, version: Version, facts: str) -> None:
     scalar = store.scalar_index
     indexes = [_vector_index(store.settings), ("doc_id", scalar, "", {}), ("chunk_hash", scalar, "", {})]
-    await _make(store, version.name, _schema(version.recipe.dimension), indexes, {_FACTS: facts})
+    if version.recipe.sparse:
+        indexes.append(("sparse", "SPARSE_INVERTED_INDEX", "BM25", {}))
+    await _make(store, version.name, _schema(version.recipe), indexes, {_FACTS: facts})
 
 
 async def _make(
@@ -275,12 +297,17 @@ def _vector_index(settings: Milvus) -> tuple[str, str, str, dict[str, int]]:
     return "vector", settings.index_type, settings.metric, options if settings.index_type == "HNSW" else {}
 
 
-def _schema(dimension: int) -> Any:
+def _schema(recipe: Recipe) -> Any:
     """Describe the chunk row. What LlamaIndex and LangChain do not write has a default, so both can add rows."""
     described = MilvusClient.create_schema(auto_id=False, enable_dynamic_field=True)
     described.add_field("id", DataType.VARCHAR, max_length=64, is_primary=True)
-    described.add_field("vector", DataType.FLOAT_VECTOR, dim=dimension)
-    described.add_field("text", DataType.VARCHAR, max_length=65_535)
+    described.add_field("vector", DataType.FLOAT_VECTOR, dim=recipe.dimension)
+    if recipe.sparse:
+        described.add_field("text", DataType.VARCHAR, max_length=65_535, enable_analyzer=True, analyzer_params=ANALYZER)
+        described.add_field("sparse", DataType.SPARSE_FLOAT_VECTOR)
+        described.add_function(Function("bm25", FunctionType.BM25, ["text"], ["sparse"]))
+    else:
+        described.add_field("text", DataType.VARCHAR, max_length=65_535)
     described.add_field("doc_id", DataType.VARCHAR, max_length=64, default_value="")
     for name, length in (("source", 1024), ("uri", 8192), ("chunk_hash", 64), ("heading", 4096)):
         described.add_field(name, DataType.VARCHAR, max_length=length, default_value="")
