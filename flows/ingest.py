@@ -27,7 +27,7 @@ from tasks.embedder import Embedder
 from tasks.errors import RoostError, StepError
 from tasks.holder import Holder
 from tasks.index import without_failed_moves
-from tasks.lease import held
+from tasks.lease import held_live
 from tasks.milvus import Store, open_store
 from tasks.models import Model, find_model
 from tasks.records import WORK, Batch, Plan
@@ -40,7 +40,6 @@ from tasks.versions import (
     live_version,
     make_recipe,
     note_rate,
-    open_version,
     refuse_other_recipe,
 )
 from tasks.workers import Workers
@@ -51,7 +50,10 @@ MEASURED_CHUNKS = 100
 
 @dataclass
 class Run:
-    """What the batches of one run share."""
+    """What the batches of one run share.
+
+    also: a version's collection that holds vectors of the same model, to look in beside the written one; or empty.
+    """
 
     settings: Settings
     model: Model
@@ -61,6 +63,7 @@ class Run:
     embedder: Embedder
     run_id: str
     is_empty: bool = False
+    also: str = ""
     tally: Tally = field(default_factory=Tally)
 
 
@@ -87,7 +90,7 @@ async def ingest(request: IngestRequest) -> State[dict[str, Any]]:
         if request.dry_run and settings.milvus.is_missing:
             listed = await list_sources(request.sources, spool)
             return await _planned(request, options, recipe, listed, None, None)
-        holder = _holder(request, settings)
+        holder = make_holder(request, settings)
         store = await stack.enter_async_context(open_store(settings.milvus, holder=holder))
         known = await live_version(store, request.index)
         refuse_other_recipe(known, recipe)
@@ -102,15 +105,14 @@ async def ingest(request: IngestRequest) -> State[dict[str, Any]]:
         if known is None:
             await embedder.load()  # a model that does not load must not leave an empty index behind
             workers.start()  # there will be work for them: they get ready while the index is made
-        version = await open_version(store, request.index, recipe)
-        store = await stack.enter_async_context(held(store, version, holder))
+        store, version = await stack.enter_async_context(held_live(store, request.index, recipe, holder))
         discovering = time.perf_counter()
         version, listed = await steps.list_held(request.sources, spool, store, version)
         plan = await steps.discover(request.index, listed, store, version, options)
         discovering = time.perf_counter() - discovering
         run = Run(settings, model, store, version, workers, embedder, run_id=str(runtime.flow_run.id or ""))
         run.tally.seconds["discover"] = discovering
-        report, off = await _carry_out(run, plan, started)
+        report, off = await carry_out(run, plan, started)
     await artifacts.publish(report, plan.skipped)
     if off:
         raise StepError(off)
@@ -128,7 +130,7 @@ async def _planned(
     return Completed(message="planned only", data=make_plan_report(request.index, recipe, known, plan, refusal))
 
 
-def _holder(request: IngestRequest, settings: Settings) -> Holder:
+def make_holder(request: IngestRequest, settings: Settings) -> Holder:
     """This run, for those who meet it; it waits for whoever has the index, or refuses, as the request says."""
 
     def tell(words: str) -> None:
@@ -141,7 +143,7 @@ def _holder(request: IngestRequest, settings: Settings) -> Holder:
     return Holder(what, wait_seconds=settings.ingest.wait_seconds, tell=tell)
 
 
-async def _carry_out(run: Run, plan: Plan, started: float) -> tuple[dict[str, Any], str]:
+async def carry_out(run: Run, plan: Plan, started: float) -> tuple[dict[str, Any], str]:
     """Do what is planned; report it from what Milvus then holds, with what is off, if anything is."""
     store, version = run.store, run.version
     run.is_empty = await store.count(version.name) == 0
@@ -194,7 +196,8 @@ async def _lane(run: Run, waiting: Iterator[Batch]) -> None:
 async def _run_batch(run: Run, batch: Batch) -> None:
     loaded = await steps.load(batch, run.workers, run.settings.ingest)
     chunked = await steps.chunk(loaded, run.settings.chunking, run.model, run.workers, run.settings.ingest)
-    embedded = await steps.embed(chunked, run.embedder, None if run.is_empty else run.store, run.version)
+    known = run.store if run.also or not run.is_empty else None
+    embedded = await steps.embed(chunked, run.embedder, known, run.version, run.also)
     written = await steps.index(embedded, run.store, run.version, run.run_id)
     for record in (loaded, chunked, embedded, written):
         run.tally.add(record)

@@ -76,6 +76,15 @@ class Source(BaseModel):
             uri = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
         return _split_glob(uri)[0].rstrip("/") or "/"
 
+    @property
+    def given(self) -> dict[str, Any] | None:
+        """What was asked for, to be asked again from anywhere; None where the URL has a query: it may be a secret."""
+        *inner, last = self.uri.split("::")
+        if "://" in last and urlsplit(last).query:
+            return None
+        again = self.model_copy(update={"uri": "::".join([*inner, _absolute(last)])})
+        return again.model_dump(exclude_defaults=True)
+
     def covers(self, uri: str) -> bool:
         """Whether its globs choose this URI of its own; what they do not is not missing when it is not listed."""
         file = uri.partition("#")[0]
