@@ -115,7 +115,11 @@ def _run(data: Path, milvus_port: int, prefect_port: int, stack: ExitStack, *, d
     password = os.environ.get("PREFECT_SERVER_API_AUTH_STRING") or os.environ.get("PREFECT_API_AUTH_STRING", "")
     tell(f"Milvus   {store.uri}   export ROOST_MILVUS__URI={store.uri}")
     tell(f"Prefect  {prefect.uri.removesuffix('/api')}   export PREFECT_API_URL={prefect.uri}")
-    settings = {"PREFECT_API_URL": prefect.uri, "ROOST_MILVUS__URI": store.uri}
+    settings = {
+        "PREFECT_API_URL": prefect.uri,
+        "ROOST_MILVUS__URI": store.uri,
+        "ROOST_EVALUATION__FOLDER": str(data.resolve() / "evaluations"),
+    }
     os.environ |= settings | ({"PREFECT_API_AUTH_STRING": password} if password else {})
     chosen = {PREFECT_API_URL: prefect.uri, PREFECT_HOME: prefect.data}
     with temporary_settings(chosen | ({PREFECT_API_AUTH_STRING: password} if password else {})):
@@ -147,10 +151,11 @@ def _worker_is_known() -> bool:
 
 
 def _load_demo(tell: Tell, prefect: Service) -> None:
-    """Run `ingest` by its deployment, with its defaults: the example handbook."""
+    """Run `ingest` by its deployment, with its defaults, the example handbook; its end triggers `evaluation`."""
     tell("demo: indexing the example handbook by the deployment ingest/ingest …")
     run: FlowRun = run_deployment("ingest/ingest", poll_interval=1, timeout=600)  # type: ignore[assignment]
     state = run.state
     tell(f"demo: {state.name if state else 'unknown'}: {state.message if state else ''}")
-    tell(f'demo: {prefect.uri.removesuffix("/api")}/runs/flow-run/{run.id}, or roost search "who waxes the skis?" '
-         "--index handbook")  # fmt: skip
+    tell(f"demo: {prefect.uri.removesuffix('/api')}/runs/flow-run/{run.id}")
+    tell('demo: ask it: roost search "who waxes the skis?" --index handbook')
+    tell("demo: its end has triggered evaluation/evaluation: see Runs in the UI")

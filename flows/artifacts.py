@@ -31,12 +31,12 @@ class Moving:
 
     def __init__(self, watcher: Watcher) -> None:
         self._watcher = watcher
-        self.documents = self.batches = self.done = self.chunks = 0
+        self.documents = self.done = self.chunks = 0
         self.words = "listing the sources"
 
     def planned(self, documents: int, batches: int) -> None:
-        """Begin to count."""
-        self.documents, self.batches = documents, batches
+        """Begin to count, once more where a run plans more than once."""
+        self.documents, self.done, self.chunks = documents, 0, 0
         self._watcher.planned(documents, batches)
         self._count(0, 0)
 
@@ -102,7 +102,8 @@ async def _show(watcher: Moving, index: str) -> None:
 async def publish(report: dict[str, Any], skipped: Counter[str]) -> None:
     """Publish a run's report; one key an index, so that the runs line up on its timeline."""
     key = _key(report["index"])
-    await acreate_markdown_artifact(as_markdown(report, skipped), key=f"ingest-{key}", description=headline(report))
+    words = f"{as_markdown(report, skipped)}\n\n{_links(key, 'evaluation', 'rebuild', 'verify')}"
+    await acreate_markdown_artifact(words, key=f"ingest-{key}", description=headline(report))
     if rows := reject_rows(report):
         await acreate_table_artifact(rows, key=f"rejects-{key}", description=f"Not indexed in {report['index']}")
 
@@ -120,9 +121,10 @@ async def publish_verification(report: dict[str, Any]) -> None:
 
 async def publish_evaluation(report: dict[str, Any]) -> None:
     """Publish an evaluation; one key an index, so that evaluations line up on its timeline."""
-    words = evaluation_headline(report)
+    words, key = evaluation_headline(report), _key(report["index"])
     markdown = await asyncio.to_thread(evaluation_as_markdown, report)
-    await acreate_markdown_artifact(markdown, key=f"evaluation-{_key(report['index'])}", description=words)
+    linked = f"{markdown}\n\n{_links(key, 'ingest', 'rebuild', 'verify')}"
+    await acreate_markdown_artifact(linked, key=f"evaluation-{key}", description=words)
 
 
 async def publish_rebuild(report: dict[str, Any]) -> None:
@@ -143,6 +145,11 @@ async def publish_rebuild(report: dict[str, Any]) -> None:
 
 def _value(measures: dict[str, Any], name: str) -> str:
     return f"{measures[name]['value']:.4f}" if name in measures else ""
+
+
+def _links(key: str, *kinds: str) -> str:
+    """Link to what other kinds of runs said of the same index, each a timeline of its reports."""
+    return "Of this index: " + ", ".join(f"[{kind}](/artifacts/key/{kind}-{key})" for kind in kinds) + "."
 
 
 def _key(index: str) -> str:

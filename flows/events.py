@@ -34,9 +34,11 @@ def quarantined(report: dict[str, Any]) -> None:
     _tell(QUARANTINED, report["index"], {"summary": summary, "quarantined": count, "rejects": rejects[:NAMED]})
 
 
-def quality_dropped(index: str, summary: str, numbers: dict[str, float]) -> None:
+def quality_dropped(report: dict[str, Any]) -> None:
     """Tell that an evaluation missed a threshold."""
-    _tell(DROPPED, index, {"summary": summary, **numbers})
+    summary = f"{report['index']}: {'; '.join(report['missed'])}"
+    values = {name: one["value"] for name, one in report["quality"].items()}
+    _tell(DROPPED, report["index"], {"summary": summary, "missed": report["missed"], "quality": values})
 
 
 def _tell(event: str, index: str, payload: dict[str, Any]) -> None:

@@ -77,7 +77,9 @@ class EvaluationRequest(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    index: str = Field("docs", title="Index", description="Name that readers use.", json_schema_extra={"position": 0})
+    index: str = Field(
+        "docs", title="Index", description="Name that readers use.", json_schema_extra={"position": 0, **_NAME}
+    )  # fmt: skip
     questions: str = Field(
         "", title="Questions",
         description="Folder with queries.jsonl and qrels/*.tsv, or a .jsonl file; empty: drawn from the index itself.",
@@ -128,7 +130,9 @@ class RebuildRequest(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    index: str = Field("docs", title="Index", description="Name that readers use.", json_schema_extra={"position": 0})
+    index: str = Field(
+        "docs", title="Index", description="Name that readers use.", json_schema_extra={"position": 0, **_NAME}
+    )  # fmt: skip
     sources: list[Source] = Field(
         [], title="Sources", description="Where the documents are; none: where the index's own runs last found them.",
         json_schema_extra={"position": 1},
