@@ -25,6 +25,7 @@ from tests.conftest import ROOT
 
 pytestmark = pytest.mark.timeout(900)  # ten processes that import Prefect and the model, one after the other
 TOKEN = "root:Sup3rSecretToken"
+STOPPED = "roost: stopped; what is committed stays, the next run goes on\n"
 ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 
 
@@ -166,16 +167,24 @@ def test_each_deployment_runs_and_the_cron_fires_and_automations_hear_of_it(stac
     assert {event["resource"]["prefect.resource.name"] for event in completed} == {"handbook", "mine"}
     assert {event["payload"]["outcome"] for event in completed} == {"Completed", "Partial"}
 
-    refused = stack.ended(stack.start("ingest", sources=[{"uri": "nowhere/at/all"}]))
-    assert refused["state_type"] == "FAILED"
-    assert "no such file or folder: nowhere/at/all" in refused["state"]["message"]
+    for index in ("handbook", "mine"):
+        [run] = until(lambda index=index: _ended_runs(stack, f"evaluate {index}"))
+        assert run["state_name"] == "Completed"
+        assert run["parameters"]["request"]["index"] == index
 
     fired = until(lambda: [r for r in stack.runs_of("verify") if r["auto_scheduled"] and r["state_type"] in ENDED])
     assert {run["state_name"] for run in fired} == {"Completed"}
     httpx.delete(f"{stack.api}/deployments/{stack.deployment('verify')['id']}/schedules/{minutely[0]['id']}")
+    rebuilt = stack.ended(stack.start("rebuild"))
+    assert (rebuilt["state_type"], rebuilt["state"]["message"][:9]) == ("COMPLETED", "handbook:"), rebuilt
     assert stack.roost("status", "--index", "handbook")["indexes"][0]["chunks"] == 191
     logs = stack.post("logs/filter", {"logs": {"flow_run_id": {"any_": [default]}}})
     assert "Sup3rSecret" not in f"{logs}{stack.post('flow_runs/filter')}{stack.post('deployments/filter')}"
+
+
+def _ended_runs(stack, name):
+    found = stack.post("flow_runs/filter", {"flow_runs": {"name": {"any_": [name]}}})
+    return [run for run in found if run["state_type"] in ENDED]
 
 
 def _its_progress_has_moved_to_the_end(stack, run_id):
@@ -193,9 +202,9 @@ def _events(stack, name):
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory):
-    """Text for some five seconds of embedding, in twenty batches."""
+    """Text for some ten seconds of embedding, in forty batches."""
     folder = tmp_path_factory.mktemp("corpus")
-    for n in range(80):
+    for n in range(120):
         words = " ".join(f"Station {n} measured {n * k % 97} millimetres at hour {k}." for k in range(80))
         (folder / f"{n:03}.md").write_text(f"# Station {n}\n\n{words}\n")
     return folder
@@ -220,23 +229,68 @@ def test_a_run_that_is_cancelled_says_so_and_the_next_one_ends_as_if_nothing_had
     stack.post(f"flow_runs/{by_worker}/set_state", {"state": {"type": "CANCELLING"}})
     assert stack.ended(by_worker)["state_type"] == "CANCELLED"
 
-    words = [str(ROOST), "ingest", str(corpus), "--index", "weather"]
-    with subprocess.Popen(words, env=stack.env, stderr=subprocess.PIPE, text=True) as process:
-        run = _some_is_written(stack, "weather")
+    words = [str(ROOST), "ingest", str(corpus), "--index"]
+    with subprocess.Popen([*words, "asked"], env=stack.env, stderr=subprocess.PIPE, text=True) as process:
+        run = _some_is_written(stack, "asked")
         stack.post(f"flow_runs/{run}/set_state", {"state": {"type": "CANCELLING"}})
-        assert process.wait(60) == 1
-        assert process.stderr.read() == "roost: stopped; what is committed stays, the next run goes on\n"
+        assert (process.wait(60), process.stderr.read()) == (1, STOPPED)
     assert stack.run(run)["state_type"] == "CANCELLED"
 
-    with subprocess.Popen(words, env=stack.env, stderr=subprocess.PIPE, text=True) as process:
-        run = _some_is_written(stack, "weather")
+    with subprocess.Popen([*words, "stopped"], env=stack.env, stderr=subprocess.PIPE, text=True) as process:
+        run = _some_is_written(stack, "stopped")
         process.send_signal(signal.SIGINT)
-        assert process.wait(60) == 1
-        assert process.stderr.read() == "roost: stopped; what is committed stays, the next run goes on\n"
+        assert (process.wait(60), process.stderr.read()) == (1, STOPPED)
     assert stack.run(run)["state_type"] == "CANCELLED"
 
     report = stack.roost("ingest", corpus, "--index", "weather")
-    assert report["store"]["documents"] == 80
-    assert 0 < report["documents"]["unchanged"] < 80
+    assert report["store"]["documents"] == 120
+    assert 0 < report["documents"]["unchanged"] < 120
     checked = stack.roost("verify", "--index", "weather")
-    assert (checked["documents"], checked["ok"]) == (80, True)
+    assert (checked["documents"], checked["ok"]) == (120, True)
+
+
+def test_the_form_in_a_browser_starts_a_run_shows_its_report_and_refuses_mistakes(stack, folder, browser):
+    mine = folder("browsed", **{"a.md": "# Goats\n\nThe cheese ripens in the cellar for a year."})
+    page, form = (
+        browser.page,
+        f"{stack.api.removesuffix('/api')}/deployments/deployment/{stack.deployment('ingest')['id']}/run",
+    )
+    page.set_viewport_size({"width": 1400, "height": 2000})
+
+    def fill(label: str, words: str) -> None:
+        """Fill the field below a label; the form ties the two by their place only."""
+        page.get_by_text(label, exact=True).locator("xpath=following::textarea[1]").fill(words)
+
+    page.goto(form)
+    page.get_by_text("Submit", exact=True).wait_for()
+    for title in ("Sources", "Where", "Only plan (Optional)", "Most to delete (Optional)"):
+        assert page.get_by_text(title, exact=True).count() == 1, title
+    fill("Index (Optional)", "not-a-name")
+    page.get_by_role("button", name="Submit").click()
+    page.get_by_text("Validation failed for field 'request.index'").first.wait_for()
+    browser.picture("1-refused-by-the-form")
+
+    fill("Index (Optional)", "browsed")
+    fill("Where", "nowhere/at/all")
+    page.get_by_role("button", name="Submit").click()
+    page.get_by_role("button", name="View run").click()
+    page.get_by_text("no such file or folder: nowhere/at/all").first.wait_for(timeout=90_000)
+    page.get_by_text("Failed", exact=True).first.wait_for(timeout=30_000)
+    browser.picture("2-refused-by-the-run")
+
+    page.goto(form)
+    fill("Where", str(mine))
+    fill("Index (Optional)", "browsed")
+    browser.picture("3-form")
+    page.get_by_role("button", name="Submit").click()
+    page.get_by_role("button", name="View run").click()
+    page.get_by_text("Completed", exact=True).first.wait_for(timeout=90_000)
+    page.get_by_text("browsed: 1 documents listed (1 added)").first.wait_for()
+    browser.picture("4-run")
+    page.get_by_text("Artifacts", exact=True).last.click()
+    page.get_by_text("ingest-browsed", exact=True).last.click()
+    page.get_by_role("heading", name="browsed: completed").wait_for()
+    assert (
+        page.get_by_role("link", name="evaluation").get_attribute("href").endswith("/artifacts/key/evaluation-browsed")
+    )
+    browser.picture("5-report")
