@@ -115,6 +115,7 @@ async def rebuild(request: RebuildRequest) -> State[dict[str, Any]]:
     check_window(settings.chunking, model)
     recipe = make_recipe(model, settings.chunking, settings.embedding.sparse)
     async with AsyncExitStack() as stack:
+        await stack.enter_async_context(artifacts.moving(request.index))
         wait, tell = settings.ingest.wait_seconds, WATCHER.get().waiting
         holder = Holder(f"run {runtime.flow_run.name!r}", wait_seconds=wait, tell=tell)
         spool = Path(stack.enter_context(spool_folder()))
