@@ -24,8 +24,8 @@ from tasks.identity import digest
 from tasks.ledger import WRITING, read_ledger
 from tasks.milvus import Store
 from tasks.promotion import free_name, standings
-from tasks.schema import NUMBERS, TEXTS
-from tasks.versions import SCHEMA_VERSION, Recipe, Version, make_version, note_places, note_rate
+from tasks.schema import NUMBERS, SPARSE, TEXTS
+from tasks.versions import SCHEMA_VERSION, Recipe, Version, make_version, note_places, note_rate, refuse_without_words
 
 #: Rows read at once: with their vectors and the longest texts they stay below the 100 MB that Milvus answers at most.
 PAGE_ROWS = 1_000
@@ -61,7 +61,7 @@ class Fingerprint:
     def add(self, rows: Sequence[dict[str, Any]]) -> None:
         """Count rows as Milvus gives them."""
         for row in rows:
-            plain = {name: value for name, value in row.items() if name != "vector"}
+            plain = {name: value for name, value in row.items() if name not in ("vector", SPARSE)}
             text = json.dumps(plain, sort_keys=True, ensure_ascii=False).encode()
             self._sum += int(digest(text + np.asarray(row["vector"], dtype=np.float32).tobytes()), 16)
         self.rows += len(rows)
@@ -127,6 +127,7 @@ async def open_import(store: Store, export: Export, index: str) -> Version:
         if one.version.origin == export.digest and not one.is_complete:
             return await make_version(store, one.version)
     said = export.version
+    refuse_without_words(store, said.recipe)
     name = await free_name(store, f"{index}__{said.recipe.fingerprint}")
     blank = Version(index, name, said.recipe, said.created, said.metric, origin=export.digest)
     made = await make_version(store, blank)
@@ -180,7 +181,7 @@ async def _pages(store: Store, version: Version) -> AsyncIterator[list[dict[str,
 
 
 def _as_frame(page: list[dict[str, Any]], dimension: int) -> pl.DataFrame:
-    fixed = {*TEXTS, *NUMBERS, "vector"}
+    fixed = {*TEXTS, *NUMBERS, "vector", SPARSE}
     extra = [
         json.dumps({name: value for name, value in row.items() if name not in fixed}, ensure_ascii=False)
         for row in page
