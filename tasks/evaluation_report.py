@@ -151,10 +151,11 @@ def _trend(report: dict[str, Any]) -> str:
 
 
 def _answers(report: dict[str, Any]) -> str:
-    return "\n\n".join(
-        f"**{one['question']}**\n\n{one['answer']}\n\n" + "\n".join(f"- {passage}" for passage in one["passages"])
-        for one in report["answers"]
-    )
+    parts = []
+    for one in report["answers"]:
+        passages = "\n".join(f"- {passage}" for passage in one["passages"])
+        parts.append(f"**{one['question']}**\n\n{one['answer'] or one['error']}\n\n{passages}")
+    return "\n\n".join(parts)
 
 
 def verdict_of(missed: Sequence[str], *, asked: bool) -> str:

@@ -44,9 +44,11 @@ EXACT_CHUNKS = 200_000
 
 
 async def rank_chunks(
-    store: Store, version: Version, names: Sequence[str], vectors: np.ndarray, *, documents: int = DOCUMENTS
+    store: Store, version: Version, asked: pl.DataFrame, vectors: np.ndarray, *, documents: int = DOCUMENTS
 ) -> pl.DataFrame:
-    """Rank chunks for each question, deep enough for `documents` different documents if 1,600 chunks hold them.
+    """Rank chunks for each question in the way of the version's recipe.
+
+    The ranking is deep enough for so many different documents, if 1,600 chunks hold them.
 
     Milvus looks at as many candidates as it must return (`ef` is at least the limit), so this may find a little more
     than a search for ten does; `ann_recall` tells how much readers miss.
@@ -54,8 +56,8 @@ async def rank_chunks(
     Args:
         store: Where.
         version: Which.
-        names: n ids of questions.
-        vectors: (n, dim) float32.
+        asked: n rows of `tasks.queries.QUESTION`.
+        vectors: (n, dim) float32, theirs.
         documents: How many different ones, at most.
 
     Returns:
@@ -65,33 +67,44 @@ async def rank_chunks(
     if not total:
         return RANKED.to_frame()
     limit = min(total, FIRST_CHUNKS)
-    found = await _ranked(store, version, names, vectors, limit)
+    names, words = asked["question"].to_list(), asked["text"].to_list()
+    found = await _ranked(store, version, names, vectors, limit, words)
     most = min(total, MOST_CHUNKS)
     if limit < most:
         spread = found.group_by("question").agg(pl.col("doc_id").n_unique().alias("n"))
         short = set(spread.filter(pl.col("n") < documents)["question"].to_list())
         rows = [row for row, name in enumerate(names) if name in short]
         if rows:
-            deeper = await _ranked(store, version, [names[row] for row in rows], vectors[rows], most)
+            more = asked[rows]
+            deeper = await _ranked(
+                store, version, more["question"].to_list(), vectors[rows], most, more["text"].to_list()
+            )
             found = pl.concat([found.filter(~pl.col("question").is_in(list(short))), deeper])
     return found
 
 
 async def _ranked(
-    store: Store, version: Version, names: Sequence[str], vectors: np.ndarray, limit: int
-) -> pl.DataFrame:
+    store: Store, version: Version, names: Sequence[str], vectors: np.ndarray, limit: int,
+    words: Sequence[str] | None = None,
+) -> pl.DataFrame:  # fmt: skip
+    """Search for many questions; with their words too where they are given and the recipe has them searched."""
     gate = asyncio.Semaphore(AT_ONCE)
+    fields, by_both = ["doc_id", "start", "end"], bool(version.recipe.sparse and words)
+    sign = -1.0 if version.metric == "L2" and not by_both else 1.0
 
     async def part(first: int) -> pl.DataFrame:
+        some = slice(first, first + TOGETHER)
         async with gate:
-            hits = await store.search(
-                version.name, vectors[first : first + TOGETHER].tolist(), ["doc_id", "start", "end"], limit=limit
-            )
-        sign = -1.0 if version.metric == "L2" else 1.0
+            if by_both and words:
+                hits = await store.search_both(
+                    version.name, vectors[some].tolist(), words[some], fields, metric=version.metric, limit=limit
+                )
+            else:
+                hits = await store.search(version.name, vectors[some].tolist(), fields, limit=limit)
         rows = [
             (name, rank, str(hit["id"]), hit["entity"]["doc_id"], hit["entity"]["start"], hit["entity"]["end"],
              sign * float(hit["distance"]))
-            for name, answer in zip(names[first : first + TOGETHER], hits, strict=True)
+            for name, answer in zip(names[some], hits, strict=True)
             for rank, hit in enumerate(answer, start=1)
         ]  # fmt: skip
         return pl.DataFrame(rows, schema=RANKED, orient="row")
