@@ -18,7 +18,7 @@ from prefect import flow, get_run_logger, runtime
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
-from flows import artifacts
+from flows import artifacts, events
 from flows import evaluation_steps as steps
 from flows.parameters import EvaluationRequest
 from flows.progress import WATCHER
@@ -178,5 +178,6 @@ async def _concluded(
     words = headline(report)
     get_run_logger().info(words)
     if report["missed"]:
+        events.quality_dropped(report)
         return Failed(name="QualityMissed", message="; ".join([words, *report["missed"]]), data=report)
     return Completed(message=words, data=report)

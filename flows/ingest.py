@@ -18,7 +18,7 @@ from prefect import flow, get_run_logger, runtime
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
-from flows import artifacts, steps
+from flows import artifacts, events, steps
 from flows.parameters import IngestRequest
 from flows.progress import WATCHER
 from tasks.chunk import check_window
@@ -80,6 +80,7 @@ async def ingest(request: IngestRequest) -> State[dict[str, Any]]:
     started = time.perf_counter()
     settings = load_settings()
     async with AsyncExitStack() as stack:
+        await stack.enter_async_context(artifacts.moving(request.index))
         await asyncio.to_thread(check_sources, request.sources)
         model = await asyncio.to_thread(find_model, settings.embedding)
         check_window(settings.chunking, model)
@@ -115,6 +116,7 @@ async def ingest(request: IngestRequest) -> State[dict[str, Any]]:
     await artifacts.publish(report, plan.skipped)
     if off:
         raise StepError(off)
+    events.ingested(report)
     get_run_logger().info(headline(report))
     return Completed(name=outcome_name(report), message=headline(report), data=report)
 

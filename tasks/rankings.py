@@ -39,16 +39,16 @@ INDEXING_SECONDS, SETTLING_SECONDS, LOOKS_EVERY = 120.0, 30.0, 2.0
 SETTLED_RECALL = 0.99
 #: Rows read at a time for exact search.
 _ROWS = 2_000
+_PLACE = ["doc_id", "start", "end"]
 #: Chunks up to which exact search is worth its reading: at 384 dimensions 300 MB over the wire.
 EXACT_CHUNKS = 200_000
 
 
 async def rank_chunks(
-    store: Store, version: Version, asked: pl.DataFrame, vectors: np.ndarray, *, documents: int = DOCUMENTS
-) -> pl.DataFrame:
-    """Rank chunks for each question in the way of the version's recipe.
-
-    The ranking is deep enough for so many different documents, if 1,600 chunks hold them.
+    store: Store, version: Version, names: Sequence[str], vectors: np.ndarray, *, texts: Sequence[str] = (),
+    documents: int = DOCUMENTS,
+) -> pl.DataFrame:  # fmt: skip
+    """Rank chunks for each question, deep enough for `documents` different documents if 1,600 chunks hold them.
 
     Milvus looks at as many candidates as it must return (`ef` is at least the limit), so this may find a little more
     than a search for ten does; `ann_recall` tells how much readers miss.
@@ -56,8 +56,9 @@ async def rank_chunks(
     Args:
         store: Where.
         version: Which.
-        asked: n rows of `tasks.queries.QUESTION`.
-        vectors: (n, dim) float32, theirs.
+        names: n ids of questions.
+        vectors: (n, dim) float32.
+        texts: n questions, for a version whose recipe searches by words too; of others it is not read.
         documents: How many different ones, at most.
 
     Returns:
@@ -67,44 +68,38 @@ async def rank_chunks(
     if not total:
         return RANKED.to_frame()
     limit = min(total, FIRST_CHUNKS)
-    names, words = asked["question"].to_list(), asked["text"].to_list()
-    found = await _ranked(store, version, names, vectors, limit, words)
+    texts = texts if version.recipe.sparse else ()
+    found = await _ranked(store, version, names, vectors, limit, texts)
     most = min(total, MOST_CHUNKS)
     if limit < most:
         spread = found.group_by("question").agg(pl.col("doc_id").n_unique().alias("n"))
         short = set(spread.filter(pl.col("n") < documents)["question"].to_list())
         rows = [row for row, name in enumerate(names) if name in short]
         if rows:
-            more = asked[rows]
-            deeper = await _ranked(
-                store, version, more["question"].to_list(), vectors[rows], most, more["text"].to_list()
-            )
+            words = [texts[row] for row in rows] if texts else ()
+            deeper = await _ranked(store, version, [names[row] for row in rows], vectors[rows], most, words)
             found = pl.concat([found.filter(~pl.col("question").is_in(list(short))), deeper])
     return found
 
 
 async def _ranked(
-    store: Store, version: Version, names: Sequence[str], vectors: np.ndarray, limit: int,
-    words: Sequence[str] | None = None,
-) -> pl.DataFrame:  # fmt: skip
-    """Search for many questions; with their words too where they are given and the recipe has them searched."""
+    store: Store, version: Version, names: Sequence[str], vectors: np.ndarray, limit: int, texts: Sequence[str] = ()
+) -> pl.DataFrame:
     gate = asyncio.Semaphore(AT_ONCE)
-    fields, by_both = ["doc_id", "start", "end"], bool(version.recipe.sparse and words)
-    sign = -1.0 if version.metric == "L2" and not by_both else 1.0
 
     async def part(first: int) -> pl.DataFrame:
-        some = slice(first, first + TOGETHER)
         async with gate:
-            if by_both and words:
-                hits = await store.search_both(
-                    version.name, vectors[some].tolist(), words[some], fields, metric=version.metric, limit=limit
-                )
-            else:
-                hits = await store.search(version.name, vectors[some].tolist(), fields, limit=limit)
+            asked, words = vectors[first : first + TOGETHER].tolist(), texts[first : first + TOGETHER]
+            hits = (
+                await store.search_both(version.name, asked, words, _PLACE, metric=version.metric, limit=limit)
+                if words
+                else await store.search(version.name, asked, _PLACE, limit=limit)
+            )
+        sign = -1.0 if version.metric == "L2" and not texts else 1.0
         rows = [
             (name, rank, str(hit["id"]), hit["entity"]["doc_id"], hit["entity"]["start"], hit["entity"]["end"],
              sign * float(hit["distance"]))
-            for name, answer in zip(names[some], hits, strict=True)
+            for name, answer in zip(names[first : first + TOGETHER], hits, strict=True)
             for rank, hit in enumerate(answer, start=1)
         ]  # fmt: skip
         return pl.DataFrame(rows, schema=RANKED, orient="row")
