@@ -39,7 +39,8 @@ def timings_chart(rows: list[dict[str, Any]]) -> str:
     seconds = {(row["client"], row["operation"], row["count"], row["mode"]): row["seconds"] for row in rows}
     low, high = min(seconds.values()), max(seconds.values())
     chart = pygal.HorizontalBar(
-        **_PLAIN, style=Style(**_STYLE, colors=(_ASYNC, _SYNC)), logarithmic=True, width=900, range=(low / 3, high),
+        **_PLAIN, style=Style(**_STYLE, colors=(_ASYNC, _SYNC)), logarithmic=True, width=900,
+        range=(low / 3, high), zero=low / 3,
         height=130 + 44 * len(keys), title="Seconds, sync one by one and async gathered (logarithmic)",
         formatter=_short, value_formatter=_short,
     )  # fmt: skip
