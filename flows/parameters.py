@@ -117,6 +117,12 @@ class EvaluationRequest(BaseModel):
         json_schema_extra={"position": 8},
     )  # fmt: skip
 
+    answers: int = Field(
+        0, ge=0, le=500, title="Answers",
+        description="Questions for the language model to answer through the index (ROOST_LLM__MODEL), to be read.",
+        json_schema_extra={"position": 9},
+    )  # fmt: skip
+
     @field_validator("counts")
     @classmethod
     def _counts_are_calls(cls, counts: list[int]) -> list[int]:

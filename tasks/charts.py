@@ -37,13 +37,16 @@ def timings_chart(rows: list[dict[str, Any]]) -> str:
     """
     keys = list(dict.fromkeys((row["client"], row["operation"], row["count"]) for row in rows))
     seconds = {(row["client"], row["operation"], row["count"], row["mode"]): row["seconds"] for row in rows}
+    low, high = min(seconds.values()), max(seconds.values())
     chart = pygal.HorizontalBar(
         **_PLAIN, style=Style(**_STYLE, colors=(_ASYNC, _SYNC)), logarithmic=True, width=900,
+        range=(low / 3, high), zero=low / 3,
         height=130 + 44 * len(keys), title="Seconds, sync one by one and async gathered (logarithmic)",
         formatter=_short, value_formatter=_short,
     )  # fmt: skip
     keys.reverse()  # pygal draws from the bottom
     chart.x_labels = [f"{client} {operation} {count:,}" for client, operation, count in keys]
+    chart.y_labels = [10.0**power for power in range(-4, 5) if low <= 10.0**power <= high]
     for mode in ("async", "sync"):
         chart.add(mode, [seconds.get((*key, mode)) for key in keys])
     return _image(chart, "Seconds of sync and async by client, operation and count")
@@ -80,4 +83,4 @@ def _around(values: list[float | None], margin: float, most: float) -> tuple[flo
 
 
 def _short(value: float | None) -> str:
-    return "" if value is None else f"{value:.3g}"
+    return "" if value is None else f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"

@@ -11,6 +11,8 @@ from tasks.history import MISSED
 MAIN = "nDCG@10"
 #: Rows that the Markdown shows of what may be long; the files have all.
 SHOWN = 10
+#: Characters of a question in a table.
+QUESTION_WIDTH = 60
 
 
 def headline(report: dict[str, Any]) -> str:
@@ -98,7 +100,7 @@ def _unknown(report: dict[str, Any]) -> str:
 
 def _regressions(report: dict[str, Any]) -> str:
     rows = [
-        (row["text"], f"{row['before']:.3f}", f"{row[MAIN]:.3f}", row["found"] or "nothing")
+        (_short(row["text"]), f"{row['before']:.3f}", f"{row[MAIN]:.3f}", row["found"] or "nothing")
         for row in report["regressions"][:SHOWN]
     ]
     more = f"\n\nand {len(report['regressions']) - SHOWN} more" if len(report["regressions"]) > SHOWN else ""
@@ -107,7 +109,7 @@ def _regressions(report: dict[str, Any]) -> str:
 
 def _worst(report: dict[str, Any]) -> str:
     rows = [
-        (row["text"], row["wanted"], row["found"] or "nothing", row["rank"] or "-", f"{row[MAIN]:.3f}")
+        (_short(row["text"]), row["wanted"], row["found"] or "nothing", row["rank"] or "-", f"{row[MAIN]:.3f}")
         for row in report["worst"][:SHOWN]
     ]
     return table(("question", "wanted", "finds first", "right at rank", MAIN), rows, left=3) if rows else ""
@@ -151,10 +153,11 @@ def _trend(report: dict[str, Any]) -> str:
 
 
 def _answers(report: dict[str, Any]) -> str:
-    return "\n\n".join(
-        f"**{one['question']}**\n\n{one['answer']}\n\n" + "\n".join(f"- {passage}" for passage in one["passages"])
-        for one in report["answers"]
-    )
+    parts = []
+    for one in report["answers"]:
+        passages = "\n".join(f"- {passage}" for passage in one["passages"])
+        parts.append(f"**{one['question']}**\n\n{one['answer'] or one['error']}\n\n{passages}")
+    return "\n\n".join(parts)
 
 
 def verdict_of(missed: Sequence[str], *, asked: bool) -> str:
@@ -164,6 +167,11 @@ def verdict_of(missed: Sequence[str], *, asked: bool) -> str:
 
 def _number(value: float | None) -> str:
     return "" if value is None else f"{value:,.1f}"
+
+
+def _short(text: str) -> str:
+    """A question in few words: what follows it in its row must be seen too."""
+    return text if len(text) <= QUESTION_WIDTH else text[: QUESTION_WIDTH - 1] + "…"
 
 
 def _cell(value: Any) -> str:
