@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from flows import cli_backfill  # noqa: F401  its commands join the app
 from flows.cli import app, main
 
 __all__ = ["main"]

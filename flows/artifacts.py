@@ -11,10 +11,10 @@ from prefect.artifacts import acreate_markdown_artifact, acreate_table_artifact
 from tasks.report import SHOWN_REJECTS, as_markdown, headline, reject_rows, verification_line
 
 
-async def publish(report: dict[str, Any], skipped: Counter[str]) -> None:
-    """Publish a run's report; one key an index, so that the runs line up on its timeline."""
+async def publish(report: dict[str, Any], skipped: Counter[str], kind: str = "ingest") -> None:
+    """Publish a run's report; one key an index and kind of run, so that they line up on its timeline."""
     key = _key(report["index"])
-    await acreate_markdown_artifact(as_markdown(report, skipped), key=f"ingest-{key}", description=headline(report))
+    await acreate_markdown_artifact(as_markdown(report, skipped), key=f"{kind}-{key}", description=headline(report))
     if rows := reject_rows(report):
         await acreate_table_artifact(rows, key=f"rejects-{key}", description=f"Not indexed in {report['index']}")
 

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,19 +17,20 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
 from flows import artifacts, steps
-from flows.parameters import IngestRequest
+from flows.batches import Run, run_batches
+from flows.parameters import BackfillRequest, IngestRequest
 from flows.progress import WATCHER
 from tasks.chunk import check_window
-from tasks.discover import Listed, Options, cut_batches, list_sources, spool_folder
+from tasks.discover import Listed, Options, list_sources, spool_folder
 from tasks.embedder import Embedder
 from tasks.errors import RoostError, StepError
 from tasks.holder import Holder
 from tasks.index import without_failed_moves
 from tasks.lease import held
 from tasks.milvus import Store, open_store
-from tasks.models import Model, find_model
-from tasks.records import WORK, Batch, Plan
-from tasks.report import Tally, headline, make_plan_report, make_report, outcome_name
+from tasks.models import find_model
+from tasks.records import WORK, Plan
+from tasks.report import headline, make_plan_report, make_report, outcome_name
 from tasks.settings import Settings, load_settings
 from tasks.sources import check_sources, refuse_moved
 from tasks.versions import (
@@ -47,21 +46,6 @@ from tasks.workers import Workers
 
 #: Chunks that a run must embed for its speed to tell something of the next one's.
 MEASURED_CHUNKS = 100
-
-
-@dataclass
-class Run:
-    """What the batches of one run share."""
-
-    settings: Settings
-    model: Model
-    store: Store
-    version: Version
-    workers: Workers
-    embedder: Embedder
-    run_id: str
-    is_empty: bool = False
-    tally: Tally = field(default_factory=Tally)
 
 
 @flow(name="ingest", flow_run_name="ingest {request.index}", persist_result=False, validate_parameters=True)
@@ -86,7 +70,7 @@ async def ingest(request: IngestRequest) -> State[dict[str, Any]]:
         if request.dry_run and settings.milvus.is_missing:
             listed = await list_sources(request.sources, spool)
             return await _planned(request, options, recipe, listed, None, None)
-        holder = _holder(request, settings)
+        holder = make_holder(request, settings)
         store = await stack.enter_async_context(open_store(settings.milvus, holder=holder))
         known = await live_version(store, request.index)
         refuse_other_recipe(known, recipe)
@@ -108,7 +92,7 @@ async def ingest(request: IngestRequest) -> State[dict[str, Any]]:
         discovering = time.perf_counter() - discovering
         run = Run(settings, model, store, version, workers, embedder, run_id=str(runtime.flow_run.id or ""))
         run.tally.seconds["discover"] = discovering
-        report, off = await _carry_out(run, plan, started)
+        report, off = await carry_out(run, plan, started)
     await artifacts.publish(report, plan.skipped)
     if off:
         raise StepError(off)
@@ -125,7 +109,7 @@ async def _planned(
     return Completed(message="planned only", data=make_plan_report(request.index, recipe, known, plan, refusal))
 
 
-def _holder(request: IngestRequest, settings: Settings) -> Holder:
+def make_holder(request: IngestRequest | BackfillRequest, settings: Settings) -> Holder:
     """This run, for those who meet it; it waits for whoever has the index, or refuses, as the request says."""
 
     def tell(words: str) -> None:
@@ -138,14 +122,13 @@ def _holder(request: IngestRequest, settings: Settings) -> Holder:
     return Holder(what, wait_seconds=settings.ingest.wait_seconds, tell=tell)
 
 
-async def _carry_out(run: Run, plan: Plan, started: float) -> tuple[dict[str, Any], str]:
+async def carry_out(run: Run, plan: Plan, started: float) -> tuple[dict[str, Any], str]:
     """Do what is planned; report it from what Milvus then holds, with what is off, if anything is."""
     store, version = run.store, run.version
     run.is_empty = await store.count(version.name) == 0
     work, gone = plan.of(*WORK), plan.of("deleted", "moved")
     if work.height:
-        await _run_batches(run, work)
-    run.tally.seconds["embed"] = run.embedder.seconds
+        await run_batches(run, work)
     await _note_rate(run)
     gone = without_failed_moves(gone, plan.documents.filter(pl.col("doc_id").is_in(run.tally.rejected)))
     deleted, ledger, chunks, off = await steps.close(version, store, gone, plan, run.run_id)
@@ -162,44 +145,6 @@ async def _note_rate(run: Run) -> None:
         await note_rate(run.store, run.version, embedded / run.embedder.seconds)
     except RoostError as error:
         get_run_logger().warning("the run's speed could not be noted: %s", error)
-
-
-async def _run_batches(run: Run, work: pl.DataFrame) -> None:
-    """Work through the batches, a few at once; when one fails, finish those under way and start no more."""
-    batches = list(cut_batches(work, run.version.index, run.settings.ingest))
-    WATCHER.get().planned(work.height, len(batches))
-    waiting = iter(batches)
-    loading = asyncio.ensure_future(run.embedder.load())
-    lanes = (_lane(run, waiting) for _ in range(run.settings.ingest.batches_in_flight))
-    results = await asyncio.gather(loading, *lanes, return_exceptions=True)
-    for result in results:
-        if isinstance(result, BaseException):
-            raise result
-
-
-async def _lane(run: Run, waiting: Iterator[Batch]) -> None:
-    """Take batch after batch until there are none."""
-    for batch in waiting:
-        try:
-            await _run_batch(run, batch)
-        except BaseException:
-            for _ in waiting:  # leave nothing for the other lanes
-                pass
-            raise
-
-
-async def _run_batch(run: Run, batch: Batch) -> None:
-    loaded = await steps.load(batch, run.workers, run.settings.ingest)
-    chunked = await steps.chunk(loaded, run.settings.chunking, run.model, run.workers, run.settings.ingest)
-    embedded = await steps.embed(chunked, run.embedder, None if run.is_empty else run.store, run.version)
-    written = await steps.index(embedded, run.store, run.version, run.run_id)
-    for record in (loaded, chunked, embedded, written):
-        run.tally.add(record)
-    WATCHER.get().advanced(batch.documents.height, written.written)
-    get_run_logger().info(
-        "%s: %d documents, %d chunks written, %d embedded, %d reused, %d refused",
-        batch.name, written.documents, written.written, embedded.embedded, embedded.reused, written.rejects.height,
-    )  # fmt: skip
 
 
 def _options(request: IngestRequest, settings: Settings) -> Options:

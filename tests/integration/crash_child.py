@@ -47,6 +47,7 @@ import pyarrow.substrait  # noqa: E402, F401
 from prefect import Task  # noqa: E402
 from pymilvus.client import async_grpc_handler, grpc_handler  # noqa: E402
 
+import flows.batches  # noqa: E402
 import flows.ingest  # noqa: E402
 import flows.running  # noqa: E402
 import tasks.chunk  # noqa: E402
@@ -124,8 +125,8 @@ def stand_in(model: Model) -> None:
 def without_prefect() -> None:
     """Run the steps as the functions that they are."""
     found = {name: step.fn for name, step in vars(steps).items() if isinstance(step, Task)}
-    flows.ingest.steps = SimpleNamespace(**found)
-    flows.ingest.get_run_logger = lambda: logging.getLogger("roost.crash")
+    flows.ingest.steps = flows.batches.steps = SimpleNamespace(**found)
+    flows.ingest.get_run_logger = flows.batches.get_run_logger = lambda: logging.getLogger("roost.crash")
 
     async def publish(*_: object) -> None:
         pass
