@@ -20,6 +20,7 @@ from flows.batches import Run
 from flows.ingest import carry_out, make_holder
 from flows.parameters import BackfillRequest
 from flows.progress import WATCHER
+from flows.scale import check_scale
 from tasks import backfills
 from tasks.chunk import check_window
 from tasks.discover import Listed, Options, list_sources, spool_folder
@@ -50,12 +51,13 @@ async def backfill(request: BackfillRequest) -> State[dict[str, Any]]:
     """
     started = time.perf_counter()
     settings = load_settings()
+    check_scale(settings)
     async with AsyncExitStack() as stack:
         await asyncio.to_thread(check_sources, request.sources)
         model = await asyncio.to_thread(find_model, settings.embedding)
         check_window(settings.chunking, model)
         recipe = make_recipe(model, settings.chunking)
-        spool = Path(stack.enter_context(spool_folder()))
+        spool = Path(stack.enter_context(spool_folder(settings.scale.spool)))
         if request.dry_run and settings.milvus.is_missing:
             return _planned(await _foreseen(request, recipe, spool, None, None))
         holder = make_holder(request, settings)

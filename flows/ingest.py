@@ -20,6 +20,7 @@ from flows import artifacts, steps
 from flows.batches import Run, run_batches
 from flows.parameters import BackfillRequest, IngestRequest
 from flows.progress import WATCHER
+from flows.scale import check_scale, run_batches_there
 from tasks.chunk import check_window
 from tasks.discover import Listed, Options, list_sources, spool_folder
 from tasks.embedder import Embedder
@@ -60,12 +61,13 @@ async def ingest(request: IngestRequest) -> State[dict[str, Any]]:
     """
     started = time.perf_counter()
     settings = load_settings()
+    check_scale(settings)
     async with AsyncExitStack() as stack:
         await asyncio.to_thread(check_sources, request.sources)
         model = await asyncio.to_thread(find_model, settings.embedding)
         check_window(settings.chunking, model)
         recipe = make_recipe(model, settings.chunking)
-        spool = Path(stack.enter_context(spool_folder()))
+        spool = Path(stack.enter_context(spool_folder(settings.scale.spool)))
         options = _options(request, settings)
         if request.dry_run and settings.milvus.is_missing:
             listed = await list_sources(request.sources, spool)
@@ -128,7 +130,7 @@ async def carry_out(run: Run, plan: Plan, started: float) -> tuple[dict[str, Any
     run.is_empty = await store.count(version.name) == 0
     work, gone = plan.of(*WORK), plan.of("deleted", "moved")
     if work.height:
-        await run_batches(run, work)
+        await (run_batches if run.settings.scale.engine == "local" else run_batches_there)(run, work)
     await _note_rate(run)
     gone = without_failed_moves(gone, plan.documents.filter(pl.col("doc_id").is_in(run.tally.rejected)))
     deleted, ledger, chunks, off = await steps.close(version, store, gone, plan, run.run_id)
@@ -139,7 +141,7 @@ async def carry_out(run: Run, plan: Plan, started: float) -> tuple[dict[str, Any
 async def _note_rate(run: Run) -> None:
     """Keep how fast this run embedded, if that tells something; no reason to fail."""
     embedded = run.tally.chunks["embedded"]
-    if embedded < MEASURED_CHUNKS:
+    if embedded < MEASURED_CHUNKS or not run.embedder.seconds:
         return
     try:
         await note_rate(run.store, run.version, embedded / run.embedder.seconds)

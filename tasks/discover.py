@@ -136,9 +136,9 @@ def cut_batches(work: pl.DataFrame, index: str, settings: Ingest) -> Iterator[Ba
         yield Batch(f"{index}-{number:04d}", documents)
 
 
-def spool_folder() -> tempfile.TemporaryDirectory[str]:
-    """Make the folder in which tables' rows wait for their batch; it goes with its context."""
-    return tempfile.TemporaryDirectory(prefix="roost-")
+def spool_folder(place: str = "") -> tempfile.TemporaryDirectory[str]:
+    """Make the folder in which tables' rows wait for their batch, below a place of choice; it goes with its context."""
+    return tempfile.TemporaryDirectory(prefix="roost-", dir=place or None)
 
 
 def _with_hashes(joined: pl.DataFrame, *, always: bool) -> pl.DataFrame:

@@ -72,6 +72,7 @@ class Embedding(_Group):
     cache: str = Field("", description="Folder for exported models; empty for the user's cache folder.")
     query_instruction: str | None = Field(None, description="Put before a query; unset: the model's own.")
     text_instruction: str | None = Field(None, description="Put before a passage; unset: the model's own.")
+    threads: int = Field(0, ge=0, description="Cores that the model may use; 0 for all of them.")
     tokens_per_call: int = Field(4096, ge=64, description="Padded tokens that one call of PyTorch may hold.")
 
 
@@ -103,6 +104,17 @@ class Ingest(_Group):
     )
 
 
+class Scale(_Group):
+    """Where the batches of a run are worked on. With `dask` and `ray` the index must be on a server."""
+
+    engine: Literal["local", "dask", "ray"] = Field("local", description="This process, or the workers of Dask or Ray.")
+    address: str = Field("", description="Of a Dask scheduler or a Ray cluster; empty for a temporary one here.")
+    workers: int = Field(0, ge=0, le=1024, description="Processes of a temporary one; 0 for one a core.")
+    threads: int = Field(0, ge=0, description="Cores for the model of a worker or shard; 0 shares them out on a host.")
+    spool: str = Field("", description="Folder that all workers read, for tables' rows; empty for a temporary one.")
+    deployment: str = Field("roost", description="Name of the deployments that run shards: ingest/NAME, backfill/NAME.")
+
+
 class Settings(BaseSettings):
     """All settings. Defaults serve without any of them."""
 
@@ -114,6 +126,7 @@ class Settings(BaseSettings):
     embedding: Embedding = Embedding()
     chunking: Chunking = Chunking()
     ingest: Ingest = Ingest()
+    scale: Scale = Scale()
 
 
 def load_settings() -> Settings:

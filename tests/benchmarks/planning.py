@@ -67,7 +67,7 @@ def nightly(listed: pl.DataFrame) -> pl.DataFrame:
     """All are known but a thousandth, and as many are gone: none meets another's size, so none need be read."""
     kept = known(listed).filter(pl.int_range(pl.len()) % 1_000 != 0)
     gone = known(listing(listed.height // 1_000)).with_columns(
-        doc_id=pl.col("doc_id").str.reverse(), uri="old/" + pl.col("uri"), size=1
+        doc_id=pl.col("doc_id").str.reverse(), uri="old/" + pl.col("uri"), size=pl.lit(1, pl.Int64)
     )
     return pl.concat([kept, gone])
 
