@@ -21,6 +21,7 @@ from flows.ingest import carry_out, make_holder
 from flows.parameters import BackfillRequest
 from flows.progress import WATCHER
 from flows.scale import check_scale
+from flows.shards import check_shards
 from tasks import backfills
 from tasks.chunk import check_window
 from tasks.discover import Listed, Options, list_sources, spool_folder
@@ -52,6 +53,7 @@ async def backfill(request: BackfillRequest) -> State[dict[str, Any]]:
     started = time.perf_counter()
     settings = load_settings()
     check_scale(settings)
+    await check_shards(request, settings)
     async with AsyncExitStack() as stack:
         await asyncio.to_thread(check_sources, request.sources)
         model = await asyncio.to_thread(find_model, settings.embedding)
@@ -83,7 +85,7 @@ async def backfill(request: BackfillRequest) -> State[dict[str, Any]]:
         run.is_fresh = request.force
         resumed = request.force and await _resume(request, run)
         plan, selected = await _choose(request, listed, store, version, run.run_id)
-        done, off = await carry_out(run, plan, started)
+        done, off = await carry_out(run, request, plan, started)
         if request.force and not off:
             await backfills.end(store, version, _key(request))
     done = done | {"chosen": choice(selected, resumed)}
@@ -114,9 +116,7 @@ async def _foreseen(
 async def _choose(
     request: BackfillRequest, listed: Listed, store: Store | None, version: Version | None, run_id: str
 ) -> tuple[Plan, Selected]:
-    selection = Selection(
-        request.since, request.until, tuple(request.only), tuple(request.uris), only_failed=request.only_failed
-    )
+    selection = Selection.of(request.model_dump())
     options = Options(keep_missing=True, retry_quarantined=request.only_failed)
     forced = run_id if request.force else None
     return await steps.choose(request.index, listed, store, version, options, selection, forced)
@@ -139,4 +139,6 @@ async def _begun(request: BackfillRequest, store: Store, version: Version) -> st
 
 def _key(request: BackfillRequest) -> str:
     """What makes two requests the same backfill: what they choose, not how they go about it."""
-    return backfills.request_key(request.model_dump(mode="json", exclude={"dry_run", "restart", "on_conflict"}))
+    return backfills.request_key(
+        request.model_dump(mode="json", exclude={"dry_run", "restart", "on_conflict", "shards"})
+    )

@@ -79,6 +79,7 @@ def backfill(
     metadata_column: Annotated[list[str], typer.Option(help="Tables: column to keep beside the text.")] = [],  # noqa: B006
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan; write nothing.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before it begins.")] = False,
+    shards: Annotated[int, typer.Option(min=1, max=256, help="Share the work among so many runs on a work pool.")] = 1,
     on_conflict: Annotated[str, typer.Option(help="When another run writes this index: wait or refuse.")] = "wait",
     as_json: Json = False,
     verbose: Verbose = False,
@@ -100,7 +101,7 @@ def backfill(
         sources=[Source(uri=place, name=name, columns=columns) for name, place in map(_named, sources)],
         index=index, since=_moment(since, "--since"), until=_moment(until, "--until", end=True), only=only,
         uris=_read_uris(uris), only_failed=only_failed, force=force, restart=restart, dry_run=dry_run,
-        on_conflict=on_conflict,
+        on_conflict=on_conflict, shards=shards,
     )  # fmt: skip
     _check_early(request)
     is_asked = not (yes or as_json) and sys.stdin.isatty() and sys.stderr.isatty()

@@ -21,6 +21,7 @@ from flows.batches import Run, run_batches
 from flows.parameters import BackfillRequest, IngestRequest
 from flows.progress import WATCHER
 from flows.scale import check_scale, run_batches_there
+from flows.shards import check_shards, run_shards
 from tasks.chunk import check_window
 from tasks.discover import Listed, Options, list_sources, spool_folder
 from tasks.embedder import Embedder
@@ -62,6 +63,7 @@ async def ingest(request: IngestRequest) -> State[dict[str, Any]]:
     started = time.perf_counter()
     settings = load_settings()
     check_scale(settings)
+    await check_shards(request, settings)
     async with AsyncExitStack() as stack:
         await asyncio.to_thread(check_sources, request.sources)
         model = await asyncio.to_thread(find_model, settings.embedding)
@@ -94,7 +96,7 @@ async def ingest(request: IngestRequest) -> State[dict[str, Any]]:
         discovering = time.perf_counter() - discovering
         run = Run(settings, model, store, version, workers, embedder, run_id=str(runtime.flow_run.id or ""))
         run.tally.seconds["discover"] = discovering
-        report, off = await carry_out(run, plan, started)
+        report, off = await carry_out(run, request, plan, started)
     await artifacts.publish(report, plan.skipped)
     if off:
         raise StepError(off)
@@ -124,18 +126,30 @@ def make_holder(request: IngestRequest | BackfillRequest, settings: Settings) ->
     return Holder(what, wait_seconds=settings.ingest.wait_seconds, tell=tell)
 
 
-async def carry_out(run: Run, plan: Plan, started: float) -> tuple[dict[str, Any], str]:
+async def carry_out(
+    run: Run, request: IngestRequest | BackfillRequest, plan: Plan, started: float
+) -> tuple[dict[str, Any], str]:
     """Do what is planned; report it from what Milvus then holds, with what is off, if anything is."""
     store, version = run.store, run.version
     run.is_empty = await store.count(version.name) == 0
     work, gone = plan.of(*WORK), plan.of("deleted", "moved")
     if work.height:
-        await (run_batches if run.settings.scale.engine == "local" else run_batches_there)(run, work)
+        await _work_through(run, request, work)
     await _note_rate(run)
     gone = without_failed_moves(gone, plan.documents.filter(pl.col("doc_id").is_in(run.tally.rejected)))
     deleted, ledger, chunks, off = await steps.close(version, store, gone, plan, run.run_id)
     run.tally.chunks["deleted"] += deleted
     return make_report(version, plan, run.tally, ledger, chunks, time.perf_counter() - started), off
+
+
+async def _work_through(run: Run, request: IngestRequest | BackfillRequest, work: pl.DataFrame) -> None:
+    """Have the work done: by other runs, by the workers of an engine, or here."""
+    if request.shards > 1:
+        await run_shards(run, request, work)
+    elif run.settings.scale.engine != "local":
+        await run_batches_there(run, work)
+    else:
+        await run_batches(run, work)
 
 
 async def _note_rate(run: Run) -> None:

@@ -65,6 +65,10 @@ class IngestRequest(BaseModel):
         description="Share of the index that this run may delete; empty: the setting.",
         json_schema_extra={"position": 6},
     )  # fmt: skip
+    shards: int = Field(
+        1, ge=1, le=256, title="Shards", description="Share the work among so many runs of the deployment `shard`; not "
+        "on Milvus Lite.", json_schema_extra={"position": 11},
+    )  # fmt: skip
 
 
 class BackfillRequest(BaseModel):
@@ -112,6 +116,10 @@ class BackfillRequest(BaseModel):
         "wait", title="When another run writes", description="Wait for it to end, or refuse at once.",
         json_schema_extra={"position": 10},
     )  # fmt: skip
+    shards: int = Field(
+        1, ge=1, le=256, title="Shards", description="Share the work among so many runs of the deployment `shard`; not "
+        "on Milvus Lite.", json_schema_extra={"position": 11},
+    )  # fmt: skip
 
     @field_validator("since", "until")
     @classmethod
@@ -123,3 +131,40 @@ class BackfillRequest(BaseModel):
         if self.since and self.until and self.since >= self.until:
             raise ValueError(f"since {self.since.isoformat()} is not before until {self.until.isoformat()}")
         return self
+
+
+class ShardRequest(BaseModel):
+    """Work on one part of what another run planned: made by that run."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    number: int = Field(ge=1, title="Number", description="Which shard this is, from 1.")
+    count: int = Field(ge=1, title="Of", description="How many there are.")
+    hold: str = Field(title="Hold", description="The claim that the parent run has on the index.")
+    run_id: str = Field(title="Parent", description="What the ledger names as the run.")
+    ingest: IngestRequest | None = Field(None, title="Ingest", description="What the parent was asked.")
+    backfill: BackfillRequest | None = Field(None, title="Backfill", description="What the parent was asked.")
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> ShardRequest:
+        if (self.ingest is None) == (self.backfill is None):
+            raise ValueError("a shard is of an ingest or of a backfill")
+        if self.number > self.count:
+            raise ValueError(f"shard {self.number} of {self.count}")
+        return self
+
+    @property
+    def _asked(self) -> IngestRequest | BackfillRequest:
+        asked = self.ingest or self.backfill
+        assert asked is not None  # noqa: S101  by the validator
+        return asked
+
+    @property
+    def index(self) -> str:
+        """Name that readers use."""
+        return self._asked.index
+
+    @property
+    def sources(self) -> list[Source]:
+        """Where the documents are."""
+        return self._asked.sources

@@ -86,10 +86,19 @@ def check_scale(settings: Settings) -> None:
     name = f"ROOST_SCALE__ENGINE={engine}"
     if find_spec(f"prefect_{engine}") is None:
         raise ConfigurationError(f"{name}: pip install 'roost[{engine}]'")
-    if settings.milvus.is_lite:
-        raise _needs_a_server(name)
+    refuse_lite_file(settings, name)
     if not get_current_settings().api.url:
         raise ConfigurationError(f"{name}: its workers report to a Prefect server; set PREFECT_API_URL (see roost up)")
+
+
+def refuse_lite_file(settings: Settings, what: str) -> None:
+    """Refuse several writers on a file of Milvus Lite.
+
+    Raises:
+        StoreError: The settings name one.
+    """
+    if settings.milvus.is_lite:
+        raise _needs_a_server(what)
 
 
 def refuse_lite(store: Store, what: str) -> None:

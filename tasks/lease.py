@@ -24,6 +24,7 @@ from tasks import ledger
 from tasks.errors import RoostError, StepError, TransientError
 from tasks.holder import Holder, Wait, clock
 from tasks.milvus import Store, quoted
+from tasks.parts import WHOLE, Part
 from tasks.versions import Version
 
 #: Seconds after its last renewal that a claim still counts; a server may be away for less, and hosts' clocks must
@@ -37,11 +38,6 @@ RENEWED_EVERY = 10.0
 GRACE = 4.0
 #: Seconds between two looks of a run that waits, on average.
 LOOKS_EVERY = 2.0
-
-#: Documents whose `doc_id` begins with a number from the first up to, not including, the second; see `part_of`.
-Part = tuple[int, int]
-#: All documents.
-WHOLE: Part = (0, 1 << 16)
 
 _log = logging.getLogger(__name__)
 
@@ -199,11 +195,6 @@ async def _others(store: Store, version: Version, lease: Lease) -> list[dict[str
     dead = [row for row in rows if _is_dead(row)]
     await store.delete(version.ledger, [row["doc_id"] for row in dead])
     return [row for row in rows if row not in dead]
-
-
-def part_of(number: int, count: int) -> Part:
-    """Cut all documents into parts of about one size: the number'th, from 0, of so many."""
-    return number * WHOLE[1] // count, (number + 1) * WHOLE[1] // count
 
 
 def _meet(row: dict[str, Any], part: Part) -> bool:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 from fsspec.utils import glob_translate
@@ -33,6 +34,12 @@ class Selection:
     only: tuple[str, ...] = ()
     uris: tuple[str, ...] = ()
     only_failed: bool = False
+
+    @classmethod
+    def of(cls, choices: Mapping[str, Any]) -> Selection:
+        """Take the choices of these names from among others."""
+        names = [field.name for field in fields(cls)]
+        return cls(**{name: tuple(c) if isinstance(c := choices[name], list) else c for name in names})
 
 
 @dataclass(frozen=True)

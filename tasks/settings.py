@@ -112,7 +112,7 @@ class Scale(_Group):
     workers: int = Field(0, ge=0, le=1024, description="Processes of a temporary one; 0 for one a core.")
     threads: int = Field(0, ge=0, description="Cores for the model of a worker or shard; 0 shares them out on a host.")
     spool: str = Field("", description="Folder that all workers read, for tables' rows; empty for a temporary one.")
-    deployment: str = Field("roost", description="Name of the deployments that run shards: ingest/NAME, backfill/NAME.")
+    deployment: str = Field("shard/shard", description="Deployment of the flow `shard`, for runs with shards.")
 
 
 class Settings(BaseSettings):

@@ -64,6 +64,11 @@ class Source(BaseModel):
             uri = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
         return _split_glob(uri)[0].rstrip("/") or "/"
 
+    def from_anywhere(self) -> Source:
+        """The same source, named so that a process in another folder finds it too."""
+        inner, chained, outer = self.uri.rpartition("::")
+        return self.model_copy(update={"uri": inner + chained + _absolute(outer)})
+
     def covers(self, uri: str) -> bool:
         """Whether its globs choose this URI of its own; what they do not is not missing when it is not listed."""
         file = uri.partition("#")[0]
