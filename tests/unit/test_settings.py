@@ -86,7 +86,8 @@ def test_a_uri_without_a_scheme_is_a_lite_file(uri: str, lite: bool) -> None:
 def test_an_unknown_subject_is_refused_and_the_known_ones_are_named(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setenv(name, SECRET)
     assert refusal() == (
-        f"unknown setting '{name}'; known: ROOST_CHUNKING__…, ROOST_EMBEDDING__…, ROOST_INGEST__…, ROOST_MILVUS__…"
+        f"unknown setting '{name}'; known: ROOST_CHUNKING__…, ROOST_EMBEDDING__…, ROOST_INGEST__…, ROOST_MILVUS__…, "
+        "ROOST_SCALE__…"
     )
 
 
