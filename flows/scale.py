@@ -7,6 +7,7 @@ opens Milvus by its own settings, and writes under the hold of the run, which it
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -157,7 +158,7 @@ def _result(pool: Pool, batch: Batch, job: Job, engine: str) -> Tally:
     except RoostError:
         raise
     except Exception as error:
-        raise StepError(f"{batch.name} failed on {engine}: {type(error).__name__}: {error}") from error
+        raise StepError(f"{batch.name} failed on {engine}: {_first_line(error)}") from error
     return tally
 
 
@@ -230,7 +231,12 @@ async def _pool(scale: Scale, batches: int) -> AsyncIterator[Pool]:
     """Start the workers, or join those that are there, in a thread: it takes seconds."""
     made = _dask(scale, batches) if scale.engine == "dask" else _ray(scale, batches)
     with ThreadPoolExecutor(1, "engine") as thread:
-        pool = await _in_thread(thread, made.__enter__)
+        try:
+            pool = await _in_thread(thread, made.__enter__)
+        except RoostError:
+            raise
+        except Exception as error:
+            raise StepError(f"{scale.engine} could not be started or reached: {_first_line(error)}") from error
         try:
             yield pool
         finally:
@@ -265,10 +271,14 @@ def _ray(scale: Scale, batches: int) -> Iterator[Pool]:
     from prefect_ray import RayTaskRunner
 
     count = min(scale.workers or cores(), batches)
-    local = {"num_cpus": count, "include_dashboard": False, "log_to_driver": False}
+    local = {"num_cpus": count, "include_dashboard": False, "log_to_driver": False, "logging_level": logging.ERROR}
     with RayTaskRunner(address=scale.address or None, init_kwargs={} if scale.address else local) as runner:
         slots = int(ray.cluster_resources().get("CPU", 1))
         yield Pool(runner, slots, 1 if scale.address else max(1, cores() // count))
+
+
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0][:500]
 
 
 async def _in_thread(threads: ThreadPoolExecutor, function: Callable[..., T], *arguments: Any) -> T:
