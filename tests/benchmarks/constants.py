@@ -39,6 +39,7 @@ T = TypeVar("T")
 
 #: Chunks of a document, and characters of a chunk: what the Prefect documentation's average at size 240.
 PER_DOCUMENT, CHARACTERS = 12, 540
+FILLING = "words of a passage " * (CHARACTERS // 19 + 1)
 PART = 5_000
 
 
@@ -46,7 +47,7 @@ def embedded(documents: pl.DataFrame, dimension: int, seed: int) -> Embedded:
     """Make a batch as it is handed to be written."""
     random = np.random.default_rng(seed)
     rows = documents.select("doc_id").join(pl.DataFrame({"ordinal": range(PER_DOCUMENT)}), how="cross")
-    texts = [f"{key} {n} ".ljust(CHARACTERS, "words of a passage ") for key, n in rows.iter_rows()]
+    texts = [f"{key} {n} {FILLING}"[:CHARACTERS] for key, n in rows.iter_rows()]
     chunks = rows.with_columns(
         text=pl.Series(texts), chunk_hash=pl.Series([chunk_hash(text) for text in texts]), page=0,
         heading=pl.lit("Chapter > Section"), start=pl.col("ordinal") * CHARACTERS, end=pl.col("ordinal") * CHARACTERS,
