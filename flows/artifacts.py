@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections import Counter
 from typing import Any
 
 from prefect.artifacts import acreate_markdown_artifact, acreate_table_artifact
 
-from tasks.report import SHOWN_REJECTS, as_markdown, headline, reject_rows, verification_line
+from tasks.evaluation_report import as_markdown as evaluation_as_markdown
+from tasks.evaluation_report import headline as evaluation_headline
+from tasks.report import SHOWN_REJECTS, as_markdown, headline, rebuild_line, reject_rows, verification_line
 
 
 async def publish(report: dict[str, Any], skipped: Counter[str], kind: str = "ingest") -> None:
@@ -28,6 +31,33 @@ async def publish_verification(report: dict[str, Any]) -> None:
     await acreate_markdown_artifact(
         "\n\n".join([verification_line(report), table, *report["next"]]) + redo, key=f"verify-{_key(report['index'])}"
     )
+
+
+async def publish_evaluation(report: dict[str, Any]) -> None:
+    """Publish an evaluation; one key an index, so that evaluations line up on its timeline."""
+    words = evaluation_headline(report)
+    markdown = await asyncio.to_thread(evaluation_as_markdown, report)
+    await acreate_markdown_artifact(markdown, key=f"evaluation-{_key(report['index'])}", description=words)
+
+
+async def publish_rebuild(report: dict[str, Any]) -> None:
+    """Publish what a rebuild came to: both versions' measures side by side, then what else there is to know."""
+    quality = report["quality"]
+    before, after = quality["before"] or {}, quality["after"] or {}
+    rows = [f"| {name} | {_value(before, name)} | {_value(after, name)} |" for name in after]
+    table = "\n".join([f"| {quality['questions']} | {report['before']} | {report['version']} |", "| :-- | --: | --: |",
+                       *rows])  # fmt: skip
+    parts = [f"# {report['index']}: {'promoted' if report['promoted'] else 'not promoted'}", rebuild_line(report)]
+    parts += [f"Recipe: `{name}` {now!r}, was {then!r}." for name, (then, now) in report["changes"].items()]
+    parts += [table] if rows else []
+    parts += ["\n".join(["Missed:", "", *(f"- {line}" for line in report["missed"])])] if report["missed"] else []
+    lost = [f"- {row['source']}/{row['uri']}: {row['reason']}" for row in report["lost"][:SHOWN_REJECTS]]
+    parts += ["\n".join(["Searchable before, not any more:", "", *lost])] if lost else []
+    await acreate_markdown_artifact("\n\n".join(parts), key=f"rebuild-{_key(report['index'])}")
+
+
+def _value(measures: dict[str, Any], name: str) -> str:
+    return f"{measures[name]['value']:.4f}" if name in measures else ""
 
 
 def _key(index: str) -> str:

@@ -27,7 +27,7 @@ from tasks.chunk import check_window
 from tasks.discover import Listed, Options, list_sources, spool_folder
 from tasks.embedder import Embedder
 from tasks.errors import StepError
-from tasks.lease import held
+from tasks.lease import held_live
 from tasks.milvus import Store, open_store
 from tasks.models import find_model
 from tasks.records import Plan
@@ -35,7 +35,7 @@ from tasks.report import choice, choice_lines, headline, make_plan_report, outco
 from tasks.selection import Selected, Selection
 from tasks.settings import load_settings
 from tasks.sources import check_sources, refuse_moved
-from tasks.versions import Recipe, Version, live_version, make_recipe, open_version, refuse_other_recipe
+from tasks.versions import Recipe, Version, live_version, make_recipe, refuse_other_recipe
 from tasks.workers import Workers
 
 
@@ -58,7 +58,7 @@ async def backfill(request: BackfillRequest) -> State[dict[str, Any]]:
         await asyncio.to_thread(check_sources, request.sources)
         model = await asyncio.to_thread(find_model, settings.embedding)
         check_window(settings.chunking, model)
-        recipe = make_recipe(model, settings.chunking)
+        recipe = make_recipe(model, settings.chunking, settings.embedding.sparse)
         spool = Path(stack.enter_context(spool_folder(settings.scale.spool)))
         if request.dry_run and settings.milvus.is_missing:
             return _planned(await _foreseen(request, recipe, spool, None, None))
@@ -72,20 +72,20 @@ async def backfill(request: BackfillRequest) -> State[dict[str, Any]]:
             get_run_logger().info(line)
         if request.dry_run or not await asyncio.to_thread(WATCHER.get().agrees, report):
             return _planned(report)
-        embedder = stack.enter_context(Embedder(model, settings.embedding))
-        limits = settings.ingest
-        workers = stack.enter_context(Workers(workers=limits.parse_workers, memory_mb=limits.parse_memory_mb))
+        embedder, limits = Embedder(model, settings.embedding), settings.ingest
+        stack.push_async_callback(asyncio.to_thread, embedder.close)
+        workers = Workers(workers=limits.parse_workers, memory_mb=limits.parse_memory_mb)
+        stack.push_async_callback(asyncio.to_thread, workers.stop)
         if known is None:
             await embedder.load()  # a model that does not load must not leave an empty index behind
-        version = await open_version(store, request.index, recipe)
-        store = await stack.enter_async_context(held(store, version, holder))
+        store, version = await stack.enter_async_context(held_live(store, request.index, recipe, holder))
         # Listed again: this run may have waited for long, and what it indexes is to be what is there now.
         version, listed = await steps.list_held(request.sources, spool, store, version)
         run = Run(settings, model, store, version, workers, embedder, str(runtime.flow_run.id or ""))
         run.is_fresh = request.force
         resumed = request.force and await _resume(request, run)
         plan, selected = await _choose(request, listed, store, version, run.run_id)
-        done, off = await carry_out(run, request, plan, started)
+        done, off = await carry_out(run, plan, started, request)
         if request.force and not off:
             await backfills.end(store, version, _key(request))
     done = done | {"chosen": choice(selected, resumed)}

@@ -28,6 +28,7 @@ class Run:
 
     is_empty: The version held nothing when the run began: there is nothing to look up in it.
     is_fresh: Stored vectors are not to be used again, whatever they were made of.
+    also: A version's collection that holds vectors of the same model, to look in beside the written one; or empty.
     """
 
     settings: Settings
@@ -39,6 +40,7 @@ class Run:
     run_id: str
     is_empty: bool = False
     is_fresh: bool = False
+    also: str = ""
     tally: Tally = field(default_factory=Tally)
 
 
@@ -71,10 +73,10 @@ async def _lane(run: Run, waiting: Iterator[Batch]) -> None:
 
 async def run_batch(run: Run, batch: Batch) -> Tally:
     """Take one batch through the four steps; returns what it came to, the model's seconds not counted."""
-    known = None if run.is_empty or run.is_fresh else run.store
+    known = run.store if (run.also or not run.is_empty) and not run.is_fresh else None
     loaded = await steps.load(batch, run.workers, run.settings.ingest)
     chunked = await steps.chunk(loaded, run.settings.chunking, run.model, run.workers, run.settings.ingest)
-    embedded = await steps.embed(chunked, run.embedder, known, run.version)
+    embedded = await steps.embed(chunked, run.embedder, known, run.version, run.also)
     written = await steps.index(embedded, run.store, run.version, run.run_id)
     tally = Tally()
     for record in (loaded, chunked, embedded, written):

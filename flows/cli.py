@@ -79,31 +79,6 @@ def ingest(
 
 
 @app.command()
-def search(
-    query: Annotated[str, typer.Argument(help="What to look for, in words.")],
-    index: Index = "docs",
-    k: Annotated[int, typer.Option("--k", "-k", min=1, max=1000, help="Passages to show.")] = 5,
-    as_json: Json = False,
-) -> None:
-    """Find passages by a question or a few words."""
-    from tasks.settings import set_library_defaults
-
-    set_library_defaults(quiet=True)
-    from flows.lookup import search_index
-    from flows.running import run_async
-
-    if not query.strip():
-        raise UsageError("the query is empty: write a question or a few words")
-    [hits] = run_async(lambda: search_index(index, [query], k))
-    if as_json:
-        _print_json({"query": query, "index": index, "hits": [hit.as_dict() for hit in hits]})
-    else:
-        from flows import terminal
-
-        terminal.show_hits(query, hits)
-
-
-@app.command()
 def status(
     index: Annotated[str | None, typer.Option("--index", "-i", help="One index; all when left out.")] = None,
     as_json: Json = False,

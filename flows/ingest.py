@@ -28,7 +28,7 @@ from tasks.embedder import Embedder
 from tasks.errors import RoostError, StepError
 from tasks.holder import Holder
 from tasks.index import without_failed_moves
-from tasks.lease import held
+from tasks.lease import held_live
 from tasks.milvus import Store, open_store
 from tasks.models import find_model
 from tasks.records import WORK, Plan
@@ -41,7 +41,6 @@ from tasks.versions import (
     live_version,
     make_recipe,
     note_rate,
-    open_version,
     refuse_other_recipe,
 )
 from tasks.workers import Workers
@@ -68,7 +67,7 @@ async def ingest(request: IngestRequest) -> State[dict[str, Any]]:
         await asyncio.to_thread(check_sources, request.sources)
         model = await asyncio.to_thread(find_model, settings.embedding)
         check_window(settings.chunking, model)
-        recipe = make_recipe(model, settings.chunking)
+        recipe = make_recipe(model, settings.chunking, settings.embedding.sparse)
         spool = Path(stack.enter_context(spool_folder(settings.scale.spool)))
         options = _options(request, settings)
         if request.dry_run and settings.milvus.is_missing:
@@ -82,21 +81,21 @@ async def ingest(request: IngestRequest) -> State[dict[str, Any]]:
             refuse_moved(request.sources, known.places if known else {})
             listed = await list_sources(request.sources, spool)
             return await _planned(request, options, recipe, listed, store, known)
-        embedder = stack.enter_context(Embedder(model, settings.embedding))
-        limits = settings.ingest
-        workers = stack.enter_context(Workers(workers=limits.parse_workers, memory_mb=limits.parse_memory_mb))
+        embedder, limits = Embedder(model, settings.embedding), settings.ingest
+        stack.push_async_callback(asyncio.to_thread, embedder.close)
+        workers = Workers(workers=limits.parse_workers, memory_mb=limits.parse_memory_mb)
+        stack.push_async_callback(asyncio.to_thread, workers.stop)
         if known is None:
             await embedder.load()  # a model that does not load must not leave an empty index behind
             workers.start()  # there will be work for them: they get ready while the index is made
-        version = await open_version(store, request.index, recipe)
-        store = await stack.enter_async_context(held(store, version, holder))
+        store, version = await stack.enter_async_context(held_live(store, request.index, recipe, holder))
         discovering = time.perf_counter()
         version, listed = await steps.list_held(request.sources, spool, store, version)
         plan = await steps.discover(request.index, listed, store, version, options)
         discovering = time.perf_counter() - discovering
         run = Run(settings, model, store, version, workers, embedder, run_id=str(runtime.flow_run.id or ""))
         run.tally.seconds["discover"] = discovering
-        report, off = await carry_out(run, request, plan, started)
+        report, off = await carry_out(run, plan, started, request)
     await artifacts.publish(report, plan.skipped)
     if off:
         raise StepError(off)
@@ -127,14 +126,14 @@ def make_holder(request: IngestRequest | BackfillRequest, settings: Settings) ->
 
 
 async def carry_out(
-    run: Run, request: IngestRequest | BackfillRequest, plan: Plan, started: float
+    run: Run, plan: Plan, started: float, request: IngestRequest | BackfillRequest | None = None
 ) -> tuple[dict[str, Any], str]:
     """Do what is planned; report it from what Milvus then holds, with what is off, if anything is."""
     store, version = run.store, run.version
     run.is_empty = await store.count(version.name) == 0
     work, gone = plan.of(*WORK), plan.of("deleted", "moved")
     if work.height:
-        await _work_through(run, request, work)
+        await _work_through(run, work, request)
     await _note_rate(run)
     gone = without_failed_moves(gone, plan.documents.filter(pl.col("doc_id").is_in(run.tally.rejected)))
     deleted, ledger, chunks, off = await steps.close(version, store, gone, plan, run.run_id)
@@ -142,9 +141,9 @@ async def carry_out(
     return make_report(version, plan, run.tally, ledger, chunks, time.perf_counter() - started), off
 
 
-async def _work_through(run: Run, request: IngestRequest | BackfillRequest, work: pl.DataFrame) -> None:
+async def _work_through(run: Run, work: pl.DataFrame, request: IngestRequest | BackfillRequest | None) -> None:
     """Have the work done: by other runs, by the workers of an engine, or here."""
-    if request.shards > 1:
+    if request is not None and request.shards > 1:
         await run_shards(run, request, work)
     elif run.settings.scale.engine != "local":
         await run_batches_there(run, work)

@@ -2,30 +2,70 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import AsyncExitStack
 from typing import Any
 
 import polars as pl
 
-from tasks.embedder import Embedder
+from tasks.embedder import Embedder, model_of
+from tasks.errors import UsageError, unknown_value
 from tasks.holder import Holder
 from tasks.ledger import INDEXED, QUARANTINED, WRITING, read_ledger
 from tasks.milvus import Store, open_store
-from tasks.retrieve import Hit, model_of, search
+from tasks.retrieve import Hit, How, search, search_by
 from tasks.settings import load_settings
 from tasks.versions import Version, all_versions, existing_version
+from tasks.where import checked_where
+
+#: Whose search may be used.
+CLIENTS = ("pymilvus", "llamaindex", "langchain")
 
 
-async def search_index(index: str, queries: list[str], k: int) -> list[list[Hit]]:
+async def search_index(
+    index: str, queries: list[str], k: int, how: How | None = None, client: str = "pymilvus"
+) -> list[list[Hit]]:
     """Find the k nearest passages to each query.
 
+    Args:
+        index: Name of the index.
+        queries: Questions or words.
+        k: Passages wanted for each, >= 1.
+        how: Filter, diversity, documents, neighbours.
+        client: Whose search is used, one of `CLIENTS`; all find the same.
+
     Raises:
-        UsageError: No such index, or its model is not the one found here.
+        UsageError: No such index, a filter that is none, or its model is not the one found here.
     """
+    if client not in CLIENTS:
+        raise UsageError(unknown_value("client", client, CLIENTS))
     settings = load_settings()
-    async with open_store(settings.milvus, create=False, holder=Holder("roost search")) as store:
+    async with AsyncExitStack() as stack:
+        opening = open_store(settings.milvus, create=False, holder=Holder("roost search"))
+        store = await stack.enter_async_context(opening)
         version = await existing_version(store, index)
-        with Embedder(model_of(version, settings.embedding), settings.embedding) as embedder:
-            return await search(store, version, embedder, queries, k=k)
+        embedder = stack.enter_context(Embedder(model_of(version, settings.embedding), settings.embedding))
+        how = how or How()
+        if client == "pymilvus":
+            return await search(store, version, embedder, queries, k=k, how=how)
+        where = await checked_where(store, version, how.where)
+        vectors = (await embedder.queries(queries)).tolist()
+        finders = [_finder(client)(stack, store, version, embedder, query, where) for query in queries]
+        calls = (
+            search_by(find, store, version, vector, k=k, how=how) for find, vector in zip(finders, vectors, strict=True)
+        )
+        return list(await asyncio.gather(*calls))
+
+
+def _finder(client: str) -> Any:
+    """A framework's way to search, imported only when it is asked for."""
+    if client == "llamaindex":
+        from tasks.llamaindex_store import llamaindex_finder
+
+        return llamaindex_finder
+    from tasks.langchain_store import langchain_finder
+
+    return langchain_finder
 
 
 async def describe_indexes(index: str | None) -> dict[str, Any]:

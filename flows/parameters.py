@@ -168,3 +168,110 @@ class ShardRequest(BaseModel):
     def sources(self) -> list[Source]:
         """Where the documents are."""
         return self._asked.sources
+
+
+class EvaluationRequest(BaseModel):
+    """Measure how well and how fast an index answers."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    index: str = Field("docs", title="Index", description="Name that readers use.", json_schema_extra={"position": 0})
+    questions: str = Field(
+        "", title="Questions",
+        description="Folder with queries.jsonl and qrels/*.tsv, or a .jsonl file; empty: drawn from the index itself.",
+        json_schema_extra={"position": 1},
+    )  # fmt: skip
+    split: str = Field(
+        "", title="Split", description="Which file of qrels; empty: test, or the only one.",
+        json_schema_extra={"position": 2},
+    )  # fmt: skip
+    sample: int = Field(
+        50, ge=1, le=5000, title="Known items", description="Without questions: how many sentences to draw.",
+        json_schema_extra={"position": 3},
+    )  # fmt: skip
+    least: dict[str, float] = Field(
+        {}, title="Thresholds", description="Measure to its least value, e.g. {\"nDCG@10\": 0.6}.",
+        json_schema_extra={"position": 4},
+    )  # fmt: skip
+    max_drop: float | None = Field(
+        None, ge=0, le=1, title="Most to fall",
+        description="How far nDCG@10 may fall since the last evaluation of these questions that missed nothing.",
+        json_schema_extra={"position": 5},
+    )  # fmt: skip
+    timings: Literal["tutorials", "all", "none"] = Field(
+        "tutorials", title="Timings",
+        description="Sync beside async: as the Milvus tutorials have it (minutes on a server), everything, or nothing.",
+        json_schema_extra={"position": 6},
+    )  # fmt: skip
+    counts: list[int] = Field(
+        [], title="Counts", description="Calls to time, in place of the usual 10, 100 and 1,000.",
+        json_schema_extra={"position": 7},
+    )  # fmt: skip
+    latency_ms: float = Field(
+        0.0, ge=0, le=10_000, title="Round trip, ms",
+        description="Put so long a round trip before the server while timing, as if it were far away.",
+        json_schema_extra={"position": 8},
+    )  # fmt: skip
+
+    @field_validator("counts")
+    @classmethod
+    def _counts_are_calls(cls, counts: list[int]) -> list[int]:
+        if any(not 1 <= count <= 100_000 for count in counts):
+            raise ValueError("counts are from 1 to 100,000")
+        return sorted(set(counts))
+
+
+class RebuildRequest(BaseModel):
+    """Build a version beside the live one, and promote it if it answers as well."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    index: str = Field("docs", title="Index", description="Name that readers use.", json_schema_extra={"position": 0})
+    sources: list[Source] = Field(
+        [], title="Sources", description="Where the documents are; none: where the index's own runs last found them.",
+        json_schema_extra={"position": 1},
+    )  # fmt: skip
+    fresh: bool = Field(
+        False, title="Start anew", description="Build even with the live version's recipe, and nothing half-built on.",
+        json_schema_extra={"position": 2},
+    )  # fmt: skip
+    reuse: bool = Field(
+        True, title="Reuse vectors", description="Of texts that the same model has embedded for the live version.",
+        json_schema_extra={"position": 3},
+    )  # fmt: skip
+    model: str = Field("", title="Model", description="Empty: the setting.", json_schema_extra={"position": 4})
+    chunk_size: int | None = Field(
+        None, ge=16, title="Chunk size", description="Tokens; empty: the setting.", json_schema_extra={"position": 5}
+    )
+    chunk_overlap: int | None = Field(
+        None, ge=0, title="Chunk overlap", description="Tokens; empty: the setting.", json_schema_extra={"position": 6}
+    )
+    questions: str = Field(
+        "", title="Questions", description="File or folder that both versions are asked from; empty: drawn from the "
+        "live version.", json_schema_extra={"position": 7},
+    )  # fmt: skip
+    split: str = Field("", title="Split", description="Which judgments of it.", json_schema_extra={"position": 8})
+    sample: int = Field(
+        200, ge=1, title="Sample", description="Questions to draw where none are given.",
+        json_schema_extra={"position": 9},
+    )  # fmt: skip
+    least: dict[str, float] = Field(
+        {}, title="Least", description="Measures that the new version must reach.", examples=[{"nDCG@10": 0.6}],
+        json_schema_extra={"position": 10},
+    )  # fmt: skip
+    max_drop: float = Field(
+        0.02, ge=0, le=1, title="Most to lose", description="How far nDCG@10 may be below the live version's; 1: any.",
+        json_schema_extra={"position": 11},
+    )  # fmt: skip
+    promote: bool = Field(
+        True, title="Promote", description="Have readers see it when all thresholds hold.",
+        json_schema_extra={"position": 12},
+    )  # fmt: skip
+    leave_out: bool = Field(
+        False, title="Leave out", description="Do without documents of the live version that no source here covers.",
+        json_schema_extra={"position": 13},
+    )  # fmt: skip
+    max_delete_fraction: float | None = Field(
+        None, ge=0, le=1, title="Most to lack", description="Share of the live version's documents that may be gone; "
+        "empty: the setting.", json_schema_extra={"position": 14},
+    )  # fmt: skip

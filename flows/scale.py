@@ -29,15 +29,15 @@ from flows.batches import Run, run_batch
 from flows.progress import WATCHER
 from tasks.calls import cores
 from tasks.discover import cut_batches
-from tasks.embedder import Embedder
+from tasks.embedder import Embedder, model_of
 from tasks.errors import ConfigurationError, RoostError, StepError, StoreError
 from tasks.holder import Holder
 from tasks.lease import shared
 from tasks.milvus import Store, open_store
-from tasks.models import Model, find_model
+from tasks.models import Model
 from tasks.records import Batch
 from tasks.report import Tally
-from tasks.settings import Embedding, Scale, Settings, load_settings
+from tasks.settings import Chunking, Embedding, Scale, Settings, load_settings
 from tasks.versions import Version, make_recipe, read_again, refuse_other_recipe
 from tasks.workers import Workers
 
@@ -62,6 +62,8 @@ class Job:
     run_id: str
     is_empty: bool
     is_fresh: bool
+    also: str
+    chunking: Chunking
     threads: int
 
 
@@ -126,7 +128,10 @@ async def run_batches_there(run: Run, work: pl.DataFrame) -> None:
     batches = list(cut_batches(work, run.version.index, run.settings.ingest))
     WATCHER.get().planned(work.height, len(batches))
     async with _pool(scale, len(batches)) as pool:
-        job = Job(run.version, run.store.hold, run.run_id, run.is_empty, run.is_fresh, scale.threads or pool.threads)
+        job = Job(
+            run.version, run.store.hold, run.run_id, run.is_empty, run.is_fresh, run.also, run.settings.chunking,
+            scale.threads or pool.threads,
+        )  # fmt: skip
         waiting, lanes = iter(batches), pool.slots * AHEAD
         with ThreadPoolExecutor(lanes, "scale") as threads:
             results = await asyncio.gather(
@@ -168,13 +173,13 @@ async def work_there(batch: Batch, job: Job) -> Tally:
 
     Raises:
         StepError: The run's hold is gone, or the rows of a table lie where this worker cannot read them.
-        StoreError: This worker's settings mean another recipe, or another Milvus.
+        UsageError: This worker has another Milvus, another revision of the model, or another Roost.
     """
     settings = load_settings()
     _check_spool(batch)
     embedding = settings.embedding.model_copy(update={"threads": job.threads})
-    model = await asyncio.to_thread(find_model, embedding)
-    refuse_other_recipe(job.version, make_recipe(model, settings.chunking))
+    model = await asyncio.to_thread(model_of, job.version, embedding)
+    refuse_other_recipe(job.version, make_recipe(model, job.chunking, job.version.recipe.sparse))
     embedder = _embedder(model, embedding)
     limits = settings.ingest
     async with AsyncExitStack() as stack:
@@ -183,8 +188,12 @@ async def work_there(batch: Batch, job: Job) -> Tally:
         version = await read_again(store, job.version)
         store = await stack.enter_async_context(shared(store, version, job.hold))
         count = limits.parse_workers or max(1, job.threads)
-        workers = stack.enter_context(Workers(workers=count, memory_mb=limits.parse_memory_mb))
-        run = Run(settings, model, store, version, workers, embedder, job.run_id, job.is_empty, job.is_fresh)
+        workers = Workers(workers=count, memory_mb=limits.parse_memory_mb)
+        stack.push_async_callback(asyncio.to_thread, workers.stop)
+        run = Run(
+            settings.model_copy(update={"chunking": job.chunking}), model, store, version, workers, embedder,
+            job.run_id, job.is_empty, job.is_fresh, job.also,
+        )  # fmt: skip
         before = embedder.seconds
         tally = await run_batch(run, await _as_begun(batch, store, version))
         tally.seconds["embed"] += embedder.seconds - before
@@ -247,7 +256,7 @@ async def _pool(scale: Scale, batches: int) -> AsyncIterator[Pool]:
 def _dask(scale: Scale, batches: int) -> Iterator[Pool]:
     """Workers of Dask: a temporary cluster, or the one at an address."""
     import dask
-    from prefect_dask import DaskTaskRunner
+    from prefect_dask.task_runners import DaskTaskRunner
 
     count = min(scale.workers or cores(), batches)
     local = {"n_workers": count, "threads_per_worker": 1, "host": "127.0.0.1", "dashboard_address": None}
@@ -268,12 +277,12 @@ def _dask(scale: Scale, batches: int) -> Iterator[Pool]:
 def _ray(scale: Scale, batches: int) -> Iterator[Pool]:
     """Workers of Ray: a temporary cluster, or the one at an address. A batch takes one of its cores."""
     import ray
-    from prefect_ray import RayTaskRunner
+    from prefect_ray.task_runners import RayTaskRunner
 
     count = min(scale.workers or cores(), batches)
     local = {"num_cpus": count, "include_dashboard": False, "log_to_driver": False, "logging_level": logging.ERROR}
     with RayTaskRunner(address=scale.address or None, init_kwargs={} if scale.address else local) as runner:
-        slots = int(ray.cluster_resources().get("CPU", 1))
+        slots = int(ray.cluster_resources().get("CPU", 1))  # type: ignore[no-untyped-call]
         yield Pool(runner, slots, 1 if scale.address else max(1, cores() // count))
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any
@@ -121,14 +121,15 @@ async def shard(request: ShardRequest) -> State[dict[str, Any]]:
         holder = Holder(f"run {runtime.flow_run.name!r}", wait_seconds=limits.wait_seconds)
         store = await stack.enter_async_context(open_store(settings.milvus, create=False, holder=holder))
         version = await existing_version(store, request.index)
-        refuse_other_recipe(version, make_recipe(model, settings.chunking))
+        refuse_other_recipe(version, make_recipe(model, settings.chunking, embedding.sparse))
         part = part_of(request.number, request.count)
         store = await stack.enter_async_context(held(store, version, holder, part=part, under=request.hold))
         version, listed = await steps.list_held(request.sources, spool, store, version)
         plan = await _plan(request, listed, store, version)
-        embedder = stack.enter_context(Embedder(model, embedding))
-        count = limits.parse_workers or threads
-        workers = stack.enter_context(Workers(workers=count, memory_mb=limits.parse_memory_mb))
+        embedder = Embedder(model, embedding)
+        stack.push_async_callback(asyncio.to_thread, embedder.close)
+        workers = Workers(workers=limits.parse_workers or threads, memory_mb=limits.parse_memory_mb)
+        stack.push_async_callback(asyncio.to_thread, workers.stop)
         run = Run(settings, model, store, version, workers, embedder, request.run_id)
         run.is_fresh = request.backfill is not None and request.backfill.force
         work = plan.of(*WORK)
@@ -205,6 +206,6 @@ async def _counted(run: UUID) -> Tally:
 
 def _counts(tally: Tally) -> dict[str, float]:
     """Lay a tally flat: `chunks embedded`, `tokens embedded`, `seconds load` and so on."""
-    groups = {"chunks": tally.chunks, "tokens": tally.tokens, "seconds": tally.seconds}
+    groups: dict[str, Mapping[str, float]] = {"chunks": tally.chunks, "tokens": tally.tokens, "seconds": tally.seconds}
     flat = {f"{group} {key}": round(value, 3) for group, values in groups.items() for key, value in values.items()}
     return {"documents": tally.documents, **flat}

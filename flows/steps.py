@@ -46,7 +46,7 @@ async def is_transient(task: Task[Any, Any], run: TaskRun, state: State[Any]) ->
     return isinstance(error, TransientError)
 
 
-_POLICY: dict[str, Any] = {
+POLICY: dict[str, Any] = {
     "cache_policy": NO_CACHE,
     "persist_result": False,
     "retries": RETRIES,
@@ -56,7 +56,7 @@ _POLICY: dict[str, Any] = {
 }
 
 
-@task(name="list", task_run_name="list {version.index}", **_POLICY)
+@task(name="list", task_run_name="list {version.index}", **POLICY)
 async def list_held(sources: Sequence[Source], spool: Path, store: Store, version: Version) -> tuple[Version, Listed]:
     """List the sources of an index that this run holds, after the last run's end: what it did is not undone.
 
@@ -65,18 +65,24 @@ async def list_held(sources: Sequence[Source], spool: Path, store: Store, versio
     version = await read_again(store, version)
     refuse_moved(sources, version.places)
     listed = await list_sources(sources, spool)
-    await note_places(store, version, {source.key: source.place for source in sources})
+    await note_sources(store, version, sources)
     await publish(store, version)
     return version, listed
 
 
-@task(name="discover", task_run_name="discover {index}", **_POLICY)
+async def note_sources(store: Store, version: Version, sources: Sequence[Source]) -> None:
+    """Keep where the sources are and what was asked of them, for a rebuild."""
+    given = {source.key: source.given for source in sources if source.given}
+    await note_places(store, version, {source.key: source.place for source in sources}, given)
+
+
+@task(name="discover", task_run_name="discover {index}", **POLICY)
 async def discover(index: str, listed: Listed, store: Store, version: Version, options: Options) -> Plan:
     """Compare what the sources list with the ledger."""
     return await plan_run(listed, await read_ledger(store, version.ledger), options)
 
 
-@task(name="foresee", task_run_name="foresee {index}", **_POLICY)
+@task(name="foresee", task_run_name="foresee {index}", **POLICY)
 async def foresee(
     index: str, listed: Listed, store: Store | None, version: Version | None, options: Options
 ) -> tuple[Plan, str | None]:
@@ -85,7 +91,7 @@ async def foresee(
     return await foresee_run(listed, known, options)
 
 
-@task(name="choose", task_run_name="choose {index}", **_POLICY)
+@task(name="choose", task_run_name="choose {index}", **POLICY)
 async def choose(
     index: str, listed: Listed, store: Store | None, version: Version | None, options: Options, selection: Selection,
     forced: str | None,
@@ -102,32 +108,34 @@ async def choose(
     return plan, chosen
 
 
-@task(name="load", task_run_name="load {batch.name}", **_POLICY)
+@task(name="load", task_run_name="load {batch.name}", **POLICY)
 async def load(batch: Batch, workers: Workers, limits: Ingest) -> Loaded:
     """Read and parse a batch."""
     last_try = (runtime.task_run.run_count or 1) > RETRIES
     return await load_batch(batch, workers, seconds=limits.parse_seconds, last_try=last_try)
 
 
-@task(name="chunk", task_run_name="chunk {loaded.name}", **_POLICY)
+@task(name="chunk", task_run_name="chunk {loaded.name}", **POLICY)
 async def chunk(loaded: Loaded, chunking: Chunking, model: Model, workers: Workers, limits: Ingest) -> Chunked:
     """Cut a batch into chunks."""
     return await chunk_batch(loaded, chunking, model, workers, seconds=limits.parse_seconds)
 
 
-@task(name="embed", task_run_name="embed {chunked.name}", **_POLICY)
-async def embed(chunked: Chunked, embedder: Embedder, store: Store | None, version: Version) -> Embedded:
+@task(name="embed", task_run_name="embed {chunked.name}", **POLICY)
+async def embed(
+    chunked: Chunked, embedder: Embedder, store: Store | None, version: Version, also: str = ""
+) -> Embedded:
     """Give a batch's chunks their vectors."""
-    return await embed_batch(chunked, embedder, store, version.name)
+    return await embed_batch(chunked, embedder, store, version.name, also=also)
 
 
-@task(name="index", task_run_name="index {embedded.name}", **_POLICY)
+@task(name="index", task_run_name="index {embedded.name}", **POLICY)
 async def index(embedded: Embedded, store: Store, version: Version, run_id: str) -> Written:
     """Write a batch."""
     return await index_batch(embedded, store, version, run_id=run_id)
 
 
-@task(name="close", task_run_name="close {version.index}", **_POLICY)
+@task(name="close", task_run_name="close {version.index}", **POLICY)
 async def close(
     version: Version, store: Store, gone: pl.DataFrame, plan: Plan, run_id: str
 ) -> tuple[int, pl.DataFrame, int, str]:

@@ -19,7 +19,6 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.table import Table
-from rich.text import Text
 
 from flows.progress import Nobody, Watcher
 from tasks.report import headline, verification_line
@@ -103,17 +102,6 @@ def show_plan(report: dict[str, Any]) -> None:
     out.print(f"about {chunks:,} chunks to embed{duration}; unchanged passages of changed documents cost nothing")
     if report["would_refuse"]:
         out.print(f"a run would be refused: {report['would_refuse']}", soft_wrap=True)
-
-
-def show_hits(query: str, hits: list[Any]) -> None:
-    """Show passages with where they stand."""
-    if not hits:
-        out.print("nothing found: the index is empty")
-    for hit in hits:
-        place = f", page {hit.page}" if hit.page else ""
-        heading = f"  {hit.heading}" if hit.heading else ""
-        out.print(Text.assemble((f"{hit.rank}. {hit.score:.3f}  ", "bold"), (f"{hit.uri}{place}", "cyan"), heading))
-        out.print(Text("   " + shortened(hit.text)))
 
 
 def show_status(found: dict[str, Any]) -> None:

@@ -6,6 +6,7 @@ measure with the model's own tokenizer. Runs in worker processes: the interprete
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 from collections.abc import Iterable, Iterator
@@ -31,6 +32,9 @@ MAX_CHARACTERS = 16_000
 #: Longest heading path kept, characters.
 MAX_HEADING = 500
 
+#: Bytes of text for which it pays to have another worker cut a part of them.
+PART_BYTES = 100_000
+
 _NO_BLANK = re.compile(r"\S")
 _PATH = "\x1f"  # between the headings of a path, while llama-index holds it
 
@@ -38,9 +42,13 @@ _PATH = "\x1f"  # between the headings of a path, while llama-index holds it
 def check_window(chunking: Chunking, model: Model) -> None:
     """Refuse chunks that the model would cut off in silence.
 
+    What is not cut at all (`chunking.method` is `none`) was asked for by that name, and is counted.
+
     Raises:
         ModelError: Size, special tokens and instruction together exceed the model's window.
     """
+    if chunking.method == "none":
+        return
     instruction = len(load_tokenizer(model.tokenizer_file).encode(model.text_instruction).ids)
     overhead = max(model.special_tokens, instruction)
     if chunking.size + overhead > model.window:
@@ -51,7 +59,7 @@ def check_window(chunking: Chunking, model: Model) -> None:
 
 
 async def chunk_batch(loaded: Loaded, chunking: Chunking, model: Model, workers: Workers, *, seconds: float) -> Chunked:
-    """Cut every document of a batch, in a worker process; one that cannot be cut refuses itself.
+    """Cut every document of a batch, in worker processes; one that cannot be cut refuses itself.
 
     Args:
         loaded: The batch.
@@ -61,17 +69,29 @@ async def chunk_batch(loaded: Loaded, chunking: Chunking, model: Model, workers:
         seconds: Time limit for the batch, and for one document where the batch fails.
     """
     started = time.perf_counter()
-    sizes = (chunking.size, chunking.overlap, str(model.tokenizer_file))
+    whole = chunking.method == "none"
+    sizes = (0 if whole else chunking.size, chunking.overlap, str(model.tokenizer_file))
     chunks, refused = CHUNK.to_frame(), dict[str, DocumentError]()
     if loaded.passages.height:
         try:
-            chunks = await workers.run(cut, (loaded.passages, *sizes), seconds)
+            parts = _parts(loaded.passages, 1 if whole else workers.size)
+            cuts = await asyncio.gather(*(workers.run(cut, (part, *sizes), seconds) for part in parts))
+            chunks = pl.concat(cuts).with_columns(ordinal=pl.int_range(pl.len()).over("doc_id"))
         except Exception:  # noqa: BLE001  whatever it is, one document's text did it: find that one
             chunks, refused = await _cut_singly(loaded.passages, sizes, workers, seconds)
     empty = loaded.documents.join(chunks, on="doc_id", how="anti")
     rejects = pl.concat([loaded.rejects, _refusals(empty, refused)])
     documents = loaded.documents.join(empty, on="doc_id", how="anti")
     return Chunked(loaded.name, documents, chunks, rejects, time.perf_counter() - started)
+
+
+def _parts(passages: pl.DataFrame, count: int) -> list[pl.DataFrame]:
+    """Share out passages, which are cut each by itself, in their order: about as much text for each worker."""
+    size = pl.col("text").str.len_bytes()
+    total = int(passages.select(size.sum()).item())
+    count = max(1, min(count, total // PART_BYTES))
+    nth = (size.cum_sum() - size) * count // (total + 1)
+    return passages.with_columns(part=nth).partition_by("part", maintain_order=True, include_key=False)
 
 
 async def _cut_singly(
@@ -99,7 +119,12 @@ def _refusals(documents: pl.DataFrame, why: dict[str, DocumentError]) -> pl.Data
 
 
 def cut(passages: pl.DataFrame, size: int, overlap: int, tokenizer_file: str) -> pl.DataFrame:
-    """Cut passages (a frame of `PASSAGE`) into chunks (a frame of `CHUNK`), ordinals from 0 in each document."""
+    """Cut passages (a frame of `PASSAGE`) into chunks (a frame of `CHUNK`), ordinals from 0 in each document.
+
+    Size 0 cuts nothing: each document is one chunk.
+    """
+    if not size:
+        return _whole(passages, tokenizer_file)
     splitter = _splitter(size, overlap, tokenizer_file)
     rows: list[dict[str, Any]] = []
     ordinals: dict[str, int] = {}
@@ -108,6 +133,23 @@ def cut(passages: pl.DataFrame, size: int, overlap: int, tokenizer_file: str) ->
             ordinal = ordinals.get(passage["doc_id"], 0)
             ordinals[passage["doc_id"]] = ordinal + 1
             rows.append({"doc_id": passage["doc_id"], "ordinal": ordinal, "page": passage["page"], **piece})
+    return pl.DataFrame(rows, schema=CHUNK)
+
+
+def _whole(passages: pl.DataFrame, tokenizer_file: str) -> pl.DataFrame:
+    """Take each document as one chunk; of a very long one, the text that a row can hold, and the tokens of it all."""
+    rows = []
+    for (document,), own in passages.group_by("doc_id", maintain_order=True):
+        text = "\n".join(own["text"])
+        if text.strip():
+            kept = text[:MAX_CHARACTERS]
+            rows.append(
+                {
+                    "doc_id": document, "ordinal": 0, "text": kept, "chunk_hash": chunk_hash(kept),
+                    "page": own["page"][0], "heading": "", "start": own["start"][0],
+                    "end": own["start"][0] + len(text), "tokens": _count_tokens(text, tokenizer_file),
+                }
+            )  # fmt: skip
     return pl.DataFrame(rows, schema=CHUNK)
 
 

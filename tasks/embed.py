@@ -18,7 +18,9 @@ from tasks.records import Chunked, Embedded
 PAGE = 2 * LOOKUP
 
 
-async def embed_batch(chunked: Chunked, embedder: Embedder, store: Store | None, collection: str) -> Embedded:
+async def embed_batch(
+    chunked: Chunked, embedder: Embedder, store: Store | None, collection: str, *, also: str = ""
+) -> Embedded:
     """Give every chunk its vector: from memory or the store where its text is known, else from the model.
 
     Args:
@@ -26,15 +28,17 @@ async def embed_batch(chunked: Chunked, embedder: Embedder, store: Store | None,
         embedder: The model's owner.
         store: Where to look; None when the version is known to be empty.
         collection: The version's collection.
+        also: Another version's, of the same model; empty for none.
     """
     chunks = chunked.chunks
     wanted = chunks.unique("chunk_hash", maintain_order=True)
     if store:
         embedder.remember(await _vectors_of(store, collection, chunked.documents))
     known = embedder.recall(wanted["chunk_hash"])
-    if store:
-        others = wanted.filter(~pl.col("chunk_hash").is_in(list(known)))["chunk_hash"].to_list()
-        known |= await find_vectors(store, collection, others)
+    for place in (also, collection):
+        if store and place:
+            others = wanted.filter(~pl.col("chunk_hash").is_in(list(known)))["chunk_hash"].to_list()
+            known |= await find_vectors(store, place, others)
     new = wanted.filter(~pl.col("chunk_hash").is_in(list(known)))
     model = embedder.model
     lengths = new["tokens"] + model.special_tokens

@@ -7,14 +7,17 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
+from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
 
 import numpy as np
 
 from tasks.engines import Engine, load_engine
-from tasks.models import Model
+from tasks.errors import ModelError
+from tasks.models import CARRIED, Model, find_model
 from tasks.settings import Embedding
+from tasks.versions import Version
 
 T = TypeVar("T")
 
@@ -41,7 +44,12 @@ class Embedder:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the thread after the call that it is in, and let go of the model: some tenths of a second."""
         self._owner.shutdown(wait=True, cancel_futures=True)
+        self._engine = None
 
     async def load(self) -> None:
         """Load the model now, in its thread.
@@ -86,6 +94,18 @@ class Embedder:
         """Embed queries, the model's query instruction before each: (n, dim) float32."""
         return await self._run(self._queries, list(texts))
 
+    def wait_for_queries(self, texts: Sequence[str]) -> np.ndarray:
+        """Like `queries`, for callers that are not async."""
+        return self._owner.submit(self._queries, list(texts)).result()
+
+    def wait_for_passages(self, texts: Sequence[str], tokens: Sequence[int]) -> np.ndarray:
+        """Like `passages`, for callers that are not async, and few texts."""
+        order = sorted(range(len(texts)), key=lambda row: -tokens[row])
+        sorted_texts, sorted_tokens = [texts[row] for row in order], [tokens[row] for row in order]
+        vectors = np.empty((len(texts), self.model.dimension), dtype=np.float32)
+        vectors[order] = self._owner.submit(self._passages, sorted_texts, sorted_tokens).result()
+        return vectors
+
     async def _run(self, function: Callable[..., T], *arguments: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._owner, function, *arguments)
 
@@ -102,3 +122,26 @@ class Embedder:
         if self._engine is None:
             self._engine = load_engine(self.model, self._settings)
         return self._engine
+
+
+def model_of(version: Version, settings: Embedding) -> Model:
+    """Find the model that built a version, whatever the settings name now.
+
+    Raises:
+        ModelError: What is found under its name is another revision.
+    """
+    recipe = version.recipe
+    on_hub = not Path(recipe.model).expanduser().is_dir() and recipe.model not in CARRIED
+    wanted = {
+        "model": recipe.model,
+        "revision": recipe.revision if on_hub else "",
+        "query_instruction": recipe.query_instruction,
+        "text_instruction": recipe.text_instruction,
+    }
+    model = find_model(settings.model_copy(update=wanted))
+    if model.revision != version.recipe.revision:
+        raise ModelError(
+            f"index {version.index!r} was built with {version.recipe.model} revision {version.recipe.revision}, "
+            f"here is {model.revision}: queries must be embedded by the model that embedded the documents"
+        )
+    return model

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
@@ -91,12 +91,23 @@ class Parsed:
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
 
-def parse(data: bytes, name: str) -> Parsed:
+#: Which part of a document's pages, and of how many parts.
+Part = tuple[int, int]
+WHOLE: Part = (0, 1)
+
+
+def has_parts(name: str) -> bool:
+    """Whether a file of this name can be parsed in parts, by several processes at once."""
+    return PurePosixPath(name).suffix.lower() == ".pdf"
+
+
+def parse(data: bytes, name: str, part: Part = WHOLE) -> Parsed:
     """Turn a file's bytes into text.
 
     Args:
         data: The whole file.
         name: File name; its suffix chooses the parser.
+        part: Of a file that has parts, the one to parse: `join` puts them together.
 
     Raises:
         DocumentError: The file is empty, damaged, encrypted, of no known format or without text.
@@ -106,10 +117,33 @@ def parse(data: bytes, name: str) -> Parsed:
     suffix = PurePosixPath(name).suffix.lower()
     if suffix in MEDIA_SUFFIXES:
         raise DocumentError("unknown_format", f"{suffix} files hold no text that Roost can read")
+    if has_parts(name):
+        parsed = parse_pdf(data, part)
+        return parsed if part != WHOLE else join([parsed])
     parsed = _PARSERS.get(suffix, parse_text)(data)
+    _refuse_without_text(parsed)
+    return parsed
+
+
+def join(parts: Sequence[Parsed]) -> Parsed:
+    """Put together the parts of a document, in their order.
+
+    Raises:
+        DocumentError: None of its pages can be read, or they are without text.
+    """
+    passages = tuple(passage for part in parts for passage in part.passages)
+    failed = [page for part in parts for page in part.metadata["unreadable_pages"]]
+    if failed and len(failed) == len(passages):
+        raise DocumentError("damaged", f"none of its {len(passages)} pages can be read")
+    unreadable = {"unreadable_pages": ", ".join(map(str, failed))} if failed else {}
+    joined = Parsed(passages, parts[0].title, {"pages": len(passages), **unreadable})
+    _refuse_without_text(joined)
+    return joined
+
+
+def _refuse_without_text(parsed: Parsed) -> None:
     if not any(passage.text.strip() for passage in parsed.passages):
         raise DocumentError("no_text", "no text was found in it (a scan needs OCR first)")
-    return parsed
 
 
 def parse_text(data: bytes) -> Parsed:
@@ -149,8 +183,8 @@ def parse_docx(data: bytes) -> Parsed:
     return Parsed((Passage(text, markdown=True),), _first_heading(text))
 
 
-def parse_pdf(data: bytes) -> Parsed:
-    """Parse a PDF page by page; a page that fails is noted in the metadata, the others are kept."""
+def parse_pdf(data: bytes, part: Part = WHOLE) -> Parsed:
+    """Parse part of a PDF page by page; a page that fails is noted in the metadata, the others are kept."""
     from pypdf import PdfReader
     from pypdf.errors import PyPdfError
 
@@ -158,7 +192,7 @@ def parse_pdf(data: bytes) -> Parsed:
         reader = PdfReader(io.BytesIO(data))
         if reader.is_encrypted and not reader.decrypt(""):
             raise DocumentError("encrypted", "it opens with a password only")
-        pages, failed = _pdf_pages(reader)
+        pages, failed = _pdf_pages(reader, part)
         title = _pdf_title(reader)
     except DocumentError:
         raise
@@ -168,20 +202,17 @@ def parse_pdf(data: bytes) -> Parsed:
         raise
     except Exception as error:  # noqa: BLE001  pypdf does too
         raise DocumentError("damaged", f"pypdf: {type(error).__name__}: {_first_line(error)}") from None
-    if failed and len(failed) == len(pages):
-        raise DocumentError("damaged", f"none of its {len(pages)} pages can be read")
-    metadata: dict[str, Any] = {"pages": len(pages)}
-    if failed:
-        metadata["unreadable_pages"] = ", ".join(map(str, failed))
-    return Parsed(tuple(pages), title, metadata)
+    return Parsed(tuple(pages), title, {"unreadable_pages": failed})
 
 
-def _pdf_pages(reader: Any) -> tuple[list[Passage], list[int]]:
+def _pdf_pages(reader: Any, part: Part) -> tuple[list[Passage], list[int]]:
     pages: list[Passage] = []
     failed: list[int] = []
-    for number, page in enumerate(reader.pages, start=1):
+    nth, parts = part
+    first, end = (len(reader.pages) * n // parts for n in (nth, nth + 1))
+    for number in range(first + 1, end + 1):
         try:
-            text = clean(page.extract_text())
+            text = clean(reader.pages[number - 1].extract_text())
         except (MemoryError, RecursionError):
             raise
         except Exception:  # noqa: BLE001  as above; one page must not take the others with it
@@ -319,7 +350,6 @@ _MARKS = {
 }
 
 _PARSERS: dict[str, Callable[[bytes], Parsed]] = {
-    ".pdf": parse_pdf,
     ".docx": parse_docx,
     **dict.fromkeys((".html", ".htm", ".xhtml"), parse_html),
     **dict.fromkeys((".md", ".markdown", ".mdx"), parse_markdown),

@@ -25,7 +25,7 @@ from tasks.errors import RoostError, StepError, TransientError
 from tasks.holder import Holder, Wait, clock
 from tasks.milvus import Store, quoted
 from tasks.parts import WHOLE, Part
-from tasks.versions import Version
+from tasks.versions import Recipe, Version, open_version
 
 #: Seconds after its last renewal that a claim still counts; a server may be away for less, and hosts' clocks must
 #: agree better than that.
@@ -148,6 +148,25 @@ async def _look(store: Store, version: Version, lease: Lease) -> None:
         lease.renew(began - EXPIRES_AFTER + left)
     else:
         lease.renewed = began - EXPIRES_AFTER
+
+
+@asynccontextmanager
+async def held_live(store: Store, index: str, recipe: Recipe, holder: Holder) -> AsyncIterator[tuple[Store, Version]]:
+    """Hold the live version of an index, or the one that a first run makes: the store to write with, and the version.
+
+    A run that waited while another version was promoted holds that one instead.
+
+    Raises:
+        StoreError: The live version was built with another recipe, or its ledger is gone.
+        ConflictError, TransientError: As `held`.
+    """
+    while True:
+        version = await open_version(store, index, recipe)
+        async with held(store, version, holder) as mine:
+            live = await store.describe(index)
+            if live is None or live["collection_name"] == version.name:
+                yield mine, version
+                return
 
 
 async def _claim(store: Store, version: Version, holder: Holder, part: Part, under: str) -> Lease:

@@ -8,7 +8,7 @@ import math
 import time
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import fsspec
@@ -16,7 +16,7 @@ import orjson
 import polars as pl
 
 from tasks.errors import DocumentError, RoostError, TransientError
-from tasks.formats import Parsed, Passage, parse
+from tasks.formats import WHOLE, Parsed, Part, Passage, has_parts, join, parse
 from tasks.identity import content_hash, hash_file
 from tasks.records import LOADED, PASSAGE, REJECT, Batch, Loaded
 from tasks.tables import read_rows
@@ -24,6 +24,9 @@ from tasks.workers import WorkerError, Workers, WorkerTimeLimitError
 
 #: Longest value kept of one metadata field, and of all of them, characters.
 MAX_VALUE, MAX_METADATA = 2_000, 4_000
+
+#: Bytes from which a file is parsed by several workers, where its format allows.
+PARTED_BYTES = 500_000
 
 #: What became of a document: its content hash, empty when it was not read, and its text or why there is none.
 Outcome = tuple[str, Parsed | RoostError]
@@ -56,15 +59,15 @@ async def load_batch(batch: Batch, workers: Workers, *, seconds: float, last_try
     return Loaded(batch.name, documents, passages, rejects, time.perf_counter() - started)
 
 
-def load_file(location: str, name: str) -> Outcome:
-    """Read and parse one file. Runs in a worker process; what is wrong with the document is returned, not raised."""
+def load_file(location: str, name: str, part: Part = WHOLE) -> Outcome:
+    """Read and parse one file, or a part of it, in a worker process; what is wrong with it is returned, not raised."""
     try:
         data = read_file(location)
     except RoostError as error:
         return "", error
     digest = content_hash(data)
     try:
-        return digest, parse(data, name)
+        return digest, parse(data, name, part)
     except DocumentError as error:
         return digest, error
     except MemoryError:
@@ -100,9 +103,14 @@ def read_file(location: str) -> bytes:
 
 
 async def _files(files: pl.DataFrame, workers: Workers, seconds: float) -> dict[str, Outcome]:
-    async def one(location: str, uri: str) -> Outcome:
+    # Files fewer than workers would leave some of them idle.
+    parts = max(1, workers.size // max(1, files.height))
+
+    async def one(location: str, uri: str, size: int) -> Outcome:
+        count = parts if has_parts(uri) and size >= PARTED_BYTES else 1
         try:
-            return await workers.run(load_file, (location, uri), seconds)
+            calls = (workers.run(load_file, (location, uri, (nth, count)), seconds) for nth in range(count))
+            return _joined(location, await asyncio.gather(*calls))
         except WorkerTimeLimitError:
             return await digest_of(location), DocumentError("too_slow", f"parsing it takes more than {seconds:g} s")
         except WorkerError as error:
@@ -115,8 +123,21 @@ async def _files(files: pl.DataFrame, workers: Workers, seconds: float) -> dict[
         except WorkerError:
             return ""
 
-    calls = (one(row["location"], row["uri"]) for row in files.iter_rows(named=True))
+    calls = (one(row["location"], row["uri"], row["size"]) for row in files.iter_rows(named=True))
     return dict(zip(files["doc_id"], await asyncio.gather(*calls), strict=True))
+
+
+def _joined(location: str, parts: Sequence[Outcome]) -> Outcome:
+    """Put together what became of a file's parts: the first of them that is refused refuses it."""
+    digest, parsed = next((part for part in parts if isinstance(part[1], RoostError)), parts[0])
+    if len(parts) == 1 or isinstance(parsed, RoostError):
+        return digest, parsed
+    if len({digest for digest, _ in parts}) > 1:
+        return "", TransientError(f"{location} changed while it was read")
+    try:
+        return digest, join([part for _, part in parts if isinstance(part, Parsed)])
+    except DocumentError as error:
+        return digest, error
 
 
 def _rows(documents: pl.DataFrame) -> dict[str, Outcome]:

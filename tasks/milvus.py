@@ -10,12 +10,13 @@ import asyncio
 import copy
 import json
 import logging
+import re
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import Any
 
 import grpc
-from pymilvus import AsyncMilvusClient, MilvusClient
+from pymilvus import AnnSearchRequest, AsyncMilvusClient, MilvusClient, RRFRanker
 from pymilvus.exceptions import (
     ConnectError,
     ConnectionConfigException,
@@ -39,6 +40,8 @@ CALL_BYTES = 1_000_000
 LOOKUP = 500
 #: Primary keys in one delete.
 DELETE_ROWS = 1_000
+#: Rows of each way of searching that are fused.
+FUSED = 100
 #: Rows that one page of a listing holds.
 PAGE_ROWS = 16_000
 
@@ -200,6 +203,34 @@ class Store:
             )  # fmt: skip
         return [list(row) for row in hits]
 
+    async def search_both(
+        self,
+        collection: str,
+        vectors: Sequence[Sequence[float]],
+        words: Sequence[str],
+        fields: list[str],
+        *,
+        metric: str,
+        limit: int,
+        filter: str = "",
+    ) -> list[list[dict[str, Any]]]:
+        """Find rows by vector and by words, fused by reciprocal rank, best first.
+
+        Source: Cormack, Clarke and Buettcher 2009, with their constant of 60.
+        """
+        wide = max(limit, FUSED)
+        near = {"metric_type": metric, "params": {"ef": max(self.settings.search_ef, wide)}}
+        ways = [
+            AnnSearchRequest(list(vectors), "vector", near, limit=wide, expr=filter),
+            AnnSearchRequest(list(words), "sparse", {"metric_type": "BM25"}, limit=wide, expr=filter),
+        ]
+        with translated(self.settings.uri):
+            hits = await self._rows.hybrid_search(
+                collection, ways, RRFRanker(60), limit=limit, output_fields=fields, consistency_level="Strong",
+                timeout=self.settings.timeout,
+            )  # fmt: skip
+        return [list(row) for row in hits]
+
     async def pages(
         self, collection: str, fields: list[str], filter: str = "", *, rows: int = PAGE_ROWS
     ) -> AsyncIterator[list[dict[str, Any]]]:
@@ -228,6 +259,12 @@ class Store:
     def scalar_index(self) -> str:
         """The index for VARCHAR fields that this server knows."""
         return "Trie" if self.version.startswith(("v2.2", "v2.3")) else "INVERTED"
+
+    @property
+    def indexes_words(self) -> bool:
+        """Whether this server makes sparse vectors of texts (BM25): Lite, and Milvus from 2.5 on."""
+        stated = re.match(r"v?(\d+)\.(\d+)", self.version)
+        return self.is_lite or (stated is not None and (int(stated[1]), int(stated[2])) >= (2, 5))
 
     async def names(self) -> list[str]:
         """List the collections, aliases not among them."""

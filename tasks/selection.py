@@ -38,8 +38,8 @@ class Selection:
     @classmethod
     def of(cls, choices: Mapping[str, Any]) -> Selection:
         """Take the choices of these names from among others."""
-        names = [field.name for field in fields(cls)]
-        return cls(**{name: tuple(c) if isinstance(c := choices[name], list) else c for name in names})
+        chosen: dict[str, Any] = {field.name: choices[field.name] for field in fields(cls)}
+        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in chosen.items()})
 
 
 @dataclass(frozen=True)

@@ -73,12 +73,17 @@ class Embedding(_Group):
     query_instruction: str | None = Field(None, description="Put before a query; unset: the model's own.")
     text_instruction: str | None = Field(None, description="Put before a passage; unset: the model's own.")
     threads: int = Field(0, ge=0, description="Cores that the model may use; 0 for all of them.")
+    sparse: Literal["", "bm25"] = Field("", description="`bm25`: index words too, and search by both.")
     tokens_per_call: int = Field(4096, ge=64, description="Padded tokens that one call of PyTorch may hold.")
 
 
 class Chunking(_Group):
     """How documents are cut, in tokens of the embedding model."""
 
+    method: Literal["sentences", "none"] = Field(
+        "sentences",
+        description="`none`: one vector a document, of what fits the window; the rest is not seen, but counted.",
+    )
     size: int = Field(240, ge=16, description="Most tokens in a chunk; with the model's own it must fit.")
     overlap: int = Field(24, ge=0, description="Tokens that neighbouring chunks share.")
 
@@ -115,6 +120,36 @@ class Scale(_Group):
     deployment: str = Field("shard/shard", description="Deployment of the flow `shard`, for runs with shards.")
 
 
+class Evaluation(_Group):
+    """Where evaluations are kept."""
+
+    folder: str = Field(
+        "./roost-evaluations", description="Folder or fsspec URL; the history of earlier evaluations is read from it."
+    )
+
+
+class LLM(_Group):
+    """Which language model answers questions; `roost ask` alone needs one."""
+
+    model: str = Field("", description="Its name at the endpoint; empty for none.")
+    base_url: str = Field("", description="Endpoint that speaks OpenAI's chat completions; empty for OpenAI itself.")
+    api_key: SecretStr = Field(SecretStr(""), description="Key of the endpoint.")
+    context_tokens: int = Field(6000, ge=600, description="Most tokens of question and passages in one call.")
+    answer_tokens: int = Field(800, ge=16, description="Most tokens of an answer.")
+    temperature: float = Field(0.1, ge=0, le=2, description="0 for the likeliest words.")
+    timeout: float = Field(60.0, gt=0, description="Seconds that the endpoint may be silent.")
+    retries: int = Field(3, ge=0, le=10, description="Tries after the first, when it is busy or away.")
+
+    @field_validator("base_url")
+    @classmethod
+    def _is_http(cls, url: str) -> str:
+        if url and urlsplit(url).scheme not in ("http", "https"):
+            raise ValueError("the address of an endpoint begins with http:// or https://")
+        if "@" in urlsplit(url).netloc:
+            raise ValueError("a user and password do not belong in the address: the key is ROOST_LLM__API_KEY")
+        return url
+
+
 class Settings(BaseSettings):
     """All settings. Defaults serve without any of them."""
 
@@ -127,6 +162,8 @@ class Settings(BaseSettings):
     chunking: Chunking = Chunking()
     ingest: Ingest = Ingest()
     scale: Scale = Scale()
+    evaluation: Evaluation = Evaluation()
+    llm: LLM = LLM()
 
 
 def load_settings() -> Settings:

@@ -66,8 +66,16 @@ class Source(BaseModel):
 
     def from_anywhere(self) -> Source:
         """The same source, named so that a process in another folder finds it too."""
-        inner, chained, outer = self.uri.rpartition("::")
-        return self.model_copy(update={"uri": inner + chained + _absolute(outer)})
+        *inner, last = self.uri.split("::")
+        return self.model_copy(update={"uri": "::".join([*inner, _absolute(last)])})
+
+    @property
+    def given(self) -> dict[str, Any] | None:
+        """What was asked for, to be asked again from anywhere; None where the URL has a query: it may be a secret."""
+        last = self.uri.split("::")[-1]
+        if "://" in last and urlsplit(last).query:
+            return None
+        return self.from_anywhere().model_dump(exclude_defaults=True)
 
     def covers(self, uri: str) -> bool:
         """Whether its globs choose this URI of its own; what they do not is not missing when it is not listed."""

@@ -11,23 +11,24 @@ from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from typing import Any
 
-from pymilvus import DataType, MilvusClient
-
-from tasks import ledger
 from tasks.errors import StoreError, UsageError
 from tasks.faults import pass_point
 from tasks.milvus import Store
 from tasks.models import Model
-from tasks.settings import Chunking, Milvus
+from tasks.schema import make_chunks, make_ledger
+from tasks.settings import Chunking
 
 #: Raised when the meaning of stored rows changes.
 SCHEMA_VERSION = 1
 CHUNKER = "llama-index-markdown-sentence"
 
 _INDEX_NAME = r"[A-Za-z][A-Za-z0-9]*(_[A-Za-z0-9]+)*"
-# Properties of a version collection: its recipe, the chunks a second that its last large run embedded, and where
-# each of its sources was read.
-_FACTS, _RATE, _PLACES = "roost.facts", "roost.rate", "roost.sources"
+#: An index's name never holds two underscores in a row, so a version's name tells both.
+VERSION_NAME = re.compile(rf"(?P<index>{_INDEX_NAME})__[0-9a-f]{{8}}(_[0-9]+)?")
+# Properties of a version's collection; see `Version`, and `_FACTS` its recipe.
+_FACTS, _RATE, _PLACES, _GIVEN = "roost.facts", "roost.rate", "roost.sources", "roost.given"
+BUILT, PROMOTED, PREVIOUS = "roost.built", "roost.promoted", "roost.previous"
+QUALITY, ORIGIN = "roost.quality", "roost.origin"
 
 
 @dataclass(frozen=True)
@@ -43,25 +44,43 @@ class Recipe:
     query_instruction: str
     text_instruction: str
     schema_version: int = SCHEMA_VERSION
+    sparse: str = ""  # `bm25`: words are indexed beside the vectors, and both are searched
 
     @property
     def fingerprint(self) -> str:
-        """Eight hex digits that name the recipe."""
-        text = json.dumps(asdict(self), sort_keys=True, ensure_ascii=False)
+        """Eight hex digits that name the recipe; without `sparse` the same as before there was such a thing."""
+        facts = {name: value for name, value in asdict(self).items() if name != "sparse" or value}
+        text = json.dumps(facts, sort_keys=True, ensure_ascii=False)
         return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 @dataclass(frozen=True)
 class Version:
-    """A version: collection, ledger collection, and the recipe that built it."""
+    """A version: collection, ledger collection, and the recipe that built it. Times are ISO 8601, UTC.
+
+    rate: chunks a second, 0 when no run was large enough to tell.
+    places: a source's name to where it was read.
+    given: a source's name to what was asked for; without those whose URL holds a query, which may be a secret.
+    built: when a rebuild or an import had completed it; empty when ingest runs alone made it.
+    promoted: when it was last promoted; empty when it never was, or by its first run.
+    previous: the version that was live before it.
+    quality: what an evaluation last measured of it.
+    origin: the export that it was imported from.
+    """
 
     index: str
     name: str
     recipe: Recipe
     created: str
     metric: str
-    rate: float = 0.0  # chunks a second, 0 when no run was large enough to tell
-    places: Mapping[str, str] = field(default_factory=dict)  # a source's name to where it was read
+    rate: float = 0.0
+    places: Mapping[str, str] = field(default_factory=dict)
+    given: Mapping[str, Any] = field(default_factory=dict)
+    built: str = ""
+    promoted: str = ""
+    previous: str = ""
+    quality: Mapping[str, Any] = field(default_factory=dict)
+    origin: str = ""
 
     @property
     def ledger(self) -> str:
@@ -69,17 +88,19 @@ class Version:
         return f"{self.name}__ledger"
 
 
-def make_recipe(model: Model, chunking: Chunking) -> Recipe:
+def make_recipe(model: Model, chunking: Chunking, sparse: str = "") -> Recipe:
     """Put together the recipe that these settings mean."""
+    cut = chunking.method != "none"
     return Recipe(
         model=model.name,
         revision=model.revision,
         dimension=model.dimension,
-        chunker=CHUNKER,
-        chunk_size=chunking.size,
-        chunk_overlap=chunking.overlap,
+        chunker=CHUNKER if cut else chunking.method,
+        chunk_size=chunking.size if cut else 0,
+        chunk_overlap=chunking.overlap if cut else 0,
         query_instruction=model.query_instruction,
         text_instruction=model.text_instruction,
+        sparse=sparse,
     )
 
 
@@ -103,7 +124,7 @@ async def live_version(store: Store, index: str) -> Version | None:
     described = await store.describe(index)
     if described is None:
         return None
-    version = _as_version(index, described)
+    version = as_version(index, described)
     if version is None or version.name == index:
         raise StoreError(
             f"{index!r} is a collection in {store.settings.uri} that Roost did not make: "
@@ -140,6 +161,19 @@ async def all_versions(store: Store) -> list[Version]:
     return found
 
 
+def refuse_without_words(store: Store, recipe: Recipe) -> None:
+    """Refuse a recipe that indexes words on a server that cannot.
+
+    Raises:
+        StoreError: It is older than Milvus 2.5.
+    """
+    if recipe.sparse and not store.indexes_words:
+        raise StoreError(
+            f"Milvus at {store.settings.uri} is {store.version}, which has no BM25: hybrid search needs Milvus 2.5 or "
+            "later, or Milvus Lite. Unset ROOST_EMBEDDING__SPARSE, or take another server"
+        )
+
+
 def refuse_other_recipe(version: Version | None, recipe: Recipe) -> None:
     """Refuse to write vectors of a recipe into a version that another one built.
 
@@ -149,7 +183,8 @@ def refuse_other_recipe(version: Version | None, recipe: Recipe) -> None:
     if version is not None and version.recipe != recipe:
         raise StoreError(
             f"index {version.index!r} was built with another recipe ({differences(version.recipe, recipe)}); vectors "
-            "of two recipes never share a version. Set it back, or ingest under another name with --index"
+            "of two recipes never share a version. Set it back, or build one with it beside this one: roost rebuild "
+            f"--index {version.index}"
         )
 
 
@@ -161,11 +196,12 @@ async def open_version(store: Store, index: str, recipe: Recipe) -> Version:
     """
     version = await live_version(store, index)
     if version is None:
+        refuse_without_words(store, recipe)
         try:
-            return await _make_version(store, index, recipe)
+            return await make_version(store, blank_version(store, index, recipe))
         except StoreError:  # another first run may make it in the same moment: it serves both
             await asyncio.sleep(5.0)
-            return await _make_version(store, index, recipe)
+            return await make_version(store, blank_version(store, index, recipe))
     refuse_other_recipe(version, recipe)
     if await store.describe(version.ledger) is None:
         raise StoreError(f"index {index!r}: its ledger {version.ledger} is gone; drop the index and ingest again")
@@ -179,7 +215,7 @@ async def read_again(store: Store, version: Version) -> Version:
         StoreError: It is gone.
     """
     described = await store.describe(version.name)
-    found = _as_version(version.index, described) if described else None
+    found = as_version(version.index, described) if described else None
     if found is None:
         raise StoreError(f"index {version.index!r}: its version {version.name} was dropped meanwhile; ingest again")
     return found
@@ -201,24 +237,42 @@ async def publish(store: Store, version: Version) -> None:
         )
 
 
+def changes(old: Recipe, new: Recipe) -> dict[str, tuple[Any, Any]]:
+    """Name what differs, with both values."""
+    pairs = ((f.name, (getattr(old, f.name), getattr(new, f.name))) for f in fields(Recipe))
+    return {name: pair for name, pair in pairs if pair[0] != pair[1]}
+
+
 def differences(old: Recipe, new: Recipe) -> str:
-    """Name what differs: `chunk_size 240 there, 200 here`."""
-    pairs = ((f.name, getattr(old, f.name), getattr(new, f.name)) for f in fields(Recipe))
-    return ", ".join(f"{name} {then!r} there, {now!r} here" for name, then, now in pairs if then != now)
+    """Word what differs: `chunk_size 240 there, 200 here`."""
+    return ", ".join(f"{name} {then!r} there, {now!r} here" for name, (then, now) in changes(old, new).items())
 
 
 async def note_rate(store: Store, version: Version, rate: float) -> None:
     """Keep how fast a run embedded, so that the next plan can say how long it will take."""
-    await _note(store, version, {_RATE: f"{rate:.1f}"})
+    await note(store, version, {_RATE: f"{rate:.1f}"})
 
 
-async def note_places(store: Store, version: Version, places: Mapping[str, str]) -> None:
-    """Keep where each source was read; writes nothing when that is known already."""
-    if not places.items() <= version.places.items():
-        await _note(store, version, {_PLACES: json.dumps({**version.places, **places}, ensure_ascii=False)})
+async def note_places(
+    store: Store, version: Version, places: Mapping[str, str], given: Mapping[str, Any] | None = None
+) -> None:
+    """Keep where each source was read and how it was given; writes nothing when that is known already.
+
+    Args:
+        store: Where the version is.
+        version: What was read into.
+        places: A source's name to its place.
+        given: A source's name to what was asked for, for a rebuild; without those that must be given again.
+    """
+    asked = given or {}
+    if places.items() <= version.places.items() and all(version.given.get(key) == asked[key] for key in asked):
+        return
+    both = {_PLACES: {**version.places, **places}, _GIVEN: {**version.given, **asked}}
+    await note(store, version, {name: json.dumps(value, ensure_ascii=False) for name, value in both.items()})
 
 
-async def _note(store: Store, version: Version, facts: dict[str, str]) -> None:
+async def note(store: Store, version: Version, facts: dict[str, str]) -> None:
+    """Keep facts as properties of a version's collection."""
     await store.change("alter_collection_properties", version.name, facts, timeout=store.settings.timeout)
 
 
@@ -231,73 +285,43 @@ async def drop_version(store: Store, version: Version) -> None:
         await store.change("drop_collection", name)
 
 
-async def _make_version(store: Store, index: str, recipe: Recipe) -> Version:
-    """Make ledger and collection; what another run made, and did not publish, is used."""
-    created, metric = datetime.now(UTC).isoformat(timespec="seconds"), store.settings.metric
-    facts = {"recipe": asdict(recipe), "fingerprint": recipe.fingerprint, "created": created, "metric": metric}
-    version = Version(index, f"{index}__{recipe.fingerprint}", recipe, created, metric)
-    await asyncio.gather(_make_ledger(store, version), _make_chunks(store, version, json.dumps(facts)))
+async def make_version(store: Store, blank: Version) -> Version:
+    """Make a version's ledger and collection, loaded; one that a killed run left behind is completed and used.
+
+    Args:
+        store: Where.
+        blank: Its name, recipe and metric; of one that is there already, what it says of itself counts.
+    """
+    facts = {
+        "recipe": asdict(blank.recipe), "fingerprint": blank.recipe.fingerprint, "created": blank.created,
+        "metric": blank.metric,
+    }  # fmt: skip
+    properties = {_FACTS: json.dumps(facts)} | ({ORIGIN: blank.origin} if blank.origin else {})
+    recipe, metric = blank.recipe, blank.metric
+    chunks = make_chunks(store, blank.name, recipe.dimension, metric, properties, sparse=bool(recipe.sparse))
+    await asyncio.gather(make_ledger(store, blank.ledger), chunks)
     pass_point("version_made")
-    return version
+    return blank
 
 
-async def _make_ledger(store: Store, version: Version) -> None:
-    await _make(store, version.ledger, ledger.schema(), [("nothing", "FLAT", "L2", {})])
+def blank_version(store: Store, index: str, recipe: Recipe) -> Version:
+    """Describe the version that a first run with this recipe makes."""
+    created = datetime.now(UTC).isoformat(timespec="seconds")
+    return Version(index, f"{index}__{recipe.fingerprint}", recipe, created, store.settings.metric)
 
 
-async def _make_chunks(store: Store, version: Version, facts: str) -> None:
-    scalar = store.scalar_index
-    indexes = [_vector_index(store.settings), ("doc_id", scalar, "", {}), ("chunk_hash", scalar, "", {})]
-    await _make(store, version.name, _schema(version.recipe.dimension), indexes, {_FACTS: facts})
-
-
-async def _make(
-    store: Store, name: str, schema: Any, indexes: list[tuple[str, str, str, dict[str, int]]],
-    properties: dict[str, str] | None = None,
-) -> None:  # fmt: skip
-    """Make a collection with its indexes, loaded; of one that a killed run left behind, make what it lacks."""
-    if await store.describe(name) is None:
-        facts = properties or {}
-        await store.change("create_collection", name, schema=schema, consistency_level="Strong", properties=facts)
-    made = await store.admin("list_indexes", name)
-    await asyncio.gather(*(_make_index(store, name, *index) for index in indexes if index[0] not in made))
-    await store.change("load_collection", name)
-
-
-async def _make_index(store: Store, name: str, column: str, kind: str, metric: str, options: dict[str, int]) -> None:
-    params = MilvusClient.prepare_index_params()
-    params.add_index(column, index_type=kind, params=options, **({"metric_type": metric} if metric else {}))
-    await store.change("create_index", name, params)
-
-
-def _vector_index(settings: Milvus) -> tuple[str, str, str, dict[str, int]]:
-    options = {"M": settings.hnsw_m, "efConstruction": settings.hnsw_ef_construction}
-    return "vector", settings.index_type, settings.metric, options if settings.index_type == "HNSW" else {}
-
-
-def _schema(dimension: int) -> Any:
-    """Describe the chunk row. What LlamaIndex and LangChain do not write has a default, so both can add rows."""
-    described = MilvusClient.create_schema(auto_id=False, enable_dynamic_field=True)
-    described.add_field("id", DataType.VARCHAR, max_length=64, is_primary=True)
-    described.add_field("vector", DataType.FLOAT_VECTOR, dim=dimension)
-    described.add_field("text", DataType.VARCHAR, max_length=65_535)
-    described.add_field("doc_id", DataType.VARCHAR, max_length=64, default_value="")
-    for name, length in (("source", 1024), ("uri", 8192), ("chunk_hash", 64), ("heading", 4096)):
-        described.add_field(name, DataType.VARCHAR, max_length=length, default_value="")
-    for name in ("ordinal", "page", "start", "end"):
-        described.add_field(name, DataType.INT64, default_value=0)
-    return described
-
-
-def _as_version(index: str, described: dict[str, Any]) -> Version | None:
+def as_version(index: str, described: dict[str, Any]) -> Version | None:
     """Make a version of a collection's description; None when Roost did not make the collection."""
     facts = _read_facts(described)
     if facts is None:
         return None
-    rate = float(described["properties"].get(_RATE, 0))
-    places = json.loads(described["properties"].get(_PLACES, "{}"))
-    name = described["collection_name"]
-    return Version(index, name, facts["recipe"], facts["created"], facts["metric"], rate, places)
+    said = described["properties"]
+    return Version(
+        index, described["collection_name"], facts["recipe"], facts["created"], facts["metric"],
+        rate=float(said.get(_RATE, 0)), places=json.loads(said.get(_PLACES, "{}")),
+        given=json.loads(said.get(_GIVEN, "{}")), built=said.get(BUILT, ""), promoted=said.get(PROMOTED, ""),
+        previous=said.get(PREVIOUS, ""), quality=json.loads(said.get(QUALITY, "{}")), origin=said.get(ORIGIN, ""),
+    )  # fmt: skip
 
 
 def _read_facts(described: dict[str, Any]) -> dict[str, Any] | None:

@@ -64,7 +64,7 @@ class Workers:
             workers: Processes; 0 for one a core, four at most.
             memory_mb: Most memory that a process may allocate, MiB.
         """
-        self._workers = workers or min(4, os.cpu_count() or 1)
+        self.size = workers or min(4, os.cpu_count() or 1)
         self._memory_mb = memory_mb
         self._pool = self._new_pool()
 
@@ -72,7 +72,7 @@ class Workers:
         self._starting: asyncio.Future[Any] | None = None
         context = _Context()
         context.set_forkserver_preload(_PRELOAD)
-        return ProcessPool(max_workers=self._workers, initializer=_limit, initargs=(self._memory_mb,), context=context)
+        return ProcessPool(max_workers=self.size, initializer=_limit, initargs=(self._memory_mb,), context=context)
 
     def start(self) -> asyncio.Future[Any]:
         """Start the processes, in a thread: their first imports take seconds. The result is for `run` to await."""
@@ -86,6 +86,10 @@ class Workers:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """End all processes, and wait until they have: some tenths of a second."""
         self._pool.stop()  # type: ignore[no-untyped-call]
         with suppress(TimeoutError, WorkerTimeout):
             self._pool.join(timeout=STOP_SECONDS)
@@ -101,10 +105,11 @@ class Workers:
             WorkerTimeLimitError: It ran over its time.
             WorkerError: The process died.
         """
+        await asyncio.shield(self.start())  # before all else: whoever asks a pool anything while it starts is held up
+        if not self._pool.active:  # killed from outside while it was idle, by the kernel say
+            self._pool = self._new_pool()
+            await asyncio.shield(self.start())
         pool = self._pool
-        if not pool.active:  # killed from outside while it was idle, by the kernel say
-            pool = self._pool = self._new_pool()
-        await asyncio.shield(self.start())
         try:
             return await asyncio.wrap_future(pool.schedule(function, args=arguments, timeout=seconds))
         except (WorkerTimeout, TimeoutError):

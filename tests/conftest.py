@@ -95,13 +95,14 @@ def index(request: pytest.FixtureRequest) -> Iterator[str]:
 
 def _drop(index: str, request: pytest.FixtureRequest) -> None:
     from tasks.milvus import open_store
+    from tasks.promotion import standings
     from tasks.settings import Milvus
-    from tasks.versions import drop_version, live_version
+    from tasks.versions import drop_version
 
     async def drop() -> None:
         async with open_store(Milvus(uri=request.getfixturevalue("standalone"))) as store:
-            if version := await live_version(store, index):
-                await drop_version(store, version)
+            for standing in await standings(store, index):
+                await drop_version(store, standing.version)
 
     callspec = getattr(request.node, "callspec", None)
     if callspec is None or callspec.params.get("milvus") != "lite":

@@ -13,6 +13,10 @@ from typing import Any
 
 import pytest
 
+from tests.acceptance.browser import browser
+
+__all__ = ["browser"]
+
 ROOST = Path(sys.executable).parent / "roost"
 
 

@@ -164,11 +164,12 @@ def quantize(source: str, folder: str) -> dict[str, Any]:
 
 def quality(model: str) -> dict[str, Any]:
     """Measure nDCG@10 on SciFact: exact search, a document as good as its best chunk."""
-    import ir_measures
     import polars as pl
 
     from tasks.chunk import cut
     from tasks.engines import load_engine
+    from tasks.metrics import score
+    from tasks.queries import read_questions
     from tasks.records import PASSAGE
     from tests.benchmarks.corpus import SCIFACT
 
@@ -183,17 +184,17 @@ def quality(model: str) -> dict[str, Any]:
     started = time.perf_counter()
     vectors = engine.passages(chunks["text"].to_list(), [])
     seconds = time.perf_counter() - started
-    queries = {row["_id"]: row["text"] for row in pl.read_ndjson(SCIFACT / "queries.jsonl").iter_rows(named=True)}
-    judged = pl.read_csv(SCIFACT / "qrels" / "test.tsv", separator="\t", schema_overrides=[pl.String, pl.String])
-    qrels = [ir_measures.Qrel(query, document, score) for query, document, score in judged.iter_rows()]
-    asked = sorted({qrel.query_id for qrel in qrels})
-    scores = engine.queries([queries[query] for query in asked]) @ vectors.T
+    questions = read_questions(SCIFACT)
+    scores = engine.queries(questions.asked["text"].to_list()) @ vectors.T
     run = []
-    for query, row in zip(asked, scores, strict=True):
-        best = chunks.select("doc_id").with_columns(score=pl.Series(row)).group_by("doc_id").agg(pl.col("score").max())
-        run += [ir_measures.ScoredDoc(query, *top) for top in best.top_k(10, by="score").iter_rows()]
-    measure = ir_measures.nDCG @ 10
-    return {"ndcg": ir_measures.calc_aggregate([measure], qrels, run)[measure], "embedding_seconds": seconds}
+    for query, row in zip(questions.asked["question"], scores, strict=True):
+        scored = (
+            chunks.select(item="doc_id").with_columns(score=pl.Series(row)).group_by("item").agg(pl.col("score").max())
+        )
+        best = scored.sort("score", descending=True).head(10)
+        run.append(best.select("item", question=pl.lit(query), rank=pl.int_range(1, 11)))
+    found = score(questions.judgments.rename({"document": "item"}), pl.concat(run))
+    return {"ndcg": found["nDCG@10"].mean(), "embedding_seconds": seconds}
 
 
 class _Fast:

@@ -16,6 +16,7 @@ from tasks.milvus import open_store
 from tasks.settings import load_settings
 from tasks.versions import existing_version
 from tests.integration.crash import Nursery
+from tests.integration.handbook import drop_index, make_handbook
 
 Ingest = Callable[..., tuple[str, dict[str, Any]]]
 
@@ -66,3 +67,29 @@ def read() -> Read:
 def stored(index: str, read: Read) -> Callable[[], tuple[pl.DataFrame, np.ndarray, pl.DataFrame]]:
     """Read back this test's index."""
     return lambda: read(index)
+
+
+@pytest.fixture(scope="session")
+def lite_handbook(prefect_api: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+    """The example handbook on Milvus Lite, for tests that only read: (URI, index)."""
+    folder = tmp_path_factory.mktemp("handbook")
+    uri = str(folder / "roost.db")
+    return uri, make_handbook(uri, folder)
+
+
+@pytest.fixture(scope="session")
+def standalone_handbook(
+    prefect_api: str, standalone: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[str, str]]:
+    """The example handbook on the real server, for tests that only read: (URI, index)."""
+    name = make_handbook(standalone, tmp_path_factory.mktemp("handbook"))
+    yield standalone, name
+    drop_index(standalone, name)
+
+
+@pytest.fixture(params=["lite", "standalone"])
+def handbook(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The example handbook on Milvus Lite, then on the real server, to be read only: its index's name."""
+    uri, name = request.getfixturevalue(f"{request.param}_handbook")
+    monkeypatch.setenv("ROOST_MILVUS__URI", uri)
+    return str(name)

@@ -7,15 +7,16 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from tasks.formats import WHOLE, Part
 from tasks.load import Outcome, load_file
 
 SLOW = 1.0
 
 
-def slow_load_file(location: str, name: str) -> Outcome:
+def slow_load_file(location: str, name: str, part: Part = WHOLE) -> Outcome:
     """Parse slowly."""
     time.sleep(SLOW)
-    return load_file(location, name)
+    return load_file(location, name, part)
 
 
 class SlowEngine:

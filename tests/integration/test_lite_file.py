@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tasks import lite_file
 from tasks.errors import ConflictError, StoreError
 from tasks.holder import Holder
 from tasks.milvus import open_store
-from tasks.settings import Milvus
+from tasks.models import find_model
+from tasks.settings import Chunking, Embedding, Milvus
+from tasks.versions import make_recipe, open_version
 from tests.conftest import ROOT
 
 _ROOST = """
@@ -118,3 +122,17 @@ def test_what_is_no_database_is_refused_and_not_waited_for(tmp_path):
     (tmp_path / "broken.db" / "collections").write_text("no folder")
     with pytest.raises(StoreError, match=r"broken.db cannot be opened: it is no Milvus Lite database"):
         asyncio.run(opened(tmp_path / "broken.db", Holder("run 'patient'", wait_seconds=30)))
+
+
+async def test_a_flush_ends_when_its_rows_are_indexed(tmp_path):
+    from milvus_lite.engine.collection import Collection
+
+    async with open_store(Milvus(uri=str(tmp_path / "roost.db"))) as store:
+        version = await open_version(store, "docs", make_recipe(find_model(Embedding()), Chunking()))
+        vectors = np.random.default_rng(7).standard_normal((3000, version.recipe.dimension), dtype=np.float32)
+        rows = [{"id": f"{n:06d}", "text": "x", "vector": vector} for n, vector in enumerate(vectors)]
+        await store.upsert(version.name, rows)
+        await store.change("flush", version.name)
+        [held] = [o for o in gc.get_objects() if isinstance(o, Collection) and o.name == version.name]
+        assert sum(segment.num_rows for segment in held._segments_snapshot()) == 3000
+        assert all("vector" in segment.indexes for segment in held._segments_snapshot())

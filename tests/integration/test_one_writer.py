@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -14,7 +15,7 @@ from tasks.holder import Holder
 from tasks.milvus import SERVER_WRITES, open_store
 from tasks.models import find_model
 from tasks.settings import Chunking, Embedding, Milvus
-from tasks.versions import Version, make_recipe, open_version, publish
+from tasks.versions import Version, make_recipe, make_version, open_version, publish
 
 
 @pytest.fixture
@@ -218,3 +219,23 @@ def _hold_for_ever(uri: str, index: str) -> None:
                 await asyncio.sleep(600)
 
     asyncio.run(work())
+
+
+def test_a_version_that_a_run_holds_is_not_pruned_and_the_run_is_named(held, index, monkeypatch):
+    from tasks import promotion
+
+    monkeypatch.setattr(lease, "GRACE", 0.0)
+    monkeypatch.setattr(promotion, "YOUNG", 0.0)
+
+    async def work(store, version, hold):
+        made = await make_version(store, replace(version, name=f"{version.name}_2"))
+        found = await promotion.standings(store, index)
+        chosen = promotion.choose(found, [], index, 1)
+        assert list(chosen.drop) == [made.name]
+        async with hold(store, made, "run 'first'"):
+            done = await promotion.prune(store, found, chosen, Holder("roost prune"))
+        assert done.drop == {}
+        assert "being written by run 'first'" in done.keep[made.name]
+        assert list((await promotion.prune(store, found, chosen, Holder("roost prune"))).drop) == [made.name]
+
+    held(work)

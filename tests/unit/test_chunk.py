@@ -12,12 +12,13 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tasks.chunk import MAX_CHARACTERS, MAX_HEADING, check_window, cut
+from tasks.chunk import MAX_CHARACTERS, MAX_HEADING, check_window, chunk_batch, cut
 from tasks.errors import ModelError
 from tasks.identity import chunk_hash
 from tasks.models import Model, find_model, load_tokenizer
-from tasks.records import CHUNK, PASSAGE
+from tasks.records import CHUNK, LOADED, PASSAGE, REJECT, Loaded
 from tasks.settings import Chunking, Embedding
+from tasks.workers import Workers
 
 MODEL = find_model(Embedding())
 TOKENIZER = load_tokenizer(MODEL.tokenizer_file)
@@ -331,3 +332,15 @@ def test_what_is_named_as_the_largest_size_really_fits_the_model() -> None:
     chunks = cut_text("It is a truth universally acknowledged, that trains are late. " * 200, size, 0)
     longest = max(len(TOKENIZER.encode(model.text_instruction + chunk["text"]).ids) for chunk in chunks)
     assert size - 20 < longest <= 256
+
+
+async def test_a_batch_cut_by_several_workers_is_the_batch_cut_by_one():
+    pages = [passages(*(f"Sentence {n} of page {page}. " * 40 for page in range(9))) for n in range(4)]
+    frame = pl.concat(each.with_columns(doc_id=pl.lit(f"{n:032x}")) for n, each in enumerate(pages))
+    rows = [dict.fromkeys(LOADED) | {"doc_id": key} for key in frame["doc_id"].unique(maintain_order=True)]
+    batch = Loaded("docs-0000", pl.DataFrame(rows, schema=LOADED), frame, REJECT.to_frame(), 0.0)
+    with Workers(workers=2, memory_mb=2048) as workers, pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tasks.chunk.PART_BYTES", 1000)
+        chunked = await chunk_batch(batch, Chunking(size=40, overlap=8), MODEL, workers, seconds=60)
+    assert chunked.chunks.equals(cut(frame, 40, 8, str(MODEL.tokenizer_file)))
+    assert chunked.rejects.is_empty()

@@ -17,9 +17,10 @@ from tasks import engines, openvino_engine
 from tasks.engines import load_engine
 from tasks.errors import ModelError
 from tasks.models import Model, find_model
-from tasks.openvino_engine import OpenVinoEngine, exported
+from tasks.openvino_engine import OpenVinoEngine, exported, quantized
 from tasks.settings import Embedding
 from tasks.torch_engine import TorchEngine
+from tests.conftest import ROOT
 
 TEXTS = [
     "Trains run late. " * 25,
@@ -169,3 +170,18 @@ def test_a_damaged_export_is_refused_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="does not load") as caught:
         load_engine(model, settings)
     assert "\n" not in str(caught.value)
+
+
+def test_an_int8_model_is_one_of_its_own_and_masks_its_padding(tmp_path: Path) -> None:
+    pytest.importorskip("nncf", reason="the extra `openvino` makes int8 models")
+    model, settings = find_model(Embedding()), Embedding()
+    words = (ROOT / "README.md").read_text("utf-8").split()
+    texts = [" ".join(words[first : first + 70]) for first in range(0, 1680, 70)]
+    made = quantized(model, settings, texts, tmp_path / "int8")
+    small = find_model(Embedding(model=str(tmp_path / "int8")))
+    assert made["texts"] == len(texts)
+    assert (small.is_openvino, small.dimension, small.revision == model.revision) == (True, model.dimension, False)
+    full, quick = load_engine(model, settings), load_engine(small, settings)
+    short = [" ".join(words[length : 2 * length]) for length in range(1, 40)]  # every share of padding there is
+    cosines = (full.passages(short, []) * quick.passages(short, [])).sum(axis=1)
+    assert cosines.min() > 0.95

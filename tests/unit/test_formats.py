@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.errors import DocumentError
-from tasks.formats import MEDIA_SUFFIXES, Parsed, clean, decode, parse, split_front_matter
+from tasks.formats import MEDIA_SUFFIXES, Parsed, clean, decode, join, parse, split_front_matter
 
 
 @pytest.fixture(autouse=True)
@@ -438,3 +438,15 @@ def test_whatever_the_bytes_a_document_is_read_or_refused_with_a_reason(data: by
         assert "\0" not in text
         assert "\r" not in text
     json.dumps(dict(parsed.metadata), allow_nan=False, default=str, ensure_ascii=False).encode()
+
+
+@pytest.mark.parametrize("parts", [2, 3, 7])
+def test_a_pdf_parsed_in_parts_is_the_whole_pdf(parts):
+    data = make_pdf("One page.", "Another.", "", "The last one.", title="Four")
+    assert join([parse(data, "a.pdf", (nth, parts)) for nth in range(parts)]) == parse(data, "a.pdf")
+
+
+def test_a_pdf_without_text_is_refused_when_its_parts_are_joined():
+    data = make_pdf("", "")
+    with pytest.raises(DocumentError, match="no_text"):
+        join([parse(data, "a.pdf", (nth, 2)) for nth in range(2)])

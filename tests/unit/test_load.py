@@ -16,6 +16,7 @@ from typing import Any
 
 import polars as pl
 import pytest
+from fpdf import FPDF
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -158,3 +159,33 @@ def test_plain_values_stay_as_they_are_and_others_become_their_json() -> None:
 
 def test_metadata_is_cut_to_a_bounded_size() -> None:
     assert len(pack({f"key{n}": "x" * 900 for n in range(50)})) < MAX_METADATA * 1.5
+
+
+async def test_a_large_pdf_is_parsed_by_several_workers_to_the_same_text(workers, tmp_path, monkeypatch):
+    file = tmp_path / "large.pdf"
+    pdf = FPDF()
+    for page in range(5):
+        pdf.add_page()
+        pdf.set_font("helvetica", size=12)
+        pdf.multi_cell(0, text=f"Page {page} speaks of herring.")
+    file.write_bytes(bytes(pdf.output()))
+    whole = await load_batch(batch(listed("large.pdf", file)), workers, seconds=60)
+    monkeypatch.setattr("tasks.load.PARTED_BYTES", 1)
+    asked = count_calls(workers, monkeypatch)
+    parts = await load_batch(batch(listed("large.pdf", file)), workers, seconds=60)
+    assert asked == [(0, 2), (1, 2)]
+    assert parts.passages.equals(whole.passages)
+    assert parts.documents.equals(whole.documents)
+
+
+def count_calls(workers: Workers, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Note which parts are asked of the workers."""
+    asked: list[Any] = []
+    run = workers.run
+
+    async def noted(function: Any, arguments: tuple[Any, ...], seconds: float | None = None) -> Any:
+        asked.append(arguments[-1])
+        return await run(function, arguments, seconds)
+
+    monkeypatch.setattr(workers, "run", noted)
+    return asked

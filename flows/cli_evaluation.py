@@ -1,0 +1,73 @@
+"""The command `roost evaluate`."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from flows.cli import Index, Json, Verbose
+from tasks.errors import UsageError
+
+EXIT_MISSED = 4
+
+
+def evaluate(
+    questions: Annotated[
+        str, typer.Argument(help="Folder with queries.jsonl and qrels/*.tsv, or a .jsonl file; none: known items.")
+    ] = "",
+    index: Index = "docs",
+    split: Annotated[str, typer.Option(help="Which file of qrels; by default test, or the only one.")] = "",
+    sample: Annotated[int, typer.Option(min=1, max=5000, help="Without questions: sentences to draw.")] = 50,
+    least: Annotated[list[str], typer.Option("--min", help="What must be reached, e.g. nDCG@10=0.60.")] = [],  # noqa: B006
+    max_drop: Annotated[
+        float | None, typer.Option(min=0, max=1, help="How far nDCG@10 may fall since the last good evaluation.")
+    ] = None,
+    timings: Annotated[str, typer.Option(help="Sync beside async: tutorials, all, none.")] = "tutorials",
+    counts: Annotated[str, typer.Option(help="Calls to time, e.g. 10,100.")] = "",
+    latency_ms: Annotated[float, typer.Option(min=0, max=10_000, help="Round trip put before the server.")] = 0.0,
+    as_json: Json = False,
+    verbose: Verbose = False,
+) -> None:
+    """Measure how well an index answers, and what async buys; fail with code 4 below a threshold."""
+    from tasks.settings import load_settings, set_library_defaults
+
+    set_library_defaults(quiet=not verbose)
+    from flows.evaluation import given_questions
+    from flows.parameters import EvaluationRequest
+    from flows.progress import WATCHER
+    from flows.running import run_flow
+    from flows.terminal import bars
+    from flows.terminal_evaluation import show_evaluation
+
+    request = EvaluationRequest(
+        index=index, questions=questions, split=split, sample=sample, least=dict(map(_threshold, least)),
+        max_drop=max_drop, timings=timings, counts=_counts(counts), latency_ms=latency_ms,
+    )  # fmt: skip
+    # Refuse here what the flow would refuse after Prefect has started, which takes seconds.
+    given_questions(request, load_settings())
+    with bars(enabled=False) as watcher:
+        WATCHER.set(watcher)
+        _, report = run_flow("evaluation", request)
+    if as_json:
+        print(json.dumps(report, ensure_ascii=False))  # noqa: T201
+    else:
+        show_evaluation(report)
+    if report["missed"]:
+        raise typer.Exit(EXIT_MISSED)
+
+
+def _threshold(words: str) -> tuple[str, float]:
+    name, _, value = words.rpartition("=")
+    try:
+        return name.strip(), float(value)
+    except ValueError:
+        raise UsageError(f"--min {words}: write a measure and its least value, as in nDCG@10=0.60") from None
+
+
+def _counts(words: str) -> list[int]:
+    try:
+        return [int(word) for word in words.split(",") if word.strip()]
+    except ValueError:
+        raise UsageError(f"--counts {words}: write whole numbers with commas between, as in 10,100") from None

@@ -1,0 +1,380 @@
+"""The flow `rebuild`: a version beside the live one, which takes its place when it answers as well.
+
+build -> catch up until nothing changes -> verify -> ask both the same questions -> catch up once more -> promote
+
+Readers and other runs go on with the live version; it is held only from the last look at the sources to the promotion.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import time
+from collections import Counter
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from prefect import flow, get_run_logger, runtime
+from prefect.client.schemas.objects import State
+from prefect.states import Completed, Failed
+
+from flows import artifacts, steps, version_steps
+from flows.batches import Run
+from flows.ingest import carry_out
+from flows.parameters import RebuildRequest
+from flows.progress import WATCHER
+from tasks import promotion, rebuilding
+from tasks.chunk import check_window
+from tasks.discover import Listed, Options, list_sources, plan_run, spool_folder
+from tasks.embedder import Embedder
+from tasks.errors import ConflictError, ModelError, StepError
+from tasks.holder import Holder
+from tasks.lease import held
+from tasks.ledger import read_ledger
+from tasks.metrics import MAIN, Quality, Thresholds, check_thresholds, missed
+from tasks.milvus import Store, open_store
+from tasks.models import Model, find_model
+from tasks.queries import Questions, draw_questions, read_questions
+from tasks.report import rebuild_line
+from tasks.retrieve import model_of
+from tasks.settings import Settings, load_settings
+from tasks.sources import Source, check_sources, refuse_moved
+from tasks.versions import Recipe, Version, changes, existing_version, make_recipe
+from tasks.workers import Workers
+
+#: Passes after which sources that change all the time are followed no further.
+MOST_PASSES = 20
+#: A drop that no comparison can miss.
+ANY_DROP = 1.0
+
+
+@dataclass
+class Build:
+    """What the parts of one rebuild share.
+
+    store: To read, and to write with under the hold on the live version.
+    building: To write the new version with.
+    also: The live version's collection where its vectors may be reused, else empty.
+    spool: Folder for the rows of tables, a folder in it for each pass.
+    reports: One a pass.
+    """
+
+    request: RebuildRequest
+    settings: Settings
+    options: Options
+    sources: list[Source]
+    model: Model
+    store: Store
+    building: Store
+    live: Version
+    target: Version
+    also: str
+    embedder: Embedder
+    workers: Workers
+    spool: Path
+    run_id: str
+    reports: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether the new version may take the live one's place.
+
+    questions: what both were asked; None when there was nothing to ask.
+    before, after: what was measured of the live and of the new version; None where it was not.
+    missed: what speaks against it, each in a line.
+    """
+
+    questions: Questions | None
+    before: Quality | None
+    after: Quality | None
+    missed: list[str]
+    lost: pl.DataFrame
+
+
+@flow(name="rebuild", flow_run_name="rebuild {request.index}", persist_result=False, validate_parameters=True)
+async def rebuild(request: RebuildRequest) -> State[dict[str, Any]]:
+    """Build a version beside the live one, and promote it when it answers as well.
+
+    Ends as `Completed`, or `Partial` when documents are quarantined; as `Failed` under the name `QualityMissed` when a
+    threshold was missed: the live version then stays. Its data is the report.
+
+    Raises:
+        UsageError: The request, a setting or the index does not allow it; nothing is written.
+        StepError: The new version does not hold what it should; the live one stays.
+        ConflictError: Another version was promoted meanwhile.
+    """
+    started = time.perf_counter()
+    settings = _with_choices(load_settings(), request)
+    asked = await asyncio.to_thread(read_questions, request.questions, request.split) if request.questions else None
+    if asked:
+        check_thresholds(_thresholds(request), asked)
+    model = await asyncio.to_thread(find_model, settings.embedding)
+    check_window(settings.chunking, model)
+    recipe = make_recipe(model, settings.chunking)
+    async with AsyncExitStack() as stack:
+        wait, tell = settings.ingest.wait_seconds, WATCHER.get().waiting
+        holder = Holder(f"run {runtime.flow_run.name!r}", wait_seconds=wait, tell=tell)
+        spool = Path(stack.enter_context(spool_folder()))
+        store = await stack.enter_async_context(open_store(settings.milvus, create=False, holder=holder))
+        live = await existing_version(store, request.index)
+        sources = request.sources or rebuilding.sources_of(live)
+        await asyncio.to_thread(check_sources, sources)
+        refuse_moved(sources, live.places)
+        options = _options(request, settings)
+        listed = await _list_first(store, live, sources, spool, options, leave_out=request.leave_out)
+        embedder = stack.enter_context(Embedder(model, settings.embedding))
+        limits = settings.ingest
+        workers = stack.enter_context(Workers(workers=limits.parse_workers, memory_mb=limits.parse_memory_mb))
+        found = await promotion.standings(store, request.index)
+        target = await promotion.open_beside(store, found, recipe, fresh=request.fresh)
+        building = await stack.enter_async_context(held(store, target, holder))
+        also = live.name if request.reuse and rebuilding.share_vectors(live.recipe, recipe) else ""
+        build = Build(
+            request, settings, options, sources, model, store, building, live, target, also, embedder, workers, spool,
+            str(runtime.flow_run.id or ""),
+        )  # fmt: skip
+        await _catch_up(build, listed)
+        await _verify(build)
+        verdict = await _judge(build, asked)
+        await _note(build, verdict)
+        promoted = request.promote and not verdict.missed
+        if promoted:
+            await _promote(build, holder)
+        report = _report(build, recipe, verdict, time.perf_counter() - started, promoted=promoted)
+    await artifacts.publish_rebuild(report)
+    words = rebuild_line(report)
+    get_run_logger().info(words)
+    if verdict.missed:
+        return Failed(name="QualityMissed", message=words, data=report)
+    return Completed(name="Partial" if report["rejects"] else "Completed", message=words, data=report)
+
+
+def _with_choices(settings: Settings, request: RebuildRequest) -> Settings:
+    """Put the request's recipe in place of the settings'."""
+    chosen = {"size": request.chunk_size, "overlap": request.chunk_overlap}
+    chunking = settings.chunking.model_dump() | {name: value for name, value in chosen.items() if value is not None}
+    embedding = settings.embedding.model_copy(update={"model": request.model} if request.model else {})
+    return settings.model_copy(
+        update={"chunking": type(settings.chunking).model_validate(chunking), "embedding": embedding}
+    )
+
+
+def _settings_needed(request: RebuildRequest) -> dict[str, Any]:
+    """Name what the request chose and the settings say otherwise: later runs would refuse the version for it."""
+    settings = load_settings()
+    chosen = {
+        "ROOST_EMBEDDING__MODEL": (request.model, settings.embedding.model),
+        "ROOST_CHUNKING__SIZE": (request.chunk_size, settings.chunking.size),
+        "ROOST_CHUNKING__OVERLAP": (request.chunk_overlap, settings.chunking.overlap),
+    }
+    return {name: wanted for name, (wanted, known) in chosen.items() if wanted not in (None, "", known)}
+
+
+def _thresholds(request: RebuildRequest) -> Thresholds:
+    return Thresholds(request.least, None if request.max_drop >= ANY_DROP else request.max_drop)
+
+
+def _options(request: RebuildRequest, settings: Settings) -> Options:
+    limit = request.max_delete_fraction
+    return Options(max_delete_fraction=settings.ingest.max_delete_fraction if limit is None else limit)
+
+
+async def _list_first(
+    store: Store, live: Version, sources: list[Source], spool: Path, options: Options, *, leave_out: bool
+) -> Listed:
+    """List the sources, and refuse what would leave out documents that the live version has, before anything is made.
+
+    Raises:
+        UsageError: Too much is gone from the sources, or they do not cover what it holds.
+    """
+    ledger = await read_ledger(store, live.ledger)
+    if not leave_out:
+        rebuilding.refuse_uncovered(ledger, sources, live.index)
+    listed = await list_sources(sources, _pass_folder(spool, 0))
+    await plan_run(listed, ledger, options)
+    return listed
+
+
+def _pass_folder(spool: Path, number: int) -> Path:
+    folder = spool / str(number)
+    folder.mkdir()
+    return folder
+
+
+async def _catch_up(build: Build, listed: Listed | None = None) -> None:
+    """Bring the new version in step until a pass finds nothing, or for as many passes as make sense."""
+    for _ in range(MOST_PASSES):
+        if not await _pass(build, listed):
+            return
+        listed = None
+    get_run_logger().warning("the sources change faster than they are indexed: followed for %d passes", MOST_PASSES)
+
+
+async def _pass(build: Build, listed: Listed | None = None) -> bool:
+    """Bring the new version in step once. Says whether there was anything to do.
+
+    Raises:
+        StepError: Its ledger then counts what the store does not hold.
+    """
+    started = time.perf_counter()
+    folder = build.spool / str(len(build.reports))
+    if listed is None:
+        folder = _pass_folder(build.spool, len(build.reports))
+        listed = await version_steps.list_again(build.sources, folder, build.building, build.target)
+    else:
+        await steps.note_sources(build.building, build.target, build.sources)
+    plan = await steps.discover(build.request.index, listed, build.building, build.target, build.options)
+    build.embedder.seconds = 0.0
+    run = Run(
+        build.settings, build.model, build.building, build.target, build.workers, build.embedder, build.run_id,
+        also=build.also,
+    )  # fmt: skip
+    report, off = await carry_out(run, plan, started)
+    await asyncio.to_thread(shutil.rmtree, folder)
+    build.reports.append(report)
+    if off:
+        raise StepError(_off(build))
+    return bool(run.tally.documents or plan.of("deleted", "moved").height)
+
+
+async def _verify(build: Build) -> None:
+    """Compare every row with the ledger; mend once what an earlier, killed rebuild may have left.
+
+    Raises:
+        StepError: It is off all the same.
+    """
+    if not (await version_steps.verify(build.building, build.target)).needs_repair:
+        return
+    await version_steps.mend(build.building, build.target, build.run_id)
+    await _catch_up(build)
+    if (await version_steps.verify(build.building, build.target)).needs_repair:
+        raise StepError(_off(build))
+
+
+def _off(build: Build) -> str:
+    return (
+        f"version {build.target.name}, which was being built, does not hold what its ledger counts; readers go on with "
+        f"{build.live.name}. Build another: roost rebuild --fresh --index {build.request.index}"
+    )
+
+
+async def _judge(build: Build, asked: Questions | None) -> Verdict:
+    """Ask both versions the same questions, and say what speaks against the new one."""
+    live, target = build.live, build.target
+    lost = await rebuilding.find_lost(build.store, live, target)
+    held_by_live = await read_ledger(build.store, live.ledger, ["doc_id", "status", "chunk_count"])
+    documents = held_by_live.filter(pl.col("chunk_count") > 0)
+    against = rebuilding.too_many_lost(lost, documents.height, build.options.max_delete_fraction)
+    if asked is None:
+        if documents.is_empty():
+            return Verdict(None, None, None, against, lost)
+        asked = await _draw(build)
+    thresholds = _thresholds(build.request)
+    check_thresholds(thresholds, asked)
+    after = await version_steps.evaluate(build.building, target, build.embedder, asked)
+    before, why = await _measure_live(build, asked)
+    if why and thresholds.max_drop is not None:
+        against.append(f"the live version could not be asked, so no drop can be told: {why}; --max-drop 1 allows any")
+    earlier = {name: estimate.value for name, estimate in before.measures.items()} if before else None
+    return Verdict(asked, before, after, against + missed(after.measures, thresholds, earlier), lost)
+
+
+async def _draw(build: Build) -> Questions:
+    """Draw known items from the live version, of documents that both hold: what is gone must not be found."""
+    drawn = await draw_questions(build.store, build.live, build.request.sample)
+    both = await read_ledger(build.store, build.target.ledger, ["doc_id", "status"])
+    judgments = drawn.judgments.join(both.select(document="doc_id"), on="document", how="semi")
+    return Questions(
+        drawn.origin, drawn.asked.join(judgments, on="question", how="semi", maintain_order="left"), judgments,
+        drawn=True,
+    )  # fmt: skip
+
+
+async def _measure_live(build: Build, asked: Questions) -> tuple[Quality | None, str]:
+    """Ask the live version with its own model; or say why that cannot be."""
+    try:
+        model = await asyncio.to_thread(model_of, build.live, build.settings.embedding)
+        if model == build.model:
+            return await version_steps.evaluate(build.store, build.live, build.embedder, asked), ""
+        with Embedder(model, build.settings.embedding) as embedder:
+            return await version_steps.evaluate(build.store, build.live, embedder, asked), ""
+    except ModelError as error:
+        return None, str(error)
+
+
+async def _note(build: Build, verdict: Verdict) -> None:
+    """Keep with both versions what was measured, and that the new one is complete."""
+    await promotion.note_built(build.building, build.target, _quality(verdict, verdict.after) | _missed(verdict))
+    if verdict.before:
+        await promotion.note_quality(build.store, build.live, _quality(verdict, verdict.before))
+
+
+def _quality(verdict: Verdict, quality: Quality | None) -> dict[str, Any]:
+    if not quality or not verdict.questions:
+        return {}
+    return {
+        "measures": {name: round(estimate.value, 6) for name, estimate in quality.measures.items()},
+        "questions": verdict.questions.origin,
+        "asked": quality.asked,
+        "fingerprint": quality.questions,
+        "measured": promotion.now(),
+    }
+
+
+def _missed(verdict: Verdict) -> dict[str, Any]:
+    return {"missed": verdict.missed} if verdict.missed else {}
+
+
+async def _promote(build: Build, holder: Holder) -> None:
+    """Look at the sources a last time while no run writes the live version, then have readers see the new one.
+
+    Raises:
+        ConflictError: Readers see another version by now than the one it was compared with.
+    """
+    async with held(build.store, build.live, holder) as store:
+        await _catch_up(build)
+        seen = await existing_version(store, build.request.index)
+        if seen.name != build.live.name:
+            raise ConflictError(
+                f"index {build.request.index!r} is {seen.name} by now, {build.target.name} was compared with "
+                f"{build.live.name}: run roost rebuild again, or promote it by name"
+            )
+        await version_steps.promote(store, build.target, build.live)
+
+
+def _report(
+    build: Build, recipe: Recipe, verdict: Verdict, seconds: float, *, promoted: bool
+) -> dict[str, Any]:  # fmt: skip
+    """Put the report together, in the documented keys."""
+    chunks, documents = Counter[str](), Counter[str]()
+    for report in build.reports:
+        chunks.update(report["chunks"])
+        documents.update({name: report["documents"][name] for name in ("added", "changed", "renamed", "deleted")})
+    last = build.reports[-1]
+    return {
+        "index": build.request.index,
+        "version": build.target.name,
+        "before": build.live.name,
+        "promoted": promoted,
+        "changes": changes(build.live.recipe, recipe),
+        "settings": _settings_needed(build.request),
+        "passes": len(build.reports),
+        "documents": dict(documents) | {"quarantined": last["documents"]["quarantined"]},
+        "chunks": dict(chunks),
+        "store": last["store"],
+        "quality": {
+            "questions": verdict.questions.origin if verdict.questions else None,
+            "asked": verdict.after.asked if verdict.after else 0,
+            "before": verdict.before.as_dict() if verdict.before else None,
+            "after": verdict.after.as_dict() if verdict.after else None,
+        },
+        "thresholds": {"least": build.request.least, "max_drop": build.request.max_drop, "measure": MAIN},
+        "missed": verdict.missed,
+        "lost": verdict.lost.select("source", "uri", "reason").to_dicts(),
+        "rejects": last["rejects"],
+        "seconds": round(seconds, 3),
+    }

@@ -1,0 +1,76 @@
+"""Write a version to a folder, and load one from it: no flow, for nothing is embedded."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+from flows.versions import holder_of
+from tasks import promotion, transfer
+from tasks.errors import UsageError
+from tasks.lease import held
+from tasks.milvus import open_store
+from tasks.settings import load_settings
+from tasks.verify import verify
+from tasks.versions import check_index_name, existing_version
+
+
+async def export_index(index: str, wanted: str, folder: Path) -> dict[str, Any]:
+    """Write a version, by default the live one, to a new folder; runs that would write it wait meanwhile.
+
+    Raises:
+        UsageError: There is no such version, or the folder is there already.
+    """
+    settings = load_settings()
+    holder = holder_of("roost export")
+    async with AsyncExitStack() as stack:
+        store = await stack.enter_async_context(open_store(settings.milvus, create=False, holder=holder))
+        version = await existing_version(store, index)
+        if wanted:
+            version = promotion.find(await promotion.standings(store, index), wanted).version
+            await promotion.load(store, version)
+        store = await stack.enter_async_context(held(store, version, holder))
+        made = await transfer.export_version(store, version, folder)
+    size = sum(file.stat().st_size for file in folder.iterdir())
+    return {
+        "index": index, "version": version.name, "folder": str(folder), "chunks": made.rows, "bytes": size,
+        "digest": made.digest,
+    }  # fmt: skip
+
+
+async def import_folder(folder: Path, index: str, *, promote: bool) -> dict[str, Any]:
+    """Load an export into Milvus under its own ids, verify it, and have readers find it.
+
+    Args:
+        folder: What `export_index` made.
+        index: Name that readers are to use; empty for the one that it had.
+        promote: Whether it may take the place of what that name leads to now.
+
+    Raises:
+        UsageError: The folder is no export, or the name is taken.
+        StepError: What Milvus then holds is not what was exported; readers do not see it.
+    """
+    export = transfer.read_export(folder)
+    index = index or export.version.index
+    check_index_name(index)
+    settings, holder = load_settings(), holder_of("roost import")
+    async with AsyncExitStack() as stack:
+        store = await stack.enter_async_context(open_store(settings.milvus, holder=holder))
+        live = next((one.version for one in await promotion.standings(store, index) if one.is_live), None)
+        if (live or await store.describe(index)) and not promote:
+            raise UsageError(
+                f"{index!r} is there already in {settings.milvus.uri}: import under another name with --index, or have "
+                "it take that one's place with --promote (roost rollback goes back)"
+            )
+        version = await transfer.open_import(store, export, index)
+        store = await stack.enter_async_context(held(store, version, holder))
+        await transfer.import_rows(store, version, folder)
+        await transfer.check_import(store, version, export)
+        findings = await verify(store, version)
+        await promotion.note_built(store, version, export.version.quality)
+        await promotion.promote(store, version, live)
+    return {
+        "index": index, "version": version.name, "before": live.name if live else None,
+        "documents": findings.documents, "chunks": findings.chunks, "embedded": 0, "digest": export.digest,
+    }  # fmt: skip

@@ -1,0 +1,41 @@
+"""`roost evaluate` as a user runs it, and what a real browser shows of it."""
+
+from __future__ import annotations
+
+import httpx
+
+from tests.conftest import ROOT
+
+QUESTIONS = ROOT / "examples" / "questions"
+
+
+def test_the_command_measures_and_its_artifact_renders_in_a_real_browser(roost, prefect, index, folder, browser):
+    roost("ingest", ROOT / "examples" / "handbook", "--index", index)
+    roost("evaluate", QUESTIONS, "--index", index, "--timings", "none", "--json")
+    ended = roost(
+        "evaluate", QUESTIONS, "--index", index, "--timings", "tutorials", "--counts", "5", "--min", "nDCG@10=0.99",
+        "--json",
+    )  # fmt: skip
+    assert ended.code == 4, ended.err
+    report = ended.json
+    assert 0.9 < report["quality"]["nDCG@10"]["value"] < 0.99
+    assert report["missed"] == [
+        f"nDCG@10 is {report['quality']['nDCG@10']['value']:.4f}, below the 0.99 that was asked for"
+    ]
+    wanted = {"artifacts": {"key": {"any_": [f"evaluation-{index}"]}}, "sort": "CREATED_DESC"}
+    found = httpx.post(f"{prefect}/artifacts/filter", json=wanted, timeout=30).raise_for_status().json()
+    assert len(found) == 2
+
+    browser.page.goto(f"{prefect.removesuffix('/api')}/artifacts/artifact/{found[0]['id']}")
+    for title in ("Quality", "Worst questions", "Sync and async", "Earlier evaluations", "Results"):
+        browser.page.get_by_role("heading", name=title, exact=True).wait_for()
+    pictures = browser.page.locator('img[src^="data:image/svg+xml"]')
+    assert pictures.count() == 2
+    drawn = pictures.evaluate_all(
+        "images => images.map(i => [i.complete, i.naturalWidth, i.getBoundingClientRect().height])"
+    )
+    assert all(complete and width >= 600 and height >= 150 for complete, width, height in drawn), drawn
+    tables = browser.page.locator("table")
+    rows = [tables.nth(number).locator("tbody tr").count() for number in range(tables.count())]
+    assert rows == [8, 10, len(report["timings"]), 2]
+    browser.picture("evaluation")

@@ -1,0 +1,46 @@
+"""The example handbook in an index of its own, once a session for each kind of Milvus."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import uuid
+from pathlib import Path
+
+import pytest
+
+from tasks.milvus import open_store
+from tasks.settings import Milvus
+from tasks.versions import drop_version, existing_version
+from tests.conftest import ROOT
+
+HANDBOOK = ROOT / "examples" / "handbook"
+#: Words of a document that nobody wrote for Roost.
+HOSTILE_NAME = "it's \"odd\" '] or id in ['.md"
+QUESTIONS = ["who waxes the skis?", "how long may a lift ride take?", "what is done with a torn balloon?", "fog"]
+
+
+def make_handbook(uri: str, folder: Path) -> str:
+    """Ingest the handbook and one document with a hostile name; the index's name."""
+    from flows.parameters import IngestRequest
+    from flows.running import run_flow
+    from tasks.sources import Source
+
+    source = folder / "handbook"
+    shutil.copytree(HANDBOOK, source)
+    (source / HOSTILE_NAME).write_text('---\nowner: "O\'Neil \\"x\\""\n---\n# Odd\n\nA document with an odd name.\n')
+    name = f"t{uuid.uuid4().hex[:12]}"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ROOST_MILVUS__URI", uri)
+        run_flow("ingest", IngestRequest(sources=[Source(uri=str(source))], index=name))
+    return name
+
+
+def drop_index(uri: str, name: str) -> None:
+    """Drop an index with its ledger."""
+
+    async def drop() -> None:
+        async with open_store(Milvus(uri=uri)) as store:
+            await drop_version(store, await existing_version(store, name))
+
+    asyncio.run(drop())

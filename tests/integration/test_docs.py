@@ -1,0 +1,65 @@
+"""The snippets of docs/using-the-index.md, run as they stand."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import re
+from collections.abc import Iterator
+from contextlib import redirect_stdout
+from io import StringIO
+
+import pytest
+
+from tasks.milvus import open_store
+from tasks.settings import Milvus
+from tasks.versions import existing_version
+from tests.conftest import ROOT
+from tests.stub_llm import stub_llm
+
+PAGE = (ROOT / "docs" / "using-the-index.md").read_text("utf-8")
+SNIPPETS = re.findall(r"^```python\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
+
+
+@pytest.fixture(scope="module")
+def named_handbook(lite_handbook: tuple[str, str]) -> Iterator[str]:
+    """The handbook's index under the name that the page gives it: the URI."""
+    uri, index = lite_handbook
+
+    async def alias(change: str) -> None:
+        async with open_store(Milvus(uri=uri)) as store:
+            version = await existing_version(store, index)
+            words = {"collection_name": version.name} if change == "create_alias" else {}
+            await store.change(change, alias="handbook", **words)
+
+    asyncio.run(alias("create_alias"))
+    yield uri
+    asyncio.run(alias("drop_alias"))
+
+
+@pytest.mark.filterwarnings("ignore:unclosed transport:ResourceWarning")  # OpenAI's client leaves its own open
+@pytest.mark.parametrize("snippet", SNIPPETS, ids=range(len(SNIPPETS)))
+def test_a_snippet_of_the_page_runs_as_it_stands(
+    snippet: str, named_handbook: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ROOST_MILVUS__URI", named_handbook)
+    printed = StringIO()
+    with stub_llm() as llm, redirect_stdout(printed):
+        monkeypatch.setenv("OPENAI_API_BASE", llm.uri)
+        monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
+        llm.turns = ["whole"]
+        exec(compile(snippet, "docs/using-the-index.md", "exec"), {"__name__": "snippet"})
+        gc.collect()
+    if "print(" in snippet:
+        assert printed.getvalue().strip()
+    if "OpenAI(" in snippet:
+        assert llm.reply in printed.getvalue()
+        assert len(llm.asked) == 2
+
+
+def test_the_page_names_every_fault_that_a_test_records() -> None:
+    tests = (ROOT / "tests" / "integration" / "test_framework_writes.py").read_text("utf-8")
+    for fault in ("adelete", "delete", "mmr"):
+        assert f"`{fault}" in PAGE
+        assert fault in tests
+    assert len(SNIPPETS) >= 9

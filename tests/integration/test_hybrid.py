@@ -1,0 +1,68 @@
+"""Words beside vectors: a recipe of its own, where the server can."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flows.lookup import describe_indexes, search_index
+from tasks.errors import StoreError
+from tasks.frameworks import open_retriever
+from tasks.retrieve import How
+from tasks.versions import Recipe
+
+CODE = "KX4417"
+
+
+def documents(folder: Any) -> Path:
+    texts = {f"{number}.md": f"# Pump {number}\n\nThe pump {number} moves water uphill." for number in range(12)}
+    return Path(folder(**{**texts, "odd.md": f"# Errata\n\nPart {CODE} is no longer made."}))
+
+
+def test_a_rare_word_is_found_by_hybrid_search_on_lite_whoever_asks(
+    ingest: Any, index: str, lite: str, folder: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ROOST_EMBEDDING__SPARSE", "bm25")
+    source = documents(folder)
+    state, first = ingest(source)
+    _, again = ingest(source)
+    assert (state, first["store"]["documents"]) == ("Completed", 13)
+    assert again["chunks"] == {"embedded": 0, "reused": 0, "written": 0, "deleted": 0}
+    query = f"which pump has water part {CODE}"
+    [hits] = asyncio.run(search_index(index, [query], 3))
+    assert hits[0].uri == "odd.md"
+    assert hits[0].score == pytest.approx(2 / 61, rel=0.1)  # first, or nearly, of both rankings
+    [filtered] = asyncio.run(search_index(index, [query], 3, How(where='uri != "odd.md"', diverse=True)))
+    assert {hit.uri for hit in filtered} & {"odd.md"} == set()
+    with open_retriever(index, "llamaindex", k=3) as retriever:
+        assert len(retriever.retrieve(query)) == 3
+    with open_retriever(index, "langchain", k=3) as documents_of:
+        assert len(documents_of.invoke(query)) == 3
+    monkeypatch.delenv("ROOST_EMBEDDING__SPARSE")
+    with pytest.raises(StoreError, match="sparse 'bm25' there, '' here"):
+        ingest(source)
+
+
+def test_a_server_without_bm25_refuses_with_the_reason_and_keeps_nothing(
+    ingest: Any, index: str, standalone: str, folder: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ROOST_MILVUS__URI", standalone)
+    monkeypatch.setenv("ROOST_EMBEDDING__SPARSE", "bm25")
+    with pytest.raises(StoreError, match=r"is v2\.3.*Milvus 2\.5 or later, or Milvus Lite"):
+        ingest(documents(folder))
+    assert index not in json.dumps(asyncio.run(describe_indexes(None)))
+
+
+def test_recipes_without_words_keep_the_fingerprint_that_they_had() -> None:
+    facts = {
+        "model": "sentence-transformers/all-MiniLM-L6-v2", "revision": "53aa51172d142c89", "dimension": 384,
+        "chunker": "llama-index-markdown-sentence", "chunk_size": 240, "chunk_overlap": 24, "query_instruction": "",
+        "text_instruction": "", "schema_version": 1,
+    }  # fmt: skip
+    old = Recipe(**facts)  # as it stands in a collection that was made before
+    assert old.fingerprint == Recipe(**facts, sparse="").fingerprint == "092a27e3"
+    assert Recipe(**facts, sparse="bm25").fingerprint != old.fingerprint

@@ -1,0 +1,194 @@
+"""Versions side by side: built, compared, promoted and rolled back while readers and other runs go on."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pymilvus import MilvusClient
+
+from flows.parameters import IngestRequest, RebuildRequest
+from flows.running import run_flow
+from flows.versions import list_versions, prune, roll_back
+from tasks import promotion
+from tasks.errors import UsageError
+from tasks.milvus import open_store
+from tasks.settings import load_settings
+from tasks.sources import Source
+from tasks.versions import blank_version, existing_version, make_version
+from tests.conftest import ROOT
+from tests.integration.reader import Reader
+
+Rebuild = Callable[..., tuple[str, dict[str, Any]]]
+
+
+@pytest.fixture
+def rebuild(prefect_api: str, index: str) -> Rebuild:
+    """Run the flow `rebuild` on this test's index: (state name, report)."""
+    return lambda *places, **choices: run_flow(
+        "rebuild", RebuildRequest(index=index, sources=[Source(uri=str(place)) for place in places], **choices)
+    )
+
+
+@pytest.fixture(params=["lite", "standalone"])
+def server(request: pytest.FixtureRequest, monkeypatch, tmp_path: Path) -> Iterator[str]:
+    """Milvus for several programs at once: Lite behind a server, then the real one. The URI, set as Roost's."""
+    if request.param == "standalone":
+        uri = request.getfixturevalue("standalone")
+        monkeypatch.setenv("ROOST_MILVUS__URI", uri)
+        yield uri
+        return
+    from deployments.stack import milvus_lite
+
+    with milvus_lite(tmp_path / "served") as service:
+        monkeypatch.setenv("ROOST_MILVUS__URI", service.uri)
+        yield service.uri
+
+
+def text_of(number: int) -> str:
+    words = ["harbour", "cabin", "glacier", "lantern", "orchard", "ferry", "compass", "meadow", "anchor", "violin"]
+    lines = (f"The {words[(number + n) % 10]} number {number} keeps {words[n % 10]} {n} in order." for n in range(12))
+    return f"# Note {number}\n\n" + " ".join(lines) + "\n"
+
+
+def test_readers_and_runs_go_on_while_a_version_is_built_promoted_and_rolled_back(
+    server, prefect_api, index, ingest, rebuild, folder, stored
+):
+    source = folder(**{f"n{n:02d}.md": text_of(n) for n in range(24)})
+    ingest(source)
+    first = stored()[0]
+
+    def edit() -> None:
+        """Change the sources as soon as the new version is being filled."""
+        client = MilvusClient(server)
+        while len([name for name in client.list_collections() if name.startswith(f"{index}__")]) < 4:
+            time.sleep(0.02)
+        client.close()
+        (source / "n00.md").write_text("# Note 0\n\nNow it tells of puffins.\n")
+        (source / "late.md").write_text("# Late\n\nA heron came late.\n")
+        (source / "n01.md").unlink()
+
+    async def both() -> tuple[Any, Any]:
+        """Rebuild, and run an ordinary ingest meanwhile."""
+        from flows.ingest import ingest as nightly
+        from flows.rebuild import rebuild as build
+
+        sources = [Source(uri=str(source))]
+        building = asyncio.ensure_future(build(RebuildRequest(index=index, chunk_size=48), return_state=True))
+        editing = asyncio.to_thread(edit)
+        night = asyncio.ensure_future(nightly(IngestRequest(sources=sources, index=index), return_state=True))
+        await editing
+        pruned = await prune(index, 1, dry_run=False)
+        assert pruned["dropped"] == {}
+        assert len(pruned["kept"]) == 2
+        return await building, await night
+
+    with Reader(server, index, 384) as reader:
+        built, night = asyncio.run(both())
+        report = asyncio.run(_data(built))
+        after, _, ledger = stored()
+        moved = asyncio.run(roll_back(index))
+        before = stored()[0]
+    assert (built.name, night.name) == ("Completed", "Completed"), (built, night)
+    assert report["promoted"]
+    assert report["passes"] >= 3
+    assert {"late.md", "n00.md"} <= set(ledger["uri"])
+    assert "n01.md" not in set(ledger["uri"])
+    assert any("puffins" in text for text in after["text"])
+    assert after.height > first.height
+    assert moved == {"index": index, "live": report["before"], "before": report["version"]}
+    assert set(before["id"]) >= set(first.filter(~first["uri"].is_in(["n00.md", "n01.md"]))["id"])
+    assert (reader.errors, reader.empty) == ([], 0)
+    assert reader.searches > 20
+
+
+async def _data(state: Any) -> Any:
+    return await state.aresult(raise_on_failure=False)
+
+
+def test_a_fresh_start_with_the_same_recipe_embeds_nothing_again(lite, ingest, rebuild, folder, stored):
+    ingest(folder(**{f"n{n}.md": text_of(n) for n in range(4)}))
+    first, vectors, _ = stored()
+    with pytest.raises(UsageError, match="very recipe"):
+        rebuild()
+    _, report = rebuild(fresh=True)
+    again, same, _ = stored()
+    assert report["version"] == f"{report['before']}_2"
+    assert (report["chunks"]["embedded"], report["chunks"]["reused"]) == (0, first.height)
+    assert again.equals(first)
+    assert (vectors == same).all()
+
+
+def test_a_rebuild_refuses_sources_that_leave_out_or_have_lost_what_the_index_holds(lite, ingest, rebuild, folder):
+    one, two = folder("one", **{f"n{n}.md": text_of(n) for n in range(16)}), folder("two", **{"b.md": text_of(90)})
+    ingest(one, two)
+    with pytest.raises(UsageError, match=r"1 documents that these sources do not cover, two/b\.md"):
+        rebuild(one, fresh=True)
+    for n in range(12):
+        (one / f"n{n}.md").unlink()
+    with pytest.raises(UsageError, match="12 of 17 documents are gone"):
+        rebuild(fresh=True)
+    assert len(asyncio.run(list_versions(None))["versions"]) == 1
+    state, report = rebuild(one, fresh=True, reuse=False, leave_out=True, max_delete_fraction=1.0, promote=False)
+    assert (state, report["promoted"], report["store"]["documents"]) == ("Completed", False, 4)
+    assert report["chunks"]["embedded"] == report["chunks"]["written"] > 0
+
+
+def test_one_that_was_killed_before_its_promotion_goes_on_and_stays_out_while_it_misses_a_threshold(
+    lite, prefect_api, index, ingest, rebuild, folder, stored
+):
+    ingest(folder(**{f"n{n}.md": text_of(n) for n in range(6)}))
+    before = stored()[0]
+    _killed(["rebuild", "--index", index, "--chunk-size", "48"], "before_promotion:1", prefect_api)
+    assert stored()[0].equals(before)
+    state, report = rebuild(chunk_size=48, least={"nDCG@10": 1.01})
+    assert state == "QualityMissed"
+    assert "below the 1.01 that was asked for" in report["missed"][0]
+    assert report["chunks"]["written"] == 0
+    assert stored()[0].equals(before)
+    rows = {row["version"]: row for row in asyncio.run(list_versions(index))["versions"]}
+    assert rows[report["before"]]["live"]
+    assert rows[report["version"]]["quality"]["missed"] == report["missed"]
+    _, report = rebuild(chunk_size=48)
+    assert report["promoted"]
+    assert stored()[0].height > before.height
+
+
+def _killed(words: list[str], fault: str, api: str) -> None:
+    """Run the command line in a process that dies at a fault point."""
+    program = "import deployments.command as c; c.main()"
+    env = {**os.environ, "PYTEST_ROOST_FAULT": fault, "PREFECT_API_URL": api, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", program, *words], env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+
+
+def test_pruning_drops_what_killed_runs_left_and_what_is_old(lite, ingest, folder, index, monkeypatch):
+    monkeypatch.setattr(promotion, "YOUNG", 0.0)
+    ingest(folder(**{"a.md": text_of(1)}))
+
+    async def work() -> tuple[dict[str, Any], dict[str, Any], list[str]]:
+        settings = load_settings().milvus
+        async with open_store(settings) as store:
+            live = await existing_version(store, index)
+            for size in (100, 110):
+                left = await make_version(store, blank_version(store, index, replace(live.recipe, chunk_size=size)))
+            await promotion.note_built(store, left, {})
+        foreseen = await prune(index, 1, dry_run=True)
+        done = await prune(index, 1, dry_run=False)
+        async with open_store(settings) as store:
+            return foreseen, done, await store.names()
+
+    foreseen, done, left = asyncio.run(work())
+    assert foreseen["dropped"] == done["dropped"]
+    assert sorted(done["dropped"].values()) == ["never completed: a killed run left it", "not among the 1 newest"]
+    assert list(done["kept"].values()) == ["live"]
+    assert left == sorted([*done["kept"], *(f"{name}__ledger" for name in done["kept"])])

@@ -1,0 +1,107 @@
+"""A version written to Parquet and loaded elsewhere: the same rows, nothing embedded, also after a crash."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from flows.lookup import search_index
+from flows.transfer import export_index, import_folder
+from tasks import transfer
+from tasks.errors import StepError, UsageError
+from tests.conftest import ROOT
+
+GOOD = "# Ferry\n\nThe ferry to the island leaves at noon, says “Ørjan”.\n\n## Fares\n\nA child pays four crowns.\n"
+
+
+@pytest.fixture
+def source(folder) -> Path:
+    """A few documents, one with metadata of its own, one that is quarantined."""
+    front = '---\ntags: [a, "b"]\nrating: 4.5\nyear: 2026\ndraft: false\n---\n'
+    notes = {f"n{n}.md": f"# Note {n}\n\nKeeper {n} naps at three.\n" for n in range(5)}
+    return folder(**{"ferry.md": front + GOOD, "broken.pdf": b"%PDF-1.7 but no more", **notes})
+
+
+def test_from_lite_to_a_server_rows_stay_identical_and_nothing_is_embedded(
+    lite, standalone, index, ingest, source, stored, monkeypatch, tmp_path
+):
+    monkeypatch.setattr(transfer, "PAGE_ROWS", 3)
+    monkeypatch.setattr(transfer, "FILE_ROWS", 5)
+    ingest(source)
+    before = stored()
+    queries = ["when does the boat go?", "who naps?"]
+    found = asyncio.run(search_index(index, queries, 3))
+    made = asyncio.run(export_index(index, "", tmp_path / "kept"))
+    assert made["chunks"] == before[0].height
+    assert len(list((tmp_path / "kept").glob("chunks-*.parquet"))) > 1
+    with pytest.raises(UsageError, match="is there already"):
+        asyncio.run(export_index(index, "", tmp_path / "kept"))
+
+    monkeypatch.setenv("ROOST_MILVUS__URI", standalone)
+    loaded = asyncio.run(import_folder(tmp_path / "kept", "", promote=False))
+    after = stored()
+    assert (loaded["index"], loaded["chunks"], loaded["embedded"]) == (index, before[0].height, 0)
+    assert after[0].equals(before[0])
+    assert np.array_equal(after[1], before[1])
+    assert after[2].equals(before[2])
+    there = asyncio.run(search_index(index, queries, 3))
+    assert [[hit.id for hit in hits] for hits in there] == [[hit.id for hit in hits] for hits in found]
+    with pytest.raises(UsageError, match="is there already in"):
+        asyncio.run(import_folder(tmp_path / "kept", "", promote=False))
+    _, report = ingest(source)
+    assert report["chunks"] == {"embedded": 0, "reused": 0, "written": 0, "deleted": 0}
+
+
+def test_an_import_that_was_killed_goes_on_whether_by_another_import_or_by_an_ingest(
+    lite, index, ingest, source, stored, monkeypatch, tmp_path
+):
+    ingest(source)
+    before = stored()
+    asyncio.run(export_index(index, "", tmp_path / "kept"))
+    half, other = tmp_path / "half.db", tmp_path / "other.db"
+    env = {**os.environ, "ROOST_MILVUS__URI": str(half), "PYTEST_ROOST_FAULT": "part_imported:1"}
+    program = "import deployments.command as c; c.main()"
+    done = subprocess.run(
+        [sys.executable, "-c", program, "import", "kept"], env=env | {"PYTHONPATH": str(ROOT)}, cwd=tmp_path,
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    shutil.copytree(half, other)
+
+    monkeypatch.setenv("ROOST_MILVUS__URI", str(half))
+    with pytest.raises(UsageError, match="no index"):
+        stored()
+    asyncio.run(import_folder(tmp_path / "kept", "", promote=False))
+    again = stored()
+    assert again[0].equals(before[0])
+    assert np.array_equal(again[1], before[1])
+    assert again[2].equals(before[2])
+
+    monkeypatch.setenv("ROOST_MILVUS__URI", str(other))
+    _, report = ingest(source)
+    assert report["chunks"]["embedded"] == 0
+    assert stored()[0].equals(before[0])
+
+
+def test_an_export_that_was_damaged_is_not_published(lite, index, ingest, source, monkeypatch, tmp_path):
+    ingest(source)
+    kept = tmp_path / "kept"
+    asyncio.run(export_index(index, "", kept))
+    facts = json.loads((kept / "version.json").read_text())
+    (kept / "version.json").write_text(json.dumps(facts | {"digest": "0" * 32}))
+    with pytest.raises(StepError, match="are not the same"):
+        asyncio.run(import_folder(kept, "other", promote=False))
+    with pytest.raises(UsageError, match="no index 'other'"):
+        asyncio.run(search_index("other", ["ferry"], 1))
+    (kept / "version.json").unlink()
+    with pytest.raises(UsageError, match="is no whole export"):
+        asyncio.run(import_folder(kept, "other", promote=False))

@@ -1,0 +1,48 @@
+"""Choosing among passages, and the words of a query in their context."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tasks.retrieve import most_diverse
+from tasks.snippets import make_snippet
+
+
+def test_diverse_passages_begin_with_the_nearest_and_leave_out_its_likes() -> None:
+    query = np.array([1, 0, 0], dtype=np.float32)
+    vectors = np.array([[0.9, 0.1, 0], [0.91, 0.1, 0], [0.6, 0, 0.8], [0, 1, 0]], dtype=np.float32)
+    assert most_diverse(query, vectors, 2) == [1, 2]
+    assert sorted(most_diverse(query, vectors, 9)) == [0, 1, 2, 3]
+    assert most_diverse(query, vectors[:0], 3) == []
+    assert most_diverse(np.zeros(3, dtype=np.float32), np.zeros((2, 3), dtype=np.float32), 1) == [0]
+
+
+PASSAGE = (
+    "Nothing of note happens here. " * 10 + "Ilse waxes\nthe skis on Fridays. " + "More of the same follows. " * 10
+)
+
+
+def test_a_snippet_holds_the_querys_words_in_their_context_and_marks_them() -> None:
+    snippet = make_snippet(PASSAGE, "who waxed the ski?", length=80)
+    assert "Ilse waxes the skis on Fridays." in snippet.text
+    assert snippet.text.startswith("… ")
+    assert snippet.text.endswith(" …")
+    assert [snippet.text[start:end] for start, end in snippet.words] == ["waxes", "skis"]
+    assert len(snippet.text) <= 84
+
+
+@pytest.mark.parametrize(
+    ("passage", "query", "text"),
+    [
+        ("Short\n\ntext.", "text", "Short text."),
+        ("a" * 300, "b", "a" * 80 + " …"),
+        ("", "x", ""),
+        ("word " * 40, "", ("word " * 16).strip() + " …"),
+        ("the the and", "the", "the the and"),
+    ],
+)
+def test_a_snippet_of_anything_is_one_line_of_bounded_length(passage: str, query: str, text: str) -> None:
+    snippet = make_snippet(passage, query, length=80)
+    assert snippet.text == text
+    assert all(0 <= start < end <= len(snippet.text) for start, end in snippet.words)
