@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -38,8 +38,10 @@ class Selection:
     @classmethod
     def of(cls, choices: Mapping[str, Any]) -> Selection:
         """Take the choices of these names from among others."""
-        chosen: dict[str, Any] = {field.name: choices[field.name] for field in fields(cls)}
-        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in chosen.items()})
+        return cls(
+            choices["since"], choices["until"], tuple(choices["only"]), tuple(choices["uris"]),
+            only_failed=choices["only_failed"],
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
