@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tasks.settings import set_library_defaults
+from tests.shared import shared
 
 set_library_defaults(quiet=True)  # before anything imports Prefect or Milvus Lite
 
@@ -46,20 +47,26 @@ def standalone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     pytest.importorskip("milvus", reason="the extra `standalone` carries the Milvus server for Linux x86-64 only")
     from deployments.stack import milvus_standalone
 
-    with milvus_standalone(tmp_path_factory.mktemp("milvus")) as service:
-        yield service.uri
+    with shared("milvus", tmp_path_factory, milvus_standalone) as uri:
+        yield uri
 
 
 @pytest.fixture(scope="session")
-def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A real Prefect server with its own database, for flows that run in this process: the URL of its API."""
-    from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
-
+def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A real Prefect server with its own database: the URL of its API."""
     from deployments.stack import prefect_server
 
-    home = tmp_path_factory.mktemp("prefect")
-    with prefect_server(home) as service, temporary_settings({PREFECT_API_URL: service.uri, PREFECT_HOME: home}):
-        yield service.uri
+    with shared("prefect", tmp_path_factory, prefect_server) as uri:
+        yield uri
+
+
+@pytest.fixture(scope="session")
+def prefect_api(prefect: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The same for flows that run in this process."""
+    from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
+
+    with temporary_settings({PREFECT_API_URL: prefect, PREFECT_HOME: tmp_path_factory.mktemp("prefect")}):
+        yield prefect
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,15 +35,6 @@ class Ended:
 
 
 Roost = Callable[..., Ended]
-
-
-@pytest.fixture(scope="session")
-def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A real Prefect server with its own database: its API URL."""
-    from deployments.stack import prefect_server
-
-    with prefect_server(tmp_path_factory.mktemp("prefect")) as service:
-        yield service.uri
 
 
 @pytest.fixture

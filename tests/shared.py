@@ -1,0 +1,58 @@
+"""One server for all test processes: who needs it first starts it, and ends it when nobody uses it any more."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+
+from deployments.stack import Service
+
+
+@contextmanager
+def shared(
+    name: str, factory: pytest.TempPathFactory, start: Callable[[Path], AbstractContextManager[Service]]
+) -> Iterator[str]:
+    """Use the session's server of that name: its URI. Test processes are those of one `pytest --numprocesses`."""
+    base = factory.getbasetemp()
+    place = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / f"shared-{name}"
+    users, me = place / "users", str(os.getpid())
+    lock = FileLock(f"{place}.lock")
+    with lock:
+        running = place / "uri"
+        users.mkdir(parents=True, exist_ok=True)
+        server = None if running.exists() else start(place / "data")
+        if server is not None:
+            running.write_text(server.__enter__().uri)
+        (users / me).touch()
+        uri = running.read_text()
+    try:
+        yield uri
+    finally:
+        (users / me).unlink()
+        if server is not None:
+            _end(server, lock, users, running)
+
+
+def _end(server: AbstractContextManager[Service], lock: FileLock, users: Path, running: Path) -> None:
+    """End it once nobody who still lives uses it; who comes later starts another."""
+    while True:
+        with lock:
+            if not any(_lives(int(user.name)) for user in users.iterdir()):
+                running.unlink()
+                server.__exit__(None, None, None)
+                return
+        time.sleep(0.5)
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True
