@@ -113,7 +113,7 @@ def backfill(
     elif not report.get("dry_run"):
         terminal.show_report(report)
     else:
-        for line in choice_lines(report):
+        for line in choice_lines(report) if dry_run else ():
             terminal.out.print(line, soft_wrap=True)
         terminal.out.print("nothing written")
     if state == "Partial":

@@ -151,6 +151,7 @@ def list_source(source: Source, spool: Path) -> Listing:
     Raises:
         SourceError: There is no such place, or nothing there can be read as asked.
     """
+    source = source.model_copy(update={"name": source.key})  # derived once, not for each of a million rows
     files, base = _opened(source)
     if files.isfile(base):
         return _single_file(source, files, base, spool)
