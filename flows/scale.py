@@ -194,6 +194,8 @@ async def work_there(batch: Batch, job: Job) -> Tally:
             settings.model_copy(update={"chunking": job.chunking}), model, store, version, workers, embedder,
             job.run_id, job.is_empty, job.is_fresh, job.also,
         )  # fmt: skip
+        if job.is_fresh:
+            embedder.forget()  # this process may have worked for other runs
         before = embedder.seconds
         tally = await run_batch(run, await _as_begun(batch, store, version))
         tally.seconds["embed"] += embedder.seconds - before
