@@ -72,6 +72,7 @@ async def backfill(request: BackfillRequest) -> State[dict[str, Any]]:
             get_run_logger().info(line)
         if request.dry_run or not await asyncio.to_thread(WATCHER.get().agrees, report):
             return _planned(report)
+        await stack.enter_async_context(artifacts.moving(request.index))
         embedder, limits = Embedder(model, settings.embedding), settings.ingest
         stack.push_async_callback(asyncio.to_thread, embedder.close)
         workers = Workers(workers=limits.parse_workers, memory_mb=limits.parse_memory_mb)

@@ -173,6 +173,8 @@ def main() -> NoReturn:
     """Run the command line; end with the exit code that the end deserves."""
     try:
         code = app(standalone_mode=False) or 0  # the code of a typer.Exit, None of a plain end
+        if code == 130:  # typer's, for Ctrl-C
+            code = _complain("stopped; what is committed stays, the next run goes on", 1)
     except RoostError as error:
         code = _complain(str(error), error.exit_code)
     except (typer.Abort, KeyboardInterrupt, asyncio.CancelledError):

@@ -18,7 +18,7 @@ from prefect import flow, get_run_logger, runtime
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
-from flows import artifacts
+from flows import artifacts, events
 from flows import evaluation_steps as steps
 from flows.parameters import EvaluationRequest
 from flows.progress import WATCHER
@@ -27,7 +27,7 @@ from tasks.errors import UsageError
 from tasks.evaluation_report import headline, trend, verdict_of
 from tasks.history import baseline, keep, read_history, read_questions_of
 from tasks.holder import Holder
-from tasks.metrics import Quality, Thresholds, check_measures, check_thresholds, missed, regressions
+from tasks.metrics import MAIN, Quality, Thresholds, check_measures, check_thresholds, missed, regressions
 from tasks.milvus import open_store
 from tasks.queries import Questions, read_questions
 from tasks.retrieve import model_of
@@ -138,7 +138,7 @@ def _report(
         "latency": measured["latency"],
         "timings": timings.to_dicts(),
         "timed": {"latency_ms": request.latency_ms, "is_lite": measured["is_lite"]},
-        "worst": quality.per_question.head(WORST).to_dicts(),
+        "worst": quality.per_question.filter(pl.col(MAIN) < 1).head(WORST).to_dicts(),
         "answers": [],
         "notes": notes,
         "thresholds": {"min": dict(request.least), "max_drop": request.max_drop},
@@ -169,5 +169,6 @@ async def _concluded(
     words = headline(report)
     get_run_logger().info(words)
     if report["missed"]:
+        events.quality_dropped(report)
         return Failed(name="QualityMissed", message="; ".join([words, *report["missed"]]), data=report)
     return Completed(message=words, data=report)

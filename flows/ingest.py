@@ -16,7 +16,7 @@ from prefect import flow, get_run_logger, runtime
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
-from flows import artifacts, steps
+from flows import artifacts, events, steps
 from flows.batches import Run, run_batches
 from flows.parameters import BackfillRequest, IngestRequest
 from flows.progress import WATCHER
@@ -64,6 +64,7 @@ async def ingest(request: IngestRequest) -> State[dict[str, Any]]:
     check_scale(settings)
     await check_shards(request, settings)
     async with AsyncExitStack() as stack:
+        await stack.enter_async_context(artifacts.moving(request.index))
         await asyncio.to_thread(check_sources, request.sources)
         model = await asyncio.to_thread(find_model, settings.embedding)
         check_window(settings.chunking, model)
@@ -99,6 +100,7 @@ async def ingest(request: IngestRequest) -> State[dict[str, Any]]:
     await artifacts.publish(report, plan.skipped)
     if off:
         raise StepError(off)
+    events.ingested(report)
     get_run_logger().info(headline(report))
     return Completed(name=outcome_name(report), message=headline(report), data=report)
 

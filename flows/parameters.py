@@ -6,8 +6,12 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic.config import JsonDict
 
 from tasks.sources import Source
+
+#: For the form, which so refuses a wrong name before a run starts; the flows word it better.
+_NAME: JsonDict = {"pattern": "^[A-Za-z][A-Za-z0-9]*(_[A-Za-z0-9]+)*$", "maxLength": 200}
 
 
 class VerifyRequest(BaseModel):
@@ -15,7 +19,9 @@ class VerifyRequest(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    index: str = Field("docs", title="Index", description="Name that readers use.", json_schema_extra={"position": 0})
+    index: str = Field(
+        "docs", title="Index", description="Name that readers use.", json_schema_extra={"position": 0, **_NAME}
+    )  # fmt: skip
     repair: bool = Field(
         False, title="Repair", description="Delete left-over rows; have the next ingest write damaged documents again.",
         json_schema_extra={"position": 1},
@@ -30,7 +36,7 @@ class IngestRequest(BaseModel):
     sources: list[Source] = Field(
         min_length=1,
         title="Sources",
-        description="Where the documents are.",
+        description="Where the documents are: all of them, because what is missing from a source leaves the index.",
         json_schema_extra={"position": 0},
     )
     index: str = Field(
@@ -38,7 +44,7 @@ class IngestRequest(BaseModel):
         title="Index",
         description="Name that readers use: letters, digits, single underscores.",
         examples=["docs", "handbook"],
-        json_schema_extra={"position": 1},
+        json_schema_extra={"position": 1, **_NAME},
     )
     dry_run: bool = Field(
         False, title="Only plan", description="Show what would be done; write nothing.",
@@ -175,7 +181,9 @@ class EvaluationRequest(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    index: str = Field("docs", title="Index", description="Name that readers use.", json_schema_extra={"position": 0})
+    index: str = Field(
+        "docs", title="Index", description="Name that readers use.", json_schema_extra={"position": 0, **_NAME}
+    )  # fmt: skip
     questions: str = Field(
         "", title="Questions",
         description="Folder with queries.jsonl and qrels/*.tsv, or a .jsonl file; empty: drawn from the index itself.",
@@ -226,7 +234,9 @@ class RebuildRequest(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    index: str = Field("docs", title="Index", description="Name that readers use.", json_schema_extra={"position": 0})
+    index: str = Field(
+        "docs", title="Index", description="Name that readers use.", json_schema_extra={"position": 0, **_NAME}
+    )  # fmt: skip
     sources: list[Source] = Field(
         [], title="Sources", description="Where the documents are; none: where the index's own runs last found them.",
         json_schema_extra={"position": 1},

@@ -1,6 +1,6 @@
 """The flow `rebuild`: a version beside the live one, which takes its place when it answers as well.
 
-build -> catch up until nothing changes -> verify -> ask both the same questions -> catch up once more -> promote
+build -> catch up until nothing changes -> verify -> settle -> ask both the same -> catch up once more -> promote
 
 Readers and other runs go on with the live version; it is held only from the last look at the sources to the promotion.
 """
@@ -114,8 +114,9 @@ async def rebuild(request: RebuildRequest) -> State[dict[str, Any]]:
         check_thresholds(_thresholds(request), asked)
     model = await asyncio.to_thread(find_model, settings.embedding)
     check_window(settings.chunking, model)
-    recipe = make_recipe(model, settings.chunking)
+    recipe = make_recipe(model, settings.chunking, settings.embedding.sparse)
     async with AsyncExitStack() as stack:
+        await stack.enter_async_context(artifacts.moving(request.index))
         wait, tell = settings.ingest.wait_seconds, WATCHER.get().waiting
         holder = Holder(f"run {runtime.flow_run.name!r}", wait_seconds=wait, tell=tell)
         spool = Path(stack.enter_context(spool_folder()))
@@ -139,6 +140,7 @@ async def rebuild(request: RebuildRequest) -> State[dict[str, Any]]:
         )  # fmt: skip
         await _catch_up(build, listed)
         await _verify(build)
+        await version_steps.settle(building, target)
         verdict = await _judge(build, asked)
         await _note(build, verdict)
         promoted = request.promote and not verdict.missed
@@ -284,14 +286,14 @@ async def _judge(build: Build, asked: Questions | None) -> Verdict:
 
 
 async def _draw(build: Build) -> Questions:
-    """Draw known items from the live version, of documents that both hold: what is gone must not be found."""
+    """Draw known items from the live version, of documents that are the same in both: no other can be found twice."""
     drawn = await draw_questions(build.store, build.live, build.request.sample)
-    both = await read_ledger(build.store, build.target.ledger, ["doc_id", "status"])
-    judgments = drawn.judgments.join(both.select(document="doc_id"), on="document", how="semi")
-    return Questions(
-        drawn.origin, drawn.asked.join(judgments, on="question", how="semi", maintain_order="left"), judgments,
-        drawn=True,
-    )  # fmt: skip
+    columns = ["doc_id", "status", "content_hash"]
+    live, target = [await read_ledger(build.store, version.ledger, columns) for version in (build.live, build.target)]
+    same = live.join(target, on=["doc_id", "content_hash"], how="semi")
+    judgments = drawn.judgments.join(same.select(document="doc_id"), on="document", how="semi")
+    asked = drawn.asked.join(judgments, on="question", how="semi", maintain_order="left")
+    return Questions(f"{asked.height} known items drawn from {build.live.name}", asked, judgments, drawn=True)
 
 
 async def _measure_live(build: Build, asked: Questions) -> tuple[Quality | None, str]:

@@ -71,8 +71,8 @@ async def check_shards(request: IngestRequest | BackfillRequest, settings: Setti
             await client.read_deployment_by_name(name)
         except ObjectNotFound:
             raise ConfigurationError(
-                f"--shards {request.shards}: no deployment {name!r} on this Prefect server; deploy the flow `shard`, "
-                "or name another with ROOST_SCALE__DEPLOYMENT"
+                f"--shards {request.shards}: no deployment {name!r} on this Prefect server: roost deploy makes "
+                "it; name another with ROOST_SCALE__DEPLOYMENT"
             ) from None
 
 

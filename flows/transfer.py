@@ -12,6 +12,7 @@ from tasks.errors import UsageError
 from tasks.lease import held
 from tasks.milvus import open_store
 from tasks.settings import load_settings
+from tasks.settling import settle
 from tasks.verify import verify
 from tasks.versions import check_index_name, existing_version
 
@@ -68,6 +69,7 @@ async def import_folder(folder: Path, index: str, *, promote: bool) -> dict[str,
         await transfer.import_rows(store, version, folder)
         await transfer.check_import(store, version, export)
         findings = await verify(store, version)
+        await settle(store, version)
         await promotion.note_built(store, version, export.version.quality)
         await promotion.promote(store, version, live)
     return {

@@ -8,7 +8,7 @@ from pathlib import Path
 from prefect import task
 
 from flows.steps import POLICY, note_sources
-from tasks import promotion
+from tasks import promotion, settling
 from tasks.discover import Listed, list_sources
 from tasks.embedder import Embedder
 from tasks.metrics import Quality, measure_quality
@@ -38,6 +38,12 @@ async def mend(store: Store, version: Version, run_id: str) -> None:
     """Delete what no document counts; have the next pass write damaged documents again."""
     found = await compare(store, version, mending=True)
     await mark(store, version, found.off, run_id=run_id)
+
+
+@task(name="settle", task_run_name="settle {version.name}", **POLICY)
+async def settle(store: Store, version: Version) -> float:
+    """Wait until search finds what is stored."""
+    return await settling.settle(store, version)
 
 
 @task(name="evaluate", task_run_name="evaluate {version.name}", **POLICY)

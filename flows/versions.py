@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from flows.progress import WATCHER
-from tasks import promotion
+from tasks import promotion, pruning
 from tasks.errors import UsageError
 from tasks.holder import Holder
 from tasks.milvus import open_store
@@ -67,8 +67,8 @@ async def prune(index: str, keep: int, *, dry_run: bool) -> dict[str, Any]:
     holder = Holder("roost prune")
     async with open_store(load_settings().milvus, create=False, holder=holder_of("roost prune")) as store:
         found = await promotion.standings(store, index)
-        chosen = promotion.choose(found, await store.names(), index, keep)
-        done = chosen if dry_run else await promotion.prune(store, found, chosen, holder)
+        chosen = pruning.choose(found, await store.names(), index, keep)
+        done = chosen if dry_run else await pruning.prune(store, found, chosen, holder)
     return {"index": index, "dry_run": dry_run, "dropped": done.drop, "kept": done.keep}
 
 

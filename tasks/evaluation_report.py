@@ -118,19 +118,19 @@ def _timings(report: dict[str, Any]) -> str:
     if not rows:
         return ""
     cells = [
-        (row["client"], row["operation"], f"{row['count']:,}", row["mode"], f"{row['seconds']:.3f}",
+        (f"{row['client']} {row['operation']}", row["mode"], f"{row['count']:,}", f"{row['seconds']:.3f}",
          *(_number(row[name]) for name in ("p50_ms", "p95_ms", "p99_ms", "per_second")),
          f"{row['speedup']:.1f} x" if row["speedup"] else "", row["errors"], "yes" if row["same"] else "NO")
         for row in rows
     ]  # fmt: skip
-    columns = ("client", "operation", "count", "mode", "seconds", "p50 ms", "p95 ms", "p99 ms", "per second",
-               "speed-up", "errors", "same results")  # fmt: skip
+    columns = ("operation", "mode", "count", "seconds", "p50 ms", "p95 ms", "p99 ms", "per second", "speed-up",
+               "errors", "same")  # fmt: skip
     latency = report["timed"]["latency_ms"]
     far = f" A round trip of {latency:g} ms stood before the server." if latency else ""
     lite = " Milvus Lite is not meant for async: it answers one call at a time." if report["timed"]["is_lite"] else ""
     words = (
         "One row or query a call, vectors given, strong reads; gathered calls all start at once, so their times "
-        f"include waiting for each other.{far}{lite}"
+        f"include waiting for each other. `same`: both modes found or left the same.{far}{lite}"
     )
     return "\n\n".join([words, timings_chart(rows), table(columns, cells, left=2)])
 
@@ -144,7 +144,7 @@ def _trend(report: dict[str, Any]) -> str:
          "" if row["ndcg"] is None else f"{row['ndcg']:.4f}", _number(row["p95_ms"]))
         for row in reversed(rows)
     ]  # fmt: skip
-    columns = ("evaluated (UTC)", "version", "questions", "verdict", MAIN, "p95 ms")
+    columns = ("evaluated (UTC)", "version", "question set", "verdict", MAIN, "p95 ms")
     comparable = [row for row in rows if row["questions"] == report["questions"]["fingerprint"]]
     chart = [trend_chart(comparable)] if len(comparable) > 1 else []
     return "\n\n".join([*chart, table(columns, cells, left=4)])

@@ -7,7 +7,6 @@ before readers come to it, and a promoted one stays loaded, so that going back i
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -15,10 +14,8 @@ from typing import Any
 
 import polars as pl
 
-from tasks.errors import ConflictError, StoreError, UsageError
+from tasks.errors import StoreError, UsageError
 from tasks.faults import pass_point
-from tasks.holder import Holder
-from tasks.lease import held
 from tasks.ledger import INDEXED, QUARANTINED, WRITING, read_ledger
 from tasks.milvus import Store
 from tasks.versions import (
@@ -32,9 +29,9 @@ from tasks.versions import (
     as_version,
     blank_version,
     check_index_name,
-    drop_version,
     make_version,
     note,
+    refuse_without_words,
 )
 
 #: Bytes of a number in a vector.
@@ -204,6 +201,7 @@ async def open_beside(store: Store, versions: Sequence[Standing], recipe: Recipe
     Raises:
         UsageError: The live one was built with this recipe, and nothing else was asked for.
     """
+    refuse_without_words(store, recipe)
     live = versions[0].version
     same_as_live = (live.recipe, live.metric) == (recipe, store.settings.metric)
     if not fresh:
@@ -243,7 +241,7 @@ async def note_quality(store: Store, version: Version, quality: Mapping[str, Any
 async def describe(store: Store, standing: Standing) -> dict[str, Any]:
     """Describe a version: recipe, counts as Milvus has them now, size, quality, dates."""
     version = standing.version
-    await _open_for_reading(store, version)
+    await open_for_reading(store, version)
     chunks = await store.count(version.name)
     ledger = pl.DataFrame(schema={"status": pl.String, "size": pl.Int64})
     if await store.describe(version.ledger):
@@ -265,81 +263,8 @@ async def describe(store: Store, standing: Standing) -> dict[str, Any]:
     }
 
 
-async def _open_for_reading(store: Store, version: Version) -> None:
+async def open_for_reading(store: Store, version: Version) -> None:
     """Lite releases collections when it is closed."""
     for name in (version.name, version.ledger):
         if await store.describe(name):
             await store.admin("load_collection", name)
-
-
-@dataclass(frozen=True)
-class Pruning:
-    """What to drop and what to keep: names of collections, each with why."""
-
-    drop: dict[str, str]
-    keep: dict[str, str]
-
-
-def choose(versions: Sequence[Standing], names: Sequence[str], index: str, keep: int) -> Pruning:
-    """Choose what to drop of one index: never what a name leads to.
-
-    Args:
-        versions: All of the index, the live one first.
-        names: All collections, for ledgers that a killed drop left without their version.
-        index: Name that readers use.
-        keep: How many complete versions to keep, the live one among them.
-    """
-    drop, kept = {}, {}
-    complete = 0
-    back = versions[0].version.previous if versions else ""
-    for one in sorted(versions, key=lambda one: (not one.is_live, one.version.name != back)):
-        complete += one.is_complete
-        name = one.version.name
-        if one.aliases:
-            kept[name] = "live" if one.is_live else f"alias {', '.join(one.aliases)}"
-        elif not one.is_complete and one.is_young:
-            kept[name] = "made a moment ago: a run may be about to fill it"
-        elif not one.is_complete:
-            drop[name] = "never completed: a killed run left it"
-        elif complete > keep:
-            drop[name] = f"not among the {keep} newest"
-        else:
-            kept[name] = "was live" if one.version.promoted else "never promoted"
-    ours = re.compile(rf"({VERSION_NAME.pattern})__ledger")
-    for name in names:
-        match = ours.fullmatch(name)
-        if match and match["index"] == index and match[1] not in names:
-            drop[name] = "a ledger without its version"
-    return Pruning(drop, kept)
-
-
-async def prune(store: Store, versions: Sequence[Standing], chosen: Pruning, holder: Holder) -> Pruning:
-    """Drop what was chosen; what a run is building right now is kept, and named."""
-    by_name = {one.version.name: one.version for one in versions}
-    drop, kept = {}, dict(chosen.keep)
-    for name, why in chosen.drop.items():
-        if name not in by_name:
-            if await store.describe(name.removesuffix("__ledger")):
-                continue  # a first run is just making both
-            await store.change("drop_collection", name)
-        elif other := await _drop_unless_held(store, by_name[name], holder):
-            kept[name] = other
-            continue
-        drop[name] = why
-    return Pruning(drop, kept)
-
-
-async def _drop_unless_held(store: Store, version: Version, holder: Holder) -> str:
-    """Drop a version; or say what speaks against it now."""
-    if await store.describe(version.ledger) is None:
-        await drop_version(store, version)
-        return ""
-    await _open_for_reading(store, version)
-    try:
-        async with held(store, version, holder) as mine:
-            if (await store.admin("list_aliases", collection_name=version.name))["aliases"]:
-                return "promoted meanwhile"
-            await drop_version(mine, version)
-    except ConflictError as error:
-        return str(error)
-    return ""

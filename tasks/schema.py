@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from typing import Any
 
 from pymilvus import DataType, Function, FunctionType, MilvusClient
@@ -11,14 +12,29 @@ from tasks import ledger
 from tasks.milvus import Store
 from tasks.settings import Milvus
 
-#: How words are told apart where they are indexed: what Lite and servers do alike, for any language with spaces.
-ANALYZER = {"tokenizer": "standard", "filter": ["lowercase"]}
-
 #: The columns of a chunk row beside its vector; a document's own metadata are dynamic fields.
 TEXTS = ("id", "text", "doc_id", "source", "uri", "chunk_hash", "heading")
 NUMBERS = ("ordinal", "page", "start", "end")
+#: What the server makes of the text by itself.
+SPARSE = "sparse"
+#: How words are told apart where they are indexed: what Lite and servers do alike, for any language with spaces.
+ANALYZER = {"tokenizer": "standard", "filter": ["lowercase"]}
 
 _Index = tuple[str, str, str, dict[str, int]]
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a version's collection must be able to hold.
+
+    dimension: of the vectors.
+    metric: how they are compared.
+    words: whether words are indexed beside them.
+    """
+
+    dimension: int
+    metric: str
+    words: bool = False
 
 
 async def make_ledger(store: Store, name: str) -> None:
@@ -26,24 +42,13 @@ async def make_ledger(store: Store, name: str) -> None:
     await _make(store, name, ledger.schema(), [("nothing", "FLAT", "L2", {})])
 
 
-async def make_chunks(
-    store: Store, name: str, dimension: int, metric: str, properties: dict[str, str], *, sparse: bool
-) -> None:
-    """Make a version's collection, or what a killed run left it lacking.
-
-    Args:
-        store: Where.
-        name: The collection's.
-        dimension: Of the vectors.
-        metric: How they are compared.
-        properties: What is to be known of it from its first moment on.
-        sparse: Whether Milvus keeps the words of each text too, for BM25.
-    """
+async def make_chunks(store: Store, name: str, shape: Shape, properties: dict[str, str]) -> None:
+    """Make a version's collection, or what a killed run left it lacking; properties are known from the first moment."""
     scalar = store.scalar_index
-    indexes = [_vector_index(store.settings, metric), ("doc_id", scalar, "", {}), ("chunk_hash", scalar, "", {})]
-    if sparse:
-        indexes.append(("sparse", "SPARSE_INVERTED_INDEX", "BM25", {}))
-    await _make(store, name, _schema(dimension, sparse=sparse), indexes, properties)
+    indexes = [_vector_index(store.settings, shape.metric), ("doc_id", scalar, "", {}), ("chunk_hash", scalar, "", {})]
+    if shape.words:
+        indexes.append((SPARSE, "SPARSE_INVERTED_INDEX", "BM25", {}))
+    await _make(store, name, _schema(shape), indexes, properties)
 
 
 async def _make(
@@ -69,15 +74,15 @@ def _vector_index(settings: Milvus, metric: str) -> _Index:
     return "vector", settings.index_type, metric, options if settings.index_type == "HNSW" else {}
 
 
-def _schema(dimension: int, *, sparse: bool) -> Any:
+def _schema(shape: Shape) -> Any:
     """Describe the chunk row. What LlamaIndex and LangChain do not write has a default, so both can add rows."""
     described = MilvusClient.create_schema(auto_id=False, enable_dynamic_field=True)
     described.add_field("id", DataType.VARCHAR, max_length=64, is_primary=True)
-    described.add_field("vector", DataType.FLOAT_VECTOR, dim=dimension)
-    if sparse:
+    described.add_field("vector", DataType.FLOAT_VECTOR, dim=shape.dimension)
+    if shape.words:
         described.add_field("text", DataType.VARCHAR, max_length=65_535, enable_analyzer=True, analyzer_params=ANALYZER)
-        described.add_field("sparse", DataType.SPARSE_FLOAT_VECTOR)
-        described.add_function(Function("bm25", FunctionType.BM25, ["text"], ["sparse"]))
+        described.add_field(SPARSE, DataType.SPARSE_FLOAT_VECTOR)
+        described.add_function(Function("bm25", FunctionType.BM25, ["text"], [SPARSE]))
     else:
         described.add_field("text", DataType.VARCHAR, max_length=65_535)
     described.add_field("doc_id", DataType.VARCHAR, max_length=64, default_value="")

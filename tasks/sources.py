@@ -37,18 +37,30 @@ class Source(BaseModel):
     uri: str = Field(
         min_length=1,
         title="Where",
-        description="A file, a folder, a glob, or any fsspec URL (s3://, gs://, abfs://, https://, zip://).",
+        description="A file, a folder, a glob, or any fsspec URL (s3://, gs://, abfs://, https://, zip://), as the "
+        "worker sees it: /sources/handbook, /sources/docs/**/*.md, s3://bucket/reports, /sources/corpus.jsonl",
         examples=["./handbook", "docs/**/*.md", "s3://bucket/reports", "corpus.jsonl"],
+        json_schema_extra={"position": 0},
     )
     name: str = Field(
         "",
         max_length=200,
         title="Name",
         description="What its documents are filed under; empty: the last part of the path.",
+        json_schema_extra={"position": 1},
     )
-    include: list[str] = Field([], description="Only files that match one of these globs, e.g. **/*.md")
-    exclude: list[str] = Field([], description="No files that match one of these globs, e.g. drafts/**")
-    columns: Columns = Field(Columns(), description="For tables: which columns hold what.")
+    include: list[str] = Field(
+        [], title="Include", description="Only files that match one of these globs, e.g. **/*.md",
+        json_schema_extra={"position": 2},
+    )  # fmt: skip
+    exclude: list[str] = Field(
+        [], title="Exclude", description="No files that match one of these globs, e.g. drafts/**",
+        json_schema_extra={"position": 3},
+    )  # fmt: skip
+    columns: Columns = Field(
+        Columns(), title="Table columns", description="For tables: which columns hold what.",
+        json_schema_extra={"position": 4},
+    )  # fmt: skip
 
     @property
     def key(self) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,8 +24,8 @@ from tasks.identity import digest
 from tasks.ledger import WRITING, read_ledger
 from tasks.milvus import Store
 from tasks.promotion import free_name, standings
-from tasks.schema import NUMBERS, TEXTS
-from tasks.versions import SCHEMA_VERSION, Recipe, Version, make_version, note_places, note_rate
+from tasks.schema import NUMBERS, SPARSE, TEXTS
+from tasks.versions import SCHEMA_VERSION, Recipe, Version, make_version, note_places, note_rate, refuse_without_words
 
 #: Rows read at once: with their vectors and the longest texts they stay below the 100 MB that Milvus answers at most.
 PAGE_ROWS = 1_000
@@ -61,7 +61,7 @@ class Fingerprint:
     def add(self, rows: Sequence[dict[str, Any]]) -> None:
         """Count rows as Milvus gives them."""
         for row in rows:
-            plain = {name: value for name, value in row.items() if name != "vector"}
+            plain = {name: value for name, value in row.items() if name not in ("vector", SPARSE)}
             text = json.dumps(plain, sort_keys=True, ensure_ascii=False).encode()
             self._sum += int(digest(text + np.asarray(row["vector"], dtype=np.float32).tobytes()), 16)
         self.rows += len(rows)
@@ -86,7 +86,7 @@ async def export_version(store: Store, version: Version, folder: Path) -> Export
         raise UsageError(f"{partial} cannot be made: {error.strerror}") from None
     found = Fingerprint()
     number, waiting = 0, [_layout(version.recipe.dimension).to_frame()]
-    async for page in store.pages(version.name, ["*"], rows=PAGE_ROWS):
+    async for page in _pages(store, version):
         await asyncio.to_thread(found.add, page)
         waiting.append(await asyncio.to_thread(_as_frame, page, version.recipe.dimension))
         if sum(frame.height for frame in waiting) >= FILE_ROWS:
@@ -127,6 +127,7 @@ async def open_import(store: Store, export: Export, index: str) -> Version:
         if one.version.origin == export.digest and not one.is_complete:
             return await make_version(store, one.version)
     said = export.version
+    refuse_without_words(store, said.recipe)
     name = await free_name(store, f"{index}__{said.recipe.fingerprint}")
     blank = Version(index, name, said.recipe, said.created, said.metric, origin=export.digest)
     made = await make_version(store, blank)
@@ -161,7 +162,7 @@ async def check_import(store: Store, version: Version, export: Export) -> None:
         StepError: A row differs, is missing or too many.
     """
     found = Fingerprint()
-    async for page in store.pages(version.name, ["*"], rows=PAGE_ROWS):
+    async for page in _pages(store, version):
         await asyncio.to_thread(found.add, page)
     if (found.rows, str(found)) != (export.rows, export.digest):
         raise StepError(
@@ -170,8 +171,17 @@ async def check_import(store: Store, version: Version, export: Export) -> None:
         )
 
 
+async def _pages(store: Store, version: Version) -> AsyncIterator[list[dict[str, Any]]]:
+    """Read all rows, without what Milvus makes of their texts itself, and takes from nobody."""
+    async for page in store.pages(version.name, ["*"], rows=PAGE_ROWS):
+        if version.recipe.sparse:
+            for row in page:
+                row.pop("sparse", None)
+        yield page
+
+
 def _as_frame(page: list[dict[str, Any]], dimension: int) -> pl.DataFrame:
-    fixed = {*TEXTS, *NUMBERS, "vector"}
+    fixed = {*TEXTS, *NUMBERS, "vector", SPARSE}
     extra = [
         json.dumps({name: value for name, value in row.items() if name not in fixed}, ensure_ascii=False)
         for row in page

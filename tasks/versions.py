@@ -15,7 +15,7 @@ from tasks.errors import StoreError, UsageError
 from tasks.faults import pass_point
 from tasks.milvus import Store
 from tasks.models import Model
-from tasks.schema import make_chunks, make_ledger
+from tasks.schema import Shape, make_chunks, make_ledger
 from tasks.settings import Chunking
 
 #: Raised when the meaning of stored rows changes.
@@ -291,15 +291,18 @@ async def make_version(store: Store, blank: Version) -> Version:
     Args:
         store: Where.
         blank: Its name, recipe and metric; of one that is there already, what it says of itself counts.
+
+    Raises:
+        StoreError: The recipe indexes words, and the server cannot.
     """
+    refuse_without_words(store, blank.recipe)
     facts = {
         "recipe": asdict(blank.recipe), "fingerprint": blank.recipe.fingerprint, "created": blank.created,
         "metric": blank.metric,
     }  # fmt: skip
     properties = {_FACTS: json.dumps(facts)} | ({ORIGIN: blank.origin} if blank.origin else {})
-    recipe, metric = blank.recipe, blank.metric
-    chunks = make_chunks(store, blank.name, recipe.dimension, metric, properties, sparse=bool(recipe.sparse))
-    await asyncio.gather(make_ledger(store, blank.ledger), chunks)
+    shape = Shape(blank.recipe.dimension, blank.metric, words=bool(blank.recipe.sparse))
+    await asyncio.gather(make_ledger(store, blank.ledger), make_chunks(store, blank.name, shape, properties))
     pass_point("version_made")
     return blank
 

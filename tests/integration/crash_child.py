@@ -23,7 +23,7 @@ import traceback
 import uuid
 from collections import Counter
 from collections.abc import Callable, Collection
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import nullcontext, redirect_stderr, redirect_stdout
 from functools import lru_cache
 from pathlib import Path
 from types import SimpleNamespace
@@ -101,6 +101,9 @@ class Workers:
     def start(self) -> None:
         """There is nothing to start."""
 
+    def stop(self) -> None:
+        """There is nothing to stop."""
+
     async def run(self, function: Callable[..., Any], arguments: tuple[Any, ...], seconds: float | None = None) -> Any:
         await asyncio.sleep(0.001)
         return function(*arguments)
@@ -131,7 +134,8 @@ def without_prefect() -> None:
     async def publish(*_: object) -> None:
         pass
 
-    flows.ingest.artifacts = SimpleNamespace(publish=publish)
+    flows.ingest.artifacts = SimpleNamespace(publish=publish, moving=lambda _: nullcontext())
+    flows.ingest.events = SimpleNamespace(ingested=lambda _: None)
 
 
 def count_calls(job: dict[str, Any], made: Counter[str]) -> None:

@@ -222,7 +222,7 @@ def _hold_for_ever(uri: str, index: str) -> None:
 
 
 def test_a_version_that_a_run_holds_is_not_pruned_and_the_run_is_named(held, index, monkeypatch):
-    from tasks import promotion
+    from tasks import promotion, pruning
 
     monkeypatch.setattr(lease, "GRACE", 0.0)
     monkeypatch.setattr(promotion, "YOUNG", 0.0)
@@ -230,12 +230,12 @@ def test_a_version_that_a_run_holds_is_not_pruned_and_the_run_is_named(held, ind
     async def work(store, version, hold):
         made = await make_version(store, replace(version, name=f"{version.name}_2"))
         found = await promotion.standings(store, index)
-        chosen = promotion.choose(found, [], index, 1)
+        chosen = pruning.choose(found, [], index, 1)
         assert list(chosen.drop) == [made.name]
         async with hold(store, made, "run 'first'"):
-            done = await promotion.prune(store, found, chosen, Holder("roost prune"))
+            done = await pruning.prune(store, found, chosen, Holder("roost prune"))
         assert done.drop == {}
         assert "being written by run 'first'" in done.keep[made.name]
-        assert list((await promotion.prune(store, found, chosen, Holder("roost prune"))).drop) == [made.name]
+        assert list((await pruning.prune(store, found, chosen, Holder("roost prune"))).drop) == [made.name]
 
     held(work)

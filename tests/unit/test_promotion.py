@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from tasks.errors import SourceError, UsageError
-from tasks.promotion import Standing, choose, find, newest_candidate, previous
+from tasks.promotion import Standing, find, newest_candidate, previous
+from tasks.pruning import choose
 from tasks.rebuilding import share_vectors, sources_of
 from tasks.sources import Source
 from tasks.versions import VERSION_NAME, Recipe, Version
