@@ -89,6 +89,8 @@ class Embedder(tasks.embedder.Embedder):
 class Workers:
     """Has the interface of `tasks.workers.Workers`, and works in this process."""
 
+    size = 1
+
     def __init__(self, **_: int) -> None:
         pass
 
