@@ -50,6 +50,10 @@ class Moving:
         self.words = words
         self._watcher.waiting(words)
 
+    def agrees(self, report: dict[str, Any]) -> bool:
+        """Ask whom it passes things on to."""
+        return self._watcher.agrees(report)
+
     @property
     def percent(self) -> float:
         """Share of the documents that are written."""
@@ -99,11 +103,11 @@ async def _show(watcher: Moving, index: str) -> None:
                 await aupdate_progress_artifact(made, watcher.percent, description=watcher.words)
 
 
-async def publish(report: dict[str, Any], skipped: Counter[str]) -> None:
-    """Publish a run's report; one key an index, so that the runs line up on its timeline."""
+async def publish(report: dict[str, Any], skipped: Counter[str], kind: str = "ingest") -> None:
+    """Publish a run's report; one key an index and kind of run, so that they line up on its timeline."""
     key = _key(report["index"])
     words = f"{as_markdown(report, skipped)}\n\n{_links(key, 'evaluation', 'rebuild', 'verify')}"
-    await acreate_markdown_artifact(words, key=f"ingest-{key}", description=headline(report))
+    await acreate_markdown_artifact(words, key=f"{kind}-{key}", description=headline(report))
     if rows := reject_rows(report):
         await acreate_table_artifact(rows, key=f"rejects-{key}", description=f"Not indexed in {report['index']}")
 

@@ -22,7 +22,8 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
 from flows import artifacts, steps, version_steps
-from flows.ingest import Run, carry_out
+from flows.batches import Run
+from flows.ingest import carry_out
 from flows.parameters import RebuildRequest
 from flows.progress import WATCHER
 from tasks import promotion, rebuilding

@@ -76,14 +76,18 @@ class Source(BaseModel):
             uri = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
         return _split_glob(uri)[0].rstrip("/") or "/"
 
+    def from_anywhere(self) -> Source:
+        """The same source, named so that a process in another folder finds it too."""
+        *inner, last = self.uri.split("::")
+        return self.model_copy(update={"uri": "::".join([*inner, _absolute(last)])})
+
     @property
     def given(self) -> dict[str, Any] | None:
         """What was asked for, to be asked again from anywhere; None where the URL has a query: it may be a secret."""
-        *inner, last = self.uri.split("::")
+        last = self.uri.split("::")[-1]
         if "://" in last and urlsplit(last).query:
             return None
-        again = self.model_copy(update={"uri": "::".join([*inner, _absolute(last)])})
-        return again.model_dump(exclude_defaults=True)
+        return self.from_anywhere().model_dump(exclude_defaults=True)
 
     def covers(self, uri: str) -> bool:
         """Whether its globs choose this URI of its own; what they do not is not missing when it is not listed."""
@@ -159,6 +163,7 @@ def list_source(source: Source, spool: Path) -> Listing:
     Raises:
         SourceError: There is no such place, or nothing there can be read as asked.
     """
+    source = source.model_copy(update={"name": source.key})  # derived once, not for each of a million rows
     files, base = _opened(source)
     if files.isfile(base):
         return _single_file(source, files, base, spool)

@@ -139,9 +139,10 @@ def test_deploying_twice_makes_everything_once_and_as_the_file_says(stack):
     assert sorted(found) == sorted(each["name"] for each in wanted)
     for each in wanted:
         made = found[each["name"]]
-        assert (made["work_pool_name"], made["tags"], made["parameters"]) == ("roost", each["tags"], each["parameters"])
+        assert (made["work_pool_name"], made["tags"]) == ("roost", each["tags"])
+        assert made["parameters"] == each.get("parameters", {})
         assert made["description"].strip() == each["description"].strip()
-        assert made["global_concurrency_limit"]["limit"] == 1
+        assert (made["global_concurrency_limit"] or {}).get("limit") == (None if each["name"] == "shard" else 1)
         assert made["pull_steps"] == [{"deployments.bootstrap.find_code": {}}]
         crons = [(one["cron"], one["timezone"]) for one in each.get("schedules", [])]
         assert [(one["schedule"]["cron"], one["schedule"]["timezone"]) for one in made["schedules"]] == crons
