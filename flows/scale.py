@@ -12,7 +12,7 @@ import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, contextmanager, nullcontext
 from contextvars import copy_context
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -21,8 +21,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import polars as pl
-from prefect import task
+from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
+from prefect.context import FlowRunContext
 from prefect.settings import get_current_settings
 
 from flows.batches import Run, run_batch
@@ -158,13 +159,25 @@ async def _lane(run: Run, pool: Pool, job: Job, waiting: Iterator[Batch], thread
 def _result(pool: Pool, batch: Batch, job: Job, engine: str) -> Tally:
     """Have a batch done. A worker that dies is the engine's to replace: it gives its batch to another."""
     try:
-        future = pool.runner.submit(work_there, {"batch": batch, "job": job})
+        with _portable_context():
+            future = pool.runner.submit(work_there, {"batch": batch, "job": job})
         tally: Tally = future.result()
     except RoostError:
         raise
     except Exception as error:
         raise StepError(f"{batch.name} failed on {engine}: {_first_line(error)}") from error
     return tally
+
+
+@flow(name="batches")
+def _stand_in() -> None:
+    """Goes to the workers in place of the run's flow, which may hold what cannot be pickled."""
+
+
+def _portable_context() -> AbstractContextManager[Any]:
+    """What Prefect sends along with a task, without the flow's function and the run's parameters."""
+    context = FlowRunContext.get()
+    return context.model_copy(update={"flow": _stand_in, "parameters": {}}) if context else nullcontext()
 
 
 @task(name="batch", task_run_name="batch {batch.name}", cache_policy=NO_CACHE, persist_result=False)
