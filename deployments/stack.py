@@ -1,4 +1,4 @@
-"""Start and stop the real local servers as child processes: Milvus standalone, Milvus Lite, Prefect.
+"""Start and stop real local servers as child processes: Milvus standalone, Milvus Lite, Prefect and its worker.
 
 Each takes a folder for its data and log (made when missing) and a port (None: a free one), listens on
 127.0.0.1 only (but see `milvus_standalone`), and is ended with its process group on leaving the block.
@@ -19,7 +19,6 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from shutil import which
 from subprocess import DEVNULL, Popen, TimeoutExpired, run
@@ -109,25 +108,67 @@ def milvus_lite(data: Path, *, port: int | None = None) -> Iterator[Service]:
 
 
 @contextmanager
-def prefect_server(data: Path, *, port: int | None = None) -> Iterator[Service]:
+def prefect_server(data: Path, *, port: int | None = None, database: str = "") -> Iterator[Service]:
     """Run a Prefect server and UI with `data` as its PREFECT_HOME; `uri` is the URL of its API.
+
+    It asks for the password in PREFECT_SERVER_API_AUTH_STRING, where that is set here.
+
+    Args:
+        data: Its folder.
+        port: Where it listens; None for a free one.
+        database: `postgresql+asyncpg://…`; empty for SQLite in its folder.
 
     Raises:
         StackError: Port taken, ended early, or no answer within START_S.
     """
-    # Without the caller's PREFECT_*: their database or profile must not reach this server.
-    env = {key: value for key, value in os.environ.items() if not key.startswith("PREFECT_")} | {
+    env = _without_prefect() | {
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "DO_NOT_TRACK": "1",
         # A task run costs the server 27 ms without these two, 7.5 ms with them.
         "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "200",
         "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1",
     }
+    if database:
+        env["PREFECT_SERVER_DATABASE_CONNECTION_URL"] = database
     with _claimed(data, "prefect-server") as log:
         number, env["PREFECT_HOME"] = _port("prefect-server", port), str(Path(log.name).parent)
         command = [sys.executable, "-m", "prefect", "server", "start", "--host", HOST, "--port", str(number)]
         uri = env["PREFECT_SERVER_UI_API_URL"] = f"http://{HOST}:{number}/api"  # else pages ask port 4200
         yield from _run(log, uri, command, env, lambda: _http_ok(f"{uri}/health"))
+
+
+@contextmanager
+def prefect_worker(data: Path, pool: str, settings: dict[str, str], *, ready: Callable[[], bool]) -> Iterator[Service]:
+    """Run a worker of a process pool, with `data` as its PREFECT_HOME; its runs end with it.
+
+    Args:
+        data: Its folder.
+        pool: The work pool; it must be there.
+        settings: Environment of the worker and its runs, beside our own.
+        ready: Whether the server knows the worker.
+
+    Raises:
+        StackError: Ended early, or not known to the server within START_S.
+    """
+    env = _without_prefect() | {"PREFECT_WORKER_QUERY_SECONDS": "2", **settings}
+    with _claimed(data, "prefect-worker") as log:
+        env["PREFECT_HOME"] = str(Path(log.name).parent)
+        command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", pool, "--name", "roost-up"]
+        yield from _run(log, settings["PREFECT_API_URL"], [*command, "--install-policy", "never"], env, ready)
+
+
+def has_ended(service: Service) -> bool:
+    """Whether its process has ended; it stays to be reaped by who started it."""
+    try:
+        return os.waitid(os.P_PID, service.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    except ChildProcessError:
+        return True
+
+
+def _without_prefect() -> dict[str, str]:
+    """Our environment without PREFECT_*: a caller's database or profile must not reach our servers; passwords must."""
+    kept = ("PREFECT_SERVER_API_AUTH_STRING", "PREFECT_API_AUTH_STRING")
+    return {key: value for key, value in os.environ.items() if not key.startswith("PREFECT_") or key in kept}
 
 
 @contextmanager
@@ -257,27 +298,3 @@ def _configure_milvus(package: ModuleType, data: Path, ports: dict[str, int], au
     # Nothing inherited: Milvus obeys any variable that looks like one of its settings, such as LOG_LEVEL.
     env = {"DEPLOY_MODE": "STANDALONE", "LD_LIBRARY_PATH": f"{data}/bin", "ETCD_CONFIG_PATH": str(etcd)}
     return env | {"METRICS_PORT": str(ports["metrics"])}
-
-
-def hold_up(data: Path, *, milvus_port: int, prefect_port: int, tell: Callable[[str], None]) -> None:
-    """Run Milvus and Prefect until SIGINT or SIGTERM comes: the real Milvus where its package is, else Milvus Lite.
-
-    Raises:
-        StackError: One of them does not start, or has ended by itself.
-    """
-    ended = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: ended.set())
-    has_server = find_spec("milvus") is not None
-    milvus = milvus_standalone if has_server else milvus_lite
-    with (
-        milvus(data / "milvus", port=milvus_port) as store,
-        prefect_server(data / "prefect", port=prefect_port) as prefect,
-    ):
-        tell(f"Milvus   {store.uri}   export ROOST_MILVUS__URI={store.uri}")
-        tell(f"Prefect  {prefect.uri.removesuffix('/api')}   export PREFECT_API_URL={prefect.uri}")
-        tell(f"data in {data.resolve()}; stop with Ctrl-C")
-        while not ended.wait(1.0):
-            for service in (store, prefect):
-                if not Path(f"/proc/{service.pid}").exists() and Path("/proc").is_dir():
-                    raise StackError(f"{service.name} has ended: see {service.data / service.name}.log")

@@ -5,19 +5,109 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
-from prefect.artifacts import acreate_markdown_artifact, acreate_table_artifact
+from httpx import HTTPError
+from prefect.artifacts import (
+    acreate_markdown_artifact,
+    acreate_progress_artifact,
+    acreate_table_artifact,
+    aupdate_progress_artifact,
+)
 
+from flows.progress import WATCHER, Watcher
 from tasks.evaluation_report import as_markdown as evaluation_as_markdown
 from tasks.evaluation_report import headline as evaluation_headline
 from tasks.report import SHOWN_REJECTS, as_markdown, headline, rebuild_line, reject_rows, verification_line
 
+#: Seconds between two updates of a run's progress.
+MOVES_EVERY = 3.0
 
-async def publish(report: dict[str, Any], skipped: Counter[str]) -> None:
-    """Publish a run's report; one key an index, so that the runs line up on its timeline."""
+
+class Moving:
+    """Counts for the progress artifact what it passes on to another watcher."""
+
+    def __init__(self, watcher: Watcher) -> None:
+        self._watcher = watcher
+        self.documents = self.done = self.chunks = 0
+        self.words = "listing the sources"
+
+    def planned(self, documents: int, batches: int) -> None:
+        """Begin to count, once more where a run plans more than once."""
+        self.documents, self.done, self.chunks = documents, 0, 0
+        self._watcher.planned(documents, batches)
+        self._count(0, 0)
+
+    def advanced(self, documents: int, chunks: int) -> None:
+        """Count on."""
+        self._watcher.advanced(documents, chunks)
+        self._count(documents, chunks)
+
+    def waiting(self, words: str) -> None:
+        """Say for whom this run waits."""
+        self.words = words
+        self._watcher.waiting(words)
+
+    def agrees(self, report: dict[str, Any]) -> bool:
+        """Ask whom it passes things on to."""
+        return self._watcher.agrees(report)
+
+    @property
+    def percent(self) -> float:
+        """Share of the documents that are written."""
+        return round(100 * self.done / self.documents, 1) if self.documents else 0.0
+
+    def end(self) -> None:
+        """All is done, also where there was nothing to do."""
+        if not self.documents:
+            self.documents, self.words = 1, "nothing to write"
+        self.done = self.documents
+
+    def _count(self, documents: int, chunks: int) -> None:
+        self.done, self.chunks = self.done + documents, self.chunks + chunks
+        self.words = f"{self.done:,} of {self.documents:,} documents, {self.chunks:,} chunks written"
+
+
+@asynccontextmanager
+async def moving(index: str) -> AsyncIterator[None]:
+    """Show on the run's Artifacts tab how far it is, while inside; leaves it at the end where it stands."""
+    watcher = Moving(WATCHER.get())
+    token = WATCHER.set(watcher)
+    showing = asyncio.ensure_future(_show(watcher, index))
+    try:
+        yield
+        watcher.end()
+    finally:
+        WATCHER.reset(token)
+        showing.cancel()
+        with suppress(asyncio.CancelledError, HTTPError):
+            await showing
+
+
+async def _show(watcher: Moving, index: str) -> None:
+    """Update the artifact when something has changed; a server that is away misses one."""
+    shown = (watcher.percent, watcher.words)
+    made = await acreate_progress_artifact(0.0, key=f"progress-{_key(index)}", description=watcher.words)
+    try:
+        while True:
+            await asyncio.sleep(MOVES_EVERY)
+            if (now := (watcher.percent, watcher.words)) != shown:
+                shown = now
+                with suppress(HTTPError):
+                    await aupdate_progress_artifact(made, watcher.percent, description=watcher.words)
+    finally:
+        if (watcher.percent, watcher.words) != shown:
+            with suppress(HTTPError):
+                await aupdate_progress_artifact(made, watcher.percent, description=watcher.words)
+
+
+async def publish(report: dict[str, Any], skipped: Counter[str], kind: str = "ingest") -> None:
+    """Publish a run's report; one key an index and kind of run, so that they line up on its timeline."""
     key = _key(report["index"])
-    await acreate_markdown_artifact(as_markdown(report, skipped), key=f"ingest-{key}", description=headline(report))
+    words = f"{as_markdown(report, skipped)}\n\n{_links(key, 'evaluation', 'rebuild', 'verify')}"
+    await acreate_markdown_artifact(words, key=f"{kind}-{key}", description=headline(report))
     if rows := reject_rows(report):
         await acreate_table_artifact(rows, key=f"rejects-{key}", description=f"Not indexed in {report['index']}")
 
@@ -35,9 +125,10 @@ async def publish_verification(report: dict[str, Any]) -> None:
 
 async def publish_evaluation(report: dict[str, Any]) -> None:
     """Publish an evaluation; one key an index, so that evaluations line up on its timeline."""
-    words = evaluation_headline(report)
+    words, key = evaluation_headline(report), _key(report["index"])
     markdown = await asyncio.to_thread(evaluation_as_markdown, report)
-    await acreate_markdown_artifact(markdown, key=f"evaluation-{_key(report['index'])}", description=words)
+    linked = f"{markdown}\n\n{_links(key, 'ingest', 'rebuild', 'verify')}"
+    await acreate_markdown_artifact(linked, key=f"evaluation-{key}", description=words)
 
 
 async def publish_rebuild(report: dict[str, Any]) -> None:
@@ -58,6 +149,11 @@ async def publish_rebuild(report: dict[str, Any]) -> None:
 
 def _value(measures: dict[str, Any], name: str) -> str:
     return f"{measures[name]['value']:.4f}" if name in measures else ""
+
+
+def _links(key: str, *kinds: str) -> str:
+    """Link to what other kinds of runs said of the same index, each a timeline of its reports."""
+    return "Of this index: " + ", ".join(f"[{kind}](/artifacts/key/{kind}-{key})" for kind in kinds) + "."
 
 
 def _key(index: str) -> str:

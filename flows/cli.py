@@ -41,6 +41,7 @@ def ingest(
     keep_missing: Annotated[bool, typer.Option("--keep-missing", help="Delete nothing.")] = False,
     retry_quarantined: Annotated[bool, typer.Option("--retry-quarantined", help="Try failed ones again.")] = False,
     checksum: Annotated[bool, typer.Option("--checksum", help="Compare contents, not sizes and times.")] = False,
+    shards: Annotated[int, typer.Option(min=1, max=256, help="Share the work among so many runs on a work pool.")] = 1,
     on_conflict: Annotated[str, typer.Option(help="When another run writes this index: wait or refuse.")] = "wait",
     max_delete_fraction: Annotated[
         float | None, typer.Option(min=0, max=1, help="Share of the index that may be deleted.")
@@ -63,7 +64,7 @@ def ingest(
             for name, place in map(_named, sources)
         ],
         index=index, dry_run=dry_run, keep_missing=keep_missing, retry_quarantined=retry_quarantined,
-        checksum=checksum, max_delete_fraction=max_delete_fraction, on_conflict=on_conflict,
+        checksum=checksum, max_delete_fraction=max_delete_fraction, on_conflict=on_conflict, shards=shards,
     )  # fmt: skip
     _check_early(request)
     state, report = _run_ingest(request, watch=not as_json)
@@ -172,6 +173,8 @@ def main() -> NoReturn:
     """Run the command line; end with the exit code that the end deserves."""
     try:
         code = app(standalone_mode=False) or 0  # the code of a typer.Exit, None of a plain end
+        if code == 130:  # typer's, for Ctrl-C
+            code = _complain("stopped; what is committed stays, the next run goes on", 1)
     except RoostError as error:
         code = _complain(str(error), error.exit_code)
     except (typer.Abort, KeyboardInterrupt, asyncio.CancelledError):

@@ -27,6 +27,7 @@ def evaluate(
     timings: Annotated[str, typer.Option(help="Sync beside async: tutorials, all, none.")] = "tutorials",
     counts: Annotated[str, typer.Option(help="Calls to time, e.g. 10,100.")] = "",
     latency_ms: Annotated[float, typer.Option(min=0, max=10_000, help="Round trip put before the server.")] = 0.0,
+    answers: Annotated[int, typer.Option(min=0, max=500, help="Questions for the language model to answer.")] = 0,
     as_json: Json = False,
     verbose: Verbose = False,
 ) -> None:
@@ -43,7 +44,7 @@ def evaluate(
 
     request = EvaluationRequest(
         index=index, questions=questions, split=split, sample=sample, least=dict(map(_threshold, least)),
-        max_drop=max_drop, timings=timings, counts=_counts(counts), latency_ms=latency_ms,
+        max_drop=max_drop, timings=timings, counts=_counts(counts), latency_ms=latency_ms, answers=answers,
     )  # fmt: skip
     # Refuse here what the flow would refuse after Prefect has started, which takes seconds.
     given_questions(request, load_settings())

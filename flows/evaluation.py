@@ -18,19 +18,19 @@ from prefect import flow, get_run_logger, runtime
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
-from flows import artifacts
+from flows import artifacts, events
 from flows import evaluation_steps as steps
 from flows.parameters import EvaluationRequest
 from flows.progress import WATCHER
-from tasks.embedder import Embedder
+from tasks.embedder import Embedder, model_of
 from tasks.errors import UsageError
 from tasks.evaluation_report import headline, trend, verdict_of
 from tasks.history import baseline, keep, read_history, read_questions_of
 from tasks.holder import Holder
-from tasks.metrics import Quality, Thresholds, check_measures, check_thresholds, missed, regressions
+from tasks.metrics import MAIN, Quality, Thresholds, check_measures, check_thresholds, missed, regressions
 from tasks.milvus import open_store
 from tasks.queries import Questions, read_questions
-from tasks.retrieve import model_of
+from tasks.retrieve import search
 from tasks.settings import Settings, load_settings
 from tasks.timings import TIMING, choose_cells
 from tasks.versions import Version, check_index_name, existing_version
@@ -67,9 +67,13 @@ async def evaluation(request: EvaluationRequest) -> State[dict[str, Any]]:
             started = time.perf_counter()
             vectors = await embedder.queries(questions.asked["text"].to_list())
             embedding_ms = 1000 * (time.perf_counter() - started) / len(vectors)
-        latency = await steps.latency(store, version, vectors) | {"embedding_ms": embedding_ms}
-        facts = {"chunks": await store.count(version.name), "is_lite": store.is_lite}
+            texts = questions.asked["text"]
+            to_answer = texts.head(request.answers).to_list()
+            found = await search(store, version, embedder, to_answer, k=steps.PASSAGES) if to_answer else []
+        latency = await steps.latency(store, version, texts, vectors) | {"embedding_ms": embedding_ms}
+        facts: dict[str, Any] = {"chunks": await store.count(version.name), "is_lite": store.is_lite}
     frames = {"questions": quality.per_question, "timings": await _timings(request, settings, questions, vectors)}
+    facts["answers"] = await steps.answers(to_answer, found) if to_answer else []
     report = _report(request, version, questions, quality, frames["timings"], {"latency": latency, **facts})
     return await _concluded(report, quality, frames, thresholds, settings)
 
@@ -79,11 +83,16 @@ def given_questions(request: EvaluationRequest, settings: Settings) -> Questions
 
     Raises:
         UsageError: An index's name, a file, a threshold, or a round trip before a file.
+        ConfigurationError: Answers are asked for, and no language model is set.
     """
+    from tasks.answer import check_llm
+
     check_index_name(request.index)
     check_measures(request.least)
     if request.latency_ms and settings.milvus.is_lite:
         raise UsageError("--latency-ms needs a Milvus server; a file of Milvus Lite is not reached over a network")
+    if request.answers:
+        check_llm(settings.llm)
     if not request.questions:
         return None
     questions = read_questions(request.questions, request.split)
@@ -138,8 +147,8 @@ def _report(
         "latency": measured["latency"],
         "timings": timings.to_dicts(),
         "timed": {"latency_ms": request.latency_ms, "is_lite": measured["is_lite"]},
-        "worst": quality.per_question.head(WORST).to_dicts(),
-        "answers": [],
+        "worst": quality.per_question.filter(pl.col(MAIN) < 1).head(WORST).to_dicts(),
+        "answers": measured["answers"],
         "notes": notes,
         "thresholds": {"min": dict(request.least), "max_drop": request.max_drop},
     }  # fmt: skip
@@ -169,5 +178,6 @@ async def _concluded(
     words = headline(report)
     get_run_logger().info(words)
     if report["missed"]:
+        events.quality_dropped(report)
         return Failed(name="QualityMissed", message="; ".join([words, *report["missed"]]), data=report)
     return Completed(message=words, data=report)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,14 +12,21 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.tasks import exponential_backoff
 
+from flows.asking import answer_from
+from flows.passages import place_of
 from flows.steps import is_transient
 from tasks.embedder import Embedder
+from tasks.errors import TransientError
 from tasks.metrics import Quality, measure_quality
 from tasks.milvus import Store
 from tasks.queries import Questions, draw_questions
+from tasks.retrieve import Hit
 from tasks.settings import Milvus
 from tasks.timings import Cell, time_clients, time_index
 from tasks.versions import Version
+
+#: Questions that a language model is asked at once, and passages that each answer is made of.
+ANSWERS_AT_ONCE, PASSAGES = 4, 5
 
 _POLICY: dict[str, Any] = {
     "cache_policy": NO_CACHE,
@@ -43,9 +51,26 @@ async def quality(store: Store, version: Version, embedder: Embedder, questions:
 
 
 @task(name="latency", task_run_name="latency {version.index}", **_POLICY)
-async def latency(store: Store, version: Version, vectors: np.ndarray) -> dict[str, Any]:
+async def latency(store: Store, version: Version, texts: pl.Series, vectors: np.ndarray) -> dict[str, Any]:
     """Time the index itself."""
-    return await time_index(store, version, vectors)
+    return await time_index(store, version, texts.to_list(), vectors)
+
+
+@task(name="answers", task_run_name="answers", cache_policy=NO_CACHE, persist_result=False)
+async def answers(questions: list[str], found: list[list[Hit]]) -> list[dict[str, Any]]:
+    """Have the language model answer from what was found; what it could not answer says why."""
+    gate = asyncio.Semaphore(ANSWERS_AT_ONCE)
+
+    async def one(question: str, hits: list[Hit]) -> dict[str, Any]:
+        passages = [place_of(hit) for hit in hits]
+        try:
+            async with gate:
+                answered = await answer_from(question, hits, lambda _: None)
+        except TransientError as error:
+            return {"question": question, "answer": "", "error": str(error), "passages": passages}
+        return {"question": question, **answered.as_dict(), "error": "", "passages": passages}
+
+    return list(await asyncio.gather(*map(one, questions, found)))
 
 
 @task(name="timings", task_run_name="timings", cache_policy=NO_CACHE, persist_result=False)

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,20 +16,23 @@ from prefect import flow, get_run_logger, runtime
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
-from flows import artifacts, steps
-from flows.parameters import IngestRequest
+from flows import artifacts, events, steps
+from flows.batches import Run, run_batches
+from flows.parameters import BackfillRequest, IngestRequest
 from flows.progress import WATCHER
+from flows.scale import check_scale, run_batches_there
+from flows.shards import check_shards, run_shards
 from tasks.chunk import check_window
-from tasks.discover import Listed, Options, cut_batches, list_sources, spool_folder
+from tasks.discover import Listed, Options, list_sources, spool_folder
 from tasks.embedder import Embedder
 from tasks.errors import RoostError, StepError
 from tasks.holder import Holder
 from tasks.index import without_failed_moves
 from tasks.lease import held_live
 from tasks.milvus import Store, open_store
-from tasks.models import Model, find_model
-from tasks.records import WORK, Batch, Plan
-from tasks.report import Tally, headline, make_plan_report, make_report, outcome_name
+from tasks.models import find_model
+from tasks.records import WORK, Plan
+from tasks.report import headline, make_plan_report, make_report, outcome_name
 from tasks.settings import Settings, load_settings
 from tasks.sources import check_sources, refuse_moved
 from tasks.versions import (
@@ -48,25 +49,6 @@ from tasks.workers import Workers
 MEASURED_CHUNKS = 100
 
 
-@dataclass
-class Run:
-    """What the batches of one run share.
-
-    also: a version's collection that holds vectors of the same model, to look in beside the written one; or empty.
-    """
-
-    settings: Settings
-    model: Model
-    store: Store
-    version: Version
-    workers: Workers
-    embedder: Embedder
-    run_id: str
-    is_empty: bool = False
-    also: str = ""
-    tally: Tally = field(default_factory=Tally)
-
-
 @flow(name="ingest", flow_run_name="ingest {request.index}", persist_result=False, validate_parameters=True)
 async def ingest(request: IngestRequest) -> State[dict[str, Any]]:
     """Bring an index in step with its sources: embed what is new or changed, delete what is gone.
@@ -79,12 +61,15 @@ async def ingest(request: IngestRequest) -> State[dict[str, Any]]:
     """
     started = time.perf_counter()
     settings = load_settings()
+    check_scale(settings)
+    await check_shards(request, settings)
     async with AsyncExitStack() as stack:
+        await stack.enter_async_context(artifacts.moving(request.index))
         await asyncio.to_thread(check_sources, request.sources)
         model = await asyncio.to_thread(find_model, settings.embedding)
         check_window(settings.chunking, model)
         recipe = make_recipe(model, settings.chunking, settings.embedding.sparse)
-        spool = Path(stack.enter_context(spool_folder()))
+        spool = Path(stack.enter_context(spool_folder(settings.scale.spool)))
         options = _options(request, settings)
         if request.dry_run and settings.milvus.is_missing:
             listed = await list_sources(request.sources, spool)
@@ -111,10 +96,11 @@ async def ingest(request: IngestRequest) -> State[dict[str, Any]]:
         discovering = time.perf_counter() - discovering
         run = Run(settings, model, store, version, workers, embedder, run_id=str(runtime.flow_run.id or ""))
         run.tally.seconds["discover"] = discovering
-        report, off = await carry_out(run, plan, started)
+        report, off = await carry_out(run, plan, started, request)
     await artifacts.publish(report, plan.skipped)
     if off:
         raise StepError(off)
+    events.ingested(report)
     get_run_logger().info(headline(report))
     return Completed(name=outcome_name(report), message=headline(report), data=report)
 
@@ -128,7 +114,7 @@ async def _planned(
     return Completed(message="planned only", data=make_plan_report(request.index, recipe, known, plan, refusal))
 
 
-def make_holder(request: IngestRequest, settings: Settings) -> Holder:
+def make_holder(request: IngestRequest | BackfillRequest, settings: Settings) -> Holder:
     """This run, for those who meet it; it waits for whoever has the index, or refuses, as the request says."""
 
     def tell(words: str) -> None:
@@ -141,14 +127,15 @@ def make_holder(request: IngestRequest, settings: Settings) -> Holder:
     return Holder(what, wait_seconds=settings.ingest.wait_seconds, tell=tell)
 
 
-async def carry_out(run: Run, plan: Plan, started: float) -> tuple[dict[str, Any], str]:
+async def carry_out(
+    run: Run, plan: Plan, started: float, request: IngestRequest | BackfillRequest | None = None
+) -> tuple[dict[str, Any], str]:
     """Do what is planned; report it from what Milvus then holds, with what is off, if anything is."""
     store, version = run.store, run.version
     run.is_empty = await store.count(version.name) == 0
     work, gone = plan.of(*WORK), plan.of("deleted", "moved")
     if work.height:
-        await _run_batches(run, work)
-    run.tally.seconds["embed"] = run.embedder.seconds
+        await _work_through(run, work, request)
     await _note_rate(run)
     gone = without_failed_moves(gone, plan.documents.filter(pl.col("doc_id").is_in(run.tally.rejected)))
     deleted, ledger, chunks, off = await steps.close(version, store, gone, plan, run.run_id)
@@ -156,54 +143,25 @@ async def carry_out(run: Run, plan: Plan, started: float) -> tuple[dict[str, Any
     return make_report(version, plan, run.tally, ledger, chunks, time.perf_counter() - started), off
 
 
+async def _work_through(run: Run, work: pl.DataFrame, request: IngestRequest | BackfillRequest | None) -> None:
+    """Have the work done: by other runs, by the workers of an engine, or here."""
+    if request is not None and request.shards > 1:
+        await run_shards(run, request, work)
+    elif run.settings.scale.engine != "local":
+        await run_batches_there(run, work)
+    else:
+        await run_batches(run, work)
+
+
 async def _note_rate(run: Run) -> None:
     """Keep how fast this run embedded, if that tells something; no reason to fail."""
     embedded = run.tally.chunks["embedded"]
-    if embedded < MEASURED_CHUNKS:
+    if embedded < MEASURED_CHUNKS or not run.embedder.seconds:
         return
     try:
         await note_rate(run.store, run.version, embedded / run.embedder.seconds)
     except RoostError as error:
         get_run_logger().warning("the run's speed could not be noted: %s", error)
-
-
-async def _run_batches(run: Run, work: pl.DataFrame) -> None:
-    """Work through the batches, a few at once; when one fails, finish those under way and start no more."""
-    batches = list(cut_batches(work, run.version.index, run.settings.ingest))
-    WATCHER.get().planned(work.height, len(batches))
-    waiting = iter(batches)
-    loading = asyncio.ensure_future(run.embedder.load())
-    lanes = (_lane(run, waiting) for _ in range(run.settings.ingest.batches_in_flight))
-    results = await asyncio.gather(loading, *lanes, return_exceptions=True)
-    for result in results:
-        if isinstance(result, BaseException):
-            raise result
-
-
-async def _lane(run: Run, waiting: Iterator[Batch]) -> None:
-    """Take batch after batch until there are none."""
-    for batch in waiting:
-        try:
-            await _run_batch(run, batch)
-        except BaseException:
-            for _ in waiting:  # leave nothing for the other lanes
-                pass
-            raise
-
-
-async def _run_batch(run: Run, batch: Batch) -> None:
-    loaded = await steps.load(batch, run.workers, run.settings.ingest)
-    chunked = await steps.chunk(loaded, run.settings.chunking, run.model, run.workers, run.settings.ingest)
-    known = run.store if run.also or not run.is_empty else None
-    embedded = await steps.embed(chunked, run.embedder, known, run.version, run.also)
-    written = await steps.index(embedded, run.store, run.version, run.run_id)
-    for record in (loaded, chunked, embedded, written):
-        run.tally.add(record)
-    WATCHER.get().advanced(batch.documents.height, written.written)
-    get_run_logger().info(
-        "%s: %d documents, %d chunks written, %d embedded, %d reused, %d refused",
-        batch.name, written.documents, written.written, embedded.embedded, embedded.reused, written.rejects.height,
-    )  # fmt: skip
 
 
 def _options(request: IngestRequest, settings: Settings) -> Options:

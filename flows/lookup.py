@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -13,7 +12,7 @@ from tasks.errors import UsageError, unknown_value
 from tasks.holder import Holder
 from tasks.ledger import INDEXED, QUARANTINED, WRITING, read_ledger
 from tasks.milvus import Store, open_store
-from tasks.retrieve import Hit, How, search, search_by
+from tasks.retrieve import Hit, How, search, search_all
 from tasks.settings import load_settings
 from tasks.versions import Version, all_versions, existing_version
 from tasks.where import checked_where
@@ -48,13 +47,12 @@ async def search_index(
         how = how or How()
         if client == "pymilvus":
             return await search(store, version, embedder, queries, k=k, how=how)
+        if version.recipe.sparse:
+            raise UsageError(f"index {index!r} is searched by words too, which is done with --client pymilvus only")
         where = await checked_where(store, version, how.where)
         vectors = (await embedder.queries(queries)).tolist()
         finders = [_finder(client)(stack, store, version, embedder, query, where) for query in queries]
-        calls = (
-            search_by(find, store, version, vector, k=k, how=how) for find, vector in zip(finders, vectors, strict=True)
-        )
-        return list(await asyncio.gather(*calls))
+        return await search_all(finders, store, version, vectors, k=k, how=how)
 
 
 def _finder(client: str) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextvars import ContextVar
-from typing import Protocol
+from typing import Any, Protocol
 
 
 class Watcher(Protocol):
@@ -18,6 +18,9 @@ class Watcher(Protocol):
     def waiting(self, words: str) -> None:
         """Another run holds the index; the words name it."""
 
+    def agrees(self, report: dict[str, Any]) -> bool:
+        """Whether to go on with what is planned: a plan's report. Called in a thread, so it may ask."""
+
 
 class Nobody:
     """Watches nothing."""
@@ -30,6 +33,10 @@ class Nobody:
 
     def waiting(self, words: str) -> None:
         """Nothing to draw."""
+
+    def agrees(self, report: dict[str, Any]) -> bool:
+        """Nobody to ask."""
+        return True
 
 
 #: Prefect walks its arguments, so the watcher does not travel as one.

@@ -22,7 +22,8 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
 from flows import artifacts, steps, version_steps
-from flows.ingest import Run, carry_out
+from flows.batches import Run
+from flows.ingest import carry_out
 from flows.parameters import RebuildRequest
 from flows.progress import WATCHER
 from tasks import promotion, rebuilding
@@ -115,6 +116,7 @@ async def rebuild(request: RebuildRequest) -> State[dict[str, Any]]:
     check_window(settings.chunking, model)
     recipe = make_recipe(model, settings.chunking, settings.embedding.sparse)
     async with AsyncExitStack() as stack:
+        await stack.enter_async_context(artifacts.moving(request.index))
         wait, tell = settings.ingest.wait_seconds, WATCHER.get().waiting
         holder = Holder(f"run {runtime.flow_run.name!r}", wait_seconds=wait, tell=tell)
         spool = Path(stack.enter_context(spool_folder()))

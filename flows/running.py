@@ -6,6 +6,7 @@ import asyncio
 import signal
 import time
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import Any
 
 from pydantic import BaseModel
@@ -14,6 +15,8 @@ from tasks.errors import RoostError
 
 #: Seconds to wait for a temporary Prefect server to note the last task runs before it ends with the process.
 NOTING_SECONDS = 10.0
+#: Seconds between two looks whether somebody cancelled the run in the UI.
+LOOKS_EVERY = 2.0
 
 
 def run_flow(name: str, request: BaseModel) -> tuple[str, dict[str, Any]]:
@@ -35,12 +38,62 @@ async def _run(name: str, request: BaseModel) -> tuple[str, dict[str, Any]]:
     from importlib import import_module
 
     flow = getattr(import_module(f"flows.{name}"), name)
-    state = await flow(request, return_state=True)
+    state = await _cancellable(flow, request)
     result = await state.aresult(raise_on_failure=False)
     await _wait_until_noted(state.state_details.flow_run_id)
     if isinstance(result, BaseException):
         raise result if isinstance(result, RoostError) else RoostError(f"{type(result).__name__}: {result}")
     return str(state.name), result
+
+
+async def _cancellable(flow: Any, request: BaseModel) -> Any:
+    """Run a flow; Ctrl-C here or Cancel in the UI ends it as cancelled: Prefect would call it crashed, or go on."""
+    begun: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+    async def note(_: Any, run: Any, __: Any) -> None:
+        if not begun.done():
+            begun.set_result(run.id)
+
+    running = asyncio.ensure_future(flow.with_options(on_running=[note])(request, return_state=True))
+    watching = asyncio.ensure_future(_cancel_when_asked(begun, running))
+    try:
+        return await running
+    except asyncio.CancelledError:
+        if begun.done():
+            await asyncio.shield(_set_cancelled(begun.result()))
+        raise
+    finally:
+        watching.cancel()
+
+
+async def _cancel_when_asked(begun: asyncio.Future[Any], running: asyncio.Future[Any]) -> None:
+    """Look now and then whether the run is to be cancelled; a server that is away cancels nothing."""
+    from httpx import HTTPError
+    from prefect import get_client
+
+    run_id = await begun
+    await asyncio.sleep(LOOKS_EVERY)
+    async with get_client() as client:
+        while True:
+            try:
+                run = await client.read_flow_run(run_id)
+                if run.state and run.state.is_cancelling():
+                    running.cancel()
+                    return
+            except HTTPError:
+                pass
+            await asyncio.sleep(LOOKS_EVERY)
+
+
+async def _set_cancelled(run_id: Any) -> None:
+    from httpx import HTTPError
+    from prefect import get_client
+    from prefect.states import Cancelled
+
+    words = "Stopped; what is committed stays, the next run goes on."
+    with suppress(HTTPError):
+        async with get_client() as client:
+            await client.set_flow_run_state(run_id, Cancelled(message=words), force=True)
 
 
 async def _ended_cleanly(work: Coroutine[Any, Any, Any]) -> Any:

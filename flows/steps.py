@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from tasks.load import load_batch
 from tasks.milvus import Store
 from tasks.models import Model
 from tasks.records import WORK, Batch, Chunked, Embedded, Loaded, Plan, Written
+from tasks.selection import Selected, Selection, force, select_documents
 from tasks.settings import Chunking, Ingest
 from tasks.sources import Source, refuse_moved
 from tasks.verify import count_ours, out_of_step
@@ -87,6 +89,23 @@ async def foresee(
     """Plan as `discover` does; where that refuses, say why beside the plan."""
     known = await read_ledger(store, version.ledger) if store and version else ROW.to_frame()
     return await foresee_run(listed, known, options)
+
+
+@task(name="choose", task_run_name="choose {index}", **POLICY)
+async def choose(
+    index: str, listed: Listed, store: Store | None, version: Version | None, options: Options, selection: Selection,
+    forced: str | None,
+) -> tuple[Plan, Selected]:  # fmt: skip
+    """Plan as `discover` does, for those documents that a backfill chooses.
+
+    `forced`: The id under which it embeds unchanged documents too; None when it does not.
+    """
+    known = await read_ledger(store, version.ledger) if store and version else ROW.to_frame()
+    chosen = await asyncio.to_thread(select_documents, listed.documents, known, selection)
+    plan = await plan_run(replace(listed, documents=chosen.documents), known, options)
+    if forced is not None:
+        plan = replace(plan, documents=force(plan.documents, known, forced))
+    return plan, chosen
 
 
 @task(name="load", task_run_name="load {batch.name}", **POLICY)

@@ -51,6 +51,10 @@ class Bars:
         """Say for whom this run waits."""
         self._progress.update(self._task, description=words)
 
+    def agrees(self, report: dict[str, Any]) -> bool:
+        """Go on: asking is for those who have something to ask."""
+        return True
+
 
 class Lines(Nobody):
     """Draws nothing, but says for whom a run waits."""

@@ -7,6 +7,7 @@ megabytes, for bars and a line.
 from __future__ import annotations
 
 import base64
+import math
 import sys
 from typing import Any
 
@@ -16,7 +17,7 @@ from pygal.style import Style
 # For plugins that nobody has, pygal puts a finder before every import of the process, of a kind that Python gave up.
 sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, pygal.PluginImportFixer)]
 
-_SYNC, _ASYNC = "#94a3b8", "#2563eb"
+_SYNC, _ASYNC = "#cbd5e1", "#60a5fa"
 _STYLE = {
     "background": "#ffffff", "plot_background": "#ffffff", "foreground": "#334155", "foreground_strong": "#0f172a",
     "foreground_subtle": "#94a3b8", "font_family": "sans-serif", "label_font_size": 13, "major_label_font_size": 13,
@@ -36,13 +37,16 @@ def timings_chart(rows: list[dict[str, Any]]) -> str:
     """
     keys = list(dict.fromkeys((row["client"], row["operation"], row["count"]) for row in rows))
     seconds = {(row["client"], row["operation"], row["count"], row["mode"]): row["seconds"] for row in rows}
+    low, high = min(seconds.values()), max(seconds.values())
     chart = pygal.HorizontalBar(
         **_PLAIN, style=Style(**_STYLE, colors=(_ASYNC, _SYNC)), logarithmic=True, width=900,
+        range=(low / 3, high), zero=low / 3,
         height=130 + 44 * len(keys), title="Seconds, sync one by one and async gathered (logarithmic)",
         formatter=_short, value_formatter=_short,
     )  # fmt: skip
     keys.reverse()  # pygal draws from the bottom
     chart.x_labels = [f"{client} {operation} {count:,}" for client, operation, count in keys]
+    chart.y_labels = [10.0**power for power in range(-4, 5) if low <= 10.0**power <= high]
     for mode in ("async", "sync"):
         chart.add(mode, [seconds.get((*key, mode)) for key in keys])
     return _image(chart, "Seconds of sync and async by client, operation and count")
@@ -56,7 +60,9 @@ def trend_chart(rows: list[dict[str, Any]]) -> str:
     """
     chart = pygal.Line(
         **_PLAIN, style=Style(**_STYLE, colors=(_ASYNC, "#d97706")), width=900, height=360, x_label_rotation=25,
-        title="nDCG@10 (left) and p95 of a search in ms (right)", formatter=_short,
+        title="nDCG@10 (left) and p95 of a search in ms (right)", formatter=_short, value_formatter=_short,
+        range=_around([row["ndcg"] for row in rows], 0.02, 1.0),
+        secondary_range=_around([row["p95_ms"] for row in rows], 5.0, math.inf),
     )  # fmt: skip
     chart.x_labels = [row["evaluated"][5:16].replace("T", " ") for row in rows]
     chart.add("nDCG@10", [row["ndcg"] for row in rows])
@@ -69,5 +75,12 @@ def _image(chart: Any, words: str) -> str:
     return f"![{words}](data:image/svg+xml;base64,{svg})"
 
 
+def _around(values: list[float | None], margin: float, most: float) -> tuple[float, float]:
+    """Give an axis room around its values; pygal draws two flat lines as one without it."""
+    known = [value for value in values if value is not None] or [0.0]
+    room = max(margin, max(known) - min(known)) / 2
+    return max(0.0, min(known) - room), min(most, max(known) + room)
+
+
 def _short(value: float | None) -> str:
-    return "" if value is None else f"{value:.3g}"
+    return "" if value is None else f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"

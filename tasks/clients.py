@@ -6,8 +6,6 @@ time is Milvus' and the client's alone. Make them inside the loop that uses them
 
 from __future__ import annotations
 
-import contextlib
-import warnings
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
@@ -142,21 +140,14 @@ class LangChain:
     """langchain-milvus' `Milvus`; its embeddings are looked up, not made."""
 
     def __init__(self, settings: Milvus, name: str, dimension: int) -> None:
-        from langchain_milvus import Milvus as Vectorstore
-        from pymilvus import connections
-        from pymilvus.decorators import PyMilvusDeprecationWarning
-
-        # It reads indexes in a way that pymilvus means to remove; its users can do nothing about that.
-        warnings.filterwarnings("ignore", category=PyMilvusDeprecationWarning, module="langchain_milvus")
+        from tasks.langchain_store import BridgedMilvus
 
         self._vectors: dict[str, list[float]] = {}
-        self._store = Vectorstore(
+        self._store = BridgedMilvus(
             _looked_up(self._vectors), collection_name=name, auto_id=False, consistency_level="Strong",
             connection_args={"uri": settings.uri, "token": settings.token.get_secret_value()},
             index_params={"index_type": "FLAT", "metric_type": "IP", "params": {}},
         )  # fmt: skip
-        # pymilvus 2.6.10 and later keep a client's handler where langchain-milvus 0.3.3 does not look for it.
-        connections._alias_handlers[self._store.alias] = self._store.client._handler
 
     def call(self, operation: str, row: Row) -> Any:
         """See `Client`."""
@@ -187,12 +178,7 @@ class LangChain:
 
     async def close(self) -> None:
         """See `Client`."""
-        from pymilvus import connections
-
-        connections._alias_handlers.pop(self._store.alias, None)
-        self._store.client.close()
-        with contextlib.suppress(Exception):  # it is made at its first use only
-            await self._store.aclient.close()
+        await self._store.aclose()
 
 
 CLIENTS: dict[str, Callable[[Milvus, str, int], Client]] = {

@@ -15,6 +15,7 @@ import polars as pl
 from tasks.errors import REASONS, UsageError
 from tasks.identity import hash_file
 from tasks.ledger import INDEXED, QUARANTINED, WRITING
+from tasks.parts import WHOLE, Part, within
 from tasks.records import DOCUMENT, PLANNED, Batch, Plan, text_bytes
 from tasks.settings import Ingest
 from tasks.sources import Source, check_sources, list_source
@@ -38,6 +39,7 @@ class Options:
     keep_missing: bool = False
     retry_quarantined: bool = False
     max_delete_fraction: float = 0.3
+    part: Part = WHOLE  # whose arrivals and changes are planned; what is gone is looked for in all
 
 
 @dataclass(frozen=True)
@@ -112,8 +114,10 @@ def make_plan(
         known_hash="content_hash", known_reason="reason",
         committed="chunk_count", old_chunks=_OLD_CHUNKS,
     )  # fmt: skip
-    joined = listed.join(known, on="doc_id", how="left").with_columns(
-        pl.col("old_chunks", "committed", "attempts").fill_null(0), moved_from=pl.lit("")
+    joined = (
+        listed.filter(within(options.part))
+        .join(known, on="doc_id", how="left")
+        .with_columns(pl.col("old_chunks", "committed", "attempts").fill_null(0), moved_from=pl.lit(""))
     )
     acted = _with_hashes(joined, always=options.checksum).with_columns(action=_action(options))
     missing = _missing(ledger, listed, sources, unlisted)
@@ -136,9 +140,9 @@ def cut_batches(work: pl.DataFrame, index: str, settings: Ingest) -> Iterator[Ba
         yield Batch(f"{index}-{number:04d}", documents)
 
 
-def spool_folder() -> tempfile.TemporaryDirectory[str]:
-    """Make the folder in which tables' rows wait for their batch; it goes with its context."""
-    return tempfile.TemporaryDirectory(prefix="roost-")
+def spool_folder(place: str = "") -> tempfile.TemporaryDirectory[str]:
+    """Make the folder in which tables' rows wait for their batch, below a place of choice; it goes with its context."""
+    return tempfile.TemporaryDirectory(prefix="roost-", dir=place or None)
 
 
 def _with_hashes(joined: pl.DataFrame, *, always: bool) -> pl.DataFrame:

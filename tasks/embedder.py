@@ -86,6 +86,10 @@ class Embedder:
         for key in list(islice(self._recent, max(0, len(self._recent) - RECENT))):
             del self._recent[key]
 
+    def forget(self) -> None:
+        """Remember nothing, for those who are to embed all again."""
+        self._recent.clear()
+
     def recall(self, hashes: Iterable[str]) -> dict[str, np.ndarray]:
         """Give those of these texts' vectors that are remembered."""
         return {key: self._recent[key] for key in hashes if key in self._recent}

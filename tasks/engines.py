@@ -56,10 +56,11 @@ def load_engine(model: Model, settings: Embedding) -> Engine:
     if model.is_openvino or settings.backend == "openvino":
         if not has_openvino:
             raise ModelError(f"model {model.name!r} is to run in OpenVINO: pip install 'roost[openvino]'")
-        return OpenVinoEngine(model, model.folder if model.is_openvino else exported(model, settings))
+        folder = model.folder if model.is_openvino else exported(model, settings)
+        return OpenVinoEngine(model, folder, threads=settings.threads)
     if settings.backend == "auto" and has_openvino and settings.device in ("", "cpu") and not _accelerator():
         try:
-            return OpenVinoEngine(model, exported(model, settings))
+            return OpenVinoEngine(model, exported(model, settings), threads=settings.threads)
         except ModelError as error:
             _log.warning("%s; going on with PyTorch", error)
     return TorchEngine(model, settings)

@@ -11,6 +11,8 @@ from tasks.history import MISSED
 MAIN = "nDCG@10"
 #: Rows that the Markdown shows of what may be long; the files have all.
 SHOWN = 10
+#: Characters of a question in a table.
+QUESTION_WIDTH = 60
 
 
 def headline(report: dict[str, Any]) -> str:
@@ -98,7 +100,7 @@ def _unknown(report: dict[str, Any]) -> str:
 
 def _regressions(report: dict[str, Any]) -> str:
     rows = [
-        (row["text"], f"{row['before']:.3f}", f"{row[MAIN]:.3f}", row["found"] or "nothing")
+        (_short(row["text"]), f"{row['before']:.3f}", f"{row[MAIN]:.3f}", row["found"] or "nothing")
         for row in report["regressions"][:SHOWN]
     ]
     more = f"\n\nand {len(report['regressions']) - SHOWN} more" if len(report["regressions"]) > SHOWN else ""
@@ -107,7 +109,7 @@ def _regressions(report: dict[str, Any]) -> str:
 
 def _worst(report: dict[str, Any]) -> str:
     rows = [
-        (row["text"], row["wanted"], row["found"] or "nothing", row["rank"] or "-", f"{row[MAIN]:.3f}")
+        (_short(row["text"]), row["wanted"], row["found"] or "nothing", row["rank"] or "-", f"{row[MAIN]:.3f}")
         for row in report["worst"][:SHOWN]
     ]
     return table(("question", "wanted", "finds first", "right at rank", MAIN), rows, left=3) if rows else ""
@@ -118,19 +120,19 @@ def _timings(report: dict[str, Any]) -> str:
     if not rows:
         return ""
     cells = [
-        (row["client"], row["operation"], f"{row['count']:,}", row["mode"], f"{row['seconds']:.3f}",
+        (f"{row['client']} {row['operation']}", row["mode"], f"{row['count']:,}", f"{row['seconds']:.3f}",
          *(_number(row[name]) for name in ("p50_ms", "p95_ms", "p99_ms", "per_second")),
          f"{row['speedup']:.1f} x" if row["speedup"] else "", row["errors"], "yes" if row["same"] else "NO")
         for row in rows
     ]  # fmt: skip
-    columns = ("client", "operation", "count", "mode", "seconds", "p50 ms", "p95 ms", "p99 ms", "per second",
-               "speed-up", "errors", "same results")  # fmt: skip
+    columns = ("operation", "mode", "count", "seconds", "p50 ms", "p95 ms", "p99 ms", "per second", "speed-up",
+               "errors", "same")  # fmt: skip
     latency = report["timed"]["latency_ms"]
     far = f" A round trip of {latency:g} ms stood before the server." if latency else ""
     lite = " Milvus Lite is not meant for async: it answers one call at a time." if report["timed"]["is_lite"] else ""
     words = (
         "One row or query a call, vectors given, strong reads; gathered calls all start at once, so their times "
-        f"include waiting for each other.{far}{lite}"
+        f"include waiting for each other. `same`: both modes found or left the same.{far}{lite}"
     )
     return "\n\n".join([words, timings_chart(rows), table(columns, cells, left=2)])
 
@@ -144,17 +146,18 @@ def _trend(report: dict[str, Any]) -> str:
          "" if row["ndcg"] is None else f"{row['ndcg']:.4f}", _number(row["p95_ms"]))
         for row in reversed(rows)
     ]  # fmt: skip
-    columns = ("evaluated (UTC)", "version", "questions", "verdict", MAIN, "p95 ms")
+    columns = ("evaluated (UTC)", "version", "question set", "verdict", MAIN, "p95 ms")
     comparable = [row for row in rows if row["questions"] == report["questions"]["fingerprint"]]
     chart = [trend_chart(comparable)] if len(comparable) > 1 else []
     return "\n\n".join([*chart, table(columns, cells, left=4)])
 
 
 def _answers(report: dict[str, Any]) -> str:
-    return "\n\n".join(
-        f"**{one['question']}**\n\n{one['answer']}\n\n" + "\n".join(f"- {passage}" for passage in one["passages"])
-        for one in report["answers"]
-    )
+    parts = []
+    for one in report["answers"]:
+        passages = "\n".join(f"- {passage}" for passage in one["passages"])
+        parts.append(f"**{one['question']}**\n\n{one['answer'] or one['error']}\n\n{passages}")
+    return "\n\n".join(parts)
 
 
 def verdict_of(missed: Sequence[str], *, asked: bool) -> str:
@@ -164,6 +167,11 @@ def verdict_of(missed: Sequence[str], *, asked: bool) -> str:
 
 def _number(value: float | None) -> str:
     return "" if value is None else f"{value:,.1f}"
+
+
+def _short(text: str) -> str:
+    """A question in few words: what follows it in its row must be seen too."""
+    return text if len(text) <= QUESTION_WIDTH else text[: QUESTION_WIDTH - 1] + "…"
 
 
 def _cell(value: Any) -> str:

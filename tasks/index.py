@@ -32,6 +32,7 @@ RESERVED = frozenset(
     [
         "id",
         "vector",
+        "sparse",
         "text",
         "doc_id",
         "source",

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import Any
 
+from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 from langchain_core.vectorstores import VectorStoreRetriever
 from langchain_milvus import Milvus
@@ -61,6 +62,12 @@ class BridgedMilvus(Milvus):
     def alias(self, name: str) -> None:
         self._alias = name
         connections._alias_handlers[name] = self.client._handler
+
+    def _parse_document(self, data: dict[str, Any]) -> Document:
+        """Leave out what Milvus makes of a text for BM25: whoever adds a document with it again is refused."""
+        if isinstance(data.get("sparse"), dict):
+            del data["sparse"]
+        return super()._parse_document(data)
 
     def close(self) -> None:
         """Forget the connection, and close it when nobody else uses it."""

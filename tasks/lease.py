@@ -24,6 +24,7 @@ from tasks import ledger
 from tasks.errors import RoostError, StepError, TransientError
 from tasks.holder import Holder, Wait, clock
 from tasks.milvus import Store, quoted
+from tasks.parts import WHOLE, Part
 from tasks.versions import Recipe, Version, open_version
 
 #: Seconds after its last renewal that a claim still counts; a server may be away for less, and hosts' clocks must
@@ -49,6 +50,8 @@ class Lease:
     holder: str
     renewed: float  # `now` of the last renewal that Milvus took in time
     since: str = ""
+    part: Part = WHOLE
+    under: str = ""  # the claim of the run that this one is a part of
 
     @property
     def is_lost(self) -> bool:
@@ -76,13 +79,17 @@ def now() -> float:
 
 
 @asynccontextmanager
-async def held(store: Store, version: Version, holder: Holder) -> AsyncIterator[Store]:
-    """Hold the index for one run: yields the store to write with, which refuses to when the hold is lost.
+async def held(
+    store: Store, version: Version, holder: Holder, *, part: Part = WHOLE, under: str = ""
+) -> AsyncIterator[Store]:
+    """Hold the index, or a part of it, for one run: yields a store that refuses to write when the hold is lost.
 
     Args:
         store: Where it is.
         version: What is to be written.
         holder: This run.
+        part: Which documents it writes; runs whose parts do not meet do not wait for each other.
+        under: The claim of the run that started this one and holds the whole: it is not waited for.
 
     Raises:
         ConflictError: Another run holds it, for longer than this one waits.
@@ -92,16 +99,55 @@ async def held(store: Store, version: Version, holder: Holder) -> AsyncIterator[
         yield store
         return
     beside = store.beside()
-    lease = await _claim(beside, version, holder)
+    lease = await _claim(beside, version, holder, part, under)
     renewing = asyncio.ensure_future(_renew(beside, version, lease))
     try:
-        yield store.guarded(lease.check)
+        yield store.guarded(lease.check, lease.key)
     finally:
         renewing.cancel()
         with suppress(asyncio.CancelledError):
             await renewing
         with suppress(RoostError):  # it expires by itself
             await beside.delete(version.ledger, [lease.key])
+
+
+@asynccontextmanager
+async def shared(store: Store, version: Version, key: str) -> AsyncIterator[Store]:
+    """Write under a hold that another process of this run has and renews: yields the store to write with.
+
+    Raises:
+        StepError: Nobody holds it any more.
+    """
+    lease = Lease(key, "the run that started this batch", now())
+    await _look(store, version, lease)
+    lease.check()
+    looking = asyncio.ensure_future(_look_on(store.beside(), version, lease))
+    try:
+        yield store.guarded(lease.check, key)
+    finally:
+        looking.cancel()
+        with suppress(asyncio.CancelledError):
+            await looking
+
+
+async def _look_on(store: Store, version: Version, lease: Lease) -> None:
+    while not lease.is_lost:
+        await asyncio.sleep(RENEWED_EVERY)
+        try:
+            await _look(store, version, lease)
+        except RoostError as error:
+            _log.warning("looking at the hold on %s: %s", version.index, error)
+
+
+async def _look(store: Store, version: Version, lease: Lease) -> None:
+    """Read how long a hold is good for; one that is gone is lost."""
+    began = now()
+    rows = await store.fetch(version.ledger, "doc_id", [lease.key], ["modified"])
+    left = float(rows[0]["modified"]) - time.time() if rows else 0.0
+    if left > 0:
+        lease.renew(began - EXPIRES_AFTER + left)
+    else:
+        lease.renewed = began - EXPIRES_AFTER
 
 
 @asynccontextmanager
@@ -123,10 +169,10 @@ async def held_live(store: Store, index: str, recipe: Recipe, holder: Holder) ->
                 return
 
 
-async def _claim(store: Store, version: Version, holder: Holder) -> Lease:
+async def _claim(store: Store, version: Version, holder: Holder, part: Part, under: str) -> Lease:
     """Claim the index as soon as nobody else does; Milvus may be away now and then meanwhile."""
     wait, answered = Wait(holder, grace=GRACE), now()
-    lease = Lease(uuid.uuid4().hex, str(holder), now())
+    lease = Lease(uuid.uuid4().hex, str(holder), now(), part=part, under=under)
     while True:
         try:
             others = await _others(store, version, lease)  # first a look: it costs those who write nothing
@@ -161,15 +207,18 @@ async def _is_granted(store: Store, version: Version, lease: Lease) -> bool:
 
 
 async def _others(store: Store, version: Version, lease: Lease) -> list[dict[str, Any]]:
-    """Read the claims of others that still count; drop those that do not."""
-    rows = await store.query(
-        version.ledger, f"status == {quoted(ledger.LEASE)}", ["doc_id", "uri", "source", "modified", "reason"],
-        limit=1000,
-    )  # fmt: skip
-    rows = [row for row in rows if row["doc_id"] != lease.key]
+    """Read the claims of others that still count and whose documents are ours too; drop those that do not count."""
+    fields = ["doc_id", "uri", "source", "modified", "reason", "size", "attempts"]
+    rows = await store.query(version.ledger, f"status == {quoted(ledger.LEASE)}", fields, limit=1000)
+    rows = [row for row in rows if row["doc_id"] not in (lease.key, lease.under) and _meet(row, lease.part)]
     dead = [row for row in rows if _is_dead(row)]
     await store.delete(version.ledger, [row["doc_id"] for row in dead])
     return [row for row in rows if row not in dead]
+
+
+def _meet(row: dict[str, Any], part: Part) -> bool:
+    """Whether a claim is on documents of a part."""
+    return bool(row["size"] < part[1] and part[0] < row["attempts"])
 
 
 def _is_dead(row: dict[str, Any]) -> bool:
@@ -201,8 +250,9 @@ async def _write(store: Store, version: Version, lease: Lease) -> float:
     began = now()
     row = {
         "doc_id": lease.key, "uri": lease.holder, "source": lease.since,
-        "content_hash": "", "size": 0, "modified": str(time.time() + EXPIRES_AFTER), "status": ledger.LEASE,
-        "chunk_count": 0, "pending_chunk_count": 0, "reason": f"{_host()} {os.getpid()}", "attempts": 0,
+        "content_hash": "", "size": lease.part[0], "modified": str(time.time() + EXPIRES_AFTER), "status": ledger.LEASE,
+        "chunk_count": 0, "pending_chunk_count": 0, "reason": f"{_host()} {os.getpid()}",
+        "attempts": lease.part[1],
     }  # fmt: skip
     await ledger.write_rows(store, version.ledger, [row], run_id="")
     return began

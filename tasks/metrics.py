@@ -118,7 +118,8 @@ async def measure_quality(
     await rankings.settle(store, version)
     recall = await rankings.ann_recall(store, version, vectors) if exact else None
     if judged:
-        ranked = await rankings.rank_chunks(store, version, questions.asked["question"].to_list(), vectors)
+        names, texts = questions.asked["question"].to_list(), questions.asked["text"].to_list()
+        ranked = await rankings.rank_chunks(store, version, names, vectors, texts=texts)
         places = await rankings.chunk_places(store, version, _documents_with_spans(resolved))
         measures, answered = await asyncio.to_thread(_judge, questions, resolved, ranked, places, ledger)
     else:

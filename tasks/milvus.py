@@ -85,11 +85,18 @@ class Store:
         self._packing = asyncio.Lock()
         self._gate = asyncio.Semaphore(1 if self.is_lite else SERVER_WRITES)
         self._check: Callable[[], None] = _allow
+        self.hold = ""
 
-    def guarded(self, check: Callable[[], None]) -> Store:
-        """The same store, whose every write first calls `check`, after its wait at the gate: it raises to refuse."""
+    def guarded(self, check: Callable[[], None], hold: str) -> Store:
+        """The same store, whose every write first calls `check`, after its wait at the gate: it raises to refuse.
+
+        Args:
+            check: What to call.
+            hold: The key of the claim under which it writes, for those who are to write under it too.
+        """
         guarded = copy.copy(self)
         guarded._check = check
+        guarded.hold = hold
         return guarded
 
     def beside(self) -> Store:

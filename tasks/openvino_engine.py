@@ -53,8 +53,8 @@ class OpenVinoEngine:
 
     name = "openvino"
 
-    def __init__(self, model: Model, folder: Path) -> None:
-        """Load the exported form in `folder`.
+    def __init__(self, model: Model, folder: Path, *, threads: int = 0) -> None:
+        """Load the exported form in `folder`, to run on so many cores; 0 for all.
 
         Raises:
             ModelError: It does not load.
@@ -64,12 +64,13 @@ class OpenVinoEngine:
         try:
             facts = json.loads((folder / FACTS_FILE).read_text("utf-8"))
             core = openvino.Core()
-            threads = {"NUM_STREAMS": cores(), "INFERENCE_NUM_THREADS": cores()}
+            streams = threads or cores()
+            options = {"NUM_STREAMS": streams, "INFERENCE_NUM_THREADS": streams}
             precision = {"INFERENCE_PRECISION_HINT": facts["precision"]} if facts["precision"] else {}
-            compiled = core.compile_model(core.read_model(folder / OPENVINO_FILE), "CPU", threads | precision)
+            compiled = core.compile_model(core.read_model(folder / OPENVINO_FILE), "CPU", options | precision)
         except (OSError, ValueError, KeyError, RuntimeError) as error:
             raise does_not_load(model, error) from None
-        self._queue = openvino.AsyncInferQueue(compiled, cores() + 1)
+        self._queue = openvino.AsyncInferQueue(compiled, streams + 1)
         self._inputs: list[str] = facts["inputs"]
         self._pad_id: int = facts["pad_id"]
         self._model = model

@@ -39,13 +39,15 @@ INDEXING_SECONDS, SETTLING_SECONDS, LOOKS_EVERY = 120.0, 30.0, 2.0
 SETTLED_RECALL = 0.99
 #: Rows read at a time for exact search.
 _ROWS = 2_000
+_PLACE = ["doc_id", "start", "end"]
 #: Chunks up to which exact search is worth its reading: at 384 dimensions 300 MB over the wire.
 EXACT_CHUNKS = 200_000
 
 
 async def rank_chunks(
-    store: Store, version: Version, names: Sequence[str], vectors: np.ndarray, *, documents: int = DOCUMENTS
-) -> pl.DataFrame:
+    store: Store, version: Version, names: Sequence[str], vectors: np.ndarray, *, texts: Sequence[str] = (),
+    documents: int = DOCUMENTS,
+) -> pl.DataFrame:  # fmt: skip
     """Rank chunks for each question, deep enough for `documents` different documents if 1,600 chunks hold them.
 
     Milvus looks at as many candidates as it must return (`ef` is at least the limit), so this may find a little more
@@ -56,6 +58,7 @@ async def rank_chunks(
         version: Which.
         names: n ids of questions.
         vectors: (n, dim) float32.
+        texts: n questions, for a version whose recipe searches by words too; of others it is not read.
         documents: How many different ones, at most.
 
     Returns:
@@ -65,29 +68,34 @@ async def rank_chunks(
     if not total:
         return RANKED.to_frame()
     limit = min(total, FIRST_CHUNKS)
-    found = await _ranked(store, version, names, vectors, limit)
+    texts = texts if version.recipe.sparse else ()
+    found = await _ranked(store, version, names, vectors, limit, texts)
     most = min(total, MOST_CHUNKS)
     if limit < most:
         spread = found.group_by("question").agg(pl.col("doc_id").n_unique().alias("n"))
         short = set(spread.filter(pl.col("n") < documents)["question"].to_list())
         rows = [row for row, name in enumerate(names) if name in short]
         if rows:
-            deeper = await _ranked(store, version, [names[row] for row in rows], vectors[rows], most)
+            words = [texts[row] for row in rows] if texts else ()
+            deeper = await _ranked(store, version, [names[row] for row in rows], vectors[rows], most, words)
             found = pl.concat([found.filter(~pl.col("question").is_in(list(short))), deeper])
     return found
 
 
 async def _ranked(
-    store: Store, version: Version, names: Sequence[str], vectors: np.ndarray, limit: int
+    store: Store, version: Version, names: Sequence[str], vectors: np.ndarray, limit: int, texts: Sequence[str] = ()
 ) -> pl.DataFrame:
     gate = asyncio.Semaphore(AT_ONCE)
 
     async def part(first: int) -> pl.DataFrame:
         async with gate:
-            hits = await store.search(
-                version.name, vectors[first : first + TOGETHER].tolist(), ["doc_id", "start", "end"], limit=limit
+            asked, words = vectors[first : first + TOGETHER].tolist(), texts[first : first + TOGETHER]
+            hits = (
+                await store.search_both(version.name, asked, words, _PLACE, metric=version.metric, limit=limit)
+                if words
+                else await store.search(version.name, asked, _PLACE, limit=limit)
             )
-        sign = -1.0 if version.metric == "L2" else 1.0
+        sign = -1.0 if version.metric == "L2" and not texts else 1.0
         rows = [
             (name, rank, str(hit["id"]), hit["entity"]["doc_id"], hit["entity"]["start"], hit["entity"]["end"],
              sign * float(hit["distance"]))

@@ -69,9 +69,9 @@ REJECT = _with(PLANNED, detail=pl.String)
 
 
 #: Actions of a plan, in the order in which they are shown.
-ACTIONS = ("unchanged", "added", "changed", "renamed", "deleted", "retry", "quarantined")
+ACTIONS = ("unchanged", "added", "changed", "renamed", "deleted", "retry", "forced", "quarantined")
 #: Actions that go through load, chunk, embed and index.
-WORK = ("added", "changed", "renamed", "retry")
+WORK = ("added", "changed", "renamed", "retry", "forced")
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,11 +11,14 @@ import polars as pl
 
 from tasks.ledger import INDEXED
 from tasks.records import ACTIONS, WORK, Chunked, Embedded, Loaded, Plan, Written, text_bytes
+from tasks.selection import Selected
 from tasks.versions import Recipe, Version
 
 STAGES = ("discover", "load", "chunk", "embed", "index")
 #: Rows that a table of rejects shows; all of them stand in the JSON and in the ledger.
 SHOWN_REJECTS = 200
+#: What a plan's documents may have done to them, as its report names it.
+DOING = ("added", "changed", "retried", "forced")
 #: Bytes of text in a chunk, for estimates: what the Prefect documentation's chunks average at size 240.
 CHUNK_BYTES = 540
 
@@ -44,6 +48,14 @@ class Tally:
                 self.chunks.update(written=record.written, deleted=record.deleted)
                 self.documents += record.documents
                 self.rejected += record.rejects["doc_id"].to_list()
+
+    def merge(self, other: Tally) -> None:
+        """Add what another one counted: a batch's."""
+        self.chunks.update(other.chunks)
+        self.tokens.update(other.tokens)
+        self.seconds = {name: seconds + other.seconds[name] for name, seconds in self.seconds.items()}
+        self.documents += other.documents
+        self.rejected += other.rejected
 
 
 def make_report(
@@ -110,8 +122,9 @@ def make_plan_report(
 
 
 def outcome_name(report: dict[str, Any]) -> str:
-    """Name the state in which a run ends: `Partial` when documents are quarantined or a place could not be listed."""
-    return "Partial" if report["documents"]["quarantined"] or report["unlisted"] else "Completed"
+    """Name the state in which a run ends: `Partial` when documents are quarantined, or could not be found or listed."""
+    off = report["documents"]["quarantined"] or report["unlisted"] or report.get("chosen", {}).get("unknown")
+    return "Partial" if off else "Completed"
 
 
 def headline(report: dict[str, Any]) -> str:
@@ -119,10 +132,40 @@ def headline(report: dict[str, Any]) -> str:
     documents, chunks = report["documents"], report["chunks"]
     parts = [f"{documents[name]} {name}" for name in documents if documents[name] and name != "listed"]
     return (
-        f"{report['index']}: {documents['listed']} documents listed ({', '.join(parts) or 'nothing to do'}); "
+        f"{report['index']}: {documents['listed']} documents {'chosen' if 'chosen' in report else 'listed'} "
+        f"({', '.join(parts) or 'nothing to do'}); "
         f"{chunks['embedded']} chunks embedded, {chunks['reused']} reused; "
         f"{report['store']['documents']} documents, {report['store']['chunks']} chunks in the index"
     )
+
+
+def choice(selected: Selected, resumed: bool) -> dict[str, Any]:
+    """Report what a backfill chose from: the part `chosen` of its report."""
+    return {
+        "listed": selected.listed,
+        "chosen": selected.documents.height,
+        "undated": selected.undated,
+        "unknown": list(selected.unknown),
+        "resumed": resumed,
+    }
+
+
+def choice_lines(report: dict[str, Any]) -> Iterator[str]:
+    """Say what a backfill chose from, and what is to be known of it."""
+    chosen, documents, estimate = report["chosen"], report["documents"], report["estimate"]
+    doing = ", ".join(f"{documents[name]} {name}" for name in DOING if documents[name]) or "nothing to do"
+    seconds = estimate["seconds"]
+    time = f", {max(1, round(seconds / 60))} min at the last run's speed" if seconds is not None else ""
+    yield f"{report['index']}: {chosen['chosen']} of {chosen['listed']} documents chosen: {doing}"
+    if any(documents[name] for name in DOING):
+        yield f"about {estimate['chunks']} chunks to embed{time}"
+    if chosen["resumed"]:
+        yield f"goes on with a backfill that did not end: {documents['unchanged']} documents are done"
+    if chosen["undated"]:
+        yield f"{chosen['undated']} documents have no modification time (a table's rows have none) and are left out"
+    if chosen["unknown"]:
+        more = " …" if len(chosen["unknown"]) > 20 else ""
+        yield f"in none of the sources: {', '.join(chosen['unknown'][:20])}{more}"
 
 
 def verification_line(report: dict[str, Any]) -> str:

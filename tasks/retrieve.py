@@ -16,12 +16,14 @@ from tasks.milvus import Store
 from tasks.versions import Version
 from tasks.where import checked_where
 
-__all__ = ["FIELDS", "Hit", "How", "Row", "model_of", "search", "search_by"]
+__all__ = ["FIELDS", "Hit", "How", "Row", "model_of", "search", "search_all"]
 
 #: Fields of a passage that a hit shows.
 FIELDS = ["doc_id", "uri", "source", "page", "heading", "ordinal", "text"]
 #: Candidates for each passage wanted, where some are left out again, and the most that one search may ask for.
 SPARE, MOST = 4, 4_096
+#: Queries in flight.
+AT_ONCE = 8
 #: What nearness to the query weighs against unlikeness to the passages chosen before.
 RELEVANCE = 0.5
 
@@ -91,11 +93,8 @@ async def search(
 
         return find
 
-    calls = (
-        search_by(finder(vector, query), store, version, vector, k=k, how=how)
-        for vector, query in zip(vectors, queries, strict=True)
-    )
-    return list(await asyncio.gather(*calls))
+    finders = [finder(vector, query) for vector, query in zip(vectors, queries, strict=True)]
+    return await search_all(finders, store, version, vectors, k=k, how=how)
 
 
 async def _find(
@@ -107,6 +106,19 @@ async def _find(
     return await store.search_both(
         version.name, vectors, queries, FIELDS, metric=version.metric, limit=limit, filter=where
     )
+
+
+async def search_all(
+    finders: list[Find], store: Store, version: Version, vectors: list[list[float]], *, k: int, how: How
+) -> list[list[Hit]]:
+    """Ask several queries, each by its own finder, a few at once; see `search_by`."""
+    gate = asyncio.Semaphore(AT_ONCE)
+
+    async def one(find: Find, vector: list[float]) -> list[Hit]:
+        async with gate:
+            return await search_by(find, store, version, vector, k=k, how=how)
+
+    return list(await asyncio.gather(*(one(*pair) for pair in zip(finders, vectors, strict=True))))
 
 
 async def search_by(find: Find, store: Store, version: Version, vector: list[float], *, k: int, how: How) -> list[Hit]:

@@ -72,6 +72,7 @@ class Embedding(_Group):
     cache: str = Field("", description="Folder for exported models; empty for the user's cache folder.")
     query_instruction: str | None = Field(None, description="Put before a query; unset: the model's own.")
     text_instruction: str | None = Field(None, description="Put before a passage; unset: the model's own.")
+    threads: int = Field(0, ge=0, description="Cores that the model may use; 0 for all of them.")
     sparse: Literal["", "bm25"] = Field("", description="`bm25`: index words too, and search by both.")
     tokens_per_call: int = Field(4096, ge=64, description="Padded tokens that one call of PyTorch may hold.")
 
@@ -106,6 +107,17 @@ class Ingest(_Group):
     max_delete_fraction: float = Field(
         0.3, ge=0, le=1, description="Largest share of an index that one run may delete."
     )
+
+
+class Scale(_Group):
+    """Where the batches of a run are worked on. With `dask` and `ray` the index must be on a server."""
+
+    engine: Literal["local", "dask", "ray"] = Field("local", description="This process, or the workers of Dask or Ray.")
+    address: str = Field("", description="Of a Dask scheduler or a Ray cluster; empty for a temporary one here.")
+    workers: int = Field(0, ge=0, le=1024, description="Processes of a temporary one; 0 for one a core.")
+    threads: int = Field(0, ge=0, description="Cores for the model of a worker or shard; 0 shares them out on a host.")
+    spool: str = Field("", description="Folder that all workers read, for tables' rows; empty for a temporary one.")
+    deployment: str = Field("shard/shard", description="Deployment of the flow `shard`, for runs with shards.")
 
 
 class Evaluation(_Group):
@@ -149,6 +161,7 @@ class Settings(BaseSettings):
     embedding: Embedding = Embedding()
     chunking: Chunking = Chunking()
     ingest: Ingest = Ingest()
+    scale: Scale = Scale()
     evaluation: Evaluation = Evaluation()
     llm: LLM = LLM()
 

@@ -37,18 +37,30 @@ class Source(BaseModel):
     uri: str = Field(
         min_length=1,
         title="Where",
-        description="A file, a folder, a glob, or any fsspec URL (s3://, gs://, abfs://, https://, zip://).",
+        description="A file, a folder, a glob, or any fsspec URL (s3://, gs://, abfs://, https://, zip://), as the "
+        "worker sees it: /sources/handbook, /sources/docs/**/*.md, s3://bucket/reports, /sources/corpus.jsonl",
         examples=["./handbook", "docs/**/*.md", "s3://bucket/reports", "corpus.jsonl"],
+        json_schema_extra={"position": 0},
     )
     name: str = Field(
         "",
         max_length=200,
         title="Name",
         description="What its documents are filed under; empty: the last part of the path.",
+        json_schema_extra={"position": 1},
     )
-    include: list[str] = Field([], description="Only files that match one of these globs, e.g. **/*.md")
-    exclude: list[str] = Field([], description="No files that match one of these globs, e.g. drafts/**")
-    columns: Columns = Field(Columns(), description="For tables: which columns hold what.")
+    include: list[str] = Field(
+        [], title="Include", description="Only files that match one of these globs, e.g. **/*.md",
+        json_schema_extra={"position": 2},
+    )  # fmt: skip
+    exclude: list[str] = Field(
+        [], title="Exclude", description="No files that match one of these globs, e.g. drafts/**",
+        json_schema_extra={"position": 3},
+    )  # fmt: skip
+    columns: Columns = Field(
+        Columns(), title="Table columns", description="For tables: which columns hold what.",
+        json_schema_extra={"position": 4},
+    )  # fmt: skip
 
     @property
     def key(self) -> str:
@@ -64,14 +76,18 @@ class Source(BaseModel):
             uri = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
         return _split_glob(uri)[0].rstrip("/") or "/"
 
+    def from_anywhere(self) -> Source:
+        """The same source, named so that a process in another folder finds it too."""
+        *inner, last = self.uri.split("::")
+        return self.model_copy(update={"uri": "::".join([*inner, _absolute(last)])})
+
     @property
     def given(self) -> dict[str, Any] | None:
         """What was asked for, to be asked again from anywhere; None where the URL has a query: it may be a secret."""
-        *inner, last = self.uri.split("::")
+        last = self.uri.split("::")[-1]
         if "://" in last and urlsplit(last).query:
             return None
-        again = self.model_copy(update={"uri": "::".join([*inner, _absolute(last)])})
-        return again.model_dump(exclude_defaults=True)
+        return self.from_anywhere().model_dump(exclude_defaults=True)
 
     def covers(self, uri: str) -> bool:
         """Whether its globs choose this URI of its own; what they do not is not missing when it is not listed."""
@@ -147,6 +163,7 @@ def list_source(source: Source, spool: Path) -> Listing:
     Raises:
         SourceError: There is no such place, or nothing there can be read as asked.
     """
+    source = source.model_copy(update={"name": source.key})  # derived once, not for each of a million rows
     files, base = _opened(source)
     if files.isfile(base):
         return _single_file(source, files, base, spool)

@@ -39,10 +39,20 @@ class Columns(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    id: str = Field("", description="Names the row for good. Without one, a row is named by its content.")
-    title: str = Field("", description="Put before the text.")
-    text: str = Field("", description="The text to index.")
-    metadata: list[str] | None = Field(None, description="Kept beside the text; unset: all the others.")
+    id: str = Field(
+        "", title="Id column", description="Names the row for good. Without one, a row is named by its content.",
+        json_schema_extra={"position": 0},
+    )  # fmt: skip
+    title: str = Field(
+        "", title="Title column", description="Put before the text.", json_schema_extra={"position": 1}
+    )  # fmt: skip
+    text: str = Field(
+        "", title="Text column", description="The text to index.", json_schema_extra={"position": 2}
+    )  # fmt: skip
+    metadata: list[str] | None = Field(
+        None, title="Columns to keep", description="Kept beside the text; unset: all the others.",
+        json_schema_extra={"position": 3},
+    )  # fmt: skip
 
 
 def is_table(name: str) -> bool:

@@ -131,12 +131,15 @@ async def time_clients(
     return order.sort(first, "count", pl.col("mode") == "async").drop("place")
 
 
-async def time_index(store: Store, version: Version, vectors: np.ndarray) -> dict[str, Any]:
+async def time_index(store: Store, version: Version, texts: Sequence[str], vectors: np.ndarray) -> dict[str, Any]:
     """Time this very index: up to 50 questions, one by one, ten hits each, strong: `questions`, `p50_ms`, `p95_ms`."""
     times = []
-    for vector in vectors[:LATENCY_QUESTIONS].tolist():
+    for text, vector in zip(texts[:LATENCY_QUESTIONS], vectors[:LATENCY_QUESTIONS].tolist(), strict=True):
         started = time.perf_counter()
-        await store.search(version.name, [vector], ["text"], limit=10)
+        if version.recipe.sparse:
+            await store.search_both(version.name, [vector], [text], ["text"], metric=version.metric, limit=10)
+        else:
+            await store.search(version.name, [vector], ["text"], limit=10)
         times.append(1000 * (time.perf_counter() - started))
     return {"questions": len(times), **_quantiles(times)}
 

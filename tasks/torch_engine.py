@@ -26,7 +26,7 @@ class TorchEngine:
         from safetensors import SafetensorError
 
         quiet_libraries()
-        torch.set_num_threads(cores())
+        torch.set_num_threads(settings.threads or cores())
         self._budget = settings.tokens_per_call
         self._dimension = model.dimension
         try:

@@ -291,7 +291,11 @@ async def make_version(store: Store, blank: Version) -> Version:
     Args:
         store: Where.
         blank: Its name, recipe and metric; of one that is there already, what it says of itself counts.
+
+    Raises:
+        StoreError: The recipe indexes words, and the server cannot.
     """
+    refuse_without_words(store, blank.recipe)
     facts = {
         "recipe": asdict(blank.recipe), "fingerprint": blank.recipe.fingerprint, "created": blank.created,
         "metric": blank.metric,

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
+from pathlib import Path
+from typing import IO
 
+import httpx
 import pytest
 
 from tests.acceptance.conftest import ROOST
@@ -139,21 +144,52 @@ def _seconds(command: list[str]) -> float:
     return time.perf_counter() - started
 
 
-def test_up_starts_servers_that_the_other_commands_use_and_ctrl_c_stops_them(roost, folder, tmp_path):
+def test_up_serves_the_deployments_starts_again_what_dies_and_leaves_nothing_after_ctrl_c(roost, folder, tmp_path):
     source, ports = folder(**{"a.txt": "Something to find."}), (_free_port(), _free_port())
     words = [str(ROOST), "up", "--milvus-port", str(ports[0]), "--prefect-port", str(ports[1])]
-    with subprocess.Popen(words, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as process:
+    env = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    env["PREFECT_SERVER_API_AUTH_STRING"] = "admin:pass"
+    with subprocess.Popen(words, cwd=tmp_path, stdout=subprocess.PIPE, text=True, env=env) as process:
         assert process.stdout is not None
-        lines = [process.stdout.readline() for _ in range(3)]
-        settings = dict(line.split("export ")[1].strip().split("=", 1) for line in lines[:2])
-        ended = roost("ingest", source, "--json", **settings)
+        said = _lines_until(process.stdout, "stop with Ctrl-C")
+        settings = dict(line.split("export ")[1].strip().split("=", 1) for line in said if "export" in line)
+        api = settings["PREFECT_API_URL"]
+        assert httpx.post(f"{api}/deployments/filter", json={}).status_code == 401
+        found = httpx.post(f"{api}/deployments/filter", json={}, auth=("admin", "pass")).json()
+        assert {"ingest", "verify"} <= {each["name"] for each in found}
+        ended = roost("ingest", source, "--json", PREFECT_API_AUTH_STRING="admin:pass", **settings)
+        assert ended.json["store"]["documents"] == 1
+        [server] = [
+            pid for pid in _processes(tmp_path) if b"server\0start" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        ]
+        os.kill(server, signal.SIGKILL)
+        _lines_until(process.stdout, "prefect-server is back")
+        scheduled = {"flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}}}
+        assert httpx.post(f"{api}/flow_runs/filter", json=scheduled, auth=("admin", "pass")).json()
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == 0
-    assert ended.json["store"]["documents"] == 1
-    assert settings["ROOST_MILVUS__URI"].endswith(str(ports[0]))
+    assert _processes(tmp_path) == []
     for port in ports:
         with pytest.raises(OSError), socket.create_connection(("127.0.0.1", port), 1):
             pass
+
+
+def _lines_until(stream: IO[str], last: str) -> list[str]:
+    lines = [stream.readline()]
+    while last not in lines[-1]:
+        assert lines[-1], f"ended before it said {last!r}: {lines}"
+        lines.append(stream.readline())
+    return lines
+
+
+def _processes(folder: Path) -> list[int]:
+    """Processes whose environment names a folder: the servers of a stack, and the runs of its worker."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if f"{folder}/roost-data".encode() in (entry / "environ").read_bytes():
+                found.append(int(entry.name))
+    return found
 
 
 def _free_port() -> int:

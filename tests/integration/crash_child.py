@@ -23,7 +23,7 @@ import traceback
 import uuid
 from collections import Counter
 from collections.abc import Callable, Collection
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import nullcontext, redirect_stderr, redirect_stdout
 from functools import lru_cache
 from pathlib import Path
 from types import SimpleNamespace
@@ -47,6 +47,7 @@ import pyarrow.substrait  # noqa: E402, F401
 from prefect import Task  # noqa: E402
 from pymilvus.client import async_grpc_handler, grpc_handler  # noqa: E402
 
+import flows.batches  # noqa: E402
 import flows.ingest  # noqa: E402
 import flows.running  # noqa: E402
 import tasks.chunk  # noqa: E402
@@ -88,6 +89,8 @@ class Embedder(tasks.embedder.Embedder):
 class Workers:
     """Has the interface of `tasks.workers.Workers`, and works in this process."""
 
+    size = 1
+
     def __init__(self, **_: int) -> None:
         pass
 
@@ -99,6 +102,9 @@ class Workers:
 
     def start(self) -> None:
         """There is nothing to start."""
+
+    def stop(self) -> None:
+        """There is nothing to stop."""
 
     async def run(self, function: Callable[..., Any], arguments: tuple[Any, ...], seconds: float | None = None) -> Any:
         await asyncio.sleep(0.001)
@@ -124,13 +130,14 @@ def stand_in(model: Model) -> None:
 def without_prefect() -> None:
     """Run the steps as the functions that they are."""
     found = {name: step.fn for name, step in vars(steps).items() if isinstance(step, Task)}
-    flows.ingest.steps = SimpleNamespace(**found)
-    flows.ingest.get_run_logger = lambda: logging.getLogger("roost.crash")
+    flows.ingest.steps = flows.batches.steps = SimpleNamespace(**found)
+    flows.ingest.get_run_logger = flows.batches.get_run_logger = lambda: logging.getLogger("roost.crash")
 
     async def publish(*_: object) -> None:
         pass
 
-    flows.ingest.artifacts = SimpleNamespace(publish=publish)
+    flows.ingest.artifacts = SimpleNamespace(publish=publish, moving=lambda _: nullcontext())
+    flows.ingest.events = SimpleNamespace(ingested=lambda _: None)
 
 
 def count_calls(job: dict[str, Any], made: Counter[str]) -> None:

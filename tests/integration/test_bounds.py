@@ -41,7 +41,7 @@ def heart(monkeypatch: pytest.MonkeyPatch) -> Heart:
     """Beats from when the batches begin until they end."""
     import flows.ingest
 
-    heart, run_batches = Heart(), flows.ingest._run_batches
+    heart, run_batches = Heart(), flows.ingest.run_batches
 
     async def watched(*arguments: object) -> None:
         beating = asyncio.ensure_future(heart.beat())
@@ -50,7 +50,7 @@ def heart(monkeypatch: pytest.MonkeyPatch) -> Heart:
         finally:
             beating.cancel()
 
-    monkeypatch.setattr(flows.ingest, "_run_batches", watched)
+    monkeypatch.setattr(flows.ingest, "run_batches", watched)
     return heart
 
 

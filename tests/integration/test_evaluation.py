@@ -21,6 +21,7 @@ from tasks.metrics import MEASURES
 from tasks.milvus import open_store
 from tasks.settings import load_settings
 from tasks.versions import existing_version
+from tests.stub_llm import stub_llm
 
 ANIMALS = {
     "bees.md": "# Bees\n\nA hive of bees makes honey from clover.\n",
@@ -97,17 +98,26 @@ def test_quality_is_measured_kept_shown_and_a_broken_ranking_is_caught(
         assert words in shown
 
 
-def test_a_drawn_sentence_finds_its_document_and_is_called_a_known_item(lite, ingest, evaluate, folder):
+def test_a_drawn_sentence_finds_its_document_and_a_model_answers_it(lite, ingest, evaluate, folder, monkeypatch):
     twin = {"copy.md": ANIMALS["bees.md"]}
+    monkeypatch.setenv("ROOST_EMBEDDING__SPARSE", "bm25")  # what the recipe searches by, questions are asked by
     ingest(folder(**ANIMALS, **twin))
-    state, report = evaluate(sample=50)
+    with stub_llm() as llm:
+        for name, value in {"BASE_URL": llm.uri, "MODEL": "some-model", "API_KEY": "some-key"}.items():
+            monkeypatch.setenv(f"ROOST_LLM__{name}", value)
+        state, report = evaluate(sample=50, answers=2)
+    assert [one["answer"].strip() for one in report["answers"]] == [llm.reply] * 2
+    assert all("bees.md" in one["passages"] for one in report["answers"])  # all that there is, of four documents
+    assert "some-key" not in json.dumps(report)
     assert state == "Completed"
     assert report["questions"]["known_items"]
     assert "Known items" in report["notes"][0]
     assert report["queries"] == report["judged"] == 5
     assert report["quality"]["recall@5"]["value"] == 1  # a text that stands twice may be found in both places
     assert report["quality"]["success@1"]["value"] >= 0.8
-    assert evaluate(sample=50)[1]["questions"]["fingerprint"] == report["questions"]["fingerprint"]
+    _, again = evaluate(sample=50)
+    assert again["questions"]["fingerprint"] == report["questions"]["fingerprint"]
+    assert again["answers"] == []
 
 
 def test_the_clients_are_timed_in_every_cell_and_nothing_is_left_behind(milvus, ingest, evaluate, folder, index):
@@ -161,6 +171,7 @@ def test_scratch_collections_go_even_when_a_client_fails_and_failed_calls_are_co
         ({"questions": "nowhere"}, "no questions in nowhere"),
         ({"least": {"ndcg": 0.5}}, "unknown measure 'ndcg'"),
         ({"latency_ms": 30}, "--latency-ms needs a Milvus server"),
+        ({"answers": 3}, "ROOST_LLM__MODEL"),
     ],
 )
 def test_what_cannot_be_done_is_refused_before_anything_runs(lite, choices, says):

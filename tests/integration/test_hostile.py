@@ -18,9 +18,8 @@ from tests.integration.handbook import HOSTILE_NAME
 
 FRAGMENTS = [
     "'", '"', "\\", "\\'", '\\"', "\0", "\x07", "\u202e", "\u2028", "👍", "日本", "é", "%", "_", "in [", "] or ",
-    "id in ['", "']", '"]', " or ordinal >= 0", " or 1 == 1", " and not (", ")", "(", "{id}", "$meta", "null",
-    "true", "/*", "--", ";", "\n", "\r\n", "\t", "like '%'", "==", "x", "handbook", "../", "<b>", "${HOME}",
-    "`", "exists ",
+    "id in ['", "']", '"]', " or ordinal >= 0", " or 1 == 1", " and not (", ")", "(", "{id}", "$meta", "null", "true",
+    "/*", "--", ";", "\n", "\r\n", "\t", "like '%'", "==", "x", "handbook", "../", "<b>", "${HOME}", "`", "exists ",
 ]  # fmt: skip
 ENDS = [
     '" or id != "',

@@ -10,17 +10,20 @@ from typing import Any
 import pytest
 
 from flows.lookup import describe_indexes, search_index
-from tasks.errors import StoreError
+from tasks.errors import StoreError, UsageError
 from tasks.frameworks import open_retriever
+from tasks.milvus import open_store
 from tasks.retrieve import How
-from tasks.versions import Recipe
+from tasks.settings import load_settings
+from tasks.transfer import check_import, export_version, import_rows, open_import
+from tasks.versions import Recipe, existing_version
 
 CODE = "KX4417"
 
 
 def documents(folder: Any) -> Path:
     texts = {f"{number}.md": f"# Pump {number}\n\nThe pump {number} moves water uphill." for number in range(12)}
-    return Path(folder(**{**texts, "odd.md": f"# Errata\n\nPart {CODE} is no longer made."}))
+    return Path(folder(**{**texts, "odd.md": f"---\nsparse: yes\n---\n# Errata\n\nPart {CODE} is no longer made."}))
 
 
 def test_a_rare_word_is_found_by_hybrid_search_on_lite_whoever_asks(
@@ -38,13 +41,27 @@ def test_a_rare_word_is_found_by_hybrid_search_on_lite_whoever_asks(
     assert hits[0].score == pytest.approx(2 / 61, rel=0.1)  # first, or nearly, of both rankings
     [filtered] = asyncio.run(search_index(index, [query], 3, How(where='uri != "odd.md"', diverse=True)))
     assert {hit.uri for hit in filtered} & {"odd.md"} == set()
+    with pytest.raises(UsageError, match="--client pymilvus only"):
+        asyncio.run(search_index(index, [query], 3, client="langchain"))
     with open_retriever(index, "llamaindex", k=3) as retriever:
         assert len(retriever.retrieve(query)) == 3
     with open_retriever(index, "langchain", k=3) as documents_of:
-        assert len(documents_of.invoke(query)) == 3
+        found = documents_of.invoke(query)
+    assert len(found) == 3
+    assert not any("sparse" in document.metadata for document in found)
+    assert asyncio.run(exported_and_imported(index, Path("copy"))) == first["chunks"]["written"]
     monkeypatch.delenv("ROOST_EMBEDDING__SPARSE")
     with pytest.raises(StoreError, match="sparse 'bm25' there, '' here"):
         ingest(source)
+
+
+async def exported_and_imported(index: str, folder: Path) -> int:
+    async with open_store(load_settings().milvus) as store:
+        made = await export_version(store, await existing_version(store, index), folder)
+        copy = await open_import(store, made, f"{index}copy")
+        await import_rows(store, copy, folder)
+        await check_import(store, copy, made)
+        return await store.count(copy.name)
 
 
 def test_a_server_without_bm25_refuses_with_the_reason_and_keeps_nothing(

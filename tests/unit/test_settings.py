@@ -85,7 +85,7 @@ def test_a_uri_without_a_scheme_is_a_lite_file(uri: str, lite: bool) -> None:
 @pytest.mark.parametrize("name", ["ROOST_MILVSU__URI", "ROOST_MILVUS_URI", "ROOST_URI", "roost_milvsu__uri", "ROOST_"])
 def test_an_unknown_subject_is_refused_and_the_known_ones_are_named(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setenv(name, SECRET)
-    subjects = ("CHUNKING", "EMBEDDING", "EVALUATION", "INGEST", "LLM", "MILVUS")
+    subjects = ("CHUNKING", "EMBEDDING", "EVALUATION", "INGEST", "LLM", "MILVUS", "SCALE")
     assert refusal() == f"unknown setting '{name}'; known: {', '.join(f'ROOST_{subject}__…' for subject in subjects)}"
 
 

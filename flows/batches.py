@@ -1,0 +1,88 @@
+"""Batches of a run: through the four steps, a few at once, in this process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import polars as pl
+from prefect import get_run_logger
+
+from flows import steps
+from flows.progress import WATCHER
+from tasks.discover import cut_batches
+from tasks.embedder import Embedder
+from tasks.milvus import Store
+from tasks.models import Model
+from tasks.records import Batch
+from tasks.report import Tally
+from tasks.settings import Settings
+from tasks.versions import Version
+from tasks.workers import Workers
+
+
+@dataclass
+class Run:
+    """What the batches of one run share.
+
+    is_empty: The version held nothing when the run began: there is nothing to look up in it.
+    is_fresh: Stored vectors are not to be used again, whatever they were made of.
+    also: A version's collection that holds vectors of the same model, to look in beside the written one; or empty.
+    """
+
+    settings: Settings
+    model: Model
+    store: Store
+    version: Version
+    workers: Workers
+    embedder: Embedder
+    run_id: str
+    is_empty: bool = False
+    is_fresh: bool = False
+    also: str = ""
+    tally: Tally = field(default_factory=Tally)
+
+
+async def run_batches(run: Run, work: pl.DataFrame) -> None:
+    """Work through the batches, a few at once; when one fails, finish those under way and start no more."""
+    batches = list(cut_batches(work, run.version.index, run.settings.ingest))
+    WATCHER.get().planned(work.height, len(batches))
+    waiting = iter(batches)
+    loading = asyncio.ensure_future(run.embedder.load())
+    lanes = (_lane(run, waiting) for _ in range(run.settings.ingest.batches_in_flight))
+    results = await asyncio.gather(loading, *lanes, return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    run.tally.seconds["embed"] += run.embedder.seconds
+
+
+async def _lane(run: Run, waiting: Iterator[Batch]) -> None:
+    """Take batch after batch until there are none."""
+    for batch in waiting:
+        try:
+            tally = await run_batch(run, batch)
+        except BaseException:
+            for _ in waiting:  # leave nothing for the other lanes
+                pass
+            raise
+        run.tally.merge(tally)
+        WATCHER.get().advanced(batch.documents.height, tally.chunks["written"])
+
+
+async def run_batch(run: Run, batch: Batch) -> Tally:
+    """Take one batch through the four steps; returns what it came to, the model's seconds not counted."""
+    known = run.store if (run.also or not run.is_empty) and not run.is_fresh else None
+    loaded = await steps.load(batch, run.workers, run.settings.ingest)
+    chunked = await steps.chunk(loaded, run.settings.chunking, run.model, run.workers, run.settings.ingest)
+    embedded = await steps.embed(chunked, run.embedder, known, run.version, run.also)
+    written = await steps.index(embedded, run.store, run.version, run.run_id)
+    tally = Tally()
+    for record in (loaded, chunked, embedded, written):
+        tally.add(record)
+    get_run_logger().info(
+        "%s: %d documents, %d chunks written, %d embedded, %d reused, %d refused",
+        batch.name, written.documents, written.written, embedded.embedded, embedded.reused, written.rejects.height,
+    )  # fmt: skip
+    return tally

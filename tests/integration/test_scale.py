@@ -1,0 +1,183 @@
+"""Batches on Dask's workers and shards, beside the same run in one process; and parts of an index that are held."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from tasks import lease
+from tasks.errors import ConfigurationError, ConflictError, StepError, StoreError
+from tasks.holder import Holder
+from tasks.milvus import open_store
+from tasks.parts import WHOLE, part_of, within
+from tasks.settings import load_settings
+from tasks.versions import drop_version, existing_version
+
+FILES = {f"{n:02}.md": f"# Ship {n}\n\n{f'Ship {n} sails at noon with all her lamps lit. ' * 40}\n" for n in range(12)}
+
+
+@pytest.fixture
+def server(standalone: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The real server, and batches of a document or two."""
+    monkeypatch.setenv("ROOST_MILVUS__URI", standalone)
+    monkeypatch.setenv("ROOST_INGEST__BATCH_BYTES", "4096")
+
+
+@pytest.fixture
+def by_itself(server: None, ingest: Any, stored: Any, index: str) -> Callable[[Any], Any]:
+    """Ingest a folder in this process, read the rows, and drop the index."""
+
+    async def drop() -> None:
+        async with open_store(load_settings().milvus) as store:
+            await drop_version(store, await existing_version(store, index))
+
+    def rows(source: Any) -> Any:
+        ingest(source)
+        found = stored()
+        asyncio.run(drop())
+        return found
+
+    return rows
+
+
+def same(some: Any, others: Any) -> bool:
+    """Whether chunks, vectors and ledger are equal, but for who wrote them and when."""
+    ledgers = [rows[2].drop("run_id", "updated_at") for rows in (some, others)]
+    return some[0].equals(others[0]) and np.array_equal(some[1], others[1]) and ledgers[0].equals(ledgers[1])
+
+
+def test_dask_makes_the_rows_of_one_process_though_a_worker_is_killed_in_the_middle(
+    by_itself, ingest, folder, stored, monkeypatch
+):
+    psutil = pytest.importorskip("psutil")
+    pytest.importorskip("prefect_dask", reason="the extra `dask` is not installed")
+    from flows.progress import WATCHER, Nobody
+
+    source = folder(**FILES)
+    alone = by_itself(source)
+    killed: list[int] = []
+
+    class Killer(Nobody):
+        def advanced(self, documents: int, chunks: int) -> None:
+            workers = [child.pid for child in psutil.Process().children() if "spawn_main" in " ".join(child.cmdline())]
+            if not killed:
+                assert len(workers) == 2
+                killed.append(workers[0])
+                os.kill(workers[0], signal.SIGKILL)
+
+    monkeypatch.setenv("ROOST_SCALE__ENGINE", "dask")
+    monkeypatch.setenv("ROOST_SCALE__WORKERS", "2")
+    token = WATCHER.set(Killer())
+    try:
+        state, report = ingest(source)
+    finally:
+        WATCHER.reset(token)
+    assert killed
+    assert (state, report["documents"]["added"]) == ("Completed", len(FILES))
+    assert same(stored(), alone)
+
+
+def test_shards_together_make_the_rows_of_one_run_and_each_keeps_to_its_part(
+    by_itself, folder, stored, index, monkeypatch
+):
+    from flows.parameters import IngestRequest, ShardRequest
+    from flows.shards import shard
+    from tasks.models import find_model
+    from tasks.sources import Source
+    from tasks.versions import make_recipe, open_version, publish
+
+    source = folder(**FILES)
+    alone = by_itself(source)
+    asked = IngestRequest(sources=[Source(uri=str(source))], index=index)
+    settings = load_settings()
+
+    async def share() -> list[int]:
+        async with open_store(settings.milvus) as store:
+            recipe = make_recipe(find_model(settings.embedding), settings.chunking)
+            version = await open_version(store, index, recipe)
+            await publish(store, version)
+            async with lease.held(store, version, Holder("the parent")) as kept:
+                requests = [
+                    ShardRequest(number=n, count=2, hold=kept.hold, run_id="parent", ingest=asked) for n in (1, 2)
+                ]
+                return [(await shard(request))["documents"] for request in requests]
+
+    done = asyncio.run(share())
+    assert sum(done) == len(FILES)
+    assert min(done) > 0
+    assert same(stored(), alone)
+    assert set(stored()[2]["run_id"]) == {"parent"}
+
+
+@pytest.mark.parametrize(("setting", "choice"), [("dask", {}), ("ray", {}), ("local", {"shards": 2})])
+def test_several_writers_on_a_file_of_milvus_lite_are_refused_with_the_reason(
+    lite, ingest, folder, monkeypatch, setting, choice
+):
+    monkeypatch.setenv("ROOST_SCALE__ENGINE", setting)
+    with pytest.raises((StoreError, ConfigurationError), match=r"Milvus Lite has one writer|pip install"):
+        ingest(folder(**{"a.md": "# A"}), **choice)
+
+
+def test_shards_without_a_deployment_are_refused_before_anything_is_written(server, ingest, folder):
+    with pytest.raises(ConfigurationError, match="no deployment 'shard/shard'"):
+        ingest(folder(**{"a.md": "# A"}), shards=2)
+
+
+def test_parts_that_do_not_meet_are_held_at_once_and_the_whole_waits_for_each(
+    server, ingest, folder, index, monkeypatch
+):
+    monkeypatch.setattr(lease, "GRACE", 0.0)
+    ingest(folder(**{"a.md": "# A"}))
+
+    async def work() -> None:
+        async with open_store(load_settings().milvus) as store:
+            version = await existing_version(store, index)
+
+            def hold(who: str, part: Any = WHOLE, under: str = "") -> Any:
+                return lease.held(store, version, Holder(who), part=part, under=under)
+
+            async with hold("one", part_of(1, 2)), hold("two", part_of(2, 2)):
+                for part in (WHOLE, part_of(1, 3)):
+                    with pytest.raises(ConflictError, match=r"being written by (one|two)"):
+                        async with hold("other", part):
+                            pass
+            async with hold("parent") as kept:
+                with pytest.raises(ConflictError, match="being written by parent"):
+                    async with hold("stranger", part_of(1, 2)):
+                        pass
+                async with hold("child", part_of(1, 2), kept.hold):
+                    pass
+
+    asyncio.run(work())
+
+
+def test_a_worker_writes_under_the_runs_hold_only_while_that_stands(server, ingest, folder, index):
+    ingest(folder(**{"a.md": "# A"}))
+
+    async def work() -> None:
+        async with open_store(load_settings().milvus) as store:
+            version = await existing_version(store, index)
+            async with lease.held(store, version, Holder("run")) as kept:
+                key = kept.hold
+                async with lease.shared(store, version, key) as there:
+                    await there.delete(version.name, ["0"])
+            with pytest.raises(StepError, match="could not renew its hold"):
+                async with lease.shared(store, version, key):
+                    pass
+
+    asyncio.run(work())
+
+
+def test_every_document_is_in_one_part():
+    documents = pl.DataFrame({"doc_id": [f"{n:04x}{'0' * 28}" for n in range(0, 65_536, 7)]})
+    for count in (1, 2, 3, 7, 256):
+        parts = [documents.filter(within(part_of(n, count))).height for n in range(1, count + 1)]
+        assert sum(parts) == documents.height
+        assert max(parts) - min(parts) <= 2

@@ -1,0 +1,88 @@
+"""The files that put Roost to work elsewhere say what they should, as far as can be told without running them."""
+
+from __future__ import annotations
+
+import ast
+import json
+import shutil
+import subprocess
+
+import pytest
+import yaml
+from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.client.schemas.schedules import CronSchedule
+from prefect.utilities.templating import apply_values
+
+from tests.conftest import ROOT
+
+FILES = ROOT / "deployments"
+DEPLOYMENTS = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
+COMPOSE = yaml.safe_load((FILES / "compose.yaml").read_text())
+RELEASE = "1.32"  # of Kubernetes
+
+
+@pytest.mark.parametrize("deployment", DEPLOYMENTS, ids=lambda each: each["name"])
+def test_a_deployment_names_a_flow_that_exists_and_parameters_that_it_takes(deployment):
+    file, flow = deployment["entrypoint"].split(":")
+    found = {node.name for node in ast.parse((ROOT / file).read_text()).body if isinstance(node, ast.AsyncFunctionDef)}
+    assert deployment["name"] == flow
+    assert flow in found
+    import flows.parameters
+
+    request = getattr(flows.parameters, f"{flow.capitalize()}Request")
+    given = [deployment["parameters"], *(each.get("parameters") for each in deployment.get("schedules", []))]
+    for parameters in filter(None, given):
+        request.model_validate(parameters["request"])
+    assert {"description", "tags", "work_pool", "concurrency_limit"} <= set(deployment)
+    for schedule in deployment.get("schedules", []):
+        CronSchedule(cron=schedule["cron"], timezone=schedule["timezone"])
+
+
+def test_compose_is_what_docker_compose_reads():
+    probe = ["docker", "compose", "version"]
+    if not shutil.which("docker") or subprocess.run(probe, capture_output=True, check=False).returncode:
+        pytest.skip("no docker compose here")
+    env = {"POSTGRES_PASSWORD": "x", "PREFECT_AUTH": "a:b", "PATH": "/usr/bin:/usr/local/bin"}
+    done = subprocess.run(
+        ["docker", "compose", "-f", FILES / "compose.yaml", "config", "--quiet"],
+        env=env, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_compose_opens_ports_on_this_machine_only_and_holds_no_password():
+    services = COMPOSE["services"]
+    assert set(services) == {"milvus", "postgres", "prefect", "worker"}
+    for service in services.values():
+        assert all(port.startswith("127.0.0.1:") for port in service.get("ports", []))
+        assert set(service.get("depends_on", {})) <= set(services)
+        assert all("healthcheck" in services[name] for name in service.get("depends_on", {}))
+        volumes = {volume.split(":")[0] for volume in service.get("volumes", []) if not volume.startswith(("$", "."))}
+        assert volumes <= set(COMPOSE["volumes"])
+        secret = {name: value for name, value in service.get("environment", {}).items() if "PASSWORD" in name}
+        assert all(value.startswith("${") for value in secret.values())
+    assert services["prefect"]["environment"]["PREFECT_SERVER_API_AUTH_STRING"].startswith("${PREFECT_AUTH:?")
+
+
+def test_the_kubernetes_worker_is_valid_to_the_last_field():
+    validator = pytest.importorskip("kubernetes_validate", reason="the schemas are in the extra `dev`")
+    kinds = []
+    for document in yaml.safe_load_all((FILES / "kubernetes" / "worker.yaml").read_text()):
+        validator.validate(document, RELEASE, strict=True)
+        kinds.append(document["kind"])
+    assert kinds == ["ServiceAccount", "Role", "RoleBinding", "Deployment"]
+
+
+def test_the_kubernetes_job_is_valid_once_its_template_is_filled():
+    validator = pytest.importorskip("kubernetes_validate", reason="the schemas are in the extra `dev`")
+    template = json.loads((FILES / "kubernetes" / "job-template.json").read_text())
+    WorkPoolCreate(name="roost", type="kubernetes", base_job_template=template)
+    properties = template["variables"]["properties"]
+    values = {name: each["default"] for name, each in properties.items() if "default" in each}
+    filled = {"command": ["prefect", "flow-run", "execute"], "env": [{"name": "A", "value": "b"}]}
+    job = apply_values(template["job_configuration"]["job_manifest"], values | filled)
+    assert "{{" not in json.dumps(job)
+    pod = job["spec"]["template"]["spec"]
+    # Prefect's worker demands these two where no pod has them; a server drops them.
+    assert (pod.pop("parallelism"), pod.pop("completions")) == (1, 1)
+    validator.validate(job, RELEASE, strict=True)
