@@ -40,8 +40,10 @@ class Stack:
     deployed: list[dict[str, Any]]
 
     def post(self, path: str, body: dict[str, Any] | None = None) -> Any:
-        """Ask the REST API that the UI uses."""
-        return httpx.post(f"{self.api}/{path}", json=body or {}, timeout=30).raise_for_status().json()
+        """Ask the REST API that the UI uses; it answers 503 while SQLite is busy."""
+        ask = lambda: httpx.post(f"{self.api}/{path}", json=body or {}, timeout=30)  # noqa: E731
+        answer = until(lambda: (given := ask()).status_code != 503 and given)
+        return answer.raise_for_status().json()
 
     def deployment(self, name: str) -> dict[str, Any]:
         return httpx.get(f"{self.api}/deployments/name/{name}/{name}", timeout=30).raise_for_status().json()

@@ -24,10 +24,9 @@ def with_wrong_pooling(folder: Path) -> Path:
 
 
 def test_a_version_made_worse_is_not_promoted_exits_with_4_and_leaves_the_live_one_alone(roost, tmp_path):
-    torch = {"ROOST_EMBEDDING__BACKEND": "torch"}
-    assert roost("ingest", HANDBOOK / "procedures", HANDBOOK / "safety", **torch).code == 0
+    assert roost("ingest", HANDBOOK / "procedures", HANDBOOK / "safety").code == 0
     worse = with_wrong_pooling(tmp_path / "worse")
-    ended = roost("rebuild", "--model", worse, "--json", **torch)
+    ended = roost("rebuild", "--model", worse, "--json")
     assert ended.code == 4, ended.err
     report = ended.json
     assert not report["promoted"]
