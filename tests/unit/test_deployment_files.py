@@ -27,13 +27,16 @@ def test_a_deployment_names_a_flow_that_exists_and_parameters_that_it_takes(depl
     found = {node.name for node in ast.parse((ROOT / file).read_text()).body if isinstance(node, ast.AsyncFunctionDef)}
     assert deployment["name"] == flow
     assert flow in found
+    assert {"description", "tags", "work_pool"} <= set(deployment)
+    if "parameters" not in deployment:  # a part of another run, which gives it them
+        return
     import flows.parameters
 
     request = getattr(flows.parameters, f"{flow.capitalize()}Request")
     given = [deployment["parameters"], *(each.get("parameters") for each in deployment.get("schedules", []))]
     for parameters in filter(None, given):
         request.model_validate(parameters["request"])
-    assert {"description", "tags", "work_pool", "concurrency_limit"} <= set(deployment)
+    assert deployment["concurrency_limit"]["limit"] == 1
     for schedule in deployment.get("schedules", []):
         CronSchedule(cron=schedule["cron"], timezone=schedule["timezone"])
 
