@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.errors import ModelError
+from tasks.identity import digest
 from tasks.settings import Embedding
 
 #: Models that an installed package carries: name -> (package, folder in it, published SHA-256 of the weights).
@@ -77,11 +78,17 @@ def find_model(settings: Embedding) -> Model:
     name = settings.model
     folder = Path(name).expanduser()
     if folder.is_dir():
-        return _describe(settings, folder, _sha256(_weights(folder))[:16])
+        return _describe(settings, folder, f"{_sha256(_weights(folder))[:16]}-{shape_of(folder)}")
     if name in CARRIED and not settings.revision and (carried := _carried_folder(name)):
         return _describe(settings, carried, _checked_digest(name, carried)[:16])
     snapshot = _fetch(name, settings.revision)
     return _describe(settings, snapshot, snapshot.name)
+
+
+def shape_of(folder: Path) -> str:
+    """Name what is done with the weights, pooling above all: equal weights pooled otherwise are another model."""
+    files = [folder / "config.json", folder / "modules.json", *sorted(folder.glob("*/config.json"))]
+    return digest(b"\0".join(file.read_bytes() for file in files if file.is_file()), 4)
 
 
 def load_tokenizer(file: Path) -> Any:

@@ -25,8 +25,7 @@ import platformdirs
 
 from tasks.calls import cores, cut_by_tokens
 from tasks.errors import ModelError
-from tasks.identity import digest
-from tasks.models import FACTS_FILE, OPENVINO_FILE, Model, does_not_load, load_tokenizer, quiet_libraries
+from tasks.models import FACTS_FILE, OPENVINO_FILE, Model, does_not_load, load_tokenizer, quiet_libraries, shape_of
 from tasks.settings import Embedding
 
 #: Lengths are rounded up to a multiple of this, tokens: finer pads less and compiles more.
@@ -124,12 +123,6 @@ class OpenVinoEngine:
         return {name: values.get(name, np.zeros_like(ids)) for name in self._inputs}
 
 
-def _shape(model: Model) -> str:
-    """Name what is done with the weights, pooling above all: equal weights pooled otherwise are another model."""
-    files = [model.folder / "config.json", model.folder / "modules.json", *sorted(model.folder.glob("*/config.json"))]
-    return digest(b"\0".join(file.read_bytes() for file in files if file.is_file()), 4)
-
-
 def exported(model: Model, settings: Embedding) -> Path:
     """Give the folder with the model's exported form; make it when it is not there.
 
@@ -140,7 +133,9 @@ def exported(model: Model, settings: Embedding) -> Path:
 
     root = Path(settings.cache).expanduser() if settings.cache else platformdirs.user_cache_path("roost")
     bf16 = "bf16" if "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES") else "f32"
-    key = "-".join((model.revision[:16], _shape(model), version("openvino"), version("sentence-transformers"), bf16))
+    key = "-".join(
+        (model.revision[:16], shape_of(model.folder), version("openvino"), version("sentence-transformers"), bf16)
+    )
     folder = root / "openvino" / key
     if (folder / FACTS_FILE).is_file():
         return folder

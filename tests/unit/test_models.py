@@ -87,13 +87,16 @@ def test_weights_with_another_sha_256_are_refused_and_both_are_named(fake_packag
 # folders
 
 
-def test_a_folder_is_a_model_named_by_its_weights(model_folder: Maker) -> None:
+def test_a_folder_is_a_model_named_by_its_weights_and_what_is_done_with_them(model_folder: Maker) -> None:
     folder = model_folder()
     model = find_model(Embedding(model=str(folder)))
     assert (model.dimension, model.window, model.special_tokens) == (8, 512, 2)
-    assert model.revision == hashlib.sha256(b"tiny weights").hexdigest()[:16]
+    assert model.revision.startswith(hashlib.sha256(b"tiny weights").hexdigest()[:16])
+    (folder / "1_Pooling").mkdir(exist_ok=True)
+    (folder / "1_Pooling" / "config.json").write_text('{"pooling_mode_cls_token": true}')
+    pooled = find_model(Embedding(model=str(folder))).revision
     (folder / "model.safetensors").write_bytes(b"other weights")
-    assert find_model(Embedding(model=str(folder))).revision != model.revision
+    assert len({model.revision, pooled, find_model(Embedding(model=str(folder))).revision}) == 3
 
 
 def test_what_sentence_transformers_adds_to_a_folder_goes_before_the_bare_configuration(model_folder: Maker) -> None:
