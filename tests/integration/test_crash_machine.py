@@ -30,8 +30,8 @@ NAMES = st.sampled_from([f"{stem}{suffix}" for stem in ("a", "b", "in/c", "in/d"
 TEXTS = st.lists(st.sampled_from(SENTENCES), min_size=1, max_size=12).map(" ".join)
 CRASHES = st.one_of(
     st.builds(lambda name, n: {"fault": f"{name}:{n}"}, st.sampled_from(POINTS), st.integers(1, 3)),
-    st.builds(lambda n: {"kill_before": n}, st.integers(1, 25)),
-    st.builds(lambda n: {"kill_after": n}, st.integers(1, 25)),
+    st.builds(lambda n: {"kill_before": n}, st.integers(1, 10)),
+    st.builds(lambda n: {"kill_after": n}, st.integers(1, 10)),
 )
 
 
@@ -119,4 +119,4 @@ def test_whatever_happens_a_run_that_ends_leaves_what_the_model_says(nursery):
             suppress_health_check=list(HealthCheck), print_blob=False,
         ),
     )  # fmt: skip
-    assert machine.killed >= 8  # or nothing was tried
+    assert machine.killed >= 4  # or nothing was tried

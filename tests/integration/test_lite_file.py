@@ -133,6 +133,6 @@ async def test_a_flush_ends_when_its_rows_are_indexed(tmp_path):
         rows = [{"id": f"{n:06d}", "text": "x", "vector": vector} for n, vector in enumerate(vectors)]
         await store.upsert(version.name, rows)
         await store.change("flush", version.name)
-        [held] = [o for o in gc.get_objects() if isinstance(o, Collection) and o.name == version.name]
+        [held] = [o for o in gc.get_objects() if type(o) is Collection and o.name == version.name]
         assert sum(segment.num_rows for segment in held._segments_snapshot()) == 3000
         assert all("vector" in segment.indexes for segment in held._segments_snapshot())

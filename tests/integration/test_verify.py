@@ -153,7 +153,7 @@ def test_a_repair_whose_lease_ran_out_deletes_nothing(lite, ingest, folder, stor
         async with open_store(load_settings().milvus) as store:
             version = await existing_version(store, index)
             await store.delete(version.ledger, (await ledger.read_ledger(store, version.ledger))["doc_id"].to_list())
-            await tasks.verify.verify(store.guarded(lease.check), version, mending=True)
+            await tasks.verify.verify(store.guarded(lease.check, lease.key), version, mending=True)
 
     with pytest.raises(StepError, match="run 'late' could not renew its hold"):
         asyncio.run(mend())

@@ -118,7 +118,7 @@ async def test_a_guarded_store_asks_before_each_write_and_after_its_wait_at_the_
         asked.append(guarded._gate.locked())
         raise TransientError("held by another")
 
-    guarded = store().guarded(refuse)
+    guarded = store().guarded(refuse, "index/docs")
     guarded._gate = asyncio.Semaphore(1)
     for write in (guarded.upsert("docs", [{"id": "a"}]), guarded.delete("docs", ["a"]), guarded.change("flush", "x")):
         with pytest.raises(TransientError, match="held by another"):
