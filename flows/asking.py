@@ -49,6 +49,7 @@ async def answer_from(question: str, hits: list[Hit], show: Callable[[str], None
         show: Is called with each piece of the answer as it comes.
 
     Raises:
+        UsageError: There is no passage, or none that fits.
         ConfigurationError: No model is set, or the endpoint refuses.
         TransientError: The endpoint does not answer.
     """

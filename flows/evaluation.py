@@ -23,7 +23,7 @@ from flows import evaluation_steps as steps
 from flows.parameters import EvaluationRequest
 from flows.progress import WATCHER
 from tasks.embedder import Embedder, model_of
-from tasks.errors import UsageError
+from tasks.errors import StoreError, UsageError
 from tasks.evaluation_report import headline, trend, verdict_of
 from tasks.history import baseline, keep, read_history, read_questions_of
 from tasks.holder import Holder
@@ -72,9 +72,11 @@ async def evaluation(request: EvaluationRequest) -> State[dict[str, Any]]:
             found = await search(store, version, embedder, to_answer, k=steps.PASSAGES) if to_answer else []
         latency = await steps.latency(store, version, texts, vectors) | {"embedding_ms": embedding_ms}
         facts: dict[str, Any] = {"chunks": await store.count(version.name), "is_lite": store.is_lite}
-    frames = {"questions": quality.per_question, "timings": await _timings(request, settings, questions, vectors)}
+    timed, notes = await _timings(request, settings, questions, vectors)
+    frames = {"questions": quality.per_question, "timings": timed}
     facts["answers"] = await steps.answers(to_answer, found) if to_answer else []
-    report = _report(request, version, questions, quality, frames["timings"], {"latency": latency, **facts})
+    report = _report(request, version, questions, quality, timed, {"latency": latency, **facts})
+    report["notes"] += notes
     return await _concluded(report, quality, frames, thresholds, settings)
 
 
@@ -89,6 +91,7 @@ def given_questions(request: EvaluationRequest, settings: Settings) -> Questions
 
     check_index_name(request.index)
     check_measures(request.least)
+    thresholds = Thresholds(request.least, request.max_drop)
     if request.latency_ms and settings.milvus.is_lite:
         raise UsageError("--latency-ms needs a Milvus server; a file of Milvus Lite is not reached over a network")
     if request.answers:
@@ -96,19 +99,22 @@ def given_questions(request: EvaluationRequest, settings: Settings) -> Questions
     if not request.questions:
         return None
     questions = read_questions(request.questions, request.split)
-    check_thresholds(Thresholds(request.least, request.max_drop), questions)
+    check_thresholds(thresholds, questions)
     return questions
 
 
 async def _timings(
     request: EvaluationRequest, settings: Settings, questions: Questions, vectors: np.ndarray
-) -> pl.DataFrame:
+) -> tuple[pl.DataFrame, list[str]]:
+    """Time the clients; what Milvus refuses there is a note, for the rest is measured by then."""
     cells = choose_cells(request.timings, request.counts)
     if not cells:
-        return TIMING.to_frame()
-    return await steps.timings(
-        settings.milvus, cells, questions.asked["text"], vectors, request.latency_ms, WATCHER.get().waiting
-    )
+        return TIMING.to_frame(), []
+    texts, tell = questions.asked["text"], WATCHER.get().waiting
+    try:
+        return await steps.timings(settings.milvus, cells, texts, vectors, request.latency_ms, tell), []
+    except StoreError as error:
+        return TIMING.to_frame(), [f"No clients were timed: {error}"]
 
 
 def _report(
@@ -169,7 +175,7 @@ async def _concluded(
     )  # fmt: skip
     report["regressions"] = regressions(quality.per_question, then).to_dicts() if then is not None else []
     report["missed"] = missed(quality.measures, thresholds, values)
-    report["verdict"] = verdict_of(report["missed"], asked=bool(thresholds))
+    report["verdict"] = verdict_of(report["missed"], asked=thresholds.can_be_told(before))
     if thresholds.max_drop is not None and before is None:
         report["notes"].append("No earlier evaluation of these questions to compare with: no drop can be told.")
     report["history"] = trend([*history, report])

@@ -16,7 +16,7 @@ from flows.asking import answer_from
 from flows.passages import place_of
 from flows.steps import is_transient
 from tasks.embedder import Embedder
-from tasks.errors import TransientError
+from tasks.errors import RoostError
 from tasks.metrics import Quality, measure_quality
 from tasks.milvus import Store
 from tasks.queries import Questions, draw_questions
@@ -66,7 +66,7 @@ async def answers(questions: list[str], found: list[list[Hit]]) -> list[dict[str
         try:
             async with gate:
                 answered = await answer_from(question, hits, lambda _: None)
-        except TransientError as error:
+        except RoostError as error:
             return {"question": question, "answer": "", "error": str(error), "passages": passages}
         return {"question": question, **answered.as_dict(), "error": "", "passages": passages}
 

@@ -203,7 +203,7 @@ class EvaluationRequest(BaseModel):
     )  # fmt: skip
     max_drop: float | None = Field(
         None, ge=0, le=1, title="Most to fall",
-        description="How far nDCG@10 may fall since the last evaluation of these questions that missed nothing.",
+        description="How far nDCG@10 may fall since the last evaluation of these questions that passed, or the first.",
         json_schema_extra={"position": 5},
     )  # fmt: skip
     timings: Literal["tutorials", "all", "none"] = Field(

@@ -68,7 +68,7 @@ def _show_timings(report: dict[str, Any]) -> None:
     for sync, gathered in zip(rows[::2], rows[1::2], strict=True):
         table.add_row(
             f"{sync['client']} {sync['operation']}", f"{sync['count']:,}", f"{sync['seconds']:.3f}",
-            f"{gathered['seconds']:.3f}", f"{gathered['speedup']:.1f} x",
+            f"{gathered['seconds']:.3f}", f"{gathered['speedup']:.1f} x" if gathered["speedup"] else "",
             str(sync["errors"] + gathered["errors"]), "yes" if sync["same"] else "NO",
         )  # fmt: skip
     out.print(table)

@@ -140,7 +140,7 @@ def within_budget(question: str, passages: Sequence[Passage], settings: LLM) -> 
     """Keep the first passages that fit the token budget with the question, none cut in two.
 
     Raises:
-        UsageError: Not even the question fits.
+        UsageError: Not even the question fits, or no passage beside it, or there is none: a model would invent.
     """
     count = get_tokenizer()
     left = settings.context_tokens - _FRAME - len(count(question))
@@ -154,6 +154,13 @@ def within_budget(question: str, passages: Sequence[Passage], settings: LLM) -> 
         if left < 0:
             break
         kept.append(passage)
+    if not passages:
+        raise UsageError("no passage was found, so there is nothing to answer from")
+    if not kept:
+        raise UsageError(
+            f"no passage fits the budget of {settings.context_tokens} tokens (ROOST_LLM__CONTEXT_TOKENS), so there is "
+            "nothing to answer from"
+        )
     return kept
 
 
@@ -218,6 +225,6 @@ def _where(settings: LLM) -> str:
 
 
 def _words(error: BaseException, key: SecretStr) -> str:
-    words = " ".join(str(getattr(error, "message", "") or error or type(error).__name__).split())[:200]
+    words = " ".join(str(getattr(error, "message", "") or error or type(error).__name__).split())
     secret = key.get_secret_value()
-    return words.replace(secret, "…") if secret else words
+    return (words.replace(secret, "…") if secret else words)[:200]

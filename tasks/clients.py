@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from pymilvus import AsyncMilvusClient, DataType, MilvusClient
 
-from tasks.milvus import CALL_ROWS
+from tasks.milvus import CALL_ROWS, connection
 from tasks.settings import Milvus
 
 #: Hits that each search asks for.
@@ -102,8 +102,8 @@ class LlamaIndex:
         from llama_index.vector_stores.milvus import MilvusVectorStore
 
         fields: dict[str, Any] = {
-            "uri": settings.uri, "token": settings.token.get_secret_value(), "collection_name": name, "dim": dimension,
-            "consistency_level": "Strong", "overwrite": False, "similarity_metric": "IP",
+            **connection(settings), "collection_name": name, "dim": dimension, "consistency_level": "Strong",
+            "overwrite": False, "similarity_metric": "IP",
         }  # fmt: skip
         self._store = MilvusVectorStore(**fields)
         self._replacing = MilvusVectorStore(**fields, upsert_mode=True)
@@ -145,7 +145,7 @@ class LangChain:
         self._vectors: dict[str, list[float]] = {}
         self._store = BridgedMilvus(
             _looked_up(self._vectors), collection_name=name, auto_id=False, consistency_level="Strong",
-            connection_args={"uri": settings.uri, "token": settings.token.get_secret_value()},
+            connection_args=connection(settings),
             index_params={"index_type": "FLAT", "metric_type": "IP", "params": {}},
         )  # fmt: skip
 
@@ -186,11 +186,6 @@ CLIENTS: dict[str, Callable[[Milvus, str, int], Client]] = {
     "llama-index": LlamaIndex,
     "langchain": LangChain,
 }
-
-
-def connection(settings: Milvus) -> dict[str, Any]:
-    """What pymilvus is told to connect."""
-    return {"uri": settings.uri, "token": settings.token.get_secret_value(), "db_name": settings.database}
 
 
 def _found(operation: str, answer: Any) -> Any:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from tasks.charts import timings_chart, trend_chart
-from tasks.history import MISSED
+from tasks.history import MEASURED, MISSED, PASSED
 
 MAIN = "nDCG@10"
 #: Rows that the Markdown shows of what may be long; the files have all.
 SHOWN = 10
+#: Evaluations that a trend shows.
+TREND = 30
 #: Characters of a question in a table.
 QUESTION_WIDTH = 60
 
@@ -39,7 +42,7 @@ def as_markdown(report: dict[str, Any]) -> str:
     sections += [f"- **{line}**" for line in report["missed"]]
     sections.append(
         f"Version `{report['version']}`, {recipe['model']}, chunking {recipe['chunking']}, {report['chunks']:,} "
-        f"chunks. Questions: {report['questions']['origin']}."
+        f"chunks. Questions: {escaped(report['questions']['origin'])}."
     )
     sections += report["notes"]
     for title, body in (
@@ -60,14 +63,15 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, left: int = 
 
 
 def trend(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """List earlier evaluations and this one: what a trend shows of each, oldest first."""
+    """List what a trend shows of the latest evaluations, oldest first."""
     return [
         {
-            "evaluated": one["evaluated"], "version": one["version"], "questions": one["questions"]["fingerprint"],
-            "ndcg": one["quality"].get(MAIN, {}).get("value"), "p95_ms": one["latency"]["p95_ms"],
+            "evaluated": one["evaluated"], "version": one["version"],
+            "questions": one["questions"].get("fingerprint", ""),
+            "ndcg": one["quality"].get(MAIN, {}).get("value"), "p95_ms": one["latency"].get("p95_ms"),
             "verdict": one["verdict"],
         }
-        for one in history
+        for one in history[-TREND:]
     ]  # fmt: skip
 
 
@@ -155,14 +159,15 @@ def _trend(report: dict[str, Any]) -> str:
 def _answers(report: dict[str, Any]) -> str:
     parts = []
     for one in report["answers"]:
-        passages = "\n".join(f"- {passage}" for passage in one["passages"])
-        parts.append(f"**{one['question']}**\n\n{one['answer'] or one['error']}\n\n{passages}")
+        passages = "\n".join(f"- {escaped(passage)}" for passage in one["passages"])
+        answer = escaped(one["answer"] or one["error"])
+        parts.append(f"**{escaped(one['question'])}**\n\n{answer}\n\n{passages}")
     return "\n\n".join(parts)
 
 
 def verdict_of(missed: Sequence[str], *, asked: bool) -> str:
-    """Name the verdict: `missed`, `passed`, or `measured` where nothing was asked for."""
-    return MISSED if missed else "passed" if asked else "measured"
+    """Name the verdict: `missed`, `passed`, or `measured` where nothing was held to anything."""
+    return MISSED if missed else PASSED if asked else MEASURED
 
 
 def _number(value: float | None) -> str:
@@ -175,6 +180,11 @@ def _short(text: str) -> str:
 
 
 def _cell(value: Any) -> str:
-    """A cell on one line; a bar in it would end it."""
-    text = " ".join(str(value).split()).replace("|", "\\|")
-    return text if len(text) <= 160 else text[:159] + "…"
+    """A cell on one line, as it is."""
+    text = " ".join(str(value).split())
+    return escaped(text if len(text) <= 160 else text[:159] + "…")
+
+
+def escaped(text: str) -> str:
+    """Write text so that Markdown shows it as it is: no picture is loaded, no link made, no heading, no cell ended."""
+    return re.sub(r"([\\`*_\[\]<>#!|])", r"\\\1", text)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.errors import UsageError
-from tasks.milvus import Store
+from tasks.milvus import Store, connection
 from tasks.models import Model, load_tokenizer
 from tasks.versions import Version
 
@@ -24,13 +24,8 @@ class StoreOptions:
 
 def options(store: Store, version: Version, ef: int) -> StoreOptions:
     """Say what `open_store` says, so that both share a connection, and search as Roost does."""
-    settings = store.settings
-    connection: dict[str, Any] = {"uri": settings.uri, "token": settings.token.get_secret_value()}
-    connection |= {"timeout": settings.timeout, "db_name": settings.database}
-    if settings.ca_file:
-        connection |= {"server_pem_path": str(settings.ca_file), "secure": True}
-    search = {"metric_type": version.metric, "params": {"ef": max(settings.search_ef, ef)}}
-    return StoreOptions(connection, search)
+    search = {"metric_type": version.metric, "params": {"ef": max(store.settings.search_ef, ef)}}
+    return StoreOptions(connection(store.settings), search)
 
 
 def measured(model: Model, texts: Sequence[str]) -> list[int]:

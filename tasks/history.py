@@ -1,7 +1,8 @@
 """Evaluations kept: one folder an index, a JSON file and two Parquet files each, on disk or wherever fsspec writes.
 
 They outlive the run, its worker and the Prefect server, and tables read them as they are. An evaluation is compared
-with the last one of the same questions that missed nothing: a fall cannot become the measure of the next.
+with the last one of the same questions that passed, or, before any has, with the first: no fall becomes the measure
+of the next.
 """
 
 from __future__ import annotations
@@ -17,13 +18,15 @@ from fsspec.core import url_to_fs
 
 from tasks.errors import ConfigurationError
 
-#: Evaluations that a trend shows.
-TREND = 30
 PASSED, MISSED, MEASURED = "passed", "missed", "measured"
+#: What an evaluation has at least, and of what type.
+_NEEDED = {"evaluated": str, "version": str, "verdict": str, "questions": dict, "quality": dict, "latency": dict}
 
 
 def keep(folder: str, report: dict[str, Any], frames: dict[str, pl.DataFrame]) -> list[str]:
     """Write an evaluation: `<folder>/<index>/<stamp>.json`, and a Parquet file for each frame beside it.
+
+    The JSON file comes last, and on a disk as a whole: where it is, the others are.
 
     Args:
         folder: Of all evaluations.
@@ -37,21 +40,25 @@ def keep(folder: str, report: dict[str, Any], frames: dict[str, pl.DataFrame]) -
         ConfigurationError: Nothing can be written there.
     """
     base = f"{_place(folder)}/{report['index']}/{_stamp(report)}"
-    files = {f"{base}.json": b""} | {f"{base}-{name}.parquet": _parquet(frame) for name, frame in frames.items()
-                                     if frame.height}  # fmt: skip
-    report["files"] = list(files)
-    files[f"{base}.json"] = json.dumps(report, ensure_ascii=False, indent=1).encode()
+    tables = {f"{base}-{name}.parquet": frame for name, frame in frames.items() if frame.height}
+    files = [f"{base}.json", *tables]
+    report["files"] = files
     try:
-        for file, content in files.items():
-            with fsspec.open(file, "wb", auto_mkdir=True) as stream:
-                stream.write(content)
+        for file, frame in tables.items():
+            _write(file, _parquet(frame))
+        content = json.dumps(report, ensure_ascii=False, indent=1).encode()
+        if "://" in base:
+            _write(files[0], content)
+        else:
+            _write(f"{files[0]}.part", content)
+            Path(f"{files[0]}.part").replace(files[0])
     except Exception as error:  # noqa: BLE001  every remote filesystem raises its own
         raise ConfigurationError(f"ROOST_EVALUATION__FOLDER={folder}: cannot be written: {error}") from None
     return list(files)
 
 
 def read_history(folder: str, index: str) -> list[dict[str, Any]]:
-    """Read the latest evaluations of an index, oldest first; what is no evaluation is passed over.
+    """Read the evaluations of an index, oldest first; what is no evaluation, or damaged, is passed over.
 
     Raises:
         ConfigurationError: The folder is there, but cannot be read.
@@ -59,27 +66,25 @@ def read_history(folder: str, index: str) -> list[dict[str, Any]]:
     place = f"{_place(folder)}/{index}"
     try:
         files, _ = url_to_fs(place)
-        found = sorted(files.glob(f"{url_to_fs(place)[1]}/*.json"))[-TREND:]
-        reports = [json.loads(files.cat_file(file)) for file in found]
-    except json.JSONDecodeError as error:
-        raise ConfigurationError(f"{place}: a file there is no JSON ({error}); move it away") from None
+        contents = [files.cat_file(file) for file in sorted(files.glob(f"{url_to_fs(place)[1]}/*.json"))]
     except Exception as error:  # noqa: BLE001  every remote filesystem raises its own
         raise ConfigurationError(f"ROOST_EVALUATION__FOLDER={folder}: cannot be read: {error}") from None
-    return [report for report in reports if report.get("index") == index and "quality" in report]
+    return [report for content in contents if (report := _parsed(content)) and report.get("index") == index]
 
 
 def baseline(history: list[dict[str, Any]], questions: str) -> dict[str, Any] | None:
-    """Find the last evaluation of the same questions that missed no threshold.
+    """Find the last evaluation of the same questions that passed; where none has, the first that was measured.
+
+    The first, because each of several of which nothing was asked may be a little worse than the one before.
 
     Args:
         history: Earlier evaluations, oldest first.
         questions: Fingerprint of what is asked.
     """
-    comparable = [
-        report for report in history
-        if report["questions"]["fingerprint"] == questions and report["quality"] and report["verdict"] != MISSED
-    ]  # fmt: skip
-    return comparable[-1] if comparable else None
+    same = [one for one in history if one["questions"].get("fingerprint") == questions and one["quality"]]
+    passed = [one for one in same if one["verdict"] == PASSED]
+    measured = [one for one in same if one["verdict"] == MEASURED]
+    return passed[-1] if passed else measured[0] if measured else None
 
 
 def read_questions_of(report: dict[str, Any]) -> pl.DataFrame | None:
@@ -92,6 +97,21 @@ def read_questions_of(report: dict[str, Any]) -> pl.DataFrame | None:
             return pl.read_parquet(io.BytesIO(stream.read()))
     except Exception:  # noqa: BLE001  gone or damaged: it can be compared no more
         return None
+
+
+def _write(file: str, content: bytes) -> None:
+    with fsspec.open(file, "wb", auto_mkdir=True) as stream:
+        stream.write(content)
+
+
+def _parsed(content: bytes) -> dict[str, Any] | None:
+    try:
+        report = json.loads(content)
+    except ValueError:
+        return None
+    if not isinstance(report, dict) or any(not isinstance(report.get(key), kind) for key, kind in _NEEDED.items()):
+        return None
+    return report
 
 
 def _place(folder: str) -> str:

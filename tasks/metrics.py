@@ -90,8 +90,23 @@ class Thresholds:
     least: Mapping[str, float] = field(default_factory=dict)
     max_drop: float | None = None
 
+    def __post_init__(self) -> None:
+        """Refuse what no measure could miss, or none could reach.
+
+        Raises:
+            UsageError: A value is not from 0 to 1.
+        """
+        drop = {} if self.max_drop is None else {"the most to fall": self.max_drop}
+        for name, value in {**self.least, **drop}.items():
+            if not 0 <= value <= 1:
+                raise UsageError(f"{name}={value:g}: a threshold is a number from 0 to 1")
+
     def __bool__(self) -> bool:
         return bool(self.least) or self.max_drop is not None
+
+    def can_be_told(self, earlier: object) -> bool:
+        """Whether anything is held to them: a drop alone is not, without an earlier evaluation."""
+        return bool(self.least) or (self.max_drop is not None and earlier is not None)
 
 
 async def measure_quality(
@@ -111,8 +126,8 @@ async def measure_quality(
         UsageError: There are judgments, and the index has none of the documents that they name.
     """
     vectors = await embedder.queries(questions.asked["text"].to_list())
-    ledger = await read_ledger(store, version.ledger, ["doc_id", "source", "uri", "status"])
-    resolved = resolve(questions.judgments, ledger)
+    ledger = await read_ledger(store, version.ledger, ["doc_id", "source", "uri", "status", "chunk_count"])
+    resolved = _without_empty(resolve(questions.judgments, ledger), ledger)
     _refuse_strangers(resolved, ledger, version)
     judged = questions.judged
     await rankings.settle(store, version)
@@ -204,11 +219,11 @@ def missed(measures: Mapping[str, Estimate], thresholds: Thresholds, earlier: Ma
     lines = [
         f"{name} is {measures[name].value:.4f}, below the {least:g} that was asked for"
         for name, least in thresholds.least.items()
-        if measures[name].value < least
+        if not measures[name].value >= least
     ]
     if thresholds.max_drop is not None and earlier and MAIN in earlier and MAIN in measures:
         drop = earlier[MAIN] - measures[MAIN].value
-        if drop > thresholds.max_drop:
+        if not drop <= thresholds.max_drop:
             lines.append(
                 f"{MAIN} fell by {drop:.4f}, from {earlier[MAIN]:.4f} to {measures[MAIN].value:.4f}; "
                 f"{thresholds.max_drop:g} is allowed"
@@ -226,6 +241,18 @@ def regressions(now: pl.DataFrame, earlier: pl.DataFrame) -> pl.DataFrame:
     before = earlier.select("question", before=MAIN)
     lost = now.join(before, on="question").with_columns(fell=pl.col("before") - pl.col(MAIN))
     return lost.filter(pl.col("fell") > REGRESSION).sort("fell", "question", descending=[True, False])
+
+
+def _without_empty(resolved: pl.DataFrame, ledger: pl.DataFrame) -> pl.DataFrame:
+    """Say of judged documents that the ledger names but that have no chunk: they cannot be found."""
+    status = ledger.filter(pl.col("chunk_count") == 0).select("doc_id", empty="status")
+    joined = resolved.join(status, on="doc_id", how="left", maintain_order="left")
+    empty = pl.col("empty").is_not_null()
+    why = pl.format("not in the index ({})", pl.col("empty"))
+    return joined.with_columns(
+        doc_id=pl.when(empty).then(pl.lit("")).otherwise(pl.col("doc_id")),
+        why=pl.when(empty).then(why).otherwise(pl.col("why")),
+    ).select(resolved.columns)
 
 
 def _refuse_strangers(resolved: pl.DataFrame, ledger: pl.DataFrame, version: Version) -> None:

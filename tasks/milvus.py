@@ -197,7 +197,7 @@ class Store:
         """Find the nearest rows to each vector, best first."""
         with translated(self.settings.uri):
             hits = await self._rows.search(
-                collection, data=list(vectors), limit=limit, output_fields=fields, filter=filter,
+                collection, data=list(vectors), anns_field="vector", limit=limit, output_fields=fields, filter=filter,
                 search_params={"params": {"ef": max(self.settings.search_ef, limit)}},
                 consistency_level="Strong", timeout=self.settings.timeout,
             )  # fmt: skip
@@ -213,12 +213,16 @@ class Store:
         metric: str,
         limit: int,
         filter: str = "",
+        wide: int = 0,
     ) -> list[list[dict[str, Any]]]:
         """Find rows by vector and by words, fused by reciprocal rank, best first.
 
+        `wide` rows of each way are fused, by default `FUSED`, or the limit where that is more. How many they are
+        changes the order, so whoever measures says it.
+
         Source: Cormack, Clarke and Buettcher 2009, with their constant of 60.
         """
-        wide = max(limit, FUSED)
+        wide = wide or max(limit, FUSED)
         near = {"metric_type": metric, "params": {"ef": max(self.settings.search_ef, wide)}}
         ways = [
             AnnSearchRequest(list(vectors), "vector", near, limit=wide, expr=filter),
@@ -291,10 +295,7 @@ async def open_store(settings: Milvus, *, create: bool = True, holder: Holder = 
         StoreError: It is no file of Lite, the token is wrong, the URI is none.
         TransientError: Nobody answers.
     """
-    options: dict[str, Any] = {"uri": settings.uri, "timeout": settings.timeout}
-    options |= {"token": settings.token.get_secret_value(), "db_name": settings.database}
-    if settings.ca_file:
-        options |= {"server_pem_path": str(settings.ca_file), "secure": True}
+    options = connection(settings)
     async with AsyncExitStack() as stack:
         if settings.is_lite:
             if not create and settings.is_missing:
@@ -307,6 +308,15 @@ async def open_store(settings: Milvus, *, create: bool = True, holder: Holder = 
             rows = AsyncMilvusClient(**options)
         stack.push_async_callback(rows.close)
         yield Store(settings, sync, rows, version)
+
+
+def connection(settings: Milvus) -> dict[str, Any]:
+    """What a client is told to connect. Clients that are told the same share a connection."""
+    told: dict[str, Any] = {"uri": settings.uri, "token": settings.token.get_secret_value()}
+    told |= {"timeout": settings.timeout, "db_name": settings.database}
+    if settings.ca_file:
+        told |= {"server_pem_path": str(settings.ca_file), "secure": True}
+    return told
 
 
 def _allow() -> None:

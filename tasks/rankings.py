@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from tasks.milvus import LOOKUP, Store, one_of
+from tasks.milvus import FUSED, LOOKUP, Store, one_of
 from tasks.versions import Version
 
 #: A chunk found. `rank` counts from 1; for every metric a higher `score` is nearer.
@@ -51,7 +51,8 @@ async def rank_chunks(
     """Rank chunks for each question, deep enough for `documents` different documents if 1,600 chunks hold them.
 
     Milvus looks at as many candidates as it must return (`ef` is at least the limit), so this may find a little more
-    than a search for ten does; `ann_recall` tells how much readers miss.
+    than a search for ten does; `ann_recall` tells how much readers miss. By words too, it ranks what readers of up to
+    100 passages get, all of it and nothing deeper: fusing more would be another order.
 
     Args:
         store: Where.
@@ -67,17 +68,16 @@ async def rank_chunks(
     total = await store.count(version.name)
     if not total:
         return RANKED.to_frame()
-    limit = min(total, FIRST_CHUNKS)
     texts = texts if version.recipe.sparse else ()
+    limit = min(total, 2 * FUSED if texts else FIRST_CHUNKS)
     found = await _ranked(store, version, names, vectors, limit, texts)
     most = min(total, MOST_CHUNKS)
-    if limit < most:
+    if limit < most and not texts:
         spread = found.group_by("question").agg(pl.col("doc_id").n_unique().alias("n"))
         short = set(spread.filter(pl.col("n") < documents)["question"].to_list())
         rows = [row for row, name in enumerate(names) if name in short]
         if rows:
-            words = [texts[row] for row in rows] if texts else ()
-            deeper = await _ranked(store, version, [names[row] for row in rows], vectors[rows], most, words)
+            deeper = await _ranked(store, version, [names[row] for row in rows], vectors[rows], most)
             found = pl.concat([found.filter(~pl.col("question").is_in(list(short))), deeper])
     return found
 
@@ -91,7 +91,9 @@ async def _ranked(
         async with gate:
             asked, words = vectors[first : first + TOGETHER].tolist(), texts[first : first + TOGETHER]
             hits = (
-                await store.search_both(version.name, asked, words, _PLACE, metric=version.metric, limit=limit)
+                await store.search_both(
+                    version.name, asked, words, _PLACE, metric=version.metric, limit=limit, wide=FUSED
+                )
                 if words
                 else await store.search(version.name, asked, _PLACE, limit=limit)
             )

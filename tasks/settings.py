@@ -127,6 +127,13 @@ class Evaluation(_Group):
         "./roost-evaluations", description="Folder or fsspec URL; the history of earlier evaluations is read from it."
     )
 
+    @field_validator("folder")
+    @classmethod
+    def _no_password(cls, folder: str) -> str:
+        if any(urlsplit(part).password is not None for part in folder.split("::")):
+            raise ValueError("a user and password do not belong in the address: give them as fsspec is configured")
+        return folder
+
 
 class LLM(_Group):
     """Which language model answers questions; `roost ask` alone needs one."""

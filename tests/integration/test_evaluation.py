@@ -12,11 +12,12 @@ import httpx
 import polars as pl
 import pytest
 
+from flows import evaluation_steps
 from flows.parameters import EvaluationRequest
 from flows.running import run_flow
 from tasks import timings
 from tasks.clients import CLIENTS, PyMilvus
-from tasks.errors import UsageError
+from tasks.errors import StoreError, UsageError
 from tasks.metrics import MEASURES
 from tasks.milvus import open_store
 from tasks.settings import load_settings
@@ -105,8 +106,11 @@ def test_a_drawn_sentence_finds_its_document_and_a_model_answers_it(lite, ingest
     with stub_llm() as llm:
         for name, value in {"BASE_URL": llm.uri, "MODEL": "some-model", "API_KEY": "some-key"}.items():
             monkeypatch.setenv(f"ROOST_LLM__{name}", value)
-        state, report = evaluate(sample=50, answers=2)
-    assert [one["answer"].strip() for one in report["answers"]] == [llm.reply] * 2
+        monkeypatch.setattr(evaluation_steps, "ANSWERS_AT_ONCE", 1)
+        llm.turns = ["answer", "answer", "refused"]
+        state, report = evaluate(sample=50, answers=3, max_drop=0.02)
+    assert sorted(one["answer"].strip() for one in report["answers"]) == ["", llm.reply, llm.reply]
+    assert ["refuses the key" in one["error"] for one in report["answers"]].count(True) == 1  # the rest is kept
     assert all("bees.md" in one["passages"] for one in report["answers"])  # all that there is, of four documents
     assert "some-key" not in json.dumps(report)
     assert state == "Completed"
@@ -115,7 +119,18 @@ def test_a_drawn_sentence_finds_its_document_and_a_model_answers_it(lite, ingest
     assert report["queries"] == report["judged"] == 5
     assert report["quality"]["recall@5"]["value"] == 1  # a text that stands twice may be found in both places
     assert report["quality"]["success@1"]["value"] >= 0.8
-    _, again = evaluate(sample=50)
+    assert report["verdict"] == "measured"  # there is nothing yet to fall from
+    assert "No earlier evaluation" in report["notes"][-1]
+
+    class Refused(PyMilvus):
+        def fill(self, rows: Any) -> None:
+            raise StoreError("Milvus refuses: no such index")
+
+    monkeypatch.setattr(timings, "TUTORIALS", {"pymilvus": {"search": (2,)}})
+    monkeypatch.setitem(CLIENTS, "pymilvus", Refused)
+    _, again = evaluate(sample=50, max_drop=0.02, timings="tutorials")
+    assert (again["verdict"], again["timings"]) == ("passed", [])
+    assert again["notes"][-1] == "No clients were timed: Milvus refuses: no such index"
     assert again["questions"]["fingerprint"] == report["questions"]["fingerprint"]
     assert again["answers"] == []
 
@@ -171,6 +186,7 @@ def test_scratch_collections_go_even_when_a_client_fails_and_failed_calls_are_co
     [
         ({"questions": "nowhere"}, "no questions in nowhere"),
         ({"least": {"ndcg": 0.5}}, "unknown measure 'ndcg'"),
+        ({"least": {"nDCG@10": float("nan")}}, "a number from 0 to 1"),
         ({"latency_ms": 30}, "--latency-ms needs a Milvus server"),
         ({"answers": 3}, "ROOST_LLM__MODEL"),
     ],

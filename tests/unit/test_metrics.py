@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tasks import metrics
 from tasks.errors import UsageError
 from tasks.metrics import ANSWERED, MEASURES, Estimate, Thresholds, check_thresholds, estimate, missed, score
-from tasks.queries import JUDGMENT, RESOLVED, Questions
+from tasks.queries import JUDGMENT, RESOLVED, Questions, resolve
 
 # Judgments and rankings, and what trec_eval 9 says of them (ndcg_cut, recall, recip_rank, P, success), by hand.
 GRADES = [
@@ -131,3 +131,41 @@ def test_a_threshold_that_cannot_be_told_is_refused():
     with pytest.raises(UsageError, match="no spans are judged"):
         check_thresholds(Thresholds({"chunk nDCG@10": 0.5}), judged)
     check_thresholds(Thresholds(), unjudged)
+
+
+@pytest.mark.parametrize("value", [float("nan"), -0.1, 1.01, float("inf")])
+def test_a_threshold_that_is_no_number_from_0_to_1_is_refused(value):
+    with pytest.raises(UsageError, match="from 0 to 1"):
+        Thresholds({"nDCG@10": value})
+    with pytest.raises(UsageError, match="from 0 to 1"):
+        Thresholds({}, value)
+
+
+def test_a_measure_that_is_no_number_misses():
+    nothing = {"nDCG@10": Estimate(float("nan"), 0.0, 1.0)}
+    assert len(missed(nothing, Thresholds({"nDCG@10": 0.0}, 1.0), {"nDCG@10": 0.5})) == 2
+
+
+def test_a_drop_alone_is_told_only_with_something_before():
+    assert not Thresholds({}, 0.02).can_be_told(None)
+    assert Thresholds({}, 0.02).can_be_told({})
+    assert Thresholds({"nDCG@10": 0.5}, 0.02).can_be_told(None)
+    assert not Thresholds().can_be_told({})
+
+
+def test_a_judged_document_that_is_quarantined_is_unknown():
+    ledger = pl.DataFrame(
+        [("11", "s", "a.md", 3, "indexed"), ("12", "s", "b.pdf", 0, "quarantined"),
+         ("13", "s", "c.md", 2, "quarantined")],
+        schema=["doc_id", "source", "uri", "chunk_count", "status"], orient="row",
+    )  # fmt: skip
+    judged = pl.DataFrame(
+        [("q", name, 1, None, None) for name in ("b.pdf", "a.md", "gone.md", "c.md")], schema=JUDGMENT, orient="row"
+    )
+    found = metrics._without_empty(resolve(judged, ledger), ledger)
+    assert found.select("document", "doc_id", "why").rows() == [
+        ("b.pdf", "", "not in the index (quarantined)"),
+        ("a.md", "11", ""),
+        ("gone.md", "", "not in the index"),
+        ("c.md", "13", ""),  # what it had before stays searchable
+    ]

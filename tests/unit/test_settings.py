@@ -105,6 +105,8 @@ def test_an_unknown_name_of_a_known_subject_is_refused(monkeypatch: pytest.Monke
         ("ROOST_MILVUS__TOKEN__X", SECRET),
         ("ROOST_INGEST__MAX_DELETE_FRACTION", "1.5"),
         ("ROOST_INGEST__BATCHES_IN_FLIGHT", "0"),
+        ("ROOST_EVALUATION__FOLDER", f"ftp://{SECRET}@host/evaluations"),
+        ("ROOST_EVALUATION__FOLDER", f"simplecache::ftp://{SECRET}@host/evaluations"),
     ],
 )
 def test_a_value_out_of_range_is_refused_by_name_and_not_repeated(
@@ -112,6 +114,11 @@ def test_a_value_out_of_range_is_refused_by_name_and_not_repeated(
 ) -> None:
     monkeypatch.setenv(name, value)
     assert refusal().startswith(f"{name.removesuffix('__X')}: ")
+
+
+def test_an_address_with_a_container_before_its_account_holds_no_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ROOST_EVALUATION__FOLDER", "abfs://container@account.dfs.core.windows.net/evaluations")
+    assert load_settings().evaluation.folder.startswith("abfs:")
 
 
 def test_an_overlap_as_large_as_the_size_is_refused_with_both(monkeypatch: pytest.MonkeyPatch) -> None:

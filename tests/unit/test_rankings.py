@@ -1,0 +1,62 @@
+"""What is measured is what readers get."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tasks.milvus import Store
+from tasks.rankings import rank_chunks
+from tasks.settings import Milvus
+from tasks.versions import Recipe, Version
+
+
+class Rows:
+    """Stands for pymilvus' async client over 5,000 chunks: notes what is searched, finds one chunk."""
+
+    def __init__(self) -> None:
+        self.fused: list[list[int]] = []
+        self.searched: list[dict[str, Any]] = []
+
+    async def upsert(self, *_: Any, **__: Any) -> None:
+        raise AssertionError("nothing is written here")
+
+    async def query(self, *_: Any, **__: Any) -> list[dict[str, Any]]:
+        return [{"count(*)": 5_000}]
+
+    async def hybrid_search(self, _: str, ways: list[Any], *__: Any, **___: Any) -> list[list[dict[str, Any]]]:
+        self.fused.append([way.limit for way in ways])
+        return self._found
+
+    async def search(self, _: str, **options: Any) -> list[list[dict[str, Any]]]:
+        self.searched.append(options)
+        return self._found
+
+    @property
+    def _found(self) -> list[list[dict[str, Any]]]:
+        return [[{"id": "a", "distance": 0.5, "entity": {"doc_id": "d", "start": 0, "end": 1}}]]
+
+
+VERSION = Version("docs", "docs__v1", Recipe("m", "r", 1, "c", 240, 24, "", "", sparse="bm25"), "", "COSINE")
+
+
+@pytest.fixture
+def rows() -> Rows:
+    return Rows()
+
+
+async def test_as_many_rows_are_fused_for_a_measurement_as_for_readers(rows):
+    store = Store(Milvus(), None, rows, "v2.6.0")
+    for limit in (1, 10, 100):
+        await store.search_both("docs__v1", [[0.0]], ["why?"], ["text"], metric="COSINE", limit=limit)
+    vectors = np.zeros((1, 1), dtype=np.float32)
+    ranked = await rank_chunks(store, VERSION, ["q"], vectors, texts=["why?"])
+    assert ranked["id"].to_list() == ["a"]
+    assert {tuple(limits) for limits in rows.fused} == {(100, 100)}
+
+
+async def test_a_search_by_vector_names_its_field_where_there_are_two(rows):
+    await Store(Milvus(), None, rows, "v2.6.0").search("docs__v1", [[0.0]], ["text"], limit=3)
+    assert rows.searched[0]["anns_field"] == "vector"
