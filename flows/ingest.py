@@ -121,10 +121,11 @@ def make_holder(request: IngestRequest | BackfillRequest, settings: Settings) ->
         get_run_logger().warning(words)
         WATCHER.get().waiting(words)
 
-    what = f"run {runtime.flow_run.name!r}"
+    what, outlives = f"run {runtime.flow_run.name!r}", settings.scale.engine != "local"
     if request.on_conflict == "refuse":
-        return Holder(what, advice="try again when it has ended, or allow waiting with --on-conflict wait")
-    return Holder(what, wait_seconds=settings.ingest.wait_seconds, tell=tell)
+        advice = "try again when it has ended, or allow waiting with --on-conflict wait"
+        return Holder(what, advice=advice, outlives=outlives)
+    return Holder(what, wait_seconds=settings.ingest.wait_seconds, tell=tell, outlives=outlives)
 
 
 async def carry_out(

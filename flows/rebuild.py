@@ -125,7 +125,8 @@ async def rebuild(request: RebuildRequest) -> State[dict[str, Any]]:
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(artifacts.moving(request.index))
         wait, tell = settings.ingest.wait_seconds, WATCHER.get().waiting
-        holder = Holder(f"run {runtime.flow_run.name!r}", wait_seconds=wait, tell=tell)
+        outlives = settings.scale.engine != "local"
+        holder = Holder(f"run {runtime.flow_run.name!r}", wait_seconds=wait, tell=tell, outlives=outlives)
         spool = Path(stack.enter_context(spool_folder()))
         store = await stack.enter_async_context(open_store(settings.milvus, create=False, holder=holder))
         live = await existing_version(store, request.index)

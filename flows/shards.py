@@ -143,7 +143,8 @@ async def shard(request: ShardRequest) -> State[dict[str, Any]]:
         model = await asyncio.to_thread(find_model, embedding)
         check_window(settings.chunking, model)
         spool = Path(stack.enter_context(spool_folder(settings.scale.spool)))
-        holder = Holder(f"run {runtime.flow_run.name!r}", wait_seconds=limits.wait_seconds)
+        outlives = settings.scale.engine != "local"
+        holder = Holder(f"run {runtime.flow_run.name!r}", wait_seconds=limits.wait_seconds, outlives=outlives)
         store = await stack.enter_async_context(open_store(settings.milvus, create=False, holder=holder))
         version = await existing_version(store, request.index)
         _refuse_other_version(version, request)

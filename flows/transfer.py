@@ -84,6 +84,6 @@ def _refuse_damaged(export: transfer.Export, findings: Findings) -> None:
     if findings.needs_repair or findings.documents != export.documents:
         raise StepError(
             f"the export of {export.version.name} is damaged: {findings.documents} of {export.documents} documents in "
-            f"its ledger, {findings.off.height} not as it counts them, {findings.orphaned} rows too many. Run roost verify "
-            "--repair and ingest where it comes from, and export again; readers see nothing of this one"
+            f"its ledger, {findings.off.height} not as it counts them, {findings.orphaned} rows too many. Run roost "
+            "verify --repair and ingest where it comes from, and export again; readers see nothing of this one"
         )
