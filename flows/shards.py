@@ -85,17 +85,16 @@ async def run_shards(run: Run, request: IngestRequest | BackfillRequest, work: p
     refuse_lite(run.store, f"--shards {request.shards}")
     sources = [source.from_anywhere() for source in request.sources]
     kind = "backfill" if isinstance(request, BackfillRequest) else "ingest"
-    shared = {kind: request.model_copy(update={"sources": sources, "shards": 1})}
+    asked = request.model_copy(update={"sources": sources, "shards": 1})
+    shared: dict[str, Any] = {kind: asked, "version": run.version.name}
     requests = [
-        ShardRequest(
-            number=n, count=request.shards, version=run.version.name, hold=run.store.hold, run_id=run.run_id, **shared
-        )  # fmt: skip
+        ShardRequest(number=n, count=request.shards, hold=run.store.hold, run_id=run.run_id, **shared)
         for n in range(1, request.shards + 1)
     ]
     started: list[FlowRun] = []
     try:
-        for one in requests:
-            started.append(await _start(run.settings.scale.deployment, one))  # noqa: PERF401  those begun are cancelled
+        for asking in requests:  # those begun are cancelled when one cannot be
+            started.append(await _start(run.settings.scale.deployment, asking))
         ended = await _join([one.id for one in started])
     except BaseException:
         await asyncio.shield(_cancel([one.id for one in started]))
@@ -109,7 +108,6 @@ async def run_shards(run: Run, request: IngestRequest | BackfillRequest, work: p
     refuse_unseen(work, ledger, run.run_id)
     refused = ledger.filter(pl.col("reason") != "")
     run.tally.rejected += work.join(refused, on="doc_id", how="semi")["doc_id"].to_list()
-
 
 
 def refuse_unseen(work: pl.DataFrame, ledger: pl.DataFrame, run_id: str) -> None:

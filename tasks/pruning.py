@@ -84,8 +84,8 @@ async def _drop_unless_held(store: Store, version: Version, holder: Holder) -> s
 
 
 async def _drop(store: Store, version: Version) -> str:
-    """Drop a version that no name leads to. Its aliases are left alone: while there is one, a server drops nothing."""
-    if await _is_named(store, version):  # Lite would drop it all the same
+    """Drop a version that no name leads to. Its aliases are never dropped: later servers refuse while there is one."""
+    if await _is_named(store, version):  # Lite and Milvus 2.3 drop it all the same
         return "promoted meanwhile"
     try:
         await store.change("drop_collection", version.name)

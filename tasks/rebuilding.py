@@ -125,7 +125,6 @@ def _below(unlisted: Sequence[tuple[str, str]]) -> pl.Expr:
     return pl.any_horizontal(pl.lit(value=False), *at)
 
 
-
 def too_many_lost(lost: pl.DataFrame, documents: int, most: float) -> list[str]:
     """Say so when more documents lack their text than a run may delete."""
     if lost.height <= FLOOR or lost.height <= most * documents:

@@ -106,9 +106,7 @@ def test_shards_together_make_the_rows_of_one_run_and_each_keeps_to_its_part(
             await publish(store, version)
             async with lease.held(store, version, Holder("the parent")) as kept:
                 requests = [
-                    ShardRequest(
-                        number=n, count=2, version=version.name, hold=kept.hold, run_id="parent", ingest=asked
-                    )  # fmt: skip
+                    ShardRequest(number=n, count=2, version=version.name, hold=kept.hold, run_id="parent", ingest=asked)
                     for n in (1, 2)
                 ]
                 with pytest.raises(ConflictError, match="its parent run writes other"):
