@@ -114,6 +114,8 @@ def _run(data: Path, milvus_port: int, prefect_port: int, stack: ExitStack, *, d
     store, prefect = kept[0].up(), kept[1].up()
     password = os.environ.get("PREFECT_SERVER_API_AUTH_STRING") or os.environ.get("PREFECT_API_AUTH_STRING", "")
     tell(f"Milvus   {store.uri}   export ROOST_MILVUS__URI={store.uri}")
+    if is_standalone:
+        tell("         listens on every address of this host, without a password: only for networks that you trust")
     tell(f"Prefect  {prefect.uri.removesuffix('/api')}   export PREFECT_API_URL={prefect.uri}")
     settings = {
         "PREFECT_API_URL": prefect.uri,

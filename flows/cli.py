@@ -41,7 +41,7 @@ def ingest(
     keep_missing: Annotated[bool, typer.Option("--keep-missing", help="Delete nothing.")] = False,
     retry_quarantined: Annotated[bool, typer.Option("--retry-quarantined", help="Try failed ones again.")] = False,
     checksum: Annotated[bool, typer.Option("--checksum", help="Compare contents, not sizes and times.")] = False,
-    shards: Annotated[int, typer.Option(min=1, max=256, help="Share the work among so many runs on a work pool.")] = 1,
+    shards: Annotated[int, typer.Option(min=1, max=200, help="Share the work among so many runs on a work pool.")] = 1,
     on_conflict: Annotated[str, typer.Option(help="When another run writes this index: wait or refuse.")] = "wait",
     max_delete_fraction: Annotated[
         float | None, typer.Option(min=0, max=1, help="Share of the index that may be deleted.")

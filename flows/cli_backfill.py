@@ -79,7 +79,7 @@ def backfill(
     metadata_column: Annotated[list[str], typer.Option(help="Tables: column to keep beside the text.")] = [],  # noqa: B006
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan; write nothing.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before it begins.")] = False,
-    shards: Annotated[int, typer.Option(min=1, max=256, help="Share the work among so many runs on a work pool.")] = 1,
+    shards: Annotated[int, typer.Option(min=1, max=200, help="Share the work among so many runs on a work pool.")] = 1,
     on_conflict: Annotated[str, typer.Option(help="When another run writes this index: wait or refuse.")] = "wait",
     as_json: Json = False,
     verbose: Verbose = False,

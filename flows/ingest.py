@@ -121,10 +121,11 @@ def make_holder(request: IngestRequest | BackfillRequest, settings: Settings) ->
         get_run_logger().warning(words)
         WATCHER.get().waiting(words)
 
-    what = f"run {runtime.flow_run.name!r}"
+    what, outlives = f"run {runtime.flow_run.name!r}", settings.scale.engine != "local"
     if request.on_conflict == "refuse":
-        return Holder(what, advice="try again when it has ended, or allow waiting with --on-conflict wait")
-    return Holder(what, wait_seconds=settings.ingest.wait_seconds, tell=tell)
+        advice = "try again when it has ended, or allow waiting with --on-conflict wait"
+        return Holder(what, advice=advice, outlives=outlives)
+    return Holder(what, wait_seconds=settings.ingest.wait_seconds, tell=tell, outlives=outlives)
 
 
 async def carry_out(
@@ -139,8 +140,21 @@ async def carry_out(
     await _note_rate(run)
     gone = without_failed_moves(gone, plan.documents.filter(pl.col("doc_id").is_in(run.tally.rejected)))
     deleted, ledger, chunks, off = await steps.close(version, store, gone, plan, run.run_id)
+    if request is not None and not off:  # a rebuild writes what readers do not see yet
+        off = await _moved_off(run)
     run.tally.chunks["deleted"] += deleted
     return make_report(version, plan, run.tally, ledger, chunks, time.perf_counter() - started), off
+
+
+async def _moved_off(run: Run) -> str:
+    """Say so when readers see another version by now than the one that was written; nothing when they see it."""
+    live = await run.store.describe(run.version.index)
+    if live is None or live["collection_name"] == run.version.name:
+        return ""
+    return (
+        f"index {run.version.index!r}: readers were moved to {live['collection_name']} meanwhile, this run wrote "
+        f"{run.version.name}: run it again"
+    )
 
 
 async def _work_through(run: Run, work: pl.DataFrame, request: IngestRequest | BackfillRequest | None) -> None:

@@ -72,7 +72,7 @@ class IngestRequest(BaseModel):
         json_schema_extra={"position": 6},
     )  # fmt: skip
     shards: int = Field(
-        1, ge=1, le=256, title="Shards", description="Share the work among so many runs of the deployment `shard`; not "
+        1, ge=1, le=200, title="Shards", description="Share the work among so many runs of the deployment `shard`; not "
         "on Milvus Lite.", json_schema_extra={"position": 11},
     )  # fmt: skip
 
@@ -123,7 +123,7 @@ class BackfillRequest(BaseModel):
         json_schema_extra={"position": 10},
     )  # fmt: skip
     shards: int = Field(
-        1, ge=1, le=256, title="Shards", description="Share the work among so many runs of the deployment `shard`; not "
+        1, ge=1, le=200, title="Shards", description="Share the work among so many runs of the deployment `shard`; not "
         "on Milvus Lite.", json_schema_extra={"position": 11},
     )  # fmt: skip
 
@@ -146,6 +146,7 @@ class ShardRequest(BaseModel):
 
     number: int = Field(ge=1, title="Number", description="Which shard this is, from 1.")
     count: int = Field(ge=1, title="Of", description="How many there are.")
+    version: str = Field(title="Version", description="What the parent run writes; readers see it.")
     hold: str = Field(title="Hold", description="The claim that the parent run has on the index.")
     run_id: str = Field(title="Parent", description="What the ledger names as the run.")
     ingest: IngestRequest | None = Field(None, title="Ingest", description="What the parent was asked.")

@@ -13,6 +13,7 @@ import time
 from collections import Counter
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +29,13 @@ from flows.parameters import RebuildRequest
 from flows.progress import WATCHER
 from tasks import promotion, rebuilding
 from tasks.chunk import check_window
-from tasks.discover import Listed, Options, list_sources, plan_run, spool_folder
+from tasks.discover import Listed, Options, find_missing, list_sources, plan_run, spool_folder
 from tasks.embedder import Embedder
-from tasks.errors import ConflictError, ModelError, StepError
+from tasks.errors import ConflictError, ModelError, StepError, UsageError
 from tasks.holder import Holder
 from tasks.lease import held
 from tasks.ledger import read_ledger
-from tasks.metrics import MAIN, Quality, Thresholds, check_thresholds, missed
+from tasks.metrics import BY_CHUNK, MAIN, Quality, Thresholds, check_measures, check_thresholds, missed
 from tasks.milvus import Store, open_store
 from tasks.models import Model, find_model
 from tasks.queries import Questions, draw_questions, read_questions
@@ -42,6 +43,7 @@ from tasks.report import rebuild_line
 from tasks.retrieve import model_of
 from tasks.settings import Settings, load_settings
 from tasks.sources import Source, check_sources, refuse_moved
+from tasks.verify import count_foreign
 from tasks.versions import Recipe, Version, changes, existing_version, make_recipe
 from tasks.workers import Workers
 
@@ -60,6 +62,7 @@ class Build:
     also: The live version's collection where its vectors may be reused, else empty.
     spool: Folder for the rows of tables, a folder in it for each pass.
     reports: One a pass.
+    listed: What the sources held at the last look.
     """
 
     request: RebuildRequest
@@ -77,6 +80,7 @@ class Build:
     spool: Path
     run_id: str
     reports: list[dict[str, Any]] = field(default_factory=list)
+    listed: Listed | None = None
 
 
 @dataclass(frozen=True)
@@ -99,8 +103,8 @@ class Verdict:
 async def rebuild(request: RebuildRequest) -> State[dict[str, Any]]:
     """Build a version beside the live one, and promote it when it answers as well.
 
-    Ends as `Completed`, or `Partial` when documents are quarantined; as `Failed` under the name `QualityMissed` when a
-    threshold was missed: the live version then stays. Its data is the report.
+    Ends as `Completed`, or `Partial` when documents are quarantined or lost; as `Failed` under the name `QualityMissed`
+    when a threshold was missed: the live version then stays. Its data is the report.
 
     Raises:
         UsageError: The request, a setting or the index does not allow it; nothing is written.
@@ -108,17 +112,21 @@ async def rebuild(request: RebuildRequest) -> State[dict[str, Any]]:
         ConflictError: Another version was promoted meanwhile.
     """
     started = time.perf_counter()
+    check_measures(request.least)
     settings = _with_choices(load_settings(), request)
     asked = await asyncio.to_thread(read_questions, request.questions, request.split) if request.questions else None
     if asked:
         check_thresholds(_thresholds(request), asked)
+    elif any(name.startswith(BY_CHUNK) for name in request.least):
+        raise UsageError("drawn questions judge no spans, so passages cannot be measured: give --questions")
     model = await asyncio.to_thread(find_model, settings.embedding)
     check_window(settings.chunking, model)
     recipe = make_recipe(model, settings.chunking, settings.embedding.sparse)
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(artifacts.moving(request.index))
         wait, tell = settings.ingest.wait_seconds, WATCHER.get().waiting
-        holder = Holder(f"run {runtime.flow_run.name!r}", wait_seconds=wait, tell=tell)
+        outlives = settings.scale.engine != "local"
+        holder = Holder(f"run {runtime.flow_run.name!r}", wait_seconds=wait, tell=tell, outlives=outlives)
         spool = Path(stack.enter_context(spool_folder()))
         store = await stack.enter_async_context(open_store(settings.milvus, create=False, holder=holder))
         live = await existing_version(store, request.index)
@@ -127,9 +135,10 @@ async def rebuild(request: RebuildRequest) -> State[dict[str, Any]]:
         refuse_moved(sources, live.places)
         options = _options(request, settings)
         listed = await _list_first(store, live, sources, spool, options, leave_out=request.leave_out)
-        embedder = stack.enter_context(Embedder(model, settings.embedding))
-        limits = settings.ingest
-        workers = stack.enter_context(Workers(workers=limits.parse_workers, memory_mb=limits.parse_memory_mb))
+        embedder, limits = Embedder(model, settings.embedding), settings.ingest
+        stack.push_async_callback(asyncio.to_thread, embedder.close)
+        workers = Workers(workers=limits.parse_workers, memory_mb=limits.parse_memory_mb)
+        stack.push_async_callback(asyncio.to_thread, workers.stop)
         found = await promotion.standings(store, request.index)
         target = await promotion.open_beside(store, found, recipe, fresh=request.fresh)
         building = await stack.enter_async_context(held(store, target, holder))
@@ -152,7 +161,7 @@ async def rebuild(request: RebuildRequest) -> State[dict[str, Any]]:
     get_run_logger().info(words)
     if verdict.missed:
         return Failed(name="QualityMissed", message=words, data=report)
-    return Completed(name="Partial" if report["rejects"] else "Completed", message=words, data=report)
+    return Completed(name="Partial" if report["rejects"] or report["lost"] else "Completed", message=words, data=report)
 
 
 def _with_choices(settings: Settings, request: RebuildRequest) -> Settings:
@@ -191,12 +200,16 @@ async def _list_first(
     """List the sources, and refuse what would leave out documents that the live version has, before anything is made.
 
     Raises:
-        UsageError: Too much is gone from the sources, or they do not cover what it holds.
+        UsageError: Too much is gone from the sources, they do not cover what it holds, or a framework added to it.
+        SourceError: A part of them that it holds documents of cannot be listed.
     """
     ledger = await read_ledger(store, live.ledger)
     if not leave_out:
         rebuilding.refuse_uncovered(ledger, sources, live.index)
+        rebuilding.refuse_foreign(await count_foreign(store, live), live.index)
     listed = await list_sources(sources, _pass_folder(spool, 0))
+    if not leave_out:
+        rebuilding.refuse_unlisted(ledger, listed.documents, listed.unlisted, live.index)
     await plan_run(listed, ledger, options)
     return listed
 
@@ -229,6 +242,7 @@ async def _pass(build: Build, listed: Listed | None = None) -> bool:
         listed = await version_steps.list_again(build.sources, folder, build.building, build.target)
     else:
         await steps.note_sources(build.building, build.target, build.sources)
+    build.listed = listed
     plan = await steps.discover(build.request.index, listed, build.building, build.target, build.options)
     build.embedder.seconds = 0.0
     run = Run(
@@ -267,7 +281,7 @@ def _off(build: Build) -> str:
 async def _judge(build: Build, asked: Questions | None) -> Verdict:
     """Ask both versions the same questions, and say what speaks against the new one."""
     live, target = build.live, build.target
-    lost = await rebuilding.find_lost(build.store, live, target)
+    lost = await rebuilding.find_lost(build.store, live, target, partial(_gone, build))
     held_by_live = await read_ledger(build.store, live.ledger, ["doc_id", "status", "chunk_count"])
     documents = held_by_live.filter(pl.col("chunk_count") > 0)
     against = rebuilding.too_many_lost(lost, documents.height, build.options.max_delete_fraction)
@@ -283,6 +297,13 @@ async def _judge(build: Build, asked: Questions | None) -> Verdict:
         against.append(f"the live version could not be asked, so no drop can be told: {why}; --max-drop 1 allows any")
     earlier = {name: estimate.value for name, estimate in before.measures.items()} if before else None
     return Verdict(asked, before, after, against + missed(after.measures, thresholds, earlier), lost)
+
+
+def _gone(build: Build, rows: pl.DataFrame) -> pl.DataFrame:
+    """Choose of ledger rows what may be lacking: documents that the sources no longer list, or any with --leave-out."""
+    if build.request.leave_out or build.listed is None:
+        return rows
+    return find_missing(rows, build.listed.documents, build.listed.sources, build.listed.unlisted)
 
 
 async def _draw(build: Build) -> Questions:
@@ -339,6 +360,8 @@ async def _promote(build: Build, holder: Holder) -> None:
     """
     async with held(build.store, build.live, holder) as store:
         await _catch_up(build)
+        if not build.request.leave_out:
+            rebuilding.refuse_foreign(await count_foreign(store, build.live), build.live.index)
         seen = await existing_version(store, build.request.index)
         if seen.name != build.live.name:
             raise ConflictError(

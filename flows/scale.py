@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, contextmanager, nullcontext
 from contextvars import copy_context
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -70,11 +70,24 @@ class Job:
 
 @dataclass(frozen=True)
 class Pool:
-    """Workers that are there: a Prefect task runner, batches that they work on at once, cores for each one's model."""
+    """Workers that are there.
+
+    runner: A Prefect task runner.
+    slots: Batches that they work on at once.
+    threads: Cores for each one's model.
+    futures: Prefect's, of the batches that they were given, by name.
+    """
 
     runner: Any
     slots: int
     threads: int
+    futures: dict[str, Any] = field(default_factory=dict)
+
+    def cancel(self) -> None:
+        """Await none of these batches any longer; Ray's end with their cluster, or when the run's hold is gone."""
+        for future in list(self.futures.values()):
+            if cancel := getattr(future.wrapped_future, "cancel", None):
+                cancel()
 
 
 def check_scale(settings: Settings) -> None:
@@ -134,10 +147,17 @@ async def run_batches_there(run: Run, work: pl.DataFrame) -> None:
             scale.threads or pool.threads,
         )  # fmt: skip
         waiting, lanes = iter(batches), pool.slots * AHEAD
-        with ThreadPoolExecutor(lanes, "scale") as threads:
+        threads = ThreadPoolExecutor(lanes, "scale")
+        try:
             results = await asyncio.gather(
                 *(_lane(run, pool, job, waiting, threads) for _ in range(lanes)), return_exceptions=True
             )
+        except asyncio.CancelledError:
+            threads.shutdown(wait=False, cancel_futures=True)
+            await asyncio.shield(asyncio.to_thread(pool.cancel))
+            raise
+        finally:  # in a thread: batches of workers that cannot be cancelled must not hold up the loop
+            await asyncio.shield(asyncio.to_thread(threads.shutdown))
     for result in results:
         if isinstance(result, BaseException):
             raise result
@@ -161,11 +181,13 @@ def _result(pool: Pool, batch: Batch, job: Job, engine: str) -> Tally:
     try:
         with _portable_context():
             future = pool.runner.submit(work_there, {"batch": batch, "job": job})
+        pool.futures[batch.name] = future
         tally: Tally = future.result()
     except RoostError:
         raise
     except Exception as error:
         raise StepError(f"{batch.name} failed on {engine}: {_first_line(error)}") from error
+    del pool.futures[batch.name]
     return tally
 
 

@@ -32,7 +32,7 @@ from tasks.calls import cores
 from tasks.chunk import check_window
 from tasks.discover import Listed, Options, spool_folder
 from tasks.embedder import Embedder
-from tasks.errors import ConfigurationError, StepError
+from tasks.errors import ConfigurationError, ConflictError, StepError
 from tasks.holder import Holder
 from tasks.lease import held
 from tasks.ledger import read_ledger
@@ -80,18 +80,21 @@ async def run_shards(run: Run, request: IngestRequest | BackfillRequest, work: p
     """Start the shards, wait until all have ended, and take in what they counted.
 
     Raises:
-        StepError: A shard failed; what it had not committed is left for the next run.
+        StepError: A shard failed, or none saw a planned document; what is not committed is left for the next run.
     """
     refuse_lite(run.store, f"--shards {request.shards}")
     sources = [source.from_anywhere() for source in request.sources]
     kind = "backfill" if isinstance(request, BackfillRequest) else "ingest"
-    shared = {kind: request.model_copy(update={"sources": sources, "shards": 1})}
+    asked = request.model_copy(update={"sources": sources, "shards": 1})
+    shared: dict[str, Any] = {kind: asked, "version": run.version.name}
     requests = [
         ShardRequest(number=n, count=request.shards, hold=run.store.hold, run_id=run.run_id, **shared)
         for n in range(1, request.shards + 1)
     ]
-    started = [await _start(run.settings.scale.deployment, one) for one in requests]
+    started: list[FlowRun] = []
     try:
+        for asking in requests:  # those begun are cancelled when one cannot be
+            started.append(await _start(run.settings.scale.deployment, asking))
         ended = await _join([one.id for one in started])
     except BaseException:
         await asyncio.shield(_cancel([one.id for one in started]))
@@ -101,10 +104,30 @@ async def run_shards(run: Run, request: IngestRequest | BackfillRequest, work: p
         raise StepError(f"{len(failed)} of {len(ended)} shards did not complete; run it again. {words[:1000]}")
     for one in ended:
         run.tally.merge(await _counted(one.id))
-    refused = (await read_ledger(run.store, run.version.ledger, ["doc_id", "status", "reason"])).filter(
-        pl.col("reason") != ""
-    )
+    ledger = await read_ledger(run.store, run.version.ledger, ["doc_id", "status", "reason", "run_id"])
+    refuse_unseen(work, ledger, run.run_id)
+    refused = ledger.filter(pl.col("reason") != "")
     run.tally.rejected += work.join(refused, on="doc_id", how="semi")["doc_id"].to_list()
+
+
+def refuse_unseen(work: pl.DataFrame, ledger: pl.DataFrame, run_id: str) -> None:
+    """Refuse to end well when shards, which list the sources themselves, left planned documents out.
+
+    Args:
+        work: What was planned, by `doc_id`, `source` and `uri`.
+        ledger: Rows as they are now, by `doc_id` and the `run_id` that wrote them last, which shards take from the run.
+        run_id: This run's.
+
+    Raises:
+        StepError: Some of it was neither committed nor refused.
+    """
+    unseen = work.join(ledger.filter(pl.col("run_id") == run_id), on="doc_id", how="anti")
+    if unseen.height:
+        first = unseen.row(0, named=True)
+        raise StepError(
+            f"{unseen.height} planned documents were seen by no shard, {first['source']}/{first['uri']} for one: do "
+            "all workers read the same sources? If so, those documents left them meanwhile: run it again"
+        )
 
 
 @flow(name="shard", flow_run_name="shard {request.number} of {request.count}: {request.index}", persist_result=False)
@@ -118,9 +141,11 @@ async def shard(request: ShardRequest) -> State[dict[str, Any]]:
         model = await asyncio.to_thread(find_model, embedding)
         check_window(settings.chunking, model)
         spool = Path(stack.enter_context(spool_folder(settings.scale.spool)))
-        holder = Holder(f"run {runtime.flow_run.name!r}", wait_seconds=limits.wait_seconds)
+        outlives = settings.scale.engine != "local"
+        holder = Holder(f"run {runtime.flow_run.name!r}", wait_seconds=limits.wait_seconds, outlives=outlives)
         store = await stack.enter_async_context(open_store(settings.milvus, create=False, holder=holder))
         version = await existing_version(store, request.index)
+        _refuse_other_version(version, request)
         refuse_other_recipe(version, make_recipe(model, settings.chunking, embedding.sparse))
         part = part_of(request.number, request.count)
         store = await stack.enter_async_context(held(store, version, holder, part=part, under=request.hold))
@@ -138,6 +163,14 @@ async def shard(request: ShardRequest) -> State[dict[str, Any]]:
     counts = _counts(run.tally)
     await acreate_table_artifact([counts], key=_KEY, description=f"Shard {request.number} of {request.count}")
     return Completed(message=f"{run.tally.documents} documents, {run.tally.chunks['written']} chunks", data=counts)
+
+
+def _refuse_other_version(version: Version, request: ShardRequest) -> None:
+    if version.name != request.version:
+        raise ConflictError(
+            f"index {request.index!r} is {version.name} here, its parent run writes {request.version}: do "
+            "all workers use the same Milvus? If so, another version was promoted meanwhile: run it again"
+        )
 
 
 async def _plan(request: ShardRequest, listed: Listed, store: Store, version: Version) -> Plan:

@@ -8,12 +8,12 @@ from typing import Any
 
 from flows.versions import holder_of
 from tasks import promotion, transfer
-from tasks.errors import UsageError
+from tasks.errors import StepError, UsageError
 from tasks.lease import held
 from tasks.milvus import open_store
 from tasks.settings import load_settings
 from tasks.settling import settle
-from tasks.verify import verify
+from tasks.verify import Findings, verify
 from tasks.versions import check_index_name, existing_version
 
 
@@ -69,6 +69,7 @@ async def import_folder(folder: Path, index: str, *, promote: bool) -> dict[str,
         await transfer.import_rows(store, version, folder)
         await transfer.check_import(store, version, export)
         findings = await verify(store, version)
+        _refuse_damaged(export, findings)
         await settle(store, version)
         await promotion.note_built(store, version, export.version.quality)
         await promotion.promote(store, version, live)
@@ -76,3 +77,13 @@ async def import_folder(folder: Path, index: str, *, promote: bool) -> dict[str,
         "index": index, "version": version.name, "before": live.name if live else None,
         "documents": findings.documents, "chunks": findings.chunks, "embedded": 0, "digest": export.digest,
     }  # fmt: skip
+
+
+def _refuse_damaged(export: transfer.Export, findings: Findings) -> None:
+    """Refuse to show readers what does not agree with its own ledger: it did not where it was exported either."""
+    if findings.needs_repair or findings.documents != export.documents:
+        raise StepError(
+            f"the export of {export.version.name} is damaged: {findings.documents} of {export.documents} documents in "
+            f"its ledger, {findings.off.height} not as it counts them, {findings.orphaned} rows too many. Run roost "
+            "verify --repair and ingest where it comes from, and export again; readers see nothing of this one"
+        )

@@ -120,7 +120,7 @@ def make_plan(
         .with_columns(pl.col("old_chunks", "committed", "attempts").fill_null(0), moved_from=pl.lit(""))
     )
     acted = _with_hashes(joined, always=options.checksum).with_columns(action=_action(options))
-    missing = _missing(ledger, listed, sources, unlisted)
+    missing = find_missing(ledger, listed, sources, unlisted)
     if options.keep_missing or not missing.height:
         return acted.select(list(PLANNED)).cast(PLANNED)
     acted = _find_moves(acted, missing)
@@ -185,7 +185,7 @@ def _action(options: Options) -> pl.Expr:
     )  # fmt: skip
 
 
-def _missing(
+def find_missing(
     ledger: pl.DataFrame, listed: pl.DataFrame, sources: Sequence[Source], unlisted: Sequence[tuple[str, str]]
 ) -> pl.DataFrame:
     """Ledger rows of these sources that the listing no longer has, where it could look and was to look."""

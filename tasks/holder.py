@@ -22,12 +22,14 @@ class Holder:
     wait_seconds: How long it waits for another; 0 refuses at once.
     tell: Is told, once, for whom it waits.
     advice: What to do when it was refused.
+    outlives: Whether others, on Dask or Ray, may still write under its hold when its process is gone.
     """
 
     what: str
     wait_seconds: float = 0.0
     tell: Callable[[str], None] = _log.warning
     advice: str = "try again when it has ended"
+    outlives: bool = False
 
     def __str__(self) -> str:
         return f"{self.what} ({socket.gethostname()}, pid {os.getpid()})"

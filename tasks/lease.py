@@ -3,7 +3,7 @@
 Milvus has no compare-and-set. A writer therefore writes its own claim first and reads all claims after that, with
 Strong consistency: of two writers at least one reads after both claims are written, sees the other, and withdraws.
 Both may; neither ever works beside the other. A claim is renewed while its run lives and expires when it does not;
-on the same machine a claim of a process that is gone counts as expired at once.
+on the same machine a claim of a process that is gone counts as expired at once, unless others write under it.
 """
 
 from __future__ import annotations
@@ -52,6 +52,7 @@ class Lease:
     since: str = ""
     part: Part = WHOLE
     under: str = ""  # the claim of the run that this one is a part of
+    outlives: bool = False  # others may write under it when this process is gone: only time ends it
 
     @property
     def is_lost(self) -> bool:
@@ -172,7 +173,7 @@ async def held_live(store: Store, index: str, recipe: Recipe, holder: Holder) ->
 async def _claim(store: Store, version: Version, holder: Holder, part: Part, under: str) -> Lease:
     """Claim the index as soon as nobody else does; Milvus may be away now and then meanwhile."""
     wait, answered = Wait(holder, grace=GRACE), now()
-    lease = Lease(uuid.uuid4().hex, str(holder), now(), part=part, under=under)
+    lease = Lease(uuid.uuid4().hex, str(holder), now(), part=part, under=under, outlives=holder.outlives)
     while True:
         try:
             others = await _others(store, version, lease)  # first a look: it costs those who write nothing
@@ -251,7 +252,7 @@ async def _write(store: Store, version: Version, lease: Lease) -> float:
     row = {
         "doc_id": lease.key, "uri": lease.holder, "source": lease.since,
         "content_hash": "", "size": lease.part[0], "modified": str(time.time() + EXPIRES_AFTER), "status": ledger.LEASE,
-        "chunk_count": 0, "pending_chunk_count": 0, "reason": f"{_host()} {os.getpid()}",
+        "chunk_count": 0, "pending_chunk_count": 0, "reason": "" if lease.outlives else f"{_host()} {os.getpid()}",
         "attempts": lease.part[1],
     }  # fmt: skip
     await ledger.write_rows(store, version.ledger, [row], run_id="")

@@ -6,12 +6,12 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tasks.errors import ConflictError
+from tasks.errors import ConflictError, StoreError
 from tasks.holder import Holder
 from tasks.lease import held
 from tasks.milvus import Store
 from tasks.promotion import Standing, open_for_reading
-from tasks.versions import VERSION_NAME, Version, drop_version
+from tasks.versions import VERSION_NAME, Version
 
 
 @dataclass(frozen=True)
@@ -74,14 +74,28 @@ async def prune(store: Store, versions: Sequence[Standing], chosen: Pruning, hol
 async def _drop_unless_held(store: Store, version: Version, holder: Holder) -> str:
     """Drop a version; or say what speaks against it now."""
     if await store.describe(version.ledger) is None:
-        await drop_version(store, version)
-        return ""
+        return await _drop(store, version)
     await open_for_reading(store, version)
     try:
         async with held(store, version, holder) as mine:
-            if (await store.admin("list_aliases", collection_name=version.name))["aliases"]:
-                return "promoted meanwhile"
-            await drop_version(mine, version)
+            return await _drop(mine, version)
     except ConflictError as error:
         return str(error)
+
+
+async def _drop(store: Store, version: Version) -> str:
+    """Drop a version that no name leads to. Its aliases are never dropped: later servers refuse while there is one."""
+    if await _is_named(store, version):  # Lite and Milvus 2.3 drop it all the same
+        return "promoted meanwhile"
+    try:
+        await store.change("drop_collection", version.name)
+    except StoreError:
+        if await _is_named(store, version):
+            return "promoted meanwhile"
+        raise
+    await store.change("drop_collection", version.ledger)
     return ""
+
+
+async def _is_named(store: Store, version: Version) -> bool:
+    return bool((await store.admin("list_aliases", collection_name=version.name))["aliases"])

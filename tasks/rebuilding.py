@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import polars as pl
 
@@ -59,12 +59,70 @@ def refuse_uncovered(ledger: pl.DataFrame, sources: Sequence[Source], index: str
         )
 
 
-async def find_lost(store: Store, live: Version, target: Version) -> pl.DataFrame:
-    """List documents that the live version can be searched for and the new one cannot: refused this time, with why."""
+def refuse_unlisted(
+    ledger: pl.DataFrame, listed: pl.DataFrame, unlisted: Sequence[tuple[str, str]], index: str
+) -> None:
+    """Refuse to rebuild while a part of a source cannot be listed: what the live version holds of it would be lost.
+
+    Args:
+        ledger: Ledger of the live version, frame of `ledger.ROW`.
+        listed: Documents that could be listed, by their `doc_id`.
+        unlisted: (source, URI prefix) of what could not.
+        index: Name that readers use.
+
+    Raises:
+        SourceError: Some of its documents are there.
+    """
+    held = ledger.filter(pl.col("chunk_count") > 0).join(listed, on="doc_id", how="anti")
+    hidden = held.filter(_below(unlisted)).select("source", "uri").sort("source", "uri")
+    if hidden.height:
+        key, uri = hidden.row(0)
+        raise SourceError(
+            f"index {index!r} holds {hidden.height} documents of folders that cannot be listed now, {key}/{uri} for "
+            "one: make them readable, or do without with --leave-out"
+        )
+
+
+def refuse_foreign(count: int, index: str) -> None:
+    """Refuse to rebuild what only a framework has: no source holds it.
+
+    Raises:
+        UsageError: Rows were added by one.
+    """
+    if count:
+        raise UsageError(
+            f"index {index!r} holds {count} rows that were added by a framework and are in no source: the new version "
+            "would lack them. Do without with --leave-out, and add them to it again"
+        )
+
+
+async def find_lost(
+    store: Store, live: Version, target: Version, gone: Callable[[pl.DataFrame], pl.DataFrame]
+) -> pl.DataFrame:
+    """List documents that the live version can be searched for and the new one cannot, with why.
+
+    Those are the ones that were refused this time, and those that it never saw, unless they are gone on purpose.
+
+    Args:
+        store: Where both are.
+        live: What readers see.
+        target: What was built.
+        gone: Chooses of ledger rows those of documents that the sources' last listing shows to be gone.
+    """
     columns = ["doc_id", "source", "uri", "status", "chunk_count", "reason"]
-    before, after = [await read_ledger(store, version.ledger, columns) for version in (live, target)]
+    held = await read_ledger(store, live.ledger)
+    before, after = held.filter(pl.col("chunk_count") > 0), await read_ledger(store, target.ledger, columns)
     refused = after.filter((pl.col("chunk_count") == 0) & (pl.col("reason") != ""))
-    return refused.join(before.filter(pl.col("chunk_count") > 0), on="doc_id", how="semi").sort("source", "uri")
+    refused = refused.join(before, on="doc_id", how="semi")
+    unseen = before.join(after, on="doc_id", how="anti")
+    unseen = unseen.join(gone(unseen), on="doc_id", how="anti").with_columns(reason=pl.lit("not seen by the rebuild"))
+    return pl.concat([refused.select(columns), unseen.select(columns)]).sort("source", "uri")
+
+
+def _below(unlisted: Sequence[tuple[str, str]]) -> pl.Expr:
+    """Whether a ledger's rows are of what could not be listed."""
+    at = [(pl.col("source") == source) & pl.col("uri").str.starts_with(prefix) for source, prefix in unlisted]
+    return pl.any_horizontal(pl.lit(value=False), *at)
 
 
 def too_many_lost(lost: pl.DataFrame, documents: int, most: float) -> list[str]:

@@ -43,11 +43,13 @@ class Export:
 
     version: what was exported.
     rows: chunk rows.
+    documents: rows of the ledger.
     digest: of all rows with their vectors, whatever their order; names the export.
     """
 
     version: Version
     rows: int
+    documents: int
     digest: str
 
 
@@ -80,7 +82,7 @@ async def export_version(store: Store, version: Version, folder: Path) -> Export
         raise UsageError(f"{folder} is there already: name a new folder")
     partial = folder.with_name(f"{folder.name}.partial")
     try:
-        shutil.rmtree(partial, ignore_errors=True)
+        await asyncio.to_thread(shutil.rmtree, partial, ignore_errors=True)
         partial.mkdir(parents=True)
     except OSError as error:
         raise UsageError(f"{partial} cannot be made: {error.strerror}") from None
@@ -95,9 +97,9 @@ async def export_version(store: Store, version: Version, folder: Path) -> Export
     if len(waiting) > 1 or not number:
         await asyncio.to_thread(_write_chunks, partial, number, waiting)
     documents = await read_ledger(store, version.ledger)
-    documents.write_parquet(partial / "ledger.parquet")
-    made = Export(version, found.rows, str(found))
-    facts = {"format": FORMAT, "rows": made.rows, "documents": documents.height, "digest": made.digest}
+    await asyncio.to_thread(documents.write_parquet, partial / "ledger.parquet")
+    made = Export(version, found.rows, documents.height, str(found))
+    facts = {"format": FORMAT, "rows": made.rows, "documents": made.documents, "digest": made.digest}
     text = json.dumps({**facts, "version": asdict(version)}, ensure_ascii=False, indent=1)
     (partial / _FACTS).write_text(text, encoding="utf-8")
     partial.rename(folder)
@@ -118,7 +120,7 @@ def read_export(folder: Path) -> Export:
         raise UsageError(f"{folder} is no whole export: it has no {_FACTS} that Roost wrote") from None
     if facts["format"] != FORMAT or version.recipe.schema_version > SCHEMA_VERSION:
         raise UsageError(f"{folder} was written by a later Roost: install that one")
-    return Export(version, facts["rows"], facts["digest"])
+    return Export(version, facts["rows"], facts["documents"], facts["digest"])
 
 
 async def open_import(store: Store, export: Export, index: str) -> Version:
@@ -144,13 +146,13 @@ async def import_rows(store: Store, version: Version, folder: Path) -> None:
         status=pl.lit(WRITING), content_hash=pl.lit(""),
         pending_chunk_count=pl.max_horizontal("chunk_count", "pending_chunk_count"),
     )  # fmt: skip
-    await store.upsert(version.ledger, _ledger_rows(intents))
+    await _write_ledger(store, version, intents)
     for file in sorted(folder.glob("chunks-*.parquet")):
         frame = await asyncio.to_thread(_read_parquet, file)
         for part in frame.iter_slices(PAGE_ROWS):
             await store.upsert(version.name, await asyncio.to_thread(list, _as_rows(part)))
             pass_point("part_imported")
-    await store.upsert(version.ledger, _ledger_rows(documents))
+    await _write_ledger(store, version, documents)
     if store.is_lite:
         await store.change("flush", version.name)
 
@@ -219,6 +221,11 @@ def _as_rows(frame: pl.DataFrame) -> Iterator[dict[str, Any]]:
     vectors = frame["vector"].to_numpy()
     for row, vector in zip(frame.drop("vector").iter_rows(named=True), vectors, strict=True):
         yield {**json.loads(row.pop("extra")), **row, "vector": vector}
+
+
+async def _write_ledger(store: Store, version: Version, documents: pl.DataFrame) -> None:
+    for part in documents.iter_slices(PAGE_ROWS):
+        await store.upsert(version.ledger, _ledger_rows(part))
 
 
 def _ledger_rows(documents: pl.DataFrame) -> Iterator[dict[str, Any]]:

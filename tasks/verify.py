@@ -111,6 +111,11 @@ async def count_ours(store: Store, version: Version) -> int:
     return await store.count(version.name, 'chunk_hash != ""')
 
 
+async def count_foreign(store: Store, version: Version) -> int:
+    """Count the rows that others added by a framework: one count, so that a run which writes meanwhile adds none."""
+    return await store.count(version.name, 'chunk_hash == ""')
+
+
 def out_of_step(version: Version, rows: pl.DataFrame, planned: pl.DataFrame, stored: int) -> str:
     """The cheap form, after each run: as many chunks as the ledger counts? Says what is off, or nothing.
 

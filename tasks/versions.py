@@ -277,7 +277,7 @@ async def note(store: Store, version: Version, facts: dict[str, str]) -> None:
 
 
 async def drop_version(store: Store, version: Version) -> None:
-    """Drop a version with its alias and its ledger; used by tests and by `prune`."""
+    """Drop a version with its alias and its ledger, whether readers see it or not: for tests and benchmarks."""
     aliases = (await store.admin("list_aliases", collection_name=version.name))["aliases"]
     for alias in aliases:
         await store.change("drop_alias", alias)

@@ -239,3 +239,14 @@ def test_a_version_that_a_run_holds_is_not_pruned_and_the_run_is_named(held, ind
         assert list((await pruning.prune(store, found, chosen, Holder("roost prune"))).drop) == [made.name]
 
     held(work)
+
+
+def test_a_claim_under_which_workers_elsewhere_write_outlives_its_process(held, monkeypatch):
+    async def work(store, version, hold):
+        monkeypatch.setattr(lease, "_is_alive", lambda pid: False)
+        mine = lease.Lease("b" * 32, "the next", lease.now())
+        for outlives in (True, False):
+            await lease._write(store, version, lease.Lease("a" * 32, "killed", lease.now(), outlives=outlives))
+            assert bool(await lease._others(store, version, mine)) is outlives
+
+    held(work)

@@ -13,17 +13,23 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 from pymilvus import MilvusClient
 
 from flows.parameters import IngestRequest, RebuildRequest
+from flows.progress import WATCHER, Nobody
 from flows.running import run_flow
 from flows.versions import list_versions, prune, roll_back
-from tasks import promotion
-from tasks.errors import UsageError
+from tasks import discover, promotion
+from tasks.errors import SourceError, StepError, UsageError
+from tasks.holder import Holder
 from tasks.milvus import open_store
+from tasks.pruning import Pruning
+from tasks.pruning import prune as drop
+from tasks.rebuilding import find_lost
 from tasks.settings import load_settings
-from tasks.sources import Source
+from tasks.sources import Source, list_source
 from tasks.versions import blank_version, existing_version, make_version
 from tests.conftest import ROOT
 from tests.integration.reader import Reader
@@ -192,3 +198,87 @@ def test_pruning_drops_what_killed_runs_left_and_what_is_old(lite, ingest, folde
     assert sorted(done["dropped"].values()) == ["never completed: a killed run left it", "not among the 1 newest"]
     assert list(done["kept"].values()) == ["live"]
     assert left == sorted([*done["kept"], *(f"{name}__ledger" for name in done["kept"])])
+
+
+def test_a_rebuild_refuses_to_lose_what_it_cannot_list_and_what_a_framework_added(
+    lite, ingest, rebuild, folder, index, monkeypatch
+):
+    source = folder(**{f"n{n}.md": text_of(n) for n in range(2)}, **{"deep/a.md": text_of(7)})
+    ingest(source)
+    with pytest.raises(UsageError, match="unknown measure 'nDGC@10'"):
+        rebuild(fresh=True, least={"nDGC@10": 0.5})
+    with pytest.raises(UsageError, match="drawn questions judge no spans"):
+        rebuild(fresh=True, least={"chunk nDCG@10": 0.5})
+
+    def hidden(source: Source, spool: Path) -> Any:
+        """As when the folder may not be read: root, who runs tests in containers, may read every one."""
+        found = list_source(source, spool)
+        return replace(
+            found, documents=found.documents.filter(~pl.col("uri").str.starts_with("deep/")), unlisted=["deep/"]
+        )
+
+    with monkeypatch.context() as patched:
+        patched.setattr(discover, "list_source", hidden)
+        with pytest.raises(SourceError, match=r"1 documents of folders that cannot be listed now, docs/deep/a\.md"):
+            rebuild(fresh=True)
+
+    async def add() -> None:
+        async with open_store(load_settings().milvus) as store:
+            version = await existing_version(store, index)
+            [row] = await store.query(version.name, "ordinal == 0", ["*"], limit=1)
+            await store.upsert(version.name, [{**row, "id": "by-hand", "chunk_hash": ""}])
+
+    asyncio.run(add())
+    with pytest.raises(UsageError, match="holds 1 rows that were added by a framework"):
+        rebuild(fresh=True)
+    assert len(asyncio.run(list_versions(index))["versions"]) == 1
+    state, report = rebuild(fresh=True, leave_out=True)
+    assert (state, report["promoted"], report["lost"]) == ("Completed", True, [])
+
+
+def test_documents_that_a_new_version_lacks_are_lost_unless_their_sources_show_them_gone(lite, ingest, folder, index):
+    ingest(folder(**{f"n{n}.md": text_of(n) for n in range(3)}))
+
+    async def look(gone: Any) -> list[str]:
+        async with open_store(load_settings().milvus) as store:
+            live = await existing_version(store, index)
+            target = await make_version(store, blank_version(store, index, replace(live.recipe, chunk_size=100)))
+            return (await find_lost(store, live, target, gone))["uri"].to_list()
+
+    assert asyncio.run(look(lambda rows: rows.filter(pl.col("uri") == "n1.md"))) == ["n0.md", "n2.md"]
+
+
+def test_a_version_promoted_meanwhile_is_not_pruned_and_the_run_that_wrote_the_other_fails(
+    standalone, ingest, folder, index, monkeypatch
+):
+    monkeypatch.setenv("ROOST_MILVUS__URI", standalone)
+    source = folder(**{"a.md": text_of(1)})
+    ingest(source)
+
+    async def move() -> str:
+        """Have readers see another version, and try to drop that one as a pruning that looked before would."""
+        async with open_store(load_settings().milvus) as store:
+            live = await existing_version(store, index)
+            other = await make_version(store, replace(live, name=f"{live.name}_2"))
+            await promotion.promote(store, other, live)
+            chosen = Pruning({other.name: "chosen a moment ago"}, {})
+            done = await drop(store, await promotion.standings(store, index), chosen, Holder("a pruning"))
+            assert (done.drop, done.keep) == ({}, {other.name: "promoted meanwhile"})
+            await promotion.roll_back(store, live)
+            return other.name
+
+    other = asyncio.run(move())
+
+    class Mover(Nobody):
+        def advanced(self, documents: int, chunks: int) -> None:
+            client = MilvusClient(standalone)
+            client.alter_alias(collection_name=other, alias=index)
+            client.close()
+
+    (source / "b.md").write_text(text_of(2))
+    token = WATCHER.set(Mover())
+    try:
+        with pytest.raises(StepError, match=f"readers were moved to {other} meanwhile"):
+            ingest(source)
+    finally:
+        WATCHER.reset(token)

@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from flows.shards import refuse_unseen
 from tasks import lease
 from tasks.errors import ConfigurationError, ConflictError, StepError, StoreError
 from tasks.holder import Holder
@@ -105,8 +106,11 @@ def test_shards_together_make_the_rows_of_one_run_and_each_keeps_to_its_part(
             await publish(store, version)
             async with lease.held(store, version, Holder("the parent")) as kept:
                 requests = [
-                    ShardRequest(number=n, count=2, hold=kept.hold, run_id="parent", ingest=asked) for n in (1, 2)
+                    ShardRequest(number=n, count=2, version=version.name, hold=kept.hold, run_id="parent", ingest=asked)
+                    for n in (1, 2)
                 ]
+                with pytest.raises(ConflictError, match="its parent run writes other"):
+                    await shard(requests[0].model_copy(update={"version": "other"}))
                 return [(await shard(request))["documents"] for request in requests]
 
     done = asyncio.run(share())
@@ -181,3 +185,11 @@ def test_every_document_is_in_one_part():
         parts = [documents.filter(within(part_of(n, count))).height for n in range(1, count + 1)]
         assert sum(parts) == documents.height
         assert max(parts) - min(parts) <= 2
+
+
+def test_documents_that_no_shard_saw_end_a_run_with_the_name_of_one():
+    work = pl.DataFrame({"doc_id": ["a", "b", "c"], "source": ["docs"] * 3, "uri": ["a.md", "b.md", "c.md"]})
+    seen = pl.DataFrame({"doc_id": ["a", "b", "c"], "run_id": ["this", "earlier", "this"]})
+    with pytest.raises(StepError, match=r"1 planned documents were seen by no shard, docs/b\.md for one"):
+        refuse_unseen(work, seen, "this")
+    refuse_unseen(work.filter(pl.col("doc_id") != "b"), seen, "this")

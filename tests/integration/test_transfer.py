@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 
 from flows.lookup import search_index
@@ -97,8 +98,18 @@ def test_an_export_that_was_damaged_is_not_published(lite, index, ingest, source
     kept = tmp_path / "kept"
     asyncio.run(export_index(index, "", kept))
     facts = json.loads((kept / "version.json").read_text())
+    (kept / "version.json").write_text(json.dumps(facts | {"documents": facts["documents"] + 1}))
+    with pytest.raises(StepError, match=r"is damaged: 7 of 8 documents"):
+        asyncio.run(import_folder(kept, "other", promote=False))
     (kept / "version.json").write_text(json.dumps(facts | {"digest": "0" * 32}))
     with pytest.raises(StepError, match="are not the same"):
+        asyncio.run(import_folder(kept, "other", promote=False))
+    with pytest.raises(UsageError, match="no index 'other'"):
+        asyncio.run(search_index("other", ["ferry"], 1))
+    (kept / "version.json").write_text(json.dumps(facts))
+    ledger = pl.read_parquet(kept / "ledger.parquet")
+    ledger.with_columns(pl.col("chunk_count") + 1).write_parquet(kept / "ledger.parquet")
+    with pytest.raises(StepError, match=r"is damaged: 7 of 7 documents in its ledger, 7 not as it counts them"):
         asyncio.run(import_folder(kept, "other", promote=False))
     with pytest.raises(UsageError, match="no index 'other'"):
         asyncio.run(search_index("other", ["ferry"], 1))
