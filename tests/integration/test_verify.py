@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
 from contextlib import closing
 from typing import Any
@@ -44,14 +45,14 @@ def test_a_fresh_index_is_in_step(milvus, ingest, folder, verified):
 
 
 def test_rows_deleted_behind_our_back_are_found_and_mended_by_repair_and_a_run(
-    milvus, ingest, folder, stored, verified
+    milvus, ingest, folder, stored, verified, index
 ):
     source = folder(**{"a.md": TEXT, "b.txt": "Bees."})
     ingest(source)
     before, _, _ = stored()
     gone = before["id"].to_list()[1]
     with closing(MilvusClient(milvus)) as client:
-        client.delete(_version(client), ids=[gone])
+        client.delete(_version(client, index), ids=[gone])
     state, report = verified()
     assert (state, report["missing"], report["ok"]) == ("OutOfStep", 1, False)
     assert report["next"][0].startswith("roost verify --repair --index ")
@@ -66,7 +67,7 @@ def test_rows_deleted_behind_our_back_are_found_and_mended_by_repair_and_a_run(
 
 
 def test_orphaned_rows_are_deleted_page_by_page_and_rows_of_frameworks_are_left(
-    milvus, ingest, folder, stored, verified, monkeypatch
+    milvus, ingest, folder, stored, verified, monkeypatch, index
 ):
     monkeypatch.setattr(tasks.verify, "TEXT_ROWS", 3)
     ingest(folder(**{"a.md": TEXT}))
@@ -74,8 +75,8 @@ def test_orphaned_rows_are_deleted_page_by_page_and_rows_of_frameworks_are_left(
     with closing(MilvusClient(milvus)) as client:
         orphans = [{"id": f"{n:032x}-000000", "doc_id": f"{n:032x}", **row} for n in range(10)]
         foreign = {"id": "from-langchain", "vector": [0.2] * 384, "text": "theirs"}
-        client.upsert(_version(client), orphans)
-        client.upsert(_version(client), [foreign])
+        client.upsert(_version(client, index), orphans)
+        client.upsert(_version(client, index), [foreign])
     state, report = verified()
     assert (state, report["orphaned"], report["foreign"]) == ("OutOfStep", 10, 1)
     state, report = verified(repair=True)
@@ -84,11 +85,11 @@ def test_orphaned_rows_are_deleted_page_by_page_and_rows_of_frameworks_are_left(
     assert "stray" not in stored()[0]["text"].to_list()
 
 
-def test_a_text_that_was_tampered_with_is_written_again(lite, ingest, folder, stored, verified):
+def test_a_text_that_was_tampered_with_is_written_again(lite, ingest, folder, stored, verified, index):
     source = folder(**{"a.md": TEXT})
     ingest(source)
     with closing(MilvusClient(lite)) as client:
-        name = _version(client)
+        name = _version(client, index)
         client.load_collection(name)
         [row] = client.query(name, 'text like "%Fares%"', output_fields=["*"])
         client.upsert(name, [row | {"text": "A child pays nothing."}])
@@ -101,14 +102,14 @@ def test_a_text_that_was_tampered_with_is_written_again(lite, ingest, folder, st
 
 
 def test_rows_of_one_id_are_found_though_no_query_shows_them_and_are_mended_by_repair_and_a_run(
-    standalone, monkeypatch, ingest, folder, stored, verified
+    standalone, monkeypatch, ingest, folder, stored, verified, index
 ):
     monkeypatch.setenv("ROOST_MILVUS__URI", standalone)
     source = folder(**{"a.md": TEXT, "b.txt": "Bees.", "c.txt": "Cats."})
     ingest(source)
     before, vectors, _ = stored()
     with closing(MilvusClient(standalone)) as client:
-        name = _version(client)
+        name = _version(client, index)
         [row] = client.query(name, 'text == "Bees."', output_fields=["*"])
         client.insert(name, [row | {"vector": [0.1] * 384}] * 2)
     with pytest.raises(StepError, match=r"holds 7 chunks, its ledger counts 5: run roost verify --repair"):
@@ -126,12 +127,12 @@ def test_rows_of_one_id_are_found_though_no_query_shows_them_and_are_mended_by_r
 
 
 def test_a_document_that_no_run_lists_is_named_with_what_to_do_until_that_is_done(
-    lite, ingest, folder, stored, verified, tmp_path
+    lite, ingest, folder, stored, verified, tmp_path, index
 ):
     source = folder(**{"a.md": TEXT, "b.txt": "Bees."})
     ingest(source)
     with closing(MilvusClient(lite)) as client:
-        client.delete(_version(client), filter='text == "Bees."')
+        client.delete(_version(client, index), filter='text == "Bees."')
         _release(lite)
     verified(repair=True)
     ingest(source / "*.md")
@@ -166,7 +167,7 @@ def test_the_command_ends_with_1_while_something_is_off_and_says_what_it_did_and
     source = folder(**{"a.md": TEXT})
     ingest(source)
     with closing(MilvusClient(lite)) as client:
-        client.delete(_version(client), filter='text like "%Fares%"')
+        client.delete(_version(client, index), filter='text like "%Fares%"')
         _release(lite)
     with pytest.raises(typer.Exit) as ended:
         cli.verify(index=index, repair=True)
@@ -180,21 +181,21 @@ def test_the_command_ends_with_1_while_something_is_off_and_says_what_it_did_and
     assert "3 chunks: store and ledger agree" in capsys.readouterr().out
 
 
-def test_a_run_that_ends_with_other_counts_than_its_ledger_fails_and_says_so(lite, ingest, folder):
+def test_a_run_that_ends_with_other_counts_than_its_ledger_fails_and_says_so(lite, ingest, folder, index):
     source = folder(**{"a.md": TEXT, "b.txt": "Bees."})
     ingest(source)
     with closing(MilvusClient(lite)) as client:
-        name = _version(client)
+        name = _version(client, index)
         client.delete(name, filter='text == "Bees."')
         _release(lite)
     with pytest.raises(StepError, match=r"holds 3 chunks, its ledger counts 4.*roost verify --repair"):
         ingest(source)
 
 
-def _version(client: MilvusClient) -> str:
-    """The version collection of the index under test: the newest one on this server."""
-    names = [name for name in client.list_collections() if "__" in name and not name.endswith("__ledger")]
-    return max(names, key=lambda name: client.describe_collection(name).get("created_timestamp", 0))
+def _version(client: MilvusClient, index: str) -> str:
+    """The version collection of the index under test; others are on this server too."""
+    [name] = [name for name in client.list_collections() if re.fullmatch(rf"{index}__[0-9a-f]+", name)]
+    return name
 
 
 def _release(path: str) -> None:
