@@ -7,13 +7,10 @@ from typing import Annotated
 
 import typer
 
-from flows import cli_backfill, cli_search, cli_versions  # noqa: F401  their commands join the app
+from flows import cli_backfill, cli_evaluation, cli_search, cli_versions  # noqa: F401  their commands join the app
 from flows.cli import app, main
-from flows.cli_evaluation import evaluate
 
 __all__ = ["main"]
-
-app.command()(evaluate)
 
 
 @app.command()

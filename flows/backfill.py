@@ -16,7 +16,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
 from flows import artifacts, steps
-from flows.batches import Run
+from flows.batches import Run, open_tools
 from flows.ingest import carry_out, make_holder
 from flows.parameters import BackfillRequest
 from flows.progress import WATCHER
@@ -25,7 +25,6 @@ from flows.shards import check_shards
 from tasks import backfills
 from tasks.chunk import check_window
 from tasks.discover import Listed, Options, list_sources, spool_folder
-from tasks.embedder import Embedder
 from tasks.errors import StepError
 from tasks.lease import held_live
 from tasks.milvus import Store, open_store
@@ -36,7 +35,6 @@ from tasks.selection import Selected, Selection
 from tasks.settings import load_settings
 from tasks.sources import check_sources, refuse_moved
 from tasks.versions import Recipe, Version, live_version, make_recipe, refuse_other_recipe
-from tasks.workers import Workers
 
 
 @flow(name="backfill", flow_run_name="backfill {request.index}", persist_result=False, validate_parameters=True)
@@ -73,10 +71,7 @@ async def backfill(request: BackfillRequest) -> State[dict[str, Any]]:
         if request.dry_run or not await asyncio.to_thread(WATCHER.get().agrees, report):
             return _planned(report)
         await stack.enter_async_context(artifacts.moving(request.index))
-        embedder, limits = Embedder(model, settings.embedding), settings.ingest
-        stack.push_async_callback(asyncio.to_thread, embedder.close)
-        workers = Workers(workers=limits.parse_workers, memory_mb=limits.parse_memory_mb)
-        stack.push_async_callback(asyncio.to_thread, workers.stop)
+        embedder, workers = open_tools(stack, model, settings.embedding, settings.ingest)
         if known is None:
             await embedder.load()  # a model that does not load must not leave an empty index behind
         store, version = await stack.enter_async_context(held_live(store, request.index, recipe, holder))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from functools import partial
 
 import polars as pl
 from prefect import get_run_logger
@@ -17,7 +19,7 @@ from tasks.milvus import Store
 from tasks.models import Model
 from tasks.records import Batch
 from tasks.report import Tally
-from tasks.settings import Settings
+from tasks.settings import Embedding, Ingest, Settings
 from tasks.versions import Version
 from tasks.workers import Workers
 
@@ -44,13 +46,22 @@ class Run:
     tally: Tally = field(default_factory=Tally)
 
 
+def open_tools(stack: AsyncExitStack, model: Model, embedding: Embedding, limits: Ingest) -> tuple[Embedder, Workers]:
+    """Give a run its model's owner and its parsing processes, not started yet; the stack ends both, off the loop."""
+    embedder = Embedder(model, embedding)
+    stack.push_async_callback(asyncio.to_thread, embedder.close)
+    workers = Workers(workers=limits.parse_workers, memory_mb=limits.parse_memory_mb)
+    stack.push_async_callback(asyncio.to_thread, workers.stop)
+    return embedder, workers
+
+
 async def run_batches(run: Run, work: pl.DataFrame) -> None:
     """Work through the batches, a few at once; when one fails, finish those under way and start no more."""
     batches = list(cut_batches(work, run.version.index, run.settings.ingest))
     WATCHER.get().planned(work.height, len(batches))
     waiting = iter(batches)
     loading = asyncio.ensure_future(run.embedder.load())
-    lanes = (_lane(run, waiting) for _ in range(run.settings.ingest.batches_in_flight))
+    lanes = (take_batches(run, waiting, partial(run_batch, run)) for _ in range(run.settings.ingest.batches_in_flight))
     results = await asyncio.gather(loading, *lanes, return_exceptions=True)
     for result in results:
         if isinstance(result, BaseException):
@@ -58,11 +69,11 @@ async def run_batches(run: Run, work: pl.DataFrame) -> None:
     run.tally.seconds["embed"] += run.embedder.seconds
 
 
-async def _lane(run: Run, waiting: Iterator[Batch]) -> None:
-    """Take batch after batch until there are none."""
+async def take_batches(run: Run, waiting: Iterator[Batch], work: Callable[[Batch], Awaitable[Tally]]) -> None:
+    """Have batch after batch done until there are none."""
     for batch in waiting:
         try:
-            tally = await run_batch(run, batch)
+            tally = await work(batch)
         except BaseException:
             for _ in waiting:  # leave nothing for the other lanes
                 pass

@@ -18,31 +18,38 @@ app = typer.Typer(
     epilog="Exit codes: 0 done, 1 failed, 2 wrong usage, 3 done but documents are quarantined, 4 quality missed.",
 )  # fmt: skip
 
+Sources = Annotated[
+    list[str], typer.Argument(help="File, folder, glob, URL or table; NAME=PLACE files it under a name.")
+]
+IdColumn = Annotated[str, typer.Option(help="Tables: column that names the row.")]
+TitleColumn = Annotated[str, typer.Option(help="Tables: column put before the text.")]
+TextColumn = Annotated[str, typer.Option(help="Tables: column to index.")]
+MetadataColumns = Annotated[list[str], typer.Option(help="Tables: column to keep beside the text.")]
+Shards = Annotated[int, typer.Option(min=1, max=200, help="Share the work among so many runs on a work pool.")]
+OnConflict = Annotated[str, typer.Option(help="When another run writes this index: wait or refuse.")]
 Index = Annotated[str, typer.Option("--index", "-i", help="Name of the index.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show the run's log on standard error.")]
 
-EXIT_PARTIAL = 3
+EXIT_PARTIAL, EXIT_QUALITY = 3, 4
 
 
 @app.command()
 def ingest(
-    sources: Annotated[
-        list[str], typer.Argument(help="File, folder, glob, URL or table; NAME=PLACE files it under a name.")
-    ],
+    sources: Sources,
     index: Index = "docs",
     include: Annotated[list[str], typer.Option(help="Only files that match this glob.")] = [],  # noqa: B006
     exclude: Annotated[list[str], typer.Option(help="No files that match this glob.")] = [],  # noqa: B006
-    id_column: Annotated[str, typer.Option(help="Tables: column that names the row.")] = "",
-    title_column: Annotated[str, typer.Option(help="Tables: column put before the text.")] = "",
-    text_column: Annotated[str, typer.Option(help="Tables: column to index.")] = "",
-    metadata_column: Annotated[list[str], typer.Option(help="Tables: column to keep beside the text.")] = [],  # noqa: B006
+    id_column: IdColumn = "",
+    title_column: TitleColumn = "",
+    text_column: TextColumn = "",
+    metadata_column: MetadataColumns = [],  # noqa: B006
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan; write nothing.")] = False,
     keep_missing: Annotated[bool, typer.Option("--keep-missing", help="Delete nothing.")] = False,
     retry_quarantined: Annotated[bool, typer.Option("--retry-quarantined", help="Try failed ones again.")] = False,
     checksum: Annotated[bool, typer.Option("--checksum", help="Compare contents, not sizes and times.")] = False,
-    shards: Annotated[int, typer.Option(min=1, max=200, help="Share the work among so many runs on a work pool.")] = 1,
-    on_conflict: Annotated[str, typer.Option(help="When another run writes this index: wait or refuse.")] = "wait",
+    shards: Shards = 1,
+    on_conflict: OnConflict = "wait",
     max_delete_fraction: Annotated[
         float | None, typer.Option(min=0, max=1, help="Share of the index that may be deleted.")
     ] = None,
@@ -219,6 +226,15 @@ def _named(source: str) -> tuple[str, str]:
     if not equals or not name.replace("-", "").replace("_", "").replace(".", "").isalnum() or Path(source).exists():
         return "", source
     return name, place
+
+
+def _threshold(words: str) -> tuple[str, float]:
+    """Read MEASURE=VALUE."""
+    name, _, value = words.rpartition("=")
+    try:
+        return name.strip(), float(value)
+    except ValueError:
+        raise UsageError(f"--min {words}: write a measure and its least value, as in nDCG@10=0.60") from None
 
 
 def _check_early(request: Any) -> None:

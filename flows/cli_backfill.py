@@ -10,7 +10,23 @@ from typing import Annotated, Any, Self
 
 import typer
 
-from flows.cli import EXIT_PARTIAL, Index, Json, Verbose, _check_early, _named, _print_json, app
+from flows.cli import (
+    EXIT_PARTIAL,
+    IdColumn,
+    Index,
+    Json,
+    MetadataColumns,
+    OnConflict,
+    Shards,
+    Sources,
+    TextColumn,
+    TitleColumn,
+    Verbose,
+    _check_early,
+    _named,
+    _print_json,
+    app,
+)  # fmt: skip
 from tasks.errors import UsageError
 
 
@@ -58,9 +74,7 @@ class _Teller:
 
 @app.command()
 def backfill(
-    sources: Annotated[
-        list[str], typer.Argument(help="File, folder, glob, URL or table; NAME=PLACE files it under a name.")
-    ],
+    sources: Sources,
     index: Index = "docs",
     since: Annotated[str, typer.Option(help="Only documents modified then or later: a date or time, UTC.")] = "",
     until: Annotated[str, typer.Option(help="Only documents modified until then, the day included; UTC.")] = "",
@@ -73,14 +87,14 @@ def backfill(
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Read and embed unchanged documents too.")] = False,
     restart: Annotated[bool, typer.Option("--restart", help="With --force: do not go on with one cut off.")] = False,
-    id_column: Annotated[str, typer.Option(help="Tables: column that names the row.")] = "",
-    title_column: Annotated[str, typer.Option(help="Tables: column put before the text.")] = "",
-    text_column: Annotated[str, typer.Option(help="Tables: column to index.")] = "",
-    metadata_column: Annotated[list[str], typer.Option(help="Tables: column to keep beside the text.")] = [],  # noqa: B006
+    id_column: IdColumn = "",
+    title_column: TitleColumn = "",
+    text_column: TextColumn = "",
+    metadata_column: MetadataColumns = [],  # noqa: B006
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan; write nothing.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before it begins.")] = False,
-    shards: Annotated[int, typer.Option(min=1, max=200, help="Share the work among so many runs on a work pool.")] = 1,
-    on_conflict: Annotated[str, typer.Option(help="When another run writes this index: wait or refuse.")] = "wait",
+    shards: Shards = 1,
+    on_conflict: OnConflict = "wait",
     as_json: Json = False,
     verbose: Verbose = False,
 ) -> None:

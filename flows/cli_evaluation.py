@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
 import typer
 
-from flows.cli import Index, Json, Verbose
+from flows.cli import EXIT_QUALITY, Index, Json, Verbose, _print_json, _threshold, app
 from tasks.errors import UsageError
 
-EXIT_MISSED = 4
 
-
+@app.command()
 def evaluate(
     questions: Annotated[
         str, typer.Argument(help="Folder with queries.jsonl and qrels/*.tsv, or a .jsonl file; none: known items.")
@@ -52,19 +50,11 @@ def evaluate(
         WATCHER.set(watcher)
         _, report = run_flow("evaluation", request)
     if as_json:
-        print(json.dumps(report, ensure_ascii=False))  # noqa: T201
+        _print_json(report)
     else:
         show_evaluation(report)
     if report["missed"]:
-        raise typer.Exit(EXIT_MISSED)
-
-
-def _threshold(words: str) -> tuple[str, float]:
-    name, _, value = words.rpartition("=")
-    try:
-        return name.strip(), float(value)
-    except ValueError:
-        raise UsageError(f"--min {words}: write a measure and its least value, as in nDCG@10=0.60") from None
+        raise typer.Exit(EXIT_QUALITY)
 
 
 def _counts(words: str) -> list[int]:

@@ -8,10 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from flows.cli import EXIT_PARTIAL, Index, Json, Verbose, _named, _print_json, app
-from tasks.errors import UsageError
-
-EXIT_QUALITY = 4
+from flows.cli import EXIT_PARTIAL, EXIT_QUALITY, Index, Json, Verbose, _named, _print_json, _threshold, app
 
 
 @app.command()
@@ -88,15 +85,6 @@ def rebuild(
         raise typer.Exit(EXIT_QUALITY)
     if state == "Partial":
         raise typer.Exit(EXIT_PARTIAL)
-
-
-def _threshold(words: str) -> tuple[str, float]:
-    """Read MEASURE=VALUE."""
-    name, _, value = words.partition("=")
-    try:
-        return name, float(value)
-    except ValueError:
-        raise UsageError(f"--min {words}: write it as in nDCG@10=0.6") from None
 
 
 @app.command()

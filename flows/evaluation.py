@@ -59,7 +59,8 @@ async def evaluation(request: EvaluationRequest) -> State[dict[str, Any]]:
     holder = Holder(f"run {runtime.flow_run.name!r}", wait_seconds=settings.ingest.wait_seconds, tell=tell)
     async with open_store(settings.milvus, create=False, holder=holder) as store:
         version = await existing_version(store, request.index)
-        with Embedder(model_of(version, settings.embedding), settings.embedding) as embedder:
+        model = await asyncio.to_thread(model_of, version, settings.embedding)  # it hashes the weights
+        with Embedder(model, settings.embedding) as embedder:
             await embedder.load()
             questions = questions or await steps.draw(store, version, request.sample)
             check_thresholds(thresholds, questions)

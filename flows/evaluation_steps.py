@@ -10,11 +10,10 @@ import numpy as np
 import polars as pl
 from prefect import task
 from prefect.cache_policies import NO_CACHE
-from prefect.tasks import exponential_backoff
 
 from flows.asking import answer_from
 from flows.passages import place_of
-from flows.steps import is_transient
+from flows.steps import POLICY
 from tasks.embedder import Embedder
 from tasks.errors import RoostError
 from tasks.metrics import Quality, measure_quality
@@ -28,14 +27,7 @@ from tasks.versions import Version
 #: Questions that a language model is asked at once, and passages that each answer is made of.
 ANSWERS_AT_ONCE, PASSAGES = 4, 5
 
-_POLICY: dict[str, Any] = {
-    "cache_policy": NO_CACHE,
-    "persist_result": False,
-    "retries": 3,
-    "retry_delay_seconds": exponential_backoff(2),
-    "retry_jitter_factor": 0.5,
-    "retry_condition_fn": is_transient,
-}
+_POLICY = POLICY | {"retries": 3}
 
 
 @task(name="draw", task_run_name="draw questions from {version.index}", **_POLICY)

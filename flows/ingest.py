@@ -17,14 +17,13 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
 from flows import artifacts, events, steps
-from flows.batches import Run, run_batches
+from flows.batches import Run, open_tools, run_batches
 from flows.parameters import BackfillRequest, IngestRequest
 from flows.progress import WATCHER
 from flows.scale import check_scale, run_batches_there
 from flows.shards import check_shards, run_shards
 from tasks.chunk import check_window
 from tasks.discover import Listed, Options, list_sources, spool_folder
-from tasks.embedder import Embedder
 from tasks.errors import RoostError, StepError
 from tasks.holder import Holder
 from tasks.index import without_failed_moves
@@ -43,7 +42,6 @@ from tasks.versions import (
     note_rate,
     refuse_other_recipe,
 )
-from tasks.workers import Workers
 
 #: Chunks that a run must embed for its speed to tell something of the next one's.
 MEASURED_CHUNKS = 100
@@ -82,10 +80,7 @@ async def ingest(request: IngestRequest) -> State[dict[str, Any]]:
             refuse_moved(request.sources, known.places if known else {})
             listed = await list_sources(request.sources, spool)
             return await _planned(request, options, recipe, listed, store, known)
-        embedder, limits = Embedder(model, settings.embedding), settings.ingest
-        stack.push_async_callback(asyncio.to_thread, embedder.close)
-        workers = Workers(workers=limits.parse_workers, memory_mb=limits.parse_memory_mb)
-        stack.push_async_callback(asyncio.to_thread, workers.stop)
+        embedder, workers = open_tools(stack, model, settings.embedding, settings.ingest)
         if known is None:
             await embedder.load()  # a model that does not load must not leave an empty index behind
             workers.start()  # there will be work for them: they get ready while the index is made

@@ -23,7 +23,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
 from flows import artifacts, steps, version_steps
-from flows.batches import Run
+from flows.batches import Run, open_tools
 from flows.ingest import carry_out
 from flows.parameters import RebuildRequest
 from flows.progress import WATCHER
@@ -135,10 +135,7 @@ async def rebuild(request: RebuildRequest) -> State[dict[str, Any]]:
         refuse_moved(sources, live.places)
         options = _options(request, settings)
         listed = await _list_first(store, live, sources, spool, options, leave_out=request.leave_out)
-        embedder, limits = Embedder(model, settings.embedding), settings.ingest
-        stack.push_async_callback(asyncio.to_thread, embedder.close)
-        workers = Workers(workers=limits.parse_workers, memory_mb=limits.parse_memory_mb)
-        stack.push_async_callback(asyncio.to_thread, workers.stop)
+        embedder, workers = open_tools(stack, model, settings.embedding, settings.ingest)
         found = await promotion.standings(store, request.index)
         target = await promotion.open_beside(store, found, recipe, fresh=request.fresh)
         building = await stack.enter_async_context(held(store, target, holder))

@@ -26,7 +26,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.context import FlowRunContext
 from prefect.settings import get_current_settings
 
-from flows.batches import Run, run_batch
+from flows.batches import Run, run_batch, take_batches
 from flows.progress import WATCHER
 from tasks.calls import cores
 from tasks.discover import cut_batches
@@ -148,9 +148,13 @@ async def run_batches_there(run: Run, work: pl.DataFrame) -> None:
         )  # fmt: skip
         waiting, lanes = iter(batches), pool.slots * AHEAD
         threads = ThreadPoolExecutor(lanes, "scale")
+
+        async def hand_out(batch: Batch) -> Tally:
+            return await _in_thread(threads, _result, pool, batch, job, scale.engine)
+
         try:
             results = await asyncio.gather(
-                *(_lane(run, pool, job, waiting, threads) for _ in range(lanes)), return_exceptions=True
+                *(take_batches(run, waiting, hand_out) for _ in range(lanes)), return_exceptions=True
             )
         except asyncio.CancelledError:
             threads.shutdown(wait=False, cancel_futures=True)
@@ -161,19 +165,6 @@ async def run_batches_there(run: Run, work: pl.DataFrame) -> None:
     for result in results:
         if isinstance(result, BaseException):
             raise result
-
-
-async def _lane(run: Run, pool: Pool, job: Job, waiting: Iterator[Batch], threads: ThreadPoolExecutor) -> None:
-    """Hand out batch after batch until there are none."""
-    for batch in waiting:
-        try:
-            tally = await _in_thread(threads, _result, pool, batch, job, run.settings.scale.engine)
-        except BaseException:
-            for _ in waiting:  # leave nothing for the other lanes
-                pass
-            raise
-        run.tally.merge(tally)
-        WATCHER.get().advanced(batch.documents.height, tally.chunks["written"])
 
 
 def _result(pool: Pool, batch: Batch, job: Job, engine: str) -> Tally:

@@ -25,13 +25,12 @@ from prefect.settings import get_current_settings
 from prefect.states import Cancelling, Completed
 
 from flows import steps
-from flows.batches import Run, run_batches
+from flows.batches import Run, open_tools, run_batches
 from flows.parameters import BackfillRequest, IngestRequest, ShardRequest
 from flows.scale import refuse_lite, refuse_lite_file, run_batches_there
 from tasks.calls import cores
 from tasks.chunk import check_window
 from tasks.discover import Listed, Options, spool_folder
-from tasks.embedder import Embedder
 from tasks.errors import ConfigurationError, ConflictError, StepError
 from tasks.holder import Holder
 from tasks.lease import held
@@ -44,7 +43,6 @@ from tasks.report import Tally
 from tasks.selection import Selection
 from tasks.settings import Settings, load_settings
 from tasks.versions import Version, existing_version, make_recipe, refuse_other_recipe
-from tasks.workers import Workers
 
 #: Seconds between two looks at the shards, and after which those that nobody took up are told of.
 LOOKS_EVERY = 2.0
@@ -151,10 +149,8 @@ async def shard(request: ShardRequest) -> State[dict[str, Any]]:
         store = await stack.enter_async_context(held(store, version, holder, part=part, under=request.hold))
         version, listed = await steps.list_held(request.sources, spool, store, version)
         plan = await _plan(request, listed, store, version)
-        embedder = Embedder(model, embedding)
-        stack.push_async_callback(asyncio.to_thread, embedder.close)
-        workers = Workers(workers=limits.parse_workers or threads, memory_mb=limits.parse_memory_mb)
-        stack.push_async_callback(asyncio.to_thread, workers.stop)
+        few = limits.model_copy(update={"parse_workers": limits.parse_workers or threads})
+        embedder, workers = open_tools(stack, model, embedding, few)
         run = Run(settings, model, store, version, workers, embedder, request.run_id)
         run.is_fresh = request.backfill is not None and request.backfill.force
         work = plan.of(*WORK)

@@ -120,8 +120,8 @@ def stand_in(model: Model) -> None:
     """Put the cheap model and workers into the flow."""
     flows.ingest.find_model = lambda settings: model
     tasks.chunk.load_tokenizer = tasks.chunk._tokenizer = _tokenizer
-    flows.ingest.Embedder = Embedder
-    flows.ingest.Workers = Workers
+    flows.batches.Embedder = Embedder
+    flows.batches.Workers = Workers
     tasks.milvus.CALL_ROWS, tasks.milvus.DELETE_ROWS = CALL_ROWS, DELETE_ROWS
     # pymilvus looks every half second whether an index is there.
     grpc_handler.time = SimpleNamespace(time=time.time, sleep=lambda seconds: time.sleep(min(seconds, 0.005)))

@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+import flows.batches
 import flows.ingest
 from flows.parameters import IngestRequest
 from flows.running import run_flow
@@ -83,7 +84,7 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make vectors from a hash of the text: a model's would take minutes."""
     model = replace(find_model(Embedding()), dimension=DIMENSION)
     monkeypatch.setattr(flows.ingest, "find_model", lambda _: model)
-    monkeypatch.setattr(flows.ingest, "Embedder", Embedder)
+    monkeypatch.setattr(flows.batches, "Embedder", Embedder)
 
 
 def test_milvus_documentation_follows_git_and_ends_as_a_clean_index(

@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+import flows.batches
 import flows.ingest
 from flows.terminal import show_plan
 from tasks.errors import ModelError, RoostError, SourceError, StoreError, TransientError, UsageError
@@ -194,8 +195,8 @@ def test_another_model_dimension_or_query_prompt_is_refused_before_a_model_or_a_
     ingest(source)
     before, _, ledger = stored()
     model = find_model(Embedding())
-    monkeypatch.setattr(flows.ingest, "Embedder", None)
-    monkeypatch.setattr(flows.ingest, "Workers", None)
+    monkeypatch.setattr(flows.batches, "Embedder", None)
+    monkeypatch.setattr(flows.batches, "Workers", None)
     for other, says in (
         (replace(model, name="other/model"), rf"model '{model.name}' there, 'other/model' here"),
         (replace(model, dimension=128), "dimension 384 there, 128 here"),
