@@ -6,19 +6,22 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType
 
+from httpx import HTTPError
 from prefect import get_client
-from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId, FlowRunFilterName, FlowRunFilterStartTime
+from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.deployments import run_deployment
 from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
 from deployments.bootstrap import POOL, Wishes, deploy, prepare
+from deployments.runs import end_runs, ended_run, give_up_dead_runs
 from deployments.stack import (
     Service,
     StackError,
@@ -79,7 +82,7 @@ def hold_up(data: Path, *, milvus_port: int, prefect_port: int, demo: bool, tell
         data: Folder for all data and logs; made when missing.
         milvus_port: Where Milvus listens.
         prefect_port: Where Prefect and its UI listen.
-        demo: Run the deployment `ingest` with its defaults, the example handbook.
+        demo: Run the deployment `ingest` with its defaults, the example handbook, and tell what becomes of it.
         tell: Gets each line.
 
     Raises:
@@ -124,23 +127,39 @@ def _run(data: Path, milvus_port: int, prefect_port: int, stack: ExitStack, *, d
     }
     os.environ |= settings | ({"PREFECT_API_AUTH_STRING": password} if password else {})
     chosen = {PREFECT_API_URL: prefect.uri, PREFECT_HOME: prefect.data}
-    with temporary_settings(chosen | ({PREFECT_API_AUTH_STRING: password} if password else {})):
-        asyncio.run(prepare(Wishes()))
-        names = deploy()
-        worker = Kept(lambda: prefect_worker(data / "worker", POOL, settings, ready=_worker_is_known))
-        stack.callback(worker.stack.close)
-        worker.up()
-        kept.append(worker)
-        tell(
-            f"deployed {', '.join(name.partition('/')[2] for name in names)}: run them in the UI, or by their schedules"
-        )
-        tell(f"data and logs in {data.resolve()}; stop with Ctrl-C")
-        if demo:
-            _load_demo(tell, prefect)
-        while True:
-            time.sleep(LOOKS_EVERY)
-            for server in kept:
-                server.look(tell)
+    stack.enter_context(temporary_settings(chosen | ({PREFECT_API_AUTH_STRING: password} if password else {})))
+    asyncio.run(prepare(Wishes()))
+    names = deploy()
+    worker = Kept(lambda: _worker(data / "worker", settings, tell))
+    stack.callback(_end_runs, tell)
+    stack.callback(worker.stack.close)
+    worker.up()
+    kept.append(worker)
+    tell(f"deployed {', '.join(name.partition('/')[2] for name in names)}: run them in the UI, or by their schedules")
+    tell(f"data and logs in {data.resolve()}; stop with Ctrl-C")
+    showing = _demo(tell, prefect.uri.removesuffix("/api")) if demo else iter(())
+    while True:
+        next(showing, None)
+        time.sleep(LOOKS_EVERY)
+        for server in kept:
+            server.look(tell)
+
+
+@contextmanager
+def _worker(data: Path, settings: dict[str, str], tell: Tell) -> Iterator[Service]:
+    """Run the worker; runs of one before it that are gone keep no place from its own."""
+    for name in asyncio.run(give_up_dead_runs()):
+        tell(f"the run {name!r} has ended with its worker")
+    with prefect_worker(data, POOL, settings, ready=_worker_is_known) as service:
+        yield service
+
+
+def _end_runs(tell: Tell) -> None:
+    try:
+        for name in asyncio.run(end_runs()):
+            tell(f"cancelled the run {name!r}; the next one goes on from what it has committed")
+    except HTTPError as error:
+        tell(f"runs that were under way could not be cancelled, the next start does it: {error}")
 
 
 def _worker_is_known() -> bool:
@@ -152,12 +171,20 @@ def _worker_is_known() -> bool:
     return asyncio.run(ask())
 
 
-def _load_demo(tell: Tell, prefect: Service) -> None:
-    """Run `ingest` by its deployment, with its defaults, the example handbook; its end triggers `evaluation`."""
+def _demo(tell: Tell, ui: str) -> Iterator[None]:
+    """Index the example handbook by the deployment `ingest`, whose end triggers `evaluation`; a look at each step."""
     tell("demo: indexing the example handbook by the deployment ingest/ingest …")
-    run: FlowRun = run_deployment("ingest/ingest", poll_interval=1, timeout=600)  # type: ignore[assignment]
-    state = run.state
-    tell(f"demo: {state.name if state else 'unknown'}: {state.message if state else ''}")
-    tell(f"demo: {prefect.uri.removesuffix('/api')}/runs/flow-run/{run.id}")
+    started: FlowRun = run_deployment("ingest/ingest", timeout=0)  # type: ignore[assignment]
+    while not (run := ended_run(FlowRunFilter(id=FlowRunFilterId(any_=[started.id])))):
+        yield
+    tell(f"demo: {run.state_name}: {run.state.message if run.state else ''}")
+    tell(f"demo: {ui}/runs/flow-run/{run.id}")
+    if run.state_type != StateType.COMPLETED:
+        return
     tell('demo: ask it: roost search "who waxes the skis?" --index handbook')
-    tell("demo: its end has triggered evaluation/evaluation: see Runs in the UI")
+    tell("demo: its end has triggered the deployment evaluation/evaluation …")
+    after = FlowRunFilterStartTime(after_=run.end_time)
+    while not (run := ended_run(FlowRunFilter(name=FlowRunFilterName(any_=["evaluate handbook"]), start_time=after))):
+        yield
+    tell(f"demo: {run.state_name}: {run.state.message if run.state else ''}")
+    tell(f"demo: {ui}/artifacts/key/evaluation-handbook")

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import httpx
 import pytest
@@ -144,37 +146,69 @@ def _seconds(command: list[str]) -> float:
     return time.perf_counter() - started
 
 
-def test_up_serves_the_deployments_starts_again_what_dies_and_leaves_nothing_after_ctrl_c(roost, folder, tmp_path):
-    source, ports = folder(**{"a.txt": "Something to find."}), (_free_port(), _free_port())
-    words = [str(ROOST), "up", "--milvus-port", str(ports[0]), "--prefect-port", str(ports[1])]
+def test_up_shows_the_demo_starts_again_what_dies_and_leaves_nothing_after_ctrl_c(roost, folder, cache, tmp_path):
+    words = " ".join(f"Station {{n}} measured {k * 37 % 97} millimetres at hour {k}." for k in range(80))
+    source = folder(**{f"{n:04}.md": words.replace("{n}", str(n)) for n in range(2000)})  # more than is done in time
+    ports, data = (_free_port(), _free_port()), f"{tmp_path}/roost-data"
+    command = [str(ROOST), "up", "--demo", "--milvus-port", str(ports[0]), "--prefect-port", str(ports[1])]
     env = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
-    env["PREFECT_SERVER_API_AUTH_STRING"] = "admin:pass"
-    with subprocess.Popen(words, cwd=tmp_path, stdout=subprocess.PIPE, text=True, env=env) as process:
-        assert process.stdout is not None
+    env |= {
+        "PREFECT_SERVER_API_AUTH_STRING": "admin:pass",
+        "XDG_CACHE_HOME": str(cache),
+        "ROOST_INGEST__BATCH_BYTES": "50000",
+    }
+    with _ended_with(subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True, env=env)) as process:
         said = _lines_until(process.stdout, "stop with Ctrl-C")
         settings = dict(line.split("export ")[1].strip().split("=", 1) for line in said if "export" in line)
         api = settings["PREFECT_API_URL"]
         assert httpx.post(f"{api}/deployments/filter", json={}).status_code == 401
-        found = httpx.post(f"{api}/deployments/filter", json={}, auth=("admin", "pass")).json()
-        assert {"ingest", "verify"} <= {each["name"] for each in found}
-        ended = roost("ingest", source, "--json", PREFECT_API_AUTH_STRING="admin:pass", **settings)
-        assert ended.json["store"]["documents"] == 1
-        [server] = [
-            pid for pid in _processes(tmp_path) if b"server\0start" in Path(f"/proc/{pid}/cmdline").read_bytes()
-        ]
-        os.kill(server, signal.SIGKILL)
+
+        def post(path: str, body: dict[str, Any]) -> Any:
+            answer = httpx.post(f"{api}/{path}", json=body, auth=("admin", "pass"), timeout=30)
+            return answer.raise_for_status().json()
+
+        _lines_until(process.stdout, "demo: Completed: handbook: 45 documents listed (45 added)")
+        [ingest] = post("deployments/filter", {"deployments": {"name": {"any_": ["ingest"]}}})
+        asked = {"request": {"sources": [{"uri": str(source)}], "index": "weather"}}
+        run = post(f"deployments/{ingest['id']}/create_flow_run", {"state": {"type": "SCHEDULED"}, "parameters": asked})
+        its_logs = {"logs": {"flow_run_id": {"any_": [run["id"]]}}}
+        found = roost("search", "who waxes the skis?", "--index", "handbook", "--json", **settings)
+        assert found.json["hits"], found.err
+        _lines_until(process.stdout, "demo: Completed: handbook: measured; nDCG@10")
+        assert len(post("artifacts/filter", {"artifacts": {"key": {"any_": ["evaluation-handbook"]}}})) == 1
+
+        while not any("written" in line["message"] for line in post("logs/filter", its_logs)):
+            time.sleep(0.5)
+        servers = [pid for pid in _processes(data) if b"server\0start" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        os.kill(*servers, signal.SIGKILL)
         _lines_until(process.stdout, "prefect-server is back")
-        scheduled = {"flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}}}
-        assert httpx.post(f"{api}/flow_runs/filter", json=scheduled, auth=("admin", "pass")).json()
+        assert post("flow_runs/filter", {"flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}}})
+        assert _processes(run["id"])  # it has outlived the server
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == 0
-    assert _processes(tmp_path) == []
+    assert _processes(data) == []
     for port in ports:
         with pytest.raises(OSError), socket.create_connection(("127.0.0.1", port), 1):
             pass
+    with closing(sqlite3.connect(f"{data}/prefect/prefect.db")) as database:
+        states = database.execute("SELECT state_type FROM flow_run WHERE state_type <> 'SCHEDULED'").fetchall()
+        taken = database.execute("SELECT sum(active_slots) FROM concurrency_limit_v2").fetchone()
+    assert sorted(states) == [("CANCELLED",), ("COMPLETED",), ("COMPLETED",)]
+    assert taken == (0,)
 
 
-def _lines_until(stream: IO[str], last: str) -> list[str]:
+@contextmanager
+def _ended_with(process: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
+    """End it with the test, also when that fails: it would be waited for."""
+    with process:
+        try:
+            yield process
+        finally:
+            process.terminate()
+
+
+def _lines_until(stream: IO[str] | None, last: str) -> list[str]:
+    assert stream is not None
     lines = [stream.readline()]
     while last not in lines[-1]:
         assert lines[-1], f"ended before it said {last!r}: {lines}"
@@ -182,12 +216,12 @@ def _lines_until(stream: IO[str], last: str) -> list[str]:
     return lines
 
 
-def _processes(folder: Path) -> list[int]:
-    """Processes whose environment names a folder: the servers of a stack, and the runs of its worker."""
+def _processes(words: str) -> list[int]:
+    """Processes whose environment holds some words: the servers of a stack, a run."""
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
-            if f"{folder}/roost-data".encode() in (entry / "environ").read_bytes():
+            if words.encode() in (entry / "environ").read_bytes():
                 found.append(int(entry.name))
     return found
 
