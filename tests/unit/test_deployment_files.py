@@ -6,7 +6,9 @@ import ast
 import json
 import shutil
 import subprocess
+from pathlib import Path
 
+import jsonschema
 import pytest
 import yaml
 from prefect.client.schemas.actions import WorkPoolCreate
@@ -39,6 +41,12 @@ def test_a_deployment_names_a_flow_that_exists_and_parameters_that_it_takes(depl
     assert deployment["concurrency_limit"]["limit"] == 1
     for schedule in deployment.get("schedules", []):
         CronSchedule(cron=schedule["cron"], timezone=schedule["timezone"])
+
+
+def test_compose_is_valid_by_the_compose_specification():
+    carrier = pytest.importorskip("check_jsonschema", reason="the schema is in the extra `dev`")
+    schema = Path(carrier.__file__).parent / "builtin_schemas" / "vendor" / "compose-spec.json"
+    jsonschema.validate(COMPOSE, json.loads(schema.read_text()))
 
 
 def test_compose_is_what_docker_compose_reads():
