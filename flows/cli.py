@@ -228,11 +228,13 @@ def _named(source: str) -> tuple[str, str]:
     return name, place
 
 
-def _threshold(words: str) -> tuple[str, float]:
+def _threshold(words: str) -> Any:
     """Read MEASURE=VALUE."""
+    from flows.parameters import Least
+
     name, _, value = words.rpartition("=")
     try:
-        return name.strip(), float(value)
+        return Least(measure=name.strip(), value=float(value))
     except ValueError:
         raise UsageError(f"--min {words}: write a measure and its least value, as in nDCG@10=0.60") from None
 

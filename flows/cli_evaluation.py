@@ -41,7 +41,7 @@ def evaluate(
     from flows.terminal_evaluation import show_evaluation
 
     request = EvaluationRequest(
-        index=index, questions=questions, split=split, sample=sample, least=dict(map(_threshold, least)),
+        index=index, questions=questions, split=split, sample=sample, least=[*map(_threshold, least)],
         max_drop=max_drop, timings=timings, counts=_counts(counts), latency_ms=latency_ms, answers=answers,
     )  # fmt: skip
     # Refuse here what the flow would refuse after Prefect has started, which takes seconds.

@@ -67,7 +67,7 @@ def rebuild(
     request = RebuildRequest(
         sources=[Source(uri=place, name=name) for name, place in map(_named, sources)], index=index, fresh=fresh,
         reuse=not no_reuse, model=model, chunk_size=chunk_size, chunk_overlap=chunk_overlap, questions=questions,
-        split=split, sample=sample, least=dict(map(_threshold, least)), max_drop=max_drop, promote=not no_promote,
+        split=split, sample=sample, least=[*map(_threshold, least)], max_drop=max_drop, promote=not no_promote,
         leave_out=leave_out, max_delete_fraction=max_delete_fraction,
     )  # fmt: skip
     load_settings()

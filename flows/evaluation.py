@@ -20,7 +20,7 @@ from prefect.states import Completed, Failed
 
 from flows import artifacts, events
 from flows import evaluation_steps as steps
-from flows.parameters import EvaluationRequest
+from flows.parameters import EvaluationRequest, by_measure
 from flows.progress import WATCHER
 from tasks.embedder import Embedder, model_of
 from tasks.errors import StoreError, UsageError
@@ -53,7 +53,7 @@ async def evaluation(request: EvaluationRequest) -> State[dict[str, Any]]:
         TransientError: Milvus stayed away longer than the retries reach.
     """
     settings = load_settings()
-    thresholds = Thresholds(request.least, request.max_drop)
+    thresholds = Thresholds(by_measure(request.least), request.max_drop)
     questions = await asyncio.to_thread(given_questions, request, settings)
     tell = WATCHER.get().waiting
     holder = Holder(f"run {runtime.flow_run.name!r}", wait_seconds=settings.ingest.wait_seconds, tell=tell)
@@ -91,8 +91,8 @@ def given_questions(request: EvaluationRequest, settings: Settings) -> Questions
     from tasks.answer import check_llm
 
     check_index_name(request.index)
-    check_measures(request.least)
-    thresholds = Thresholds(request.least, request.max_drop)
+    check_measures(by_measure(request.least))
+    thresholds = Thresholds(by_measure(request.least), request.max_drop)
     if request.latency_ms and settings.milvus.is_lite:
         raise UsageError("--latency-ms needs a Milvus server; a file of Milvus Lite is not reached over a network")
     if request.answers:
@@ -157,7 +157,7 @@ def _report(
         "worst": quality.per_question.filter(pl.col(MAIN) < 1).head(WORST).to_dicts(),
         "answers": measured["answers"],
         "notes": notes,
-        "thresholds": {"min": dict(request.least), "max_drop": request.max_drop},
+        "thresholds": {"min": by_measure(request.least), "max_drop": request.max_drop},
     }  # fmt: skip
 
 

@@ -2,16 +2,48 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 from pydantic.config import JsonDict
 
 from tasks.sources import Source
 
 #: For the form, which so refuses a wrong name before a run starts; the flows word it better.
 _NAME: JsonDict = {"pattern": "^[A-Za-z][A-Za-z0-9]*(_[A-Za-z0-9]+)*$", "maxLength": 200}
+
+
+def _measures(schema: JsonDict) -> None:
+    from tasks.metrics import measure_names  # takes a second and a half, and is for the form only
+
+    schema |= {"position": 0, "enum": [*measure_names()]}
+
+
+class Least(BaseModel):
+    """A threshold: what a measure must reach at the least."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    measure: str = Field(
+        title="Measure", description="Of documents; those with `chunk` of passages, where the questions name them.",
+        examples=["nDCG@10"], json_schema_extra=_measures,
+    )  # fmt: skip
+    value: float = Field(
+        title="At least", description="From 0 to 1.", examples=[0.6],
+        json_schema_extra={"position": 1, "minimum": 0, "maximum": 1},
+    )  # fmt: skip
+
+
+def _rows(least: Any) -> Any:
+    """Accept a mapping too, measure to its least value, as deployments made before have it."""
+    return [{"measure": name, "value": value} for name, value in least.items()] if isinstance(least, dict) else least
+
+
+def by_measure(least: Sequence[Least]) -> dict[str, float]:
+    """Thresholds by their measures."""
+    return {one.measure: one.value for one in least}
 
 
 class VerifyRequest(BaseModel):
@@ -198,8 +230,8 @@ class EvaluationRequest(BaseModel):
         50, ge=1, le=5000, title="Known items", description="Without questions: how many sentences to draw.",
         json_schema_extra={"position": 3},
     )  # fmt: skip
-    least: dict[str, float] = Field(
-        {}, title="Thresholds", description="Measure to its least value, e.g. {\"nDCG@10\": 0.6}.",
+    least: Annotated[list[Least], BeforeValidator(_rows)] = Field(
+        [], title="Thresholds", description="What must be reached; below one of them the run ends as QualityMissed.",
         json_schema_extra={"position": 4},
     )  # fmt: skip
     max_drop: float | None = Field(
@@ -272,8 +304,8 @@ class RebuildRequest(BaseModel):
         200, ge=1, title="Sample", description="Questions to draw where none are given.",
         json_schema_extra={"position": 9},
     )  # fmt: skip
-    least: dict[str, float] = Field(
-        {}, title="Least", description="Measures that the new version must reach.", examples=[{"nDCG@10": 0.6}],
+    least: Annotated[list[Least], BeforeValidator(_rows)] = Field(
+        [], title="Thresholds", description="What the new version must reach to be promoted.",
         json_schema_extra={"position": 10},
     )  # fmt: skip
     max_drop: float = Field(

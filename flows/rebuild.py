@@ -25,7 +25,7 @@ from prefect.states import Completed, Failed
 from flows import artifacts, steps, version_steps
 from flows.batches import Run, open_tools
 from flows.ingest import carry_out
-from flows.parameters import RebuildRequest
+from flows.parameters import RebuildRequest, by_measure
 from flows.progress import WATCHER
 from tasks import promotion, rebuilding
 from tasks.chunk import check_window
@@ -112,12 +112,12 @@ async def rebuild(request: RebuildRequest) -> State[dict[str, Any]]:
         ConflictError: Another version was promoted meanwhile.
     """
     started = time.perf_counter()
-    check_measures(request.least)
+    check_measures(by_measure(request.least))
     settings = _with_choices(load_settings(), request)
     asked = await asyncio.to_thread(read_questions, request.questions, request.split) if request.questions else None
     if asked:
         check_thresholds(_thresholds(request), asked)
-    elif any(name.startswith(BY_CHUNK) for name in request.least):
+    elif any(name.startswith(BY_CHUNK) for name in by_measure(request.least)):
         raise UsageError("drawn questions judge no spans, so passages cannot be measured: give --questions")
     model = await asyncio.to_thread(find_model, settings.embedding)
     check_window(settings.chunking, model)
@@ -183,7 +183,7 @@ def _settings_needed(request: RebuildRequest) -> dict[str, Any]:
 
 
 def _thresholds(request: RebuildRequest) -> Thresholds:
-    return Thresholds(request.least, None if request.max_drop >= ANY_DROP else request.max_drop)
+    return Thresholds(by_measure(request.least), None if request.max_drop >= ANY_DROP else request.max_drop)
 
 
 def _options(request: RebuildRequest, settings: Settings) -> Options:
@@ -394,7 +394,7 @@ def _report(
             "before": verdict.before.as_dict() if verdict.before else None,
             "after": verdict.after.as_dict() if verdict.after else None,
         },
-        "thresholds": {"least": build.request.least, "max_drop": build.request.max_drop, "measure": MAIN},
+        "thresholds": {"least": by_measure(build.request.least), "max_drop": build.request.max_drop, "measure": MAIN},
         "missed": verdict.missed,
         "lost": verdict.lost.select("source", "uri", "reason").to_dicts(),
         "rejects": last["rejects"],

@@ -182,13 +182,18 @@ def estimate(values: np.ndarray) -> Estimate:
     return Estimate(float(values.mean()), float(low), float(high))
 
 
+def measure_names() -> list[str]:
+    """All names of measures: those of documents, then those of passages."""
+    return [*MEASURES, *(BY_CHUNK + name for name in MEASURES)]
+
+
 def check_measures(names: Iterable[str]) -> None:
     """Refuse names that no measure bears.
 
     Raises:
         UsageError: One of them; the message names those that there are.
     """
-    known = [*MEASURES, *(BY_CHUNK + name for name in MEASURES)]
+    known = measure_names()
     for name in names:
         if name not in known:
             raise UsageError(unknown_value("measure", name, known))
