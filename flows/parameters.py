@@ -27,7 +27,7 @@ class Least(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     measure: str = Field(
-        title="Measure", description="Of documents; those with `chunk` of passages, where the questions name them.",
+        title="Measure", description="Of documents; with chunk before it, of passages, where the questions name them.",
         examples=["nDCG@10"], json_schema_extra=_measures,
     )  # fmt: skip
     value: float = Field(
@@ -100,11 +100,11 @@ class IngestRequest(BaseModel):
     )  # fmt: skip
     max_delete_fraction: float | None = Field(
         None, ge=0, le=1, title="Most to delete",
-        description="Share of the index that this run may delete; empty: the setting.",
+        description="Share of the index that this run may delete; None: the setting.",
         json_schema_extra={"position": 6},
     )  # fmt: skip
     shards: int = Field(
-        1, ge=1, le=200, title="Shards", description="Share the work among so many runs of the deployment `shard`; not "
+        1, ge=1, le=200, title="Shards", description="Share the work among so many runs of the deployment shard; not "
         "on Milvus Lite.", json_schema_extra={"position": 11},
     )  # fmt: skip
 
@@ -117,7 +117,9 @@ class BackfillRequest(BaseModel):
     sources: list[Source] = Field(
         min_length=1, title="Sources", description="Where the documents are.", json_schema_extra={"position": 0}
     )
-    index: str = Field("docs", title="Index", description="Name that readers use.", json_schema_extra={"position": 1})
+    index: str = Field(
+        "docs", title="Index", description="Name that readers use.", json_schema_extra={"position": 1, **_NAME}
+    )  # fmt: skip
     dry_run: bool = Field(
         False, title="Only plan", description="Show what would be done; write nothing.",
         json_schema_extra={"position": 2},
@@ -155,7 +157,7 @@ class BackfillRequest(BaseModel):
         json_schema_extra={"position": 10},
     )  # fmt: skip
     shards: int = Field(
-        1, ge=1, le=200, title="Shards", description="Share the work among so many runs of the deployment `shard`; not "
+        1, ge=1, le=200, title="Shards", description="Share the work among so many runs of the deployment shard; not "
         "on Milvus Lite.", json_schema_extra={"position": 11},
     )  # fmt: skip
 
@@ -290,10 +292,10 @@ class RebuildRequest(BaseModel):
     )  # fmt: skip
     model: str = Field("", title="Model", description="Empty: the setting.", json_schema_extra={"position": 4})
     chunk_size: int | None = Field(
-        None, ge=16, title="Chunk size", description="Tokens; empty: the setting.", json_schema_extra={"position": 5}
+        None, ge=16, title="Chunk size", description="Tokens; None: the setting.", json_schema_extra={"position": 5}
     )
     chunk_overlap: int | None = Field(
-        None, ge=0, title="Chunk overlap", description="Tokens; empty: the setting.", json_schema_extra={"position": 6}
+        None, ge=0, title="Chunk overlap", description="Tokens; None: the setting.", json_schema_extra={"position": 6}
     )
     questions: str = Field(
         "", title="Questions", description="File or folder that both versions are asked from; empty: drawn from the "
@@ -322,5 +324,5 @@ class RebuildRequest(BaseModel):
     )  # fmt: skip
     max_delete_fraction: float | None = Field(
         None, ge=0, le=1, title="Most to lack", description="Share of the live version's documents that may be gone; "
-        "empty: the setting.", json_schema_extra={"position": 14},
+        "None: the setting.", json_schema_extra={"position": 14},
     )  # fmt: skip

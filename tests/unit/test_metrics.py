@@ -10,9 +10,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from flows.parameters import EvaluationRequest, by_measure
 from tasks import metrics
 from tasks.errors import UsageError
-from tasks.metrics import ANSWERED, MEASURES, Estimate, Thresholds, check_thresholds, estimate, missed, score
+from tasks.metrics import (
+    ANSWERED,
+    MEASURES,
+    Estimate,
+    Thresholds,
+    check_thresholds,
+    estimate,
+    measure_names,
+    missed,
+    score,
+)
 from tasks.queries import JUDGMENT, RESOLVED, Questions, resolve
 
 # Judgments and rankings, and what trec_eval 9 says of them (ndcg_cut, recall, recip_rank, P, success), by hand.
@@ -169,3 +180,12 @@ def test_a_judged_document_that_is_quarantined_is_unknown():
         ("gone.md", "", "not in the index"),
         ("c.md", "13", ""),  # what it had before stays searchable
     ]
+
+
+def test_thresholds_are_rows_of_a_form_that_offers_the_measures_and_may_be_a_mapping():
+    by_hand = EvaluationRequest(least=[{"measure": "nDCG@10", "value": 0.6}])
+    assert by_hand == EvaluationRequest(least={"nDCG@10": 0.6})
+    assert by_measure(by_hand.least) == {"nDCG@10": 0.6}
+    row = EvaluationRequest.model_json_schema()["$defs"]["Least"]["properties"]
+    assert row["measure"]["enum"] == measure_names()
+    assert (row["value"]["minimum"], row["value"]["maximum"]) == (0, 1)
