@@ -146,6 +146,7 @@ def _seconds(command: list[str]) -> float:
     return time.perf_counter() - started
 
 
+@pytest.mark.timeout(600)  # a whole stack and three runs, on a machine that does other things too
 def test_up_shows_the_demo_starts_again_what_dies_and_leaves_nothing_after_ctrl_c(roost, folder, cache, tmp_path):
     words = " ".join(f"Station {{n}} measured {k * 37 % 97} millimetres at hour {k}." for k in range(80))
     source = folder(**{f"{n:04}.md": words.replace("{n}", str(n)) for n in range(2000)})  # more than is done in time
@@ -191,7 +192,7 @@ def test_up_shows_the_demo_starts_again_what_dies_and_leaves_nothing_after_ctrl_
         with pytest.raises(OSError), socket.create_connection(("127.0.0.1", port), 1):
             pass
     with closing(sqlite3.connect(f"{data}/prefect/prefect.db")) as database:
-        states = database.execute("SELECT state_type FROM flow_run WHERE state_type <> 'SCHEDULED'").fetchall()
+        states = database.execute("SELECT state_type FROM flow_run WHERE NOT auto_scheduled").fetchall()
         taken = database.execute("SELECT sum(active_slots) FROM concurrency_limit_v2").fetchone()
     assert sorted(states) == [("CANCELLED",), ("COMPLETED",), ("COMPLETED",)]
     assert taken == (0,)
