@@ -1,4 +1,4 @@
-"""Batches on Dask's workers, beside the same run in one process; and parts of an index that are held."""
+"""Batches on the workers of Dask and Ray, beside the same run in one process; and parts of an index that are held."""
 
 from __future__ import annotations
 
@@ -21,11 +21,23 @@ from tasks.versions import existing_version
 from tests.integration.conftest import SHIPS, same
 
 
-def test_dask_makes_the_rows_of_one_process_though_a_worker_is_killed_in_the_middle(
-    by_itself, ingest, folder, stored, monkeypatch
-):
+def dask_workers() -> list[int]:
+    """Process ids of the workers of the temporary cluster of this process."""
     psutil = pytest.importorskip("psutil")
-    pytest.importorskip("prefect_dask", reason="the extra `dask` is not installed")
+    return [child.pid for child in psutil.Process().children() if "spawn_main" in " ".join(child.cmdline())]
+
+
+def ray_workers() -> list[int]:
+    """The same of Ray's that work on a batch: they name themselves for what they do."""
+    psutil = pytest.importorskip("psutil")
+    return [child.pid for child in psutil.Process().children(recursive=True) if "ray::batch" in child.cmdline()[:1]]
+
+
+@pytest.mark.parametrize(("engine", "workers"), [("dask", dask_workers), ("ray", ray_workers)])
+def test_an_engine_makes_the_rows_of_one_process_though_a_worker_is_killed_in_the_middle(
+    by_itself, ingest, folder, stored, monkeypatch, engine, workers
+):
+    pytest.importorskip(f"prefect_{engine}", reason=f"the extra `{engine}` is not installed")
     from flows.progress import WATCHER, Nobody
 
     source = folder(**SHIPS)
@@ -34,13 +46,11 @@ def test_dask_makes_the_rows_of_one_process_though_a_worker_is_killed_in_the_mid
 
     class Killer(Nobody):
         def advanced(self, documents: int, chunks: int) -> None:
-            workers = [child.pid for child in psutil.Process().children() if "spawn_main" in " ".join(child.cmdline())]
             if not killed:
-                assert len(workers) == 2
-                killed.append(workers[0])
-                os.kill(workers[0], signal.SIGKILL)
+                killed.extend(workers()[:1])
+                os.kill(killed[0], signal.SIGKILL)
 
-    monkeypatch.setenv("ROOST_SCALE__ENGINE", "dask")
+    monkeypatch.setenv("ROOST_SCALE__ENGINE", engine)
     monkeypatch.setenv("ROOST_SCALE__WORKERS", "2")
     token = WATCHER.set(Killer())
     try:
