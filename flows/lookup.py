@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, nullcontext, suppress
 from typing import Any
 
 import polars as pl
 
 from tasks.embedder import Embedder, model_of
-from tasks.errors import UsageError, unknown_value
+from tasks.errors import GoneError, UsageError, unknown_value
 from tasks.holder import Holder
 from tasks.ledger import INDEXED, QUARANTINED, WRITING, read_ledger
 from tasks.milvus import Store, open_store
@@ -70,8 +70,11 @@ async def describe_indexes(index: str | None) -> dict[str, Any]:
     """Describe one index or all: version, recipe, counts, quarantined documents."""
     settings = load_settings()
     async with open_store(settings.milvus, create=False, holder=Holder("roost status")) as store:
-        versions = [await existing_version(store, index)] if index else await all_versions(store)
-        return {"milvus": settings.milvus.uri, "indexes": [await _describe(store, v) for v in versions]}
+        indexes = []
+        for version in [await existing_version(store, index)] if index else await all_versions(store):
+            with nullcontext() if index else suppress(GoneError):  # of all, one may be dropped while we look
+                indexes.append(await _describe(store, version))
+        return {"milvus": settings.milvus.uri, "indexes": indexes}
 
 
 async def _describe(store: Store, version: Version) -> dict[str, Any]:

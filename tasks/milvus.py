@@ -25,7 +25,7 @@ from pymilvus.exceptions import (
 )
 from pymilvus.grpc_gen import common_pb2
 
-from tasks.errors import StoreError, TransientError
+from tasks.errors import GoneError, StoreError, TransientError
 from tasks.faults import pass_point
 from tasks.holder import Holder
 from tasks.lite_file import served
@@ -52,6 +52,7 @@ logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
 
 # Milvus' merr: unavailable, out of memory, busy, limited; not loaded, no channel and node gone: while it restarts.
 _TRANSIENT_CODES = {2, 3, 4, 5, 8, 9, 101, 503, 901, 902, 903}
+_NO_COLLECTION = 100
 _UNAUTHENTICATED = {grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED}
 _TRANSIENT_GRPC = {
     grpc.StatusCode.UNAVAILABLE,
@@ -276,9 +277,10 @@ class Store:
 
     async def describe(self, name: str) -> dict[str, Any] | None:
         """Describe a collection or what an alias points to; None when there is neither."""
-        if not await self.admin("has_collection", name):
+        try:
+            return dict(await self.admin("describe_collection", name))
+        except GoneError:
             return None
-        return dict(await self.admin("describe_collection", name))
 
 
 @asynccontextmanager
@@ -341,6 +343,8 @@ def translated(uri: str) -> Iterator[None]:
             ) from error
         if _is_transient(error):
             raise TransientError(f"Milvus at {uri}: {_words(error)}") from error
+        if isinstance(error, MilvusException) and error.code == _NO_COLLECTION:
+            raise GoneError(f"Milvus at {uri} refuses: {_words(error)}") from error
         raise StoreError(f"Milvus at {uri} refuses: {_words(error)}") from error
 
 

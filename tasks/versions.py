@@ -7,11 +7,12 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from typing import Any
 
-from tasks.errors import StoreError, UsageError
+from tasks.errors import GoneError, StoreError, UsageError
 from tasks.faults import pass_point
 from tasks.milvus import Store
 from tasks.models import Model
@@ -154,10 +155,12 @@ async def all_versions(store: Store) -> list[Version]:
     found = []
     for name in await store.names():
         described = await store.describe(name)
-        facts = _read_facts(described) if described else None
-        aliases = (await store.admin("list_aliases", collection_name=name))["aliases"] if facts else []
-        ours = [alias for alias in sorted(aliases) if re.fullmatch(_INDEX_NAME, alias)]
-        found += [live for alias in ours if (live := await live_version(store, alias))]
+        if not described or not _read_facts(described):
+            continue
+        with suppress(GoneError):
+            aliases = (await store.admin("list_aliases", collection_name=name))["aliases"]
+            ours = [alias for alias in sorted(aliases) if re.fullmatch(_INDEX_NAME, alias)]
+            found += [live for alias in ours if (live := await live_version(store, alias))]
     return found
 
 

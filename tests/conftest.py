@@ -6,6 +6,7 @@ import asyncio
 import os
 import uuid
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -19,10 +20,29 @@ ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT.parent / "shared" / "data"
 
 
+#: Fixtures that take long to make: the tests that use one run in one process, the longest first.
+_TOGETHER = {
+    "stack": "deployments",
+    "outcome": "crash",
+    "troubled": "crash-servers",
+    "handbook": "handbook",
+    "lite_handbook": "handbook",
+}
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Quick tests first, then those that take longest: two processes end at about the same time."""
-    order = ("unit", "acceptance", "integration")
-    items.sort(key=lambda item: order.index(item.path.relative_to(ROOT / "tests").parts[0]))
+    """Spread tests over processes one by one, but for those that go together; what takes long comes first."""
+    groups, folders = list(dict.fromkeys(_TOGETHER.values())), ("acceptance", "integration", "unit")
+
+    def rank(item: pytest.Item) -> tuple[int, int]:
+        group = next((_TOGETHER[name] for name in _TOGETHER if name in item.fixturenames), None)  # type: ignore[attr-defined]
+        if group:
+            item.add_marker(pytest.mark.xdist_group(group))
+        folder = item.path.relative_to(ROOT / "tests").parts[0]
+        return groups.index(group) if group else len(groups), folders.index(folder)
+
+    items.sort(key=rank)
 
 
 @pytest.fixture(autouse=True)
@@ -47,7 +67,9 @@ def standalone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     pytest.importorskip("milvus", reason="the extra `standalone` carries the Milvus server for Linux x86-64 only")
     from deployments.stack import milvus_standalone
 
-    with shared("milvus", tmp_path_factory, milvus_standalone) as uri:
+    # Reads that must see all writes wait for its next tick, a fifth of a second later if nothing is said.
+    quick = partial(milvus_standalone, settings={"PROXY_TIMETICKINTERVAL": "50"})
+    with shared("milvus", tmp_path_factory, quick) as uri:
         yield uri
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -28,7 +29,7 @@ def shared(
         users.mkdir(parents=True, exist_ok=True)
         server = None if running.exists() else start(place / "data")
         if server is not None:
-            running.write_text(server.__enter__().uri)
+            running.write_text((service := server.__enter__()).uri)
         (users / me).touch()
         uri = running.read_text()
     try:
@@ -36,15 +37,16 @@ def shared(
     finally:
         (users / me).unlink()
         if server is not None:
-            _end(server, lock, users, running)
+            _end(server, service.pid, lock, users, running)
 
 
-def _end(server: AbstractContextManager[Service], lock: FileLock, users: Path, running: Path) -> None:
+def _end(server: AbstractContextManager[Service], pid: int, lock: FileLock, users: Path, running: Path) -> None:
     """End it once nobody who still lives uses it; who comes later starts another."""
     while True:
         with lock:
             if not any(_lives(int(user.name)) for user in users.iterdir()):
                 running.unlink()
+                os.kill(pid, signal.SIGKILL)  # nobody wants its data: Milvus takes long to end after a drop
                 server.__exit__(None, None, None)
                 return
         time.sleep(0.5)

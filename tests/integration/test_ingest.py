@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -12,11 +13,13 @@ import pytest
 
 import flows.batches
 import flows.ingest
+from flows import lookup
 from flows.terminal import show_plan
-from tasks.errors import ModelError, RoostError, SourceError, StoreError, TransientError, UsageError
+from tasks.errors import GoneError, ModelError, RoostError, SourceError, StoreError, TransientError, UsageError
 from tasks.models import find_model
 from tasks.settings import Embedding
 from tasks.sources import Source
+from tasks.versions import drop_version, existing_version
 from tests.conftest import ROOT
 
 HANDBOOK = ROOT / "examples" / "handbook"
@@ -330,3 +333,21 @@ def test_an_embedder_that_fails_leaves_the_old_chunks_searchable_and_the_next_ru
 
 async def _out_of_memory(*_: object) -> None:
     raise RuntimeError("out of memory")
+
+
+def test_an_index_that_is_dropped_while_all_are_described_is_left_out_and_by_its_name_refused(
+    lite, ingest, folder, index, monkeypatch
+):
+    source = folder(**{"a.md": GOOD})
+    ingest(source)
+    read = lookup.read_ledger
+
+    async def drop_first(store, ledger):
+        await drop_version(store, await existing_version(store, index))
+        return await read(store, ledger)
+
+    monkeypatch.setattr(lookup, "read_ledger", drop_first)
+    assert asyncio.run(lookup.describe_indexes(None))["indexes"] == []
+    ingest(source)
+    with pytest.raises(GoneError, match="does not exist"):
+        asyncio.run(lookup.describe_indexes(index))

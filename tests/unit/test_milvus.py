@@ -27,7 +27,7 @@ from pymilvus.exceptions import (
 )
 from pymilvus.grpc_gen import common_pb2
 
-from tasks.errors import StoreError, TransientError
+from tasks.errors import GoneError, StoreError, TransientError
 from tasks.milvus import CALL_BYTES, CALL_ROWS, Store, cut_calls, gathered, one_of, quoted, translated
 from tasks.settings import Milvus
 
@@ -252,7 +252,6 @@ def test_what_another_try_may_mend_is_transient(error: BaseException) -> None:
         PrimaryKeyException(message="no key"),
         ValueError("port is no number"),
         caused(MilvusException(grpc.StatusCode.OUT_OF_RANGE, "in vain"), rpc(grpc.StatusCode.OUT_OF_RANGE)),
-        answered(100, common_pb2.CollectionNotExists, "collection not found"),
         answered(65535, common_pb2.UnexpectedError, "unexpected"),
         answered(1100, common_pb2.IllegalArgument, "invalid parameter"),
         answered(1400, common_pb2.UnexpectedError, "not authenticated"),
@@ -261,6 +260,10 @@ def test_what_another_try_may_mend_is_transient(error: BaseException) -> None:
 )
 def test_what_no_other_try_would_mend_is_a_refusal(error: BaseException) -> None:
     assert kind_of(error) is StoreError
+
+
+def test_a_collection_that_is_not_there_is_a_refusal_of_its_own() -> None:
+    assert kind_of(answered(100, common_pb2.CollectionNotExists, "collection not found")) is GoneError
 
 
 def test_a_mistake_of_the_client_that_pymilvus_wraps_is_not_tried_again() -> None:
