@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,10 @@ import polars as pl
 
 from deployments.stack import milvus_standalone
 from tasks.discover import Options, cut_batches, make_plan
+from tasks.errors import TransientError
 from tasks.identity import doc_id
 from tasks.ledger import INDEXED, ROW, read_ledger, write_rows
-from tasks.milvus import open_store
+from tasks.milvus import Store, open_store
 from tasks.records import DOCUMENT, WORK
 from tasks.schema import make_ledger
 from tasks.settings import Ingest, Milvus
@@ -152,7 +154,16 @@ async def fill(uri: str, count: int) -> dict[str, Any]:
         for part in ledger.iter_slices(WRITTEN_AT_ONCE):
             await write_rows(store, LEDGER, part.to_dicts(), run_id="0" * 36)
         await store.change("flush", LEDGER)
+        await answered(store)
     return {"write_seconds": round(time.perf_counter() - started, 1)}
+
+
+async def answered(store: Store) -> None:
+    """Wait until the server has taken in what it was given: a strong read right after a million rows may time out."""
+    for _ in range(10):
+        with suppress(TransientError):
+            await store.count(LEDGER)
+            return
 
 
 async def measure_ledger(uri: str, count: int) -> dict[str, Any]:
