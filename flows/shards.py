@@ -84,7 +84,7 @@ async def run_shards(run: Run, request: IngestRequest | BackfillRequest, work: p
     started: list[FlowRun] = []
     try:
         for asking in requests:  # those begun are cancelled when one cannot be
-            started.append(await start(run.settings.scale.deployment, asking))
+            started.append(await start(run.settings.scale.deployment, asking.title, asking))
         ended = await join([one.id for one in started], run.settings.scale.wait_seconds)
     except BaseException:
         await asyncio.shield(cancel([one.id for one in started]))
@@ -120,7 +120,7 @@ def refuse_unseen(work: pl.DataFrame, ledger: pl.DataFrame, run_id: str) -> None
         )
 
 
-@flow(name="shard", flow_run_name="shard {request.number} of {request.count}: {request.index}", persist_result=False)
+@flow(name="shard", flow_run_name="{request.title}", persist_result=False)
 async def shard(request: ShardRequest) -> State[dict[str, Any]]:
     """Work on one part of what another run planned. Started by runs with `shards`, not by hand."""
     settings = load_settings()

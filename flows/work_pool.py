@@ -80,10 +80,10 @@ def _refuse(what: str, found: Any, is_inside: bool, resume: str) -> None:
         )
 
 
-async def start(deployment: str, request: BaseModel) -> FlowRun:
-    """Start a run and do not wait for it."""
+async def start(deployment: str, name: str, request: BaseModel) -> FlowRun:
+    """Start a run, under a name that it bears before it begins too, and do not wait for it."""
     parameters = {"request": request.model_dump(mode="json")}
-    started: FlowRun = await arun_deployment(deployment, parameters=parameters, timeout=0)
+    started: FlowRun = await arun_deployment(deployment, parameters=parameters, timeout=0, flow_run_name=name)
     return started
 
 
