@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 import openai
 from llama_index.core import get_response_synthesizer
-from llama_index.core.base.llms.types import LLMMetadata, MessageRole
+from llama_index.core.base.llms.types import ChatResponse, ChatResponseAsyncGen, LLMMetadata, MessageRole
 from llama_index.core.llms import ChatMessage
 from llama_index.core.prompts import ChatPromptTemplate
 from llama_index.core.query_engine import RetrieverQueryEngine
@@ -49,6 +49,7 @@ Question: {query_str}"""
 
 #: Tokens that the instructions and the frame around passages take, about.
 _FRAME = 400
+_CUT = "… (cut off after {} tokens: raise ROOST_LLM__ANSWER_TOKENS)"
 _CITED = re.compile(r"\[(\d+(?:\s*[,;]\s*\d+)*)\]")
 
 
@@ -68,6 +69,18 @@ class Endpoint(OpenAI):
     @property
     def _tokenizer(self) -> None:
         return None
+
+    async def _astream_chat(self, messages: Sequence[ChatMessage], **options: Any) -> ChatResponseAsyncGen:
+        """Say in the answer itself that it was cut off, so that nobody takes or keeps it for a whole one."""
+        parts = await super()._astream_chat(messages, **options)
+
+        async def told() -> ChatResponseAsyncGen:
+            async for part in parts:
+                yield part
+                if any(choice.finish_reason == "length" for choice in getattr(part.raw, "choices", [])):
+                    yield ChatResponse(message=part.message, delta=_CUT.format(self.max_tokens))
+
+        return told()
 
 
 class _Found(BaseRetriever):

@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,29 +21,44 @@ ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT.parent / "shared" / "data"
 
 
-#: Fixtures that take long to make: the tests that use one run in one process, the longest first.
+#: Files whose tests run in one process, because they use what takes long to make; and the name of what they share.
 _TOGETHER = {
-    "stack": "deployments",
-    "outcome": "crash",
-    "troubled": "crash-servers",
-    "handbook": "handbook",
-    "lite_handbook": "handbook",
+    "test_deployments": "deployments",
+    "test_crash": "crash",
+    "test_crash_servers": "crash of servers",
+    "test_framework_writes": "handbook",
+    "test_frameworks": "handbook",
+    "test_docs": "handbook",
+    "test_ask": "handbook",
+    "test_hostile": "handbook",
 }
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Spread tests over processes one by one, but for those that go together; what takes long comes first."""
+    """Put first what takes longest, so that all processes end at about the same time."""
     groups, folders = list(dict.fromkeys(_TOGETHER.values())), ("acceptance", "integration", "unit")
 
     def rank(item: pytest.Item) -> tuple[int, int]:
-        group = next((_TOGETHER[name] for name in _TOGETHER if name in item.fixturenames), None)  # type: ignore[attr-defined]
-        if group:
-            item.add_marker(pytest.mark.xdist_group(group))
+        group = _TOGETHER.get(item.path.stem)
         folder = item.path.relative_to(ROOT / "tests").parts[0]
         return groups.index(group) if group else len(groups), folders.index(folder)
 
     items.sort(key=rank)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Give each test to the next free process, but for those that go together.
+
+    Groups by mark (`--dist loadgroup`) do not hold with pytest 9.2: https://github.com/pytest-dev/pytest-xdist/issues/1386
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Spread(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return _TOGETHER.get(Path(nodeid.partition("::")[0]).stem, nodeid)
+
+    return Spread(config, log)
 
 
 @pytest.fixture(autouse=True)

@@ -51,6 +51,13 @@ def stub_llm() -> Iterator[StubLLM]:
             self._chunk(b"data: [DONE]\n\n")
             self._chunk(b"")
 
+        def _cut(self) -> None:
+            self._begin("text/event-stream")
+            self._event({"choices": [{"index": 0, "delta": {"role": "assistant", "content": "The skis are"}}]})
+            self._event({"choices": [{"index": 0, "delta": {}, "finish_reason": "length"}]})
+            self._chunk(b"data: [DONE]\n\n")
+            self._chunk(b"")
+
         def _whole(self) -> None:
             message = {"role": "assistant", "content": stub.reply}
             body: dict[str, Any] = {"id": "x", "object": "chat.completion", "created": 0, "model": "stub"}

@@ -83,6 +83,13 @@ def test_the_token_budget_leaves_out_whole_passages_and_is_one_call(
         ask("long " * 2000)
 
 
+def test_an_answer_that_the_endpoint_cut_off_says_so_itself(llm: StubLLM) -> None:
+    llm.turns = ["cut"]
+    answer, pieces = ask()
+    assert answer.text == "The skis are… (cut off after 800 tokens: raise ROOST_LLM__ANSWER_TOKENS)"
+    assert "".join(pieces) == answer.text
+
+
 def test_a_busy_endpoint_is_asked_again(llm: StubLLM) -> None:
     llm.turns = ["busy", "busy", "answer"]
     answer, _ = ask()
