@@ -148,7 +148,10 @@ def prefect_server(data: Path, *, port: int | None = None, database: str = "") -
 
 
 @contextmanager
-def prefect_worker(data: Path, pool: str, settings: dict[str, str], *, ready: Callable[[], bool]) -> Iterator[Service]:
+def prefect_worker(
+    data: Path, pool: str, settings: dict[str, str], *, ready: Callable[[], bool], name: str = "roost-up",
+    limit: int | None = None,
+) -> Iterator[Service]:  # fmt: skip
     """Run a worker of a process pool, with `data` as its PREFECT_HOME; its runs end with it.
 
     Args:
@@ -156,6 +159,8 @@ def prefect_worker(data: Path, pool: str, settings: dict[str, str], *, ready: Ca
         pool: The work pool; it must be there.
         settings: Environment of the worker and its runs, beside our own.
         ready: Whether the server knows the worker.
+        name: What it is called in the UI; one of its pool.
+        limit: Runs that it does at once; None for any number.
 
     Raises:
         StackError: Ended early, or not known to the server within START_S.
@@ -163,7 +168,8 @@ def prefect_worker(data: Path, pool: str, settings: dict[str, str], *, ready: Ca
     env = _without_prefect() | {"PREFECT_WORKER_QUERY_SECONDS": "2", **settings}
     with _claimed(data, "prefect-worker") as log:
         env["PREFECT_HOME"] = str(Path(log.name).parent)
-        command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", pool, "--name", "roost-up"]
+        command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", pool, "--name", name]
+        command += ["--limit", str(limit)] if limit else []
         yield from _run(log, settings["PREFECT_API_URL"], [*command, "--install-policy", "never"], env, ready)
 
 

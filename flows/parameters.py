@@ -201,6 +201,11 @@ class ShardRequest(BaseModel):
         return asked
 
     @property
+    def title(self) -> str:
+        """Name of the run."""
+        return f"shard {self.number} of {self.count}: {self.index}"
+
+    @property
     def index(self) -> str:
         """Name that readers use."""
         return self._asked.index

@@ -8,26 +8,25 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping, Sequence
-from contextlib import AsyncExitStack, suppress
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import polars as pl
-from prefect import flow, get_client, get_run_logger, runtime
+from prefect import flow, get_client, runtime
 from prefect.artifacts import acreate_table_artifact
-from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, FlowRunFilter, FlowRunFilterId
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
 from prefect.client.schemas.objects import FlowRun, State
-from prefect.deployments.flow_runs import arun_deployment
-from prefect.exceptions import ObjectNotFound
 from prefect.settings import get_current_settings
-from prefect.states import Cancelling, Completed
+from prefect.states import Completed
 
 from flows import steps
 from flows.batches import Run, open_tools, run_batches
 from flows.parameters import BackfillRequest, IngestRequest, ShardRequest
 from flows.scale import refuse_lite, refuse_lite_file, run_batches_there
+from flows.work_pool import cancel, check_room, join, start
 from tasks.calls import cores
 from tasks.chunk import check_window
 from tasks.discover import Listed, Options, spool_folder
@@ -44,10 +43,6 @@ from tasks.selection import Selection
 from tasks.settings import Settings, load_settings
 from tasks.versions import Version, existing_version, make_recipe, refuse_other_recipe
 
-#: Seconds between two looks at the shards, and after which those that nobody took up are told of.
-LOOKS_EVERY = 2.0
-IDLE_SECONDS = 60.0
-
 _KEY = "shard"
 
 
@@ -55,7 +50,7 @@ async def check_shards(request: IngestRequest | BackfillRequest, settings: Setti
     """Refuse shards that could not run, before anything is done.
 
     Raises:
-        ConfigurationError: There is no Prefect server, or no deployment on it.
+        ConfigurationError: There is no Prefect server, no deployment on it, or no room for a shard in its work pool.
         StoreError: The index is in a file, which one process at a time may use.
     """
     if request.shards == 1 or request.dry_run:
@@ -63,22 +58,19 @@ async def check_shards(request: IngestRequest | BackfillRequest, settings: Setti
     refuse_lite_file(settings, f"--shards {request.shards}")
     if not get_current_settings().api.url:
         raise ConfigurationError(f"--shards {request.shards}: set PREFECT_API_URL to a Prefect server with a work pool")
-    name = settings.scale.deployment
-    async with get_client() as client:
-        try:
-            await client.read_deployment_by_name(name)
-        except ObjectNotFound:
-            raise ConfigurationError(
-                f"--shards {request.shards}: no deployment {name!r} on this Prefect server: roost deploy makes "
-                "it; name another with ROOST_SCALE__DEPLOYMENT"
-            ) from None
+    waiting = UUID(runtime.flow_run.id) if runtime.flow_run.id else None
+    try:
+        await check_room(settings.scale.deployment, waiting)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"--shards {request.shards}: {error}") from None
 
 
 async def run_shards(run: Run, request: IngestRequest | BackfillRequest, work: pl.DataFrame) -> None:
     """Start the shards, wait until all have ended, and take in what they counted.
 
     Raises:
-        StepError: A shard failed, or none saw a planned document; what is not committed is left for the next run.
+        StepError: A shard failed or never began, or none saw a planned document; what is not committed is left for the
+            next run.
     """
     refuse_lite(run.store, f"--shards {request.shards}")
     sources = [source.from_anywhere() for source in request.sources]
@@ -92,10 +84,10 @@ async def run_shards(run: Run, request: IngestRequest | BackfillRequest, work: p
     started: list[FlowRun] = []
     try:
         for asking in requests:  # those begun are cancelled when one cannot be
-            started.append(await _start(run.settings.scale.deployment, asking))
-        ended = await _join([one.id for one in started])
+            started.append(await start(run.settings.scale.deployment, asking.title, asking))
+        ended = await join([one.id for one in started], run.settings.scale.wait_seconds)
     except BaseException:
-        await asyncio.shield(_cancel([one.id for one in started]))
+        await asyncio.shield(cancel([one.id for one in started]))
         raise
     if failed := [one for one in ended if not one.state or not one.state.is_completed()]:
         words = "; ".join(f"{one.name}: {one.state.message if one.state else 'unknown'}" for one in failed)
@@ -128,7 +120,7 @@ def refuse_unseen(work: pl.DataFrame, ledger: pl.DataFrame, run_id: str) -> None
         )
 
 
-@flow(name="shard", flow_run_name="shard {request.number} of {request.count}: {request.index}", persist_result=False)
+@flow(name="shard", flow_run_name="{request.title}", persist_result=False)
 async def shard(request: ShardRequest) -> State[dict[str, Any]]:
     """Work on one part of what another run planned. Started by runs with `shards`, not by hand."""
     settings = load_settings()
@@ -185,37 +177,6 @@ async def _plan(request: ShardRequest, listed: Listed, store: Store, version: Ve
         max_delete_fraction=1.0, part=part,
     )  # fmt: skip
     return await steps.discover(request.index, listed, store, version, options)
-
-
-async def _start(deployment: str, request: ShardRequest) -> FlowRun:
-    parameters = {"request": request.model_dump(mode="json")}
-    started: FlowRun = await arun_deployment(deployment, parameters=parameters, timeout=0)
-    return started
-
-
-async def _join(ids: Sequence[UUID]) -> list[FlowRun]:
-    """Wait until all runs have ended; say so when nobody takes them up."""
-    asked = FlowRunFilter(id=FlowRunFilterId(any_=list(ids)))
-    clock = asyncio.get_running_loop().time
-    began, told = clock(), False
-    async with get_client() as client:
-        while True:
-            runs = await client.read_flow_runs(flow_run_filter=asked)
-            if len(runs) == len(ids) and all(run.state and run.state.is_final() for run in runs):
-                return runs
-            idle = [run for run in runs if run.start_time is None and not (run.state and run.state.is_final())]
-            if idle and not told and clock() - began > IDLE_SECONDS:
-                pool = idle[0].work_pool_name
-                get_run_logger().warning("%d shards wait for a worker of the work pool %r", len(idle), pool)
-                told = True
-            await asyncio.sleep(LOOKS_EVERY)
-
-
-async def _cancel(ids: Sequence[UUID]) -> None:
-    async with get_client() as client:
-        for one in ids:
-            with suppress(ObjectNotFound):
-                await client.set_flow_run_state(one, Cancelling())
 
 
 async def _counted(run: UUID) -> Tally:

@@ -118,6 +118,9 @@ class Scale(_Group):
     threads: int = Field(0, ge=0, description="Cores for the model of a worker or shard; 0 shares them out on a host.")
     spool: str = Field("", description="Folder that all workers read, for tables' rows; empty for a temporary one.")
     deployment: str = Field("shard/shard", description="Deployment of the flow `shard`, for runs with shards.")
+    wait_seconds: float = Field(
+        600.0, gt=0, description="How long shards may wait for a place in the work pool while none of them runs."
+    )
 
 
 class Evaluation(_Group):

@@ -105,6 +105,13 @@ def prefect_api(prefect: str, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
     with temporary_settings({PREFECT_API_URL: prefect, PREFECT_HOME: tmp_path_factory.mktemp("prefect")}):
         yield prefect
+        _send_logs()  # while the server is up: when it is gone, the process tries for a minute before it ends
+
+
+def _send_logs() -> None:
+    from prefect.logging.handlers import APILogWorker
+
+    APILogWorker.drain_all(timeout=10)
 
 
 @pytest.fixture(scope="session")

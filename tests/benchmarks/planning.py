@@ -1,14 +1,16 @@
 """Plan a million documents of synthetic listings: seconds, memory, batches and task runs, as one JSON object.
 
-    python -m tests.benchmarks.planning [--documents 1000000] [--files]
+    python -m tests.benchmarks.planning [--documents 1000000] [--files] [--ledger]
 
-Milvus is not in it: the ledger is a frame. What reading one costs stands in docs/capacity.md. With `--files` the
-documents are empty files that are really listed; without it the listing is a frame as `list_source` makes it.
+The listing is a frame as `list_source` makes it, the ledger one as `read_ledger` does. With `--files` the documents are
+empty files that are really listed; with `--ledger` the rows of a nightly run are written to a real Milvus server,
+started for it, and read from there.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import resource
 import subprocess
@@ -16,19 +18,26 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+from deployments.stack import milvus_standalone
 from tasks.discover import Options, cut_batches, make_plan
+from tasks.errors import TransientError
 from tasks.identity import doc_id
-from tasks.ledger import INDEXED, ROW
+from tasks.ledger import INDEXED, ROW, read_ledger, write_rows
+from tasks.milvus import Store, open_store
 from tasks.records import DOCUMENT, WORK
-from tasks.settings import Ingest
+from tasks.schema import make_ledger
+from tasks.settings import Ingest, Milvus
 from tasks.sources import Source, list_source
 
 NAME = "corpus"
+LEDGER = "planning__ledger"
+WRITTEN_AT_ONCE = 20_000
 PER_FOLDER = 1_000
 #: Task runs of a batch, and of a run beside its batches: list, discover, close.
 BATCH_TASKS, RUN_TASKS = 4, 3
@@ -136,6 +145,50 @@ def measure_files(count: int) -> dict[str, Any]:
         }
 
 
+async def fill(uri: str, count: int) -> dict[str, Any]:
+    """Write the ledger that a nightly run finds."""
+    ledger = nightly(listing(count))
+    started = time.perf_counter()
+    async with open_store(Milvus(uri=uri)) as store:
+        await make_ledger(store, LEDGER)
+        for part in ledger.iter_slices(WRITTEN_AT_ONCE):
+            await write_rows(store, LEDGER, part.to_dicts(), run_id="0" * 36)
+        await store.change("flush", LEDGER)
+        await answered(store)
+    return {"write_seconds": round(time.perf_counter() - started, 1)}
+
+
+async def answered(store: Store) -> None:
+    """Wait until the server has taken in what it was given: a strong read right after a million rows may time out."""
+    for _ in range(10):
+        with suppress(TransientError):
+            await store.count(LEDGER)
+            return
+
+
+async def measure_ledger(uri: str, count: int) -> dict[str, Any]:
+    """Read the ledger from the server and plan a nightly run by it, the listing held."""
+    listed = listing(count)
+    before, used, started = _peak(), time.process_time(), time.perf_counter()
+    async with open_store(Milvus(uri=uri)) as store:
+        ledger = await read_ledger(store, LEDGER)
+    read_seconds, used = time.perf_counter() - started, time.process_time() - used
+    peak, started = _peak(), time.perf_counter()
+    planned = make_plan(listed, ledger, Options(), [Source(uri=f"/srv/documents/{NAME}")])
+    return {
+        "situation": "ledger",
+        "documents": count,
+        "rows": ledger.height,
+        "actions": dict(sorted(planned["action"].value_counts().iter_rows())),
+        "read_seconds": round(read_seconds, 2),
+        "read_cpu_seconds": round(used, 2),
+        "plan_seconds": round(time.perf_counter() - started, 2),
+        "inputs_mib": before,
+        "read_peak_mib": peak,
+        "peak_mib": _peak(),
+    }
+
+
 def _peak() -> int:
     """Most memory that this process has held, MiB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
@@ -146,18 +199,36 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--documents", type=int, default=1_000_000)
     parser.add_argument("--files", action="store_true", help="list real files too")
-    parser.add_argument("--only", choices=[*SITUATIONS, "files"], help=argparse.SUPPRESS)
+    parser.add_argument("--ledger", action="store_true", help="read the ledger of a nightly run from a server too")
+    parser.add_argument("--only", choices=[*SITUATIONS, "files", "fill", "ledger"], help=argparse.SUPPRESS)
+    parser.add_argument("--uri", default="", help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.only:
-        found = measure_files(asked.documents) if asked.only == "files" else measure(asked.only, asked.documents)
-        print(json.dumps(found))
+        print(json.dumps(measure_only(asked.only, asked.documents, asked.uri)))
         return
-    results = []
-    for situation in [*SITUATIONS, *(["files"] if asked.files else [])]:
-        command = [sys.executable, "-m", "tests.benchmarks.planning", "--documents", str(asked.documents)]
-        done = subprocess.run([*command, "--only", situation], capture_output=True, text=True, check=True)
-        results.append(json.loads(done.stdout))
+    situations = [*SITUATIONS, *(["files"] if asked.files else [])]
+    results = [in_a_process(situation, asked.documents) for situation in situations]
+    if asked.ledger:
+        with tempfile.TemporaryDirectory() as folder, milvus_standalone(Path(folder)) as server:
+            written = in_a_process("fill", asked.documents, server.uri)
+            results.append(in_a_process("ledger", asked.documents, server.uri) | written)
     print(json.dumps(results, indent=1))
+
+
+def measure_only(situation: str, count: int, uri: str) -> dict[str, Any]:
+    """Measure one situation in this process."""
+    if situation == "files":
+        return measure_files(count)
+    if situation in ("fill", "ledger"):
+        return asyncio.run(fill(uri, count) if situation == "fill" else measure_ledger(uri, count))
+    return measure(situation, count)
+
+
+def in_a_process(situation: str, count: int, uri: str = "") -> dict[str, Any]:
+    """Measure one situation in a process of its own."""
+    command = [sys.executable, "-m", "tests.benchmarks.planning", "--documents", str(count), "--uri", uri]
+    done = subprocess.run([*command, "--only", situation], capture_output=True, text=True, check=True)
+    return json.loads(done.stdout)
 
 
 if __name__ == "__main__":

@@ -93,3 +93,35 @@ def handbook(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
     uri, name = request.getfixturevalue(f"{request.param}_handbook")
     monkeypatch.setenv("ROOST_MILVUS__URI", uri)
     return str(name)
+
+
+@pytest.fixture
+def server(standalone: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The real server, and batches of a document or two."""
+    monkeypatch.setenv("ROOST_MILVUS__URI", standalone)
+    monkeypatch.setenv("ROOST_INGEST__BATCH_BYTES", "4096")
+
+
+@pytest.fixture
+def by_itself(
+    server: None, ingest: Ingest, stored: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[Path], Any]:
+    """Ingest a folder in this process, into a file of Milvus Lite, which is soon made: the rows."""
+
+    def rows(source: Path) -> Any:
+        with monkeypatch.context() as elsewhere:
+            elsewhere.setenv("ROOST_MILVUS__URI", str(tmp_path / "alone.db"))
+            ingest(source)
+            return stored()
+
+    return rows
+
+
+#: Documents for two dozen batches.
+SHIPS = {f"{n:02}.md": f"# Ship {n}\n\n{f'Ship {n} sails at noon with all her lamps lit. ' * 40}\n" for n in range(12)}
+
+
+def same(some: Any, others: Any) -> bool:
+    """Whether chunks, vectors and ledger are equal, but for who wrote them and when."""
+    ledgers = [rows[2].drop("run_id", "updated_at") for rows in (some, others)]
+    return some[0].equals(others[0]) and np.array_equal(some[1], others[1]) and ledgers[0].equals(ledgers[1])

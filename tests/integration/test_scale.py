@@ -1,14 +1,12 @@
-"""Batches on Dask's workers and shards, beside the same run in one process; and parts of an index that are held."""
+"""Batches on the workers of Dask and Ray, beside the same run in one process; and parts of an index that are held."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import signal
-from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import polars as pl
 import pytest
 
@@ -19,61 +17,40 @@ from tasks.holder import Holder
 from tasks.milvus import open_store
 from tasks.parts import WHOLE, part_of, within
 from tasks.settings import load_settings
-from tasks.versions import drop_version, existing_version
-
-FILES = {f"{n:02}.md": f"# Ship {n}\n\n{f'Ship {n} sails at noon with all her lamps lit. ' * 40}\n" for n in range(12)}
-
-
-@pytest.fixture
-def server(standalone: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The real server, and batches of a document or two."""
-    monkeypatch.setenv("ROOST_MILVUS__URI", standalone)
-    monkeypatch.setenv("ROOST_INGEST__BATCH_BYTES", "4096")
+from tasks.versions import existing_version
+from tests.integration.conftest import SHIPS, same
 
 
-@pytest.fixture
-def by_itself(server: None, ingest: Any, stored: Any, index: str) -> Callable[[Any], Any]:
-    """Ingest a folder in this process, read the rows, and drop the index."""
-
-    async def drop() -> None:
-        async with open_store(load_settings().milvus) as store:
-            await drop_version(store, await existing_version(store, index))
-
-    def rows(source: Any) -> Any:
-        ingest(source)
-        found = stored()
-        asyncio.run(drop())
-        return found
-
-    return rows
-
-
-def same(some: Any, others: Any) -> bool:
-    """Whether chunks, vectors and ledger are equal, but for who wrote them and when."""
-    ledgers = [rows[2].drop("run_id", "updated_at") for rows in (some, others)]
-    return some[0].equals(others[0]) and np.array_equal(some[1], others[1]) and ledgers[0].equals(ledgers[1])
-
-
-def test_dask_makes_the_rows_of_one_process_though_a_worker_is_killed_in_the_middle(
-    by_itself, ingest, folder, stored, monkeypatch
-):
+def dask_workers() -> list[int]:
+    """Process ids of the workers of the temporary cluster of this process."""
     psutil = pytest.importorskip("psutil")
-    pytest.importorskip("prefect_dask", reason="the extra `dask` is not installed")
+    return [child.pid for child in psutil.Process().children() if "spawn_main" in " ".join(child.cmdline())]
+
+
+def ray_workers() -> list[int]:
+    """The same of Ray's that work on a batch: they name themselves for what they do."""
+    psutil = pytest.importorskip("psutil")
+    return [child.pid for child in psutil.Process().children(recursive=True) if "ray::batch" in child.cmdline()[:1]]
+
+
+@pytest.mark.parametrize(("engine", "workers"), [("dask", dask_workers), ("ray", ray_workers)])
+def test_an_engine_makes_the_rows_of_one_process_though_a_worker_is_killed_in_the_middle(
+    by_itself, ingest, folder, stored, monkeypatch, engine, workers
+):
+    pytest.importorskip(f"prefect_{engine}", reason=f"the extra `{engine}` is not installed")
     from flows.progress import WATCHER, Nobody
 
-    source = folder(**FILES)
+    source = folder(**SHIPS)
     alone = by_itself(source)
     killed: list[int] = []
 
     class Killer(Nobody):
         def advanced(self, documents: int, chunks: int) -> None:
-            workers = [child.pid for child in psutil.Process().children() if "spawn_main" in " ".join(child.cmdline())]
             if not killed:
-                assert len(workers) == 2
-                killed.append(workers[0])
-                os.kill(workers[0], signal.SIGKILL)
+                killed.extend(workers()[:1])
+                os.kill(killed[0], signal.SIGKILL)
 
-    monkeypatch.setenv("ROOST_SCALE__ENGINE", "dask")
+    monkeypatch.setenv("ROOST_SCALE__ENGINE", engine)
     monkeypatch.setenv("ROOST_SCALE__WORKERS", "2")
     token = WATCHER.set(Killer())
     try:
@@ -81,43 +58,8 @@ def test_dask_makes_the_rows_of_one_process_though_a_worker_is_killed_in_the_mid
     finally:
         WATCHER.reset(token)
     assert killed
-    assert (state, report["documents"]["added"]) == ("Completed", len(FILES))
+    assert (state, report["documents"]["added"]) == ("Completed", len(SHIPS))
     assert same(stored(), alone)
-
-
-def test_shards_together_make_the_rows_of_one_run_and_each_keeps_to_its_part(
-    by_itself, folder, stored, index, monkeypatch
-):
-    from flows.parameters import IngestRequest, ShardRequest
-    from flows.shards import shard
-    from tasks.models import find_model
-    from tasks.sources import Source
-    from tasks.versions import make_recipe, open_version, publish
-
-    source = folder(**FILES)
-    alone = by_itself(source)
-    asked = IngestRequest(sources=[Source(uri=str(source))], index=index)
-    settings = load_settings()
-
-    async def share() -> list[int]:
-        async with open_store(settings.milvus) as store:
-            recipe = make_recipe(find_model(settings.embedding), settings.chunking)
-            version = await open_version(store, index, recipe)
-            await publish(store, version)
-            async with lease.held(store, version, Holder("the parent")) as kept:
-                requests = [
-                    ShardRequest(number=n, count=2, version=version.name, hold=kept.hold, run_id="parent", ingest=asked)
-                    for n in (1, 2)
-                ]
-                with pytest.raises(ConflictError, match="its parent run writes other"):
-                    await shard(requests[0].model_copy(update={"version": "other"}))
-                return [(await shard(request))["documents"] for request in requests]
-
-    done = asyncio.run(share())
-    assert sum(done) == len(FILES)
-    assert min(done) > 0
-    assert same(stored(), alone)
-    assert set(stored()[2]["run_id"]) == {"parent"}
 
 
 @pytest.mark.parametrize(("setting", "choice"), [("dask", {}), ("ray", {}), ("local", {"shards": 2})])

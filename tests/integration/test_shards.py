@@ -1,0 +1,191 @@
+"""Shards as their users have them: runs of a deployment on a work pool, in processes that real workers start."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from deployments.stack import Service, prefect_worker
+from flows import work_pool
+from tasks.errors import ConfigurationError, ConflictError, StepError
+from tests.conftest import ROOT
+from tests.integration.conftest import SHIPS, same
+
+pytestmark = pytest.mark.timeout(600)
+
+
+class Pool:
+    """A work pool of this test's own, with the deployment `shard` of `prefect.yaml` in it, and no worker yet."""
+
+    def __init__(self, client: Any, api: str, folder: Path) -> None:
+        self.name = f"pool-{uuid.uuid4().hex[:8]}"
+        self.client, self._api, self._folder = client, api, folder
+
+    def deploy(self) -> str:
+        """Make the pool and the deployment: its name."""
+        from prefect.client.schemas.actions import WorkPoolCreate
+        from prefect.workers.process import ProcessWorker
+
+        template = ProcessWorker.get_default_base_job_template()
+        self.client.create_work_pool(WorkPoolCreate(name=self.name, type="process", base_job_template=template))
+        file = yaml.safe_load((ROOT / "prefect.yaml").read_text())
+        [wanted] = [each for each in file["deployments"] if each["name"] == "shard"]
+        flow_id = self.client.create_flow_from_name("shard")
+        self.client.create_deployment(
+            flow_id, self.name, entrypoint=wanted["entrypoint"], pull_steps=file["pull"], work_pool_name=self.name
+        )
+        return f"shard/{self.name}"
+
+    def worker(self, name: str) -> AbstractContextManager[Service]:
+        """Start a worker that does one run at a time."""
+        known = lambda: name in {one.name for one in self.client.read_workers_for_work_pool(self.name)}  # noqa: E731
+        settings = {"PREFECT_API_URL": self._api, "HF_HUB_OFFLINE": "1"}
+        return prefect_worker(self._folder / name, self.name, settings, ready=known, name=name, limit=1)
+
+    def shards(self) -> list[Any]:
+        """The runs that are or were in the pool."""
+        from prefect.client.schemas.filters import WorkPoolFilter, WorkPoolFilterName
+
+        return self.client.read_flow_runs(work_pool_filter=WorkPoolFilter(name=WorkPoolFilterName(any_=[self.name])))
+
+    def cancel_parent(self, index: str) -> None:
+        """Cancel the run of an index that runs, as the UI does."""
+        from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterName, FlowRunFilterStateType
+        from prefect.states import Cancelling
+
+        found = self.client.read_flow_runs(
+            flow_run_filter=FlowRunFilter(
+                name=FlowRunFilterName(any_=[f"ingest {index}"]),
+                state={"type": FlowRunFilterStateType(any_=["RUNNING"])},
+            )
+        )
+        [parent] = found
+        self.client.set_flow_run_state(parent.id, Cancelling())
+
+
+@pytest.fixture
+def pool(server: None, prefect_api: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pool]:
+    """A work pool of this test's own, whose deployment the setting names."""
+    from prefect import get_client
+
+    with get_client(sync_client=True) as client:
+        made = Pool(client, prefect_api, tmp_path / "workers")
+        monkeypatch.setenv("ROOST_SCALE__DEPLOYMENT", made.deploy())
+        yield made
+
+
+def until(look: Callable[[], Any], seconds: float = 120) -> Any:
+    """Look until there is something to see."""
+    ends = time.monotonic() + seconds
+    while not (seen := look()):
+        assert time.monotonic() < ends, "it did not happen"
+        time.sleep(0.2)
+    return seen
+
+
+def test_four_shards_on_two_workers_make_the_rows_of_one_run_and_are_cancelled_with_it(
+    pool, by_itself, ingest, folder, stored, index, monkeypatch
+):
+    monkeypatch.setattr(work_pool, "LOOKS_EVERY", 0.5)
+    source = folder(**{"gone.md": "# Gone\n\nA ship that was sunk."})
+    ingest(source)
+    (source / "gone.md").unlink()
+    alone = by_itself(folder(**SHIPS))
+
+    with pool.worker("one"):
+        with pool.worker("two"):
+            state, report = ingest(source, shards=4, max_delete_fraction=1.0)
+        shards = pool.shards()
+        assert sorted(run.name for run in shards) == [f"shard {n} of 4: {index}" for n in (1, 2, 3, 4)]
+        assert {run.state_name for run in shards} == {"Completed"}
+        rows = alone[0].height
+        assert (state, report["documents"]["added"], report["documents"]["deleted"]) == ("Completed", 12, 1)
+        chunks = report["chunks"]
+        assert (chunks["written"], chunks["embedded"], chunks["deleted"]) == (rows, rows, 1)
+        assert report["store"]["documents"] == 12
+        assert report["tokens"]["embedded"] > rows
+        assert report["seconds"]["embed"] > 0
+        assert same(stored(), alone)
+        assert len(set(stored()[2]["run_id"])) == 1
+
+        folder(**{"late.md": "# Late\n\nA ship that came late."})
+
+        def cancel() -> None:
+            until(lambda: [run for run in pool.shards() if run.state_name == "Running"])
+            pool.cancel_parent(index)
+
+        other = threading.Thread(target=cancel)
+        other.start()
+        with pytest.raises(asyncio.CancelledError):
+            ingest(source, shards=3)
+        other.join()
+        ended = until(lambda: all(run.state.is_final() for run in pool.shards()) and pool.shards())
+        assert sorted(run.state_name for run in ended) == ["Cancelled"] * 3 + ["Completed"] * 4
+    _, report = ingest(source)
+    assert report["store"]["documents"] == 13
+    assert set(stored()[2]["status"]) == {"indexed"}
+    assert stored()[2]["chunk_count"].sum() == stored()[0].height == rows + 1
+
+
+def test_shards_that_nobody_takes_up_are_cancelled_and_the_run_says_what_to_do(
+    pool, ingest, folder, stored, monkeypatch
+):
+    monkeypatch.setenv("ROOST_SCALE__WAIT_SECONDS", "0.5")
+    monkeypatch.setattr(work_pool, "LOOKS_EVERY", 0.2)
+    source = folder(**{"a.md": "# A"})
+    words = rf"2 of 2 shards waited 0\.5 s for a place in the work pool '{pool.name}' while none ran: start a worker"
+    with pytest.raises(StepError, match=words):
+        ingest(source, shards=2)
+    shards = sorted((run.name[:12], run.state_name) for run in pool.shards())
+    assert shards == [("shard 1 of 2", "Cancelled"), ("shard 2 of 2", "Cancelled")]
+    ingest(source)
+    assert stored()[2]["uri"].to_list() == ["a.md"]
+
+
+def test_a_work_pool_without_room_for_a_shard_is_refused_before_anything_is_written(pool, ingest, folder):
+    """A run of the deployment in the pool stands for the parent that a worker runs."""
+    from prefect.client.schemas.actions import WorkPoolUpdate
+
+    name = f"shard/{pool.name}"
+    deployment = pool.client.read_deployment_by_name(name)
+    parent = pool.client.create_flow_run_from_deployment(deployment.id).id
+
+    def room(waiting: Any = None) -> None:
+        asyncio.run(work_pool.check_room(name, waiting))
+
+    room(parent)
+    pool.client.update_work_pool(pool.name, WorkPoolUpdate(concurrency_limit=1))
+    room()
+    with pytest.raises(ConfigurationError, match=r"takes 1 at once, and this run has that place, so no shard"):
+        room(parent)
+    pool.client.update_work_pool(pool.name, WorkPoolUpdate(concurrency_limit=2))
+    room(parent)
+    queue = pool.client.read_work_queue_by_name("default", work_pool_name=pool.name)
+    pool.client.update_work_queue(queue.id, concurrency_limit=1)
+    with pytest.raises(ConfigurationError, match=rf"the work queue 'default' of the work pool '{pool.name}' takes 1"):
+        room(parent)
+    pool.client.update_work_pool(pool.name, WorkPoolUpdate(is_paused=True))
+    with pytest.raises(ConfigurationError, match=rf"--shards 2: .* is paused: prefect work-pool resume {pool.name}"):
+        ingest(folder(**{"a.md": "# A"}), shards=2)
+
+
+def test_a_shard_refuses_to_write_a_version_that_is_not_its_parents(server, ingest, folder, index):
+    from flows.parameters import IngestRequest, ShardRequest
+    from flows.shards import shard
+    from tasks.sources import Source
+
+    source = folder(**{"a.md": "# A"})
+    ingest(source)
+    asked = IngestRequest(sources=[Source(uri=str(source))], index=index)
+    request = ShardRequest(number=1, count=2, version="other", hold="", run_id="parent", ingest=asked)
+    with pytest.raises(ConflictError, match="its parent run writes other"):
+        asyncio.run(shard(request))
