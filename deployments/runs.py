@@ -81,7 +81,10 @@ def _end(run: FlowRun) -> None:
 
 
 def _lives(run: FlowRun) -> bool:
-    """Whether a run's process is there: it is known by its environment, because numbers are given again."""
-    with suppress(OSError):
-        return str(run.id).encode() in Path(f"/proc/{run.infrastructure_pid}/environ").read_bytes()
+    """Whether a run's process is there: on Linux known by its environment, because numbers are given again."""
+    with suppress(OSError, ValueError):
+        if Path("/proc/self/environ").exists():
+            return str(run.id).encode() in Path(f"/proc/{run.infrastructure_pid}/environ").read_bytes()
+        os.kill(int(run.infrastructure_pid or ""), 0)
+        return True
     return False
