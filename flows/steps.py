@@ -24,7 +24,7 @@ from tasks.embed import embed_batch
 from tasks.embedder import Embedder
 from tasks.errors import TransientError
 from tasks.index import delete_documents, index_batch
-from tasks.ledger import ROW, read_ledger
+from tasks.ledger import COUNTED, ROW, read_ledger
 from tasks.load import load_batch
 from tasks.milvus import Store
 from tasks.models import Model
@@ -145,7 +145,7 @@ async def close(
         await store.change("flush", version.name)  # Lite searches unflushed rows ten times slower
     # Reads that see all writes share the wait for the server's clock when they are gathered.
     ledger, chunks, ours = await asyncio.gather(
-        read_ledger(store, version.ledger), store.count(version.name), count_ours(store, version)
+        read_ledger(store, version.ledger, COUNTED), store.count(version.name), count_ours(store, version)
     )
     refused = ledger.filter(pl.col("reason") != "")
     off = out_of_step(version, ledger, plan.documents.join(refused, on="doc_id", how="anti"), ours)

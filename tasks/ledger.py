@@ -38,6 +38,9 @@ ROW = pl.Schema(
     }
 )
 
+#: What tells how a run ended; the rest of a large ledger need not be read again for that.
+COUNTED = ("doc_id", "uri", "status", "chunk_count", "pending_chunk_count", "reason")
+
 _LENGTHS = {"doc_id": 64, "uri": 8192, "source": 1024, "reason": 2048}
 
 

@@ -67,7 +67,7 @@ def make_report(
         version: What was written.
         plan: What was planned.
         tally: What was done.
-        ledger: The index's whole ledger, read after the run.
+        ledger: The index's whole ledger, a frame of `ledger.COUNTED` at least, read after the run.
         chunks: Rows of the version, counted after the run.
         total: Seconds of the whole run.
     """

@@ -23,8 +23,8 @@ from tasks.identity import digest, doc_id
 from tasks.records import DOCUMENT
 from tasks.rows import ERROR, READERS, Row
 
-#: Rows in one part.
-PART_ROWS = 10_000
+#: Rows in one part: what is held of a table at once while it is listed.
+PART_ROWS = 2_000
 
 _ID = ("id", "_id", "doc_id", "docid", "key", "uuid", "slug", "commit")
 _TITLE = ("title", "headline", "subject", "name", "question", "change summary", "heading")

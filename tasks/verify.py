@@ -121,7 +121,7 @@ def out_of_step(version: Version, rows: pl.DataFrame, planned: pl.DataFrame, sto
 
     Args:
         version: What was written.
-        rows: Its ledger, a frame of `ledger.ROW`, read after the run.
+        rows: Its ledger, a frame of `ledger.COUNTED` at least, read after the run.
         planned: The run's documents; others that a killed run left unfinished are for a run that lists them.
         stored: See `count_ours`.
     """
