@@ -26,7 +26,7 @@ T = TypeVar("T")
 STOP_SECONDS = 10
 #: By how much workers stand back.
 NICE = 5
-_PRELOAD = ["tasks.formats", "tasks.chunk", "llama_index.core.node_parser", "nltk", "pypdf"]  # nltk splits sentences
+_PRELOAD = ["tasks.preload", "tasks.formats", "tasks.chunk"]
 
 
 class WorkerError(TransientError):

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tasks.settings import set_library_defaults
-from tests.shared import shared
+from tests.shared import common_folder, shared
 
 set_library_defaults(quiet=True)  # before anything imports Prefect or Milvus Lite
 
@@ -117,7 +117,7 @@ def _send_logs() -> None:
 @pytest.fixture(scope="session")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A cache folder for commands with a home of their own: exporting the model takes each of them ten seconds."""
-    return tmp_path_factory.mktemp("cache")
+    return common_folder(tmp_path_factory) / "cache"
 
 
 @pytest.fixture(params=["lite", "standalone"])

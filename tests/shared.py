@@ -15,13 +15,18 @@ from filelock import FileLock
 from deployments.stack import Service
 
 
+def common_folder(factory: pytest.TempPathFactory) -> Path:
+    """The folder that all test processes of this session have."""
+    base = factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
 @contextmanager
 def shared(
     name: str, factory: pytest.TempPathFactory, start: Callable[[Path], AbstractContextManager[Service]]
 ) -> Iterator[str]:
     """Use the session's server of that name: its URI. Test processes are those of one `pytest --numprocesses`."""
-    base = factory.getbasetemp()
-    place = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / f"shared-{name}"
+    place = common_folder(factory) / f"shared-{name}"
     users, me = place / "users", str(os.getpid())
     lock = FileLock(f"{place}.lock")
     with lock:

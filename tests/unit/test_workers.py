@@ -55,3 +55,10 @@ async def test_the_loop_goes_on_while_processes_start() -> None:
         took = time.perf_counter() - started
         beating.cancel()
     assert longest < took / 2  # the start is most of what it took; below a second of it none is the loop's
+
+
+async def test_processes_have_imported_what_they_need_and_not_what_that_would_like_to_have() -> None:
+    names = ["nltk", "llama_index.core.node_parser", "pypdf", "tasks.chunk", "scipy", "sklearn"]
+    with Workers(workers=1, memory_mb=2048) as workers:
+        imported = await workers.run(eval, (f"[name for name in {names} if name in __import__('sys').modules]",))
+    assert imported == names[:4]
