@@ -29,7 +29,7 @@ up: $(STAMP)     ## Milvus and the Prefect UI on this machine, until Ctrl-C
 	$(BIN)/roost up
 
 test: $(STAMP)   ## every test: unit, Milvus Lite, a real Milvus server, the command line
-	$(BIN)/python -m pytest --numprocesses 4 --dist loadscope --no-loadscope-reorder
+	$(BIN)/python -m pytest --numprocesses 3 --dist loadscope --no-loadscope-reorder
 
 bench: $(STAMP)  ## speed beside LlamaIndex, LangChain and the bare model (make bench FULL=--full: the long form)
 	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS),bench]'
