@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
-EXTRAS := minilm,standalone,openvino,dask,dev
+EXTRAS := minilm,standalone,openvino,dask,ray,dev
 
 .PHONY: help setup demo up test bench check clean
 
