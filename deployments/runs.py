@@ -29,7 +29,6 @@ from deployments.bootstrap import POOL
 
 #: Seconds that a run's processes have to end by themselves.
 GRACE_S = 10.0
-_ENDED = (StateType.COMPLETED, StateType.FAILED, StateType.CANCELLED, StateType.CRASHED)
 _UNDER_WAY = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
 
 
@@ -50,7 +49,8 @@ async def give_up_dead_runs() -> list[str]:
 def ended_run(wanted: FlowRunFilter) -> FlowRun | None:
     """Find a run that has ended; none, too, while the server is away."""
     with suppress(HTTPError), get_client(sync_client=True) as client:
-        return next((run for run in client.read_flow_runs(flow_run_filter=wanted) if run.state_type in _ENDED), None)
+        found = client.read_flow_runs(flow_run_filter=wanted)
+        return next((run for run in found if run.state and run.state.is_final()), None)
     return None
 
 

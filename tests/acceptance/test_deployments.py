@@ -7,8 +7,7 @@ import os
 import signal
 import subprocess
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -22,6 +21,7 @@ import yaml
 from tests.acceptance import postgres
 from tests.acceptance.conftest import ROOST
 from tests.conftest import ROOT
+from tests.waiting import until
 
 pytestmark = pytest.mark.timeout(900)  # ten processes that import Prefect and the model, one after the other
 TOKEN = "root:Sup3rSecretToken"
@@ -70,15 +70,6 @@ class Stack:
         )
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
-
-
-def until(look: Callable[[], Any], seconds: float = 120) -> Any:
-    """Look until there is something to see."""
-    ends = time.monotonic() + seconds
-    while not (seen := look()):
-        assert time.monotonic() < ends, "it did not happen"
-        time.sleep(0.5)
-    return seen
 
 
 @pytest.fixture(scope="module")

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from flows import work_pool
 from tasks.errors import ConfigurationError, ConflictError, StepError
 from tests.conftest import ROOT
 from tests.integration.conftest import SHIPS, same
+from tests.waiting import until
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -81,15 +81,6 @@ def pool(server: None, prefect_api: str, tmp_path: Path, monkeypatch: pytest.Mon
         made = Pool(client, prefect_api, tmp_path / "workers")
         monkeypatch.setenv("ROOST_SCALE__DEPLOYMENT", made.deploy())
         yield made
-
-
-def until(look: Callable[[], Any], seconds: float = 120) -> Any:
-    """Look until there is something to see."""
-    ends = time.monotonic() + seconds
-    while not (seen := look()):
-        assert time.monotonic() < ends, "it did not happen"
-        time.sleep(0.2)
-    return seen
 
 
 def test_four_shards_on_two_workers_make_the_rows_of_one_run_and_are_cancelled_with_it(
