@@ -15,26 +15,28 @@ from prefect import flow, get_run_logger, runtime
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
-from flows import artifacts, steps
-from flows.batches import Run, open_tools
-from flows.ingest import carry_out, make_holder
-from flows.parameters import BackfillRequest
-from flows.progress import WATCHER
-from flows.scale import check_scale
-from flows.shards import check_shards
-from tasks import backfills
-from tasks.chunk import check_window
-from tasks.discover import Listed, Options, list_sources, spool_folder
-from tasks.errors import StepError
-from tasks.lease import held_live
-from tasks.milvus import Store, open_store
-from tasks.models import find_model
-from tasks.records import Plan
-from tasks.report import choice, choice_lines, headline, make_plan_report, outcome_name
-from tasks.selection import Selected, Selection
-from tasks.settings import load_settings
-from tasks.sources import check_sources, refuse_moved
-from tasks.versions import Recipe, Version, live_version, make_recipe, refuse_other_recipe
+from roost.flows.ingest import carry_out, make_holder
+from roost.flows.parameters import BackfillRequest
+from roost.flows.running import artifacts
+from roost.flows.running.batches import Run, open_tools
+from roost.flows.running.cluster import check_scale
+from roost.flows.running.progress import WATCHER
+from roost.flows.running.shards import check_shards
+from roost.tasks.errors import StepError
+from roost.tasks.milvus.store import Store, open_store
+from roost.tasks.models.model import find_model
+from roost.tasks.models.recipe import Recipe, make_recipe
+from roost.tasks.prefect_tasks import ingest as ingest_tasks
+from roost.tasks.records import Plan
+from roost.tasks.settings import load_settings
+from roost.tasks.sources.listing import Listed, check_sources, list_sources, refuse_moved, spool_folder
+from roost.tasks.steps.chunk import check_window
+from roost.tasks.steps.plan import Options
+from roost.tasks.steps.report import choice, choice_lines, headline, make_plan_report, outcome_name
+from roost.tasks.steps.select import Selected, Selection
+from roost.tasks.versions import unfinished_backfills
+from roost.tasks.versions.lease import held_live
+from roost.tasks.versions.version import Version, live_version, refuse_other_recipe
 
 
 @flow(name="backfill", flow_run_name="backfill {request.index}", persist_result=False, validate_parameters=True)
@@ -76,14 +78,14 @@ async def backfill(request: BackfillRequest) -> State[dict[str, Any]]:
             await embedder.load()  # a model that does not load must not leave an empty index behind
         store, version = await stack.enter_async_context(held_live(store, request.index, recipe, holder))
         # Listed again: this run may have waited for long, and what it indexes is to be what is there now.
-        version, listed = await steps.list_held(request.sources, spool, store, version)
+        version, listed = await ingest_tasks.list_held(request.sources, spool, store, version)
         run = Run(settings, model, store, version, workers, embedder, str(runtime.flow_run.id or ""))
         run.is_fresh = request.force
         resumed = request.force and await _resume(request, run)
         plan, selected = await _choose(request, listed, store, version, run.run_id)
         done, off = await carry_out(run, plan, started, request)
         if request.force and not off:
-            await backfills.end(store, version, _key(request))
+            await unfinished_backfills.end(store, version, _key(request))
     done = done | {"chosen": choice(selected, resumed)}
     await artifacts.publish(done, plan.skipped, "backfill")
     if off:
@@ -115,7 +117,7 @@ async def _choose(
     selection = Selection.of(request.model_dump())
     options = Options(keep_missing=True, retry_quarantined=request.only_failed)
     forced = run_id if request.force else None
-    return await steps.choose(request.index, listed, store, version, options, selection, forced)
+    return await ingest_tasks.choose(request.index, listed, store, version, options, selection, forced)
 
 
 async def _resume(request: BackfillRequest, run: Run) -> bool:
@@ -123,18 +125,18 @@ async def _resume(request: BackfillRequest, run: Run) -> bool:
     if begun := await _begun(request, run.store, run.version):
         run.run_id = begun
         return True
-    await backfills.begin(run.store, run.version, _key(request), run.run_id)
+    await unfinished_backfills.begin(run.store, run.version, _key(request), run.run_id)
     return False
 
 
 async def _begun(request: BackfillRequest, store: Store, version: Version) -> str:
     if not request.force or request.restart:
         return ""
-    return await backfills.under_way(store, version, _key(request))
+    return await unfinished_backfills.under_way(store, version, _key(request))
 
 
 def _key(request: BackfillRequest) -> str:
     """What makes two requests the same backfill: what they choose, not how they go about it."""
-    return backfills.request_key(
+    return unfinished_backfills.request_key(
         request.model_dump(mode="json", exclude={"dry_run", "restart", "on_conflict", "shards"})
     )

@@ -18,22 +18,23 @@ from prefect import flow, get_run_logger, runtime
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
-from flows import artifacts, events
-from flows import evaluation_steps as steps
-from flows.parameters import EvaluationRequest, by_measure
-from flows.progress import WATCHER
-from tasks.embedder import Embedder, model_of
-from tasks.errors import StoreError, UsageError
-from tasks.evaluation_report import headline, trend, verdict_of
-from tasks.history import baseline, keep, read_history, read_questions_of
-from tasks.holder import Holder
-from tasks.metrics import MAIN, Quality, Thresholds, check_measures, check_thresholds, missed, regressions
-from tasks.milvus import open_store
-from tasks.queries import Questions, read_questions
-from tasks.retrieve import search
-from tasks.settings import Settings, load_settings
-from tasks.timings import TIMING, choose_cells
-from tasks.versions import Version, check_index_name, existing_version
+from roost.flows.parameters import EvaluationRequest, by_measure
+from roost.flows.running import artifacts, events
+from roost.flows.running.progress import WATCHER
+from roost.tasks.errors import StoreError, UsageError
+from roost.tasks.evaluation.client_timings import TIMING, choose_cells
+from roost.tasks.evaluation.history import baseline, keep, read_history, read_questions_of
+from roost.tasks.evaluation.metrics import MAIN, Quality, regressions
+from roost.tasks.evaluation.questions import Questions, read_questions
+from roost.tasks.evaluation.report import headline, trend, verdict_of
+from roost.tasks.evaluation.thresholds import Thresholds, check_measures, check_thresholds, missed
+from roost.tasks.milvus.lock_wait import Holder
+from roost.tasks.milvus.store import open_store
+from roost.tasks.models.embedder import Embedder, model_of
+from roost.tasks.prefect_tasks import evaluation as evaluation_tasks
+from roost.tasks.search.retrieve import search
+from roost.tasks.settings import Settings, load_settings
+from roost.tasks.versions.version import Version, check_index_name, existing_version
 
 #: Questions that the report lists as the worst; the Parquet file has all.
 WORST = 20
@@ -59,23 +60,23 @@ async def evaluation(request: EvaluationRequest) -> State[dict[str, Any]]:
     holder = Holder(f"run {runtime.flow_run.name!r}", wait_seconds=settings.ingest.wait_seconds, tell=tell)
     async with open_store(settings.milvus, create=False, holder=holder) as store:
         version = await existing_version(store, request.index)
-        model = await asyncio.to_thread(model_of, version, settings.embedding)  # it hashes the weights
+        model = await asyncio.to_thread(model_of, version.recipe, settings.embedding)  # it hashes the weights
         with Embedder(model, settings.embedding) as embedder:
             await embedder.load()
-            questions = questions or await steps.draw(store, version, request.sample)
+            questions = questions or await evaluation_tasks.draw(store, version, request.sample)
             check_thresholds(thresholds, questions)
-            quality = await steps.quality(store, version, embedder, questions)
+            quality = await evaluation_tasks.quality(store, version, embedder, questions)
             started = time.perf_counter()
             vectors = await embedder.queries(questions.asked["text"].to_list())
             embedding_ms = 1000 * (time.perf_counter() - started) / len(vectors)
             texts = questions.asked["text"]
             to_answer = texts.head(request.answers).to_list()
-            found = await search(store, version, embedder, to_answer, k=steps.PASSAGES) if to_answer else []
-        latency = await steps.latency(store, version, texts, vectors) | {"embedding_ms": embedding_ms}
+            found = await search(store, version, embedder, to_answer, k=evaluation_tasks.PASSAGES) if to_answer else []
+        latency = await evaluation_tasks.latency(store, version, texts, vectors) | {"embedding_ms": embedding_ms}
         facts: dict[str, Any] = {"chunks": await store.count(version.name), "is_lite": store.is_lite}
     timed, notes = await _timings(request, settings, questions, vectors)
     frames = {"questions": quality.per_question, "timings": timed}
-    facts["answers"] = await steps.answers(to_answer, found) if to_answer else []
+    facts["answers"] = await evaluation_tasks.answers(to_answer, found, settings.llm) if to_answer else []
     report = _report(request, version, questions, quality, timed, {"latency": latency, **facts})
     report["notes"] += notes
     return await _concluded(report, quality, frames, thresholds, settings)
@@ -88,7 +89,7 @@ def given_questions(request: EvaluationRequest, settings: Settings) -> Questions
         UsageError: An index's name, a file, a threshold, or a round trip before a file.
         ConfigurationError: Answers are asked for, and no language model is set.
     """
-    from tasks.answer import check_llm
+    from roost.tasks.search.answer import check_llm
 
     check_index_name(request.index)
     check_measures(by_measure(request.least))
@@ -113,7 +114,7 @@ async def _timings(
         return TIMING.to_frame(), []
     texts, tell = questions.asked["text"], WATCHER.get().waiting
     try:
-        return await steps.timings(settings.milvus, cells, texts, vectors, request.latency_ms, tell), []
+        return await evaluation_tasks.timings(settings.milvus, cells, texts, vectors, request.latency_ms, tell), []
     except StoreError as error:
         return TIMING.to_frame(), [f"No clients were timed: {error}"]
 

@@ -16,32 +16,27 @@ from prefect import flow, get_run_logger, runtime
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
-from flows import artifacts, events, steps
-from flows.batches import Run, open_tools, run_batches
-from flows.parameters import BackfillRequest, IngestRequest
-from flows.progress import WATCHER
-from flows.scale import check_scale, run_batches_there
-from flows.shards import check_shards, run_shards
-from tasks.chunk import check_window
-from tasks.discover import Listed, Options, list_sources, spool_folder
-from tasks.errors import RoostError, StepError
-from tasks.holder import Holder
-from tasks.index import without_failed_moves
-from tasks.lease import held_live
-from tasks.milvus import Store, open_store
-from tasks.models import find_model
-from tasks.records import WORK, Plan
-from tasks.report import headline, make_plan_report, make_report, outcome_name
-from tasks.settings import Settings, load_settings
-from tasks.sources import check_sources, refuse_moved
-from tasks.versions import (
-    Recipe,
-    Version,
-    live_version,
-    make_recipe,
-    note_rate,
-    refuse_other_recipe,
-)
+from roost.flows.parameters import BackfillRequest, IngestRequest
+from roost.flows.running import artifacts, events
+from roost.flows.running.batches import Run, open_tools, run_batches
+from roost.flows.running.cluster import check_scale, run_batches_there
+from roost.flows.running.progress import WATCHER
+from roost.flows.running.shards import check_shards, run_shards
+from roost.tasks.errors import RoostError, StepError
+from roost.tasks.milvus.lock_wait import Holder
+from roost.tasks.milvus.store import Store, open_store
+from roost.tasks.models.model import find_model
+from roost.tasks.models.recipe import Recipe, make_recipe
+from roost.tasks.prefect_tasks import ingest as ingest_tasks
+from roost.tasks.records import WORK, Plan
+from roost.tasks.settings import Settings, load_settings
+from roost.tasks.sources.listing import Listed, check_sources, list_sources, refuse_moved, spool_folder
+from roost.tasks.steps.chunk import check_window
+from roost.tasks.steps.index import without_failed_moves
+from roost.tasks.steps.plan import Options
+from roost.tasks.steps.report import headline, make_plan_report, make_report, outcome_name
+from roost.tasks.versions.lease import held_live
+from roost.tasks.versions.version import Version, live_version, note_rate, refuse_other_recipe
 
 #: Chunks that a run must embed for its speed to tell something of the next one's.
 MEASURED_CHUNKS = 100
@@ -86,8 +81,8 @@ async def ingest(request: IngestRequest) -> State[dict[str, Any]]:
             workers.start()  # there will be work for them: they get ready while the index is made
         store, version = await stack.enter_async_context(held_live(store, request.index, recipe, holder))
         discovering = time.perf_counter()
-        version, listed = await steps.list_held(request.sources, spool, store, version)
-        plan = await steps.discover(request.index, listed, store, version, options)
+        version, listed = await ingest_tasks.list_held(request.sources, spool, store, version)
+        plan = await ingest_tasks.discover(request.index, listed, store, version, options)
         discovering = time.perf_counter() - discovering
         run = Run(settings, model, store, version, workers, embedder, run_id=str(runtime.flow_run.id or ""))
         run.tally.seconds["discover"] = discovering
@@ -105,7 +100,7 @@ async def _planned(
     known: Version | None,
 ) -> State[dict[str, Any]]:  # fmt: skip
     """Report what a run would do. Without a store there is no index, and none is made."""
-    plan, refusal = await steps.foresee(request.index, listed, store, known, options)
+    plan, refusal = await ingest_tasks.foresee(request.index, listed, store, known, options)
     return Completed(message="planned only", data=make_plan_report(request.index, recipe, known, plan, refusal))
 
 
@@ -134,7 +129,7 @@ async def carry_out(
         await _work_through(run, work, request)
     await _note_rate(run)
     gone = without_failed_moves(gone, plan.documents.filter(pl.col("doc_id").is_in(run.tally.rejected)))
-    deleted, ledger, chunks, off = await steps.close(version, store, gone, plan, run.run_id)
+    deleted, ledger, chunks, off = await ingest_tasks.close(version, store, gone, plan, run.run_id)
     if request is not None and not off:  # a rebuild writes what readers do not see yet
         off = await _moved_off(run)
     run.tally.chunks["deleted"] += deleted

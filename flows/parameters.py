@@ -9,14 +9,14 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 from pydantic.config import JsonDict
 
-from tasks.sources import Source
+from roost.tasks.sources.listing import Source
 
 #: For the form, which so refuses a wrong name before a run starts; the flows word it better.
 _NAME: JsonDict = {"pattern": "^[A-Za-z][A-Za-z0-9]*(_[A-Za-z0-9]+)*$", "maxLength": 200}
 
 
 def _measures(schema: JsonDict) -> None:
-    from tasks.metrics import measure_names  # takes a second and a half, and is for the form only
+    from roost.tasks.evaluation.thresholds import measure_names
 
     schema |= {"position": 0, "enum": [*measure_names()]}
 

@@ -22,30 +22,34 @@ from prefect import flow, get_run_logger, runtime
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
-from flows import artifacts, steps, version_steps
-from flows.batches import Run, open_tools
-from flows.ingest import carry_out
-from flows.parameters import RebuildRequest, by_measure
-from flows.progress import WATCHER
-from tasks import promotion, rebuilding
-from tasks.chunk import check_window
-from tasks.discover import Listed, Options, find_missing, list_sources, plan_run, spool_folder
-from tasks.embedder import Embedder
-from tasks.errors import ConflictError, ModelError, StepError, UsageError
-from tasks.holder import Holder
-from tasks.lease import held
-from tasks.ledger import read_ledger
-from tasks.metrics import BY_CHUNK, MAIN, Quality, Thresholds, check_measures, check_thresholds, missed
-from tasks.milvus import Store, open_store
-from tasks.models import Model, find_model
-from tasks.queries import Questions, draw_questions, read_questions
-from tasks.report import rebuild_line
-from tasks.retrieve import model_of
-from tasks.settings import Settings, load_settings
-from tasks.sources import Source, check_sources, refuse_moved
-from tasks.verify import count_foreign
-from tasks.versions import Recipe, Version, changes, existing_version, make_recipe
-from tasks.workers import Workers
+from roost.flows.ingest import carry_out
+from roost.flows.parameters import RebuildRequest, by_measure
+from roost.flows.running import artifacts
+from roost.flows.running.batches import Run, open_tools
+from roost.flows.running.progress import WATCHER
+from roost.tasks.errors import ConflictError, ModelError, StepError, UsageError
+from roost.tasks.evaluation.metrics import BY_CHUNK, MAIN, Quality
+from roost.tasks.evaluation.questions import Questions, draw_questions, read_questions
+from roost.tasks.evaluation.thresholds import Thresholds, check_measures, check_thresholds, missed
+from roost.tasks.milvus.lock_wait import Holder
+from roost.tasks.milvus.store import Store, open_store
+from roost.tasks.models.embedder import Embedder
+from roost.tasks.models.model import Model, find_model
+from roost.tasks.models.recipe import Recipe, changes, make_recipe
+from roost.tasks.prefect_tasks import ingest as ingest_tasks
+from roost.tasks.prefect_tasks import rebuild as rebuild_tasks
+from roost.tasks.search.retrieve import model_of
+from roost.tasks.settings import Settings, load_settings
+from roost.tasks.sources.listing import Listed, Source, check_sources, list_sources, refuse_moved, spool_folder
+from roost.tasks.steps.chunk import check_window
+from roost.tasks.steps.plan import Options, find_missing, plan_run
+from roost.tasks.steps.report import rebuild_line
+from roost.tasks.versions import carry_over, promotion
+from roost.tasks.versions.lease import held
+from roost.tasks.versions.ledger import read_ledger
+from roost.tasks.versions.verification import count_foreign
+from roost.tasks.versions.version import Version, existing_version
+from roost.tasks.workers import Workers
 
 #: Passes after which sources that change all the time are followed no further.
 MOST_PASSES = 20
@@ -130,7 +134,7 @@ async def rebuild(request: RebuildRequest) -> State[dict[str, Any]]:
         spool = Path(stack.enter_context(spool_folder()))
         store = await stack.enter_async_context(open_store(settings.milvus, create=False, holder=holder))
         live = await existing_version(store, request.index)
-        sources = request.sources or rebuilding.sources_of(live)
+        sources = request.sources or carry_over.sources_of(live)
         await asyncio.to_thread(check_sources, sources)
         refuse_moved(sources, live.places)
         options = _options(request, settings)
@@ -139,14 +143,14 @@ async def rebuild(request: RebuildRequest) -> State[dict[str, Any]]:
         found = await promotion.standings(store, request.index)
         target = await promotion.open_beside(store, found, recipe, fresh=request.fresh)
         building = await stack.enter_async_context(held(store, target, holder))
-        also = live.name if request.reuse and rebuilding.share_vectors(live.recipe, recipe) else ""
+        also = live.name if request.reuse and carry_over.share_vectors(live.recipe, recipe) else ""
         build = Build(
             request, settings, options, sources, model, store, building, live, target, also, embedder, workers, spool,
             str(runtime.flow_run.id or ""),
         )  # fmt: skip
         await _catch_up(build, listed)
         await _verify(build)
-        await version_steps.settle(building, target)
+        await rebuild_tasks.settle(building, target)
         verdict = await _judge(build, asked)
         await _note(build, verdict)
         promoted = request.promote and not verdict.missed
@@ -202,11 +206,11 @@ async def _list_first(
     """
     ledger = await read_ledger(store, live.ledger)
     if not leave_out:
-        rebuilding.refuse_uncovered(ledger, sources, live.index)
-        rebuilding.refuse_foreign(await count_foreign(store, live), live.index)
+        carry_over.refuse_uncovered(ledger, sources, live.index)
+        carry_over.refuse_foreign(await count_foreign(store, live), live.index)
     listed = await list_sources(sources, _pass_folder(spool, 0))
     if not leave_out:
-        rebuilding.refuse_unlisted(ledger, listed.documents, listed.unlisted, live.index)
+        carry_over.refuse_unlisted(ledger, listed.documents, listed.unlisted, live.index)
     await plan_run(listed, ledger, options)
     return listed
 
@@ -236,11 +240,11 @@ async def _pass(build: Build, listed: Listed | None = None) -> bool:
     folder = build.spool / str(len(build.reports))
     if listed is None:
         folder = _pass_folder(build.spool, len(build.reports))
-        listed = await version_steps.list_again(build.sources, folder, build.building, build.target)
+        listed = await rebuild_tasks.list_again(build.sources, folder, build.building, build.target)
     else:
-        await steps.note_sources(build.building, build.target, build.sources)
+        await ingest_tasks.note_sources(build.building, build.target, build.sources)
     build.listed = listed
-    plan = await steps.discover(build.request.index, listed, build.building, build.target, build.options)
+    plan = await ingest_tasks.discover(build.request.index, listed, build.building, build.target, build.options)
     build.embedder.seconds = 0.0
     run = Run(
         build.settings, build.model, build.building, build.target, build.workers, build.embedder, build.run_id,
@@ -260,11 +264,11 @@ async def _verify(build: Build) -> None:
     Raises:
         StepError: It is off all the same.
     """
-    if not (await version_steps.verify(build.building, build.target)).needs_repair:
+    if not (await rebuild_tasks.verify(build.building, build.target)).needs_repair:
         return
-    await version_steps.mend(build.building, build.target, build.run_id)
+    await rebuild_tasks.mend(build.building, build.target, build.run_id)
     await _catch_up(build)
-    if (await version_steps.verify(build.building, build.target)).needs_repair:
+    if (await rebuild_tasks.verify(build.building, build.target)).needs_repair:
         raise StepError(_off(build))
 
 
@@ -278,17 +282,17 @@ def _off(build: Build) -> str:
 async def _judge(build: Build, asked: Questions | None) -> Verdict:
     """Ask both versions the same questions, and say what speaks against the new one."""
     live, target = build.live, build.target
-    lost = await rebuilding.find_lost(build.store, live, target, partial(_gone, build))
+    lost = await carry_over.find_lost(build.store, live, target, partial(_gone, build))
     held_by_live = await read_ledger(build.store, live.ledger, ["doc_id", "status", "chunk_count"])
     documents = held_by_live.filter(pl.col("chunk_count") > 0)
-    against = rebuilding.too_many_lost(lost, documents.height, build.options.max_delete_fraction)
+    against = carry_over.too_many_lost(lost, documents.height, build.options.max_delete_fraction)
     if asked is None:
         if documents.is_empty():
             return Verdict(None, None, None, against, lost)
         asked = await _draw(build)
     thresholds = _thresholds(build.request)
     check_thresholds(thresholds, asked)
-    after = await version_steps.evaluate(build.building, target, build.embedder, asked)
+    after = await rebuild_tasks.evaluate(build.building, target, build.embedder, asked)
     before, why = await _measure_live(build, asked)
     if why and thresholds.max_drop is not None:
         against.append(f"the live version could not be asked, so no drop can be told: {why}; --max-drop 1 allows any")
@@ -317,11 +321,11 @@ async def _draw(build: Build) -> Questions:
 async def _measure_live(build: Build, asked: Questions) -> tuple[Quality | None, str]:
     """Ask the live version with its own model; or say why that cannot be."""
     try:
-        model = await asyncio.to_thread(model_of, build.live, build.settings.embedding)
+        model = await asyncio.to_thread(model_of, build.live.recipe, build.settings.embedding)
         if model == build.model:
-            return await version_steps.evaluate(build.store, build.live, build.embedder, asked), ""
+            return await rebuild_tasks.evaluate(build.store, build.live, build.embedder, asked), ""
         with Embedder(model, build.settings.embedding) as embedder:
-            return await version_steps.evaluate(build.store, build.live, embedder, asked), ""
+            return await rebuild_tasks.evaluate(build.store, build.live, embedder, asked), ""
     except ModelError as error:
         return None, str(error)
 
@@ -358,14 +362,14 @@ async def _promote(build: Build, holder: Holder) -> None:
     async with held(build.store, build.live, holder) as store:
         await _catch_up(build)
         if not build.request.leave_out:
-            rebuilding.refuse_foreign(await count_foreign(store, build.live), build.live.index)
+            carry_over.refuse_foreign(await count_foreign(store, build.live), build.live.index)
         seen = await existing_version(store, build.request.index)
         if seen.name != build.live.name:
             raise ConflictError(
                 f"index {build.request.index!r} is {seen.name} by now, {build.target.name} was compared with "
                 f"{build.live.name}: run roost rebuild again, or promote it by name"
             )
-        await version_steps.promote(store, build.target, build.live)
+        await rebuild_tasks.promote(store, build.target, build.live)
 
 
 def _report(

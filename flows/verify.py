@@ -9,17 +9,17 @@ from prefect import flow, get_run_logger, runtime
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
-from flows import artifacts
-from flows.parameters import VerifyRequest
-from flows.progress import WATCHER
-from tasks.holder import Holder
-from tasks.lease import held
-from tasks.milvus import open_store
-from tasks.report import verification_line
-from tasks.settings import load_settings
-from tasks.verify import as_report, mark
-from tasks.verify import verify as compare
-from tasks.versions import existing_version
+from roost.flows.parameters import VerifyRequest
+from roost.flows.running import artifacts
+from roost.flows.running.progress import WATCHER
+from roost.tasks.milvus.lock_wait import Holder
+from roost.tasks.milvus.store import open_store
+from roost.tasks.settings import load_settings
+from roost.tasks.steps.report import verification_line
+from roost.tasks.versions.lease import held
+from roost.tasks.versions.verification import as_report, mark
+from roost.tasks.versions.verification import verify as compare
+from roost.tasks.versions.version import existing_version
 
 
 @flow(name="verify", flow_run_name="verify {request.index}", persist_result=False)

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
-from tasks.errors import ConfigurationError, unknown_value
+from roost.tasks.errors import ConfigurationError, unknown_value
 
 PREFIX = "ROOST_"
 ENV_FILE = ".env"

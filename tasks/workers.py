@@ -16,9 +16,10 @@ from multiprocessing.context import ForkServerContext, ForkServerProcess
 from types import ModuleType, TracebackType
 from typing import Any, TypeVar
 
+import joblib
 from pebble import ProcessExpired, ProcessPool
 
-from tasks.errors import TransientError
+from roost.tasks.errors import TransientError
 
 T = TypeVar("T")
 
@@ -26,7 +27,7 @@ T = TypeVar("T")
 STOP_SECONDS = 10
 #: By how much workers stand back.
 NICE = 5
-_PRELOAD = ["tasks.preload", "tasks.formats", "tasks.chunk"]
+_PRELOAD = ["roost.tasks.worker_imports", "roost.tasks.sources.parsers.parse", "roost.tasks.steps.chunk"]
 
 
 class WorkerError(TransientError):
@@ -137,3 +138,8 @@ def _limit(memory_mb: int) -> None:
         import resource
 
         resource.setrlimit(resource.RLIMIT_DATA, (memory_mb * 2**20, memory_mb * 2**20))
+
+
+def cores() -> int:
+    """Cores that this process may use, a container's quota counted."""
+    return int(joblib.cpu_count())

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from tasks.settings import set_library_defaults
 from tests.shared import common_folder, shared
+
+from roost.tasks.settings import set_library_defaults
 
 set_library_defaults(quiet=True)  # before anything imports Prefect or Milvus Lite
 
@@ -82,7 +82,7 @@ def data() -> Path:
 def standalone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A real Milvus server of its own, on free ports: its URI."""
     pytest.importorskip("milvus", reason="the extra `standalone` carries the Milvus server for Linux x86-64 only")
-    from deployments.stack import milvus_standalone
+    from roost.deployments.local.servers import milvus_standalone
 
     # Reads that must see all writes wait for its next tick, a fifth of a second later if nothing is said.
     quick = partial(milvus_standalone, settings={"PROXY_TIMETICKINTERVAL": "50"})
@@ -93,7 +93,7 @@ def standalone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A real Prefect server with its own database: the URL of its API."""
-    from deployments.stack import prefect_server
+    from roost.deployments.local.servers import prefect_server
 
     with shared("prefect", tmp_path_factory, prefect_server) as uri:
         yield uri
@@ -147,10 +147,10 @@ def index(request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 def _drop(index: str, request: pytest.FixtureRequest) -> None:
-    from tasks.milvus import open_store
-    from tasks.promotion import standings
-    from tasks.settings import Milvus
-    from tasks.versions import drop_version
+    from roost.tasks.milvus.store import open_store
+    from roost.tasks.settings import Milvus
+    from roost.tasks.versions.promotion import standings
+    from roost.tasks.versions.version import drop_version
 
     async def drop() -> None:
         async with open_store(Milvus(uri=request.getfixturevalue("standalone"))) as store:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from deployments.stack import Service
+from roost.deployments.local.servers import Service
 
 
 def common_folder(factory: pytest.TempPathFactory) -> Path:

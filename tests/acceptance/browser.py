@@ -10,7 +10,6 @@ from shutil import which
 from typing import TYPE_CHECKING
 
 import pytest
-
 from tests.conftest import ROOT
 
 if TYPE_CHECKING:

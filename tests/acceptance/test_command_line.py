@@ -16,7 +16,6 @@ from typing import IO, Any
 
 import httpx
 import pytest
-
 from tests.acceptance.conftest import ROOST
 from tests.conftest import ROOT
 
@@ -112,7 +111,7 @@ def test_a_lite_file_that_another_process_holds_is_one_clear_line(roost, folder,
 
 def test_a_wrong_token_is_one_clear_line_and_the_right_one_works(roost, folder, tmp_path):
     pytest.importorskip("milvus", reason="the extra `standalone` carries the Milvus server for Linux x86-64 only")
-    from deployments.stack import MILVUS_ROOT, milvus_standalone
+    from roost.deployments.local.servers import MILVUS_ROOT, milvus_standalone
 
     source = folder(**{"a.txt": "Something."})
     with milvus_standalone(tmp_path / "milvus", authorization=True) as server:
@@ -129,7 +128,7 @@ def test_a_wrong_token_is_one_clear_line_and_the_right_one_works(roost, folder, 
 
 def test_help_starts_in_under_a_second_and_imports_nothing_heavy():
     probe = (
-        "import sys\nsys.argv = ['roost', '--help']\nfrom flows.cli import main\n"
+        "import sys\nsys.argv = ['roost', '--help']\nfrom roost.cli.main import main\n"
         "try:\n    main()\nexcept SystemExit:\n    pass\n"
         "heavy = {'prefect', 'torch', 'pymilvus', 'polars', 'llama_index', 'pydantic'} & set(sys.modules)\n"
         "sys.exit(f'imported {heavy}' if heavy else 0)"

@@ -17,7 +17,6 @@ from typing import Any
 import httpx
 import pytest
 import yaml
-
 from tests.acceptance import postgres
 from tests.acceptance.conftest import ROOST
 from tests.conftest import ROOT
@@ -75,7 +74,7 @@ class Stack:
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Iterator[Stack]:
     """Everything, started once: PostgreSQL as Prefect's database where it is installed, else SQLite."""
-    from deployments.stack import milvus_lite, prefect_server, prefect_worker
+    from roost.deployments.local.servers import milvus_lite, prefect_server, prefect_worker
 
     folder = tmp_path_factory.mktemp("stack")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("ROOST_", "PREFECT_"))}
@@ -136,7 +135,7 @@ def test_deploying_twice_makes_everything_once_and_as_the_file_says(stack):
         assert made["parameters"] == each.get("parameters", {})
         assert made["description"].strip() == each["description"].strip()
         assert (made["global_concurrency_limit"] or {}).get("limit") == (None if each["name"] == "shard" else 1)
-        assert made["pull_steps"] == [{"deployments.bootstrap.find_code": {}}]
+        assert made["pull_steps"] == [{"roost.deployments.prefect_setup.find_code": {}}]
         crons = [(one["cron"], one["timezone"]) for one in each.get("schedules", [])]
         assert [(one["schedule"]["cron"], one["schedule"]["timezone"]) for one in made["schedules"]] == crons
     assert str(ROOT) not in json.dumps(list(found.values()))

@@ -22,11 +22,11 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
-
-from deployments.stack import milvus_standalone, prefect_server
-from tasks.calls import cores
 from tests.benchmarks.corpus import SCIFACT, markdown_folder, pdf_folder
 from tests.conftest import ROOT
+
+from roost.deployments.local.servers import milvus_standalone, prefect_server
+from roost.tasks.workers import cores
 
 COMPARED = ("llamaindex", "langchain", "roost", "bare", "encode")
 PACKAGES = (

@@ -22,18 +22,19 @@ from typing import Any, TypeVar
 
 import numpy as np
 import polars as pl
-
-from deployments.stack import milvus_standalone
-from tasks.calls import cores
-from tasks.identity import chunk_hash
-from tasks.index import chunk_rows
-from tasks.ledger import INDEXED, read_ledger, write_rows
-from tasks.milvus import Store, open_store
-from tasks.models import find_model
-from tasks.records import CHUNK, LOADED, REJECT, Embedded
-from tasks.settings import Chunking, Embedding, Milvus
-from tasks.versions import Version, make_recipe, open_version
 from tests.benchmarks.planning import known, listing
+
+from roost.deployments.local.servers import milvus_standalone
+from roost.tasks.ids import chunk_hash
+from roost.tasks.milvus.store import Store, open_store
+from roost.tasks.models.model import find_model
+from roost.tasks.models.recipe import make_recipe
+from roost.tasks.records import CHUNK, LOADED, REJECT, Embedded
+from roost.tasks.settings import Chunking, Embedding, Milvus
+from roost.tasks.steps.index import chunk_rows
+from roost.tasks.versions.ledger import INDEXED, read_ledger, write_rows
+from roost.tasks.versions.version import Version, open_version
+from roost.tasks.workers import cores
 
 T = TypeVar("T")
 

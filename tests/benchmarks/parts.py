@@ -20,17 +20,18 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from tasks.settings import set_library_defaults
+from roost.tasks.settings import set_library_defaults
 
 set_library_defaults(quiet=True)
 
 import numpy as np  # noqa: E402
 
-from tasks.identity import chunk_ids, digest, hash_file  # noqa: E402
-from tasks.milvus import Store, open_store  # noqa: E402
-from tasks.models import find_model  # noqa: E402
-from tasks.settings import Chunking, Embedding, Milvus, load_settings  # noqa: E402
-from tasks.versions import Version, drop_version, existing_version, make_recipe, open_version  # noqa: E402
+from roost.tasks.ids import chunk_ids, digest, hash_file  # noqa: E402
+from roost.tasks.milvus.store import Store, open_store  # noqa: E402
+from roost.tasks.models.model import find_model  # noqa: E402
+from roost.tasks.models.recipe import make_recipe  # noqa: E402
+from roost.tasks.settings import Chunking, Embedding, Milvus, load_settings  # noqa: E402
+from roost.tasks.versions.version import Version, drop_version, existing_version, open_version
 
 DIMENSION = 384
 
@@ -135,12 +136,12 @@ def prefect_share(batches: int = 40) -> dict[str, Any]:
 
 def memory(documents: int) -> dict[str, Any]:
     """Ingest that many documents of a page, vectors from a stand-in: peak resident memory of the run's own process."""
-    import tasks.embedder
-    from flows.ingest import ingest
-    from flows.parameters import IngestRequest
-    from tasks.sources import Source
+    import roost.tasks.models.embedder
+    from roost.flows.ingest import ingest
+    from roost.flows.parameters import IngestRequest
+    from roost.tasks.sources.listing import Source
 
-    tasks.embedder.load_engine = lambda *_: _Fast()  # type: ignore[assignment]
+    roost.tasks.models.embedder.load_engine = lambda *_: _Fast()  # type: ignore[assignment]
     index = f"bench{uuid.uuid4().hex[:12]}"
     with tempfile.TemporaryDirectory() as folder:
         table = Path(folder, "documents.jsonl")
@@ -156,8 +157,8 @@ def memory(documents: int) -> dict[str, Any]:
 
 def quantize(source: str, folder: str) -> dict[str, Any]:
     """Make an int8 model, calibrated on a source's own texts."""
-    from flows.quantize import quantize as made
-    from tasks.sources import Source
+    from roost.flows.operations.quantize import quantize as made
+    from roost.tasks.sources.listing import Source
 
     return asyncio.run(made([Source(uri=source)], Path(folder), texts=100))
 
@@ -165,13 +166,13 @@ def quantize(source: str, folder: str) -> dict[str, Any]:
 def quality(model: str) -> dict[str, Any]:
     """Measure nDCG@10 on SciFact: exact search, a document as good as its best chunk."""
     import polars as pl
-
-    from tasks.chunk import cut
-    from tasks.engines import load_engine
-    from tasks.metrics import score
-    from tasks.queries import read_questions
-    from tasks.records import PASSAGE
     from tests.benchmarks.corpus import SCIFACT
+
+    from roost.tasks.evaluation.metrics import score
+    from roost.tasks.evaluation.questions import read_questions
+    from roost.tasks.models.engine import load_engine
+    from roost.tasks.records import PASSAGE
+    from roost.tasks.steps.chunk import cut
 
     settings = Embedding(model=model) if model else Embedding()
     found = find_model(settings)

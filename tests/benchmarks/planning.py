@@ -24,16 +24,16 @@ from typing import Any
 
 import polars as pl
 
-from deployments.stack import milvus_standalone
-from tasks.discover import Options, cut_batches, make_plan
-from tasks.errors import TransientError
-from tasks.identity import doc_id
-from tasks.ledger import INDEXED, ROW, read_ledger, write_rows
-from tasks.milvus import Store, open_store
-from tasks.records import DOCUMENT, WORK
-from tasks.schema import make_ledger
-from tasks.settings import Ingest, Milvus
-from tasks.sources import Source, list_source
+from roost.deployments.local.servers import milvus_standalone
+from roost.tasks.errors import TransientError
+from roost.tasks.ids import doc_id
+from roost.tasks.milvus.store import Store, open_store
+from roost.tasks.records import DOCUMENT, WORK
+from roost.tasks.settings import Ingest, Milvus
+from roost.tasks.sources.listing import Source, list_source
+from roost.tasks.steps.plan import Options, cut_batches, make_plan
+from roost.tasks.versions.ledger import INDEXED, ROW, read_ledger, write_rows
+from roost.tasks.versions.schema import make_ledger
 
 NAME = "corpus"
 LEDGER = "planning__ledger"

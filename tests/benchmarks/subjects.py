@@ -20,17 +20,17 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from tasks.settings import set_library_defaults
+from roost.tasks.settings import set_library_defaults
 
 set_library_defaults(quiet=True)
 
 import polars as pl  # noqa: E402
 
-from tasks.chunk import cut  # noqa: E402
-from tasks.formats import parse  # noqa: E402
-from tasks.models import Model, find_model  # noqa: E402
-from tasks.records import PASSAGE  # noqa: E402
-from tasks.settings import Chunking, load_settings  # noqa: E402
+from roost.tasks.models.model import Model, find_model  # noqa: E402
+from roost.tasks.records import PASSAGE  # noqa: E402
+from roost.tasks.settings import Chunking, load_settings  # noqa: E402
+from roost.tasks.sources.parsers.parse import parse  # noqa: E402
+from roost.tasks.steps.chunk import cut  # noqa: E402
 
 #: Seconds between two beats of the loop, and between two searches.
 BEAT, LOOK = 0.01, 0.2
@@ -56,10 +56,10 @@ def chunked(passages: pl.DataFrame, model: Model) -> pl.DataFrame:
 
 async def roost(folder: Path) -> dict[str, Any]:
     """The whole flow `ingest`, into a fresh index; then again, unchanged."""
-    from flows.ingest import ingest
-    from flows.parameters import IngestRequest
-    from flows.progress import WATCHER
-    from tasks.sources import Source
+    from roost.flows.ingest import ingest
+    from roost.flows.parameters import IngestRequest
+    from roost.flows.running.progress import WATCHER
+    from roost.tasks.sources.listing import Source
 
     index = f"bench{uuid.uuid4().hex[:12]}"
     request = IngestRequest(sources=[Source(uri=str(folder))], index=index)
@@ -88,10 +88,10 @@ async def roost(folder: Path) -> dict[str, Any]:
 
 async def searching(folder: Path) -> dict[str, Any]:
     """Search an index again and again while a run fills it."""
-    from flows.ingest import ingest
-    from flows.parameters import IngestRequest
-    from tasks.milvus import open_store
-    from tasks.sources import Source
+    from roost.flows.ingest import ingest
+    from roost.flows.parameters import IngestRequest
+    from roost.tasks.milvus.store import open_store
+    from roost.tasks.sources.listing import Source
 
     index = f"bench{uuid.uuid4().hex[:12]}"
     request = IngestRequest(sources=[Source(uri=str(folder))], index=index)
@@ -112,8 +112,8 @@ async def searching(folder: Path) -> dict[str, Any]:
 
 
 async def _drop(index: str) -> None:
-    from tasks.milvus import open_store
-    from tasks.versions import drop_version, existing_version
+    from roost.tasks.milvus.store import open_store
+    from roost.tasks.versions.version import drop_version, existing_version
 
     async with open_store(load_settings().milvus) as store:
         await drop_version(store, await existing_version(store, index))
@@ -202,7 +202,7 @@ async def langchain(folder: Path) -> dict[str, Any]:
 
 async def bare(folder: Path) -> dict[str, Any]:
     """The floor: Roost's engine over the ready chunks, longest first, nothing else."""
-    from tasks.engines import load_engine
+    from roost.tasks.models.engine import load_engine
 
     model = find_model(load_settings().embedding)
     chunks = chunked(read_passages(folder), model).unique("chunk_hash").sort("tokens", descending=True)

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-
-from tasks.ledger import read_ledger
-from tasks.milvus import open_store
-from tasks.settings import load_settings
-from tasks.versions import existing_version
 from tests.integration.crash import Nursery
 from tests.integration.handbook import drop_index, make_handbook
+
+from roost.tasks.milvus.store import open_store
+from roost.tasks.settings import load_settings
+from roost.tasks.versions.ledger import read_ledger
+from roost.tasks.versions.version import existing_version
 
 Ingest = Callable[..., tuple[str, dict[str, Any]]]
 
@@ -24,9 +24,9 @@ Ingest = Callable[..., tuple[str, dict[str, Any]]]
 @pytest.fixture
 def ingest(prefect_api: str, index: str) -> Ingest:
     """Run the flow `ingest` on this test's index: (state name, report)."""
-    from flows.parameters import IngestRequest
-    from flows.running import run_flow
-    from tasks.sources import Source
+    from roost.flows.parameters import IngestRequest
+    from roost.flows.running.run import run_flow
+    from roost.tasks.sources.listing import Source
 
     def run(*places: str | Path | Source, **choices: Any) -> tuple[str, dict[str, Any]]:
         sources = [place if isinstance(place, Source) else Source(uri=str(place)) for place in places]

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from tasks.settings import Ingest
+from roost.tasks.settings import Ingest
 
 ROOT = Path(__file__).parents[2]
 KILLED = -signal.SIGKILL

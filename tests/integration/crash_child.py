@@ -29,7 +29,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from tasks.settings import set_library_defaults
+from roost.tasks.settings import set_library_defaults
 
 set_library_defaults(quiet=True)
 
@@ -46,25 +46,26 @@ import pyarrow.dataset  # noqa: E402
 import pyarrow.substrait  # noqa: E402, F401
 from prefect import Task  # noqa: E402
 from pymilvus.client import async_grpc_handler, grpc_handler  # noqa: E402
-
-import flows.batches  # noqa: E402
-import flows.ingest  # noqa: E402
-import flows.running  # noqa: E402
-import tasks.chunk  # noqa: E402
-import tasks.discover  # noqa: E402
-import tasks.embedder  # noqa: E402
-import tasks.index  # noqa: E402
-import tasks.load  # noqa: E402
-import tasks.milvus  # noqa: E402
-import tasks.versions  # noqa: E402
-from flows import cli, steps  # noqa: E402
-from flows.parameters import IngestRequest  # noqa: E402
-from tasks import faults, ledger  # noqa: E402
-from tasks.errors import DocumentError, RoostError  # noqa: E402
-from tasks.models import Model, find_model, load_tokenizer  # noqa: E402
-from tasks.settings import Embedding, load_settings  # noqa: E402
-from tasks.versions import drop_version, existing_version  # noqa: E402
 from tests.integration.crash import DIMENSION, vector_of  # noqa: E402
+
+import roost.flows.ingest  # noqa: E402
+import roost.flows.running.batches  # noqa: E402
+import roost.flows.running.run  # noqa: E402
+import roost.tasks.milvus.store  # noqa: E402
+import roost.tasks.models.embedder  # noqa: E402
+import roost.tasks.steps.chunk  # noqa: E402
+import roost.tasks.steps.index  # noqa: E402
+import roost.tasks.steps.load  # noqa: E402
+import roost.tasks.steps.plan  # noqa: E402
+import roost.tasks.versions.version  # noqa: E402
+from roost.cli import app
+from roost.flows.parameters import IngestRequest  # noqa: E402
+from roost.tasks import crash_points
+from roost.tasks.errors import DocumentError, RoostError  # noqa: E402
+from roost.tasks.models.model import Model, find_model, load_tokenizer  # noqa: E402
+from roost.tasks.settings import Embedding, load_settings  # noqa: E402
+from roost.tasks.versions import ledger  # noqa: E402
+from roost.tasks.versions.version import drop_version, existing_version  # noqa: E402
 
 #: Calls of pymilvus that change something; a run may be killed before or after each.
 CHANGING = ("create_collection", "create_index", "load_collection", "create_alias", "delete", "flush")
@@ -74,7 +75,7 @@ WRITING = ("insert_rows", "upsert_rows")
 CALL_ROWS, DELETE_ROWS = 3, 2
 
 
-class Embedder(tasks.embedder.Embedder):
+class Embedder(roost.tasks.models.embedder.Embedder):
     """Makes vectors without a model, and lets other batches come between as the real one does."""
 
     async def load(self) -> None:
@@ -87,7 +88,7 @@ class Embedder(tasks.embedder.Embedder):
 
 
 class Workers:
-    """Has the interface of `tasks.workers.Workers`, and works in this process."""
+    """Has the interface of `roost.tasks.workers.Workers`, and works in this process."""
 
     size = 1
 
@@ -118,26 +119,28 @@ def _tokenizer(file: Path | str) -> Any:
 
 def stand_in(model: Model) -> None:
     """Put the cheap model and workers into the flow."""
-    flows.ingest.find_model = lambda settings: model
-    tasks.chunk.load_tokenizer = tasks.chunk._tokenizer = _tokenizer
-    flows.batches.Embedder = Embedder
-    flows.batches.Workers = Workers
-    tasks.milvus.CALL_ROWS, tasks.milvus.DELETE_ROWS = CALL_ROWS, DELETE_ROWS
+    roost.flows.ingest.find_model = lambda settings: model
+    roost.tasks.steps.chunk.load_tokenizer = roost.tasks.steps.chunk._tokenizer = _tokenizer
+    roost.flows.running.batches.Embedder = Embedder
+    roost.flows.running.batches.Workers = Workers
+    roost.tasks.milvus.store.CALL_ROWS, roost.tasks.milvus.store.DELETE_ROWS = CALL_ROWS, DELETE_ROWS
     # pymilvus looks every half second whether an index is there.
     grpc_handler.time = SimpleNamespace(time=time.time, sleep=lambda seconds: time.sleep(min(seconds, 0.005)))
 
 
 def without_prefect() -> None:
     """Run the steps as the functions that they are."""
-    found = {name: step.fn for name, step in vars(steps).items() if isinstance(step, Task)}
-    flows.ingest.steps = flows.batches.steps = SimpleNamespace(**found)
-    flows.ingest.get_run_logger = flows.batches.get_run_logger = lambda: logging.getLogger("roost.crash")
+    found = {name: step.fn for name, step in vars(ingest).items() if isinstance(step, Task)}
+    roost.flows.ingest.steps = roost.flows.running.batches.steps = SimpleNamespace(**found)
+    roost.flows.ingest.get_run_logger = roost.flows.running.batches.get_run_logger = lambda: logging.getLogger(
+        "roost.crash"
+    )
 
     async def publish(*_: object) -> None:
         pass
 
-    flows.ingest.artifacts = SimpleNamespace(publish=publish, moving=lambda _: nullcontext())
-    flows.ingest.events = SimpleNamespace(ingested=lambda _: None)
+    roost.flows.ingest.artifacts = SimpleNamespace(publish=publish, moving=lambda _: nullcontext())
+    roost.flows.ingest.events = SimpleNamespace(ingested=lambda _: None)
 
 
 def count_calls(job: dict[str, Any], made: Counter[str]) -> None:
@@ -203,26 +206,26 @@ def die_within_lite(step: str) -> None:
 
 def keep_away(files: Collection[str]) -> None:
     """Have these files not be read, as when what holds them does not answer."""
-    read_file, hash_file = tasks.load.read_file, tasks.discover.hash_file
+    read_file, hash_file = roost.tasks.steps.load.read_file, roost.tasks.steps.plan.hash_file
 
     def read(location: str) -> bytes:
         if location in files:
             raise DocumentError("unreadable", "it is away")
         return read_file(location)
 
-    tasks.load.read_file = read
-    tasks.discover.hash_file = lambda location: "" if location in files else hash_file(location)
+    roost.tasks.steps.load.read_file = read
+    roost.tasks.steps.plan.hash_file = lambda location: "" if location in files else hash_file(location)
 
 
 def count_passes(passed: Counter[str]) -> None:
     """Count the passes of every fault point."""
-    pass_point = faults.pass_point
+    pass_point = crash_points.pass_point
 
     def counted(name: str) -> None:
         passed[name] += 1
         pass_point(name)
 
-    for module in (tasks.index, tasks.milvus, tasks.versions):
+    for module in (roost.tasks.steps.index, roost.tasks.milvus.store, roost.tasks.versions.version):
         module.pass_point = counted
 
 
@@ -230,9 +233,9 @@ def ingest(step: dict[str, Any]) -> dict[str, Any]:
     """Run the flow's function; its state, its report, or its error."""
     request = IngestRequest.model_validate(step["request"])
     run_id = str(uuid.uuid4())
-    flows.ingest.runtime = SimpleNamespace(flow_run=SimpleNamespace(id=run_id, name=f"crash-{run_id}"))
+    roost.flows.ingest.runtime = SimpleNamespace(flow_run=SimpleNamespace(id=run_id, name=f"crash-{run_id}"))
     try:
-        state = asyncio.run(flows.ingest.ingest.fn(request))
+        state = asyncio.run(roost.flows.ingest.ingest.fn(request))
     except RoostError as error:
         return {"run_id": run_id, "state": type(error).__name__, "error": str(error)}
     return {"run_id": run_id, "state": str(state.name), "report": state.data}
@@ -242,7 +245,7 @@ def read(step: dict[str, Any]) -> dict[str, Any]:
     """Read everything that an index holds."""
 
     async def pages() -> dict[str, Any]:
-        async with tasks.milvus.open_store(load_settings().milvus) as store:
+        async with roost.tasks.milvus.store.open_store(load_settings().milvus) as store:
             version = await existing_version(store, step["index"])
             chunks = [row async for page in store.pages(version.name, ["*"]) for row in page]
             rows = [row async for page in store.pages(version.ledger, list(ledger.ROW)) for row in page]
@@ -258,7 +261,7 @@ def drop(step: dict[str, Any]) -> dict[str, Any]:
     """Drop an index with all that belongs to it."""
 
     async def gone() -> dict[str, Any]:
-        async with tasks.milvus.open_store(load_settings().milvus) as store:
+        async with roost.tasks.milvus.store.open_store(load_settings().milvus) as store:
             await drop_version(store, await existing_version(store, step["index"]))
         return {}
 
@@ -274,7 +277,7 @@ def command(step: dict[str, Any]) -> dict[str, Any]:
     with out.open("w") as o, err.open("w") as e, redirect_stdout(o), redirect_stderr(e):
         try:
             with temporary_settings({PREFECT_API_URL: step["api"]}):
-                cli.main()
+                app.main()
         except SystemExit as end:
             code = end.code
     return {"code": code, "out": out.read_text(), "err": err.read_text()}
@@ -332,9 +335,11 @@ def main() -> None:
     model = dataclasses.replace(find_model(Embedding()), dimension=DIMENSION)
     chunking = load_settings().chunking
     stand_in(model)
-    tasks.chunk.check_window(chunking, model)
-    tasks.chunk._splitter(chunking.size, chunking.overlap, str(model.tokenizer_file)).split_text("Warm up. " * 50)
-    tasks.chunk._sections("# Warm\n\nup")
+    roost.tasks.steps.chunk.check_window(chunking, model)
+    roost.tasks.steps.chunk._splitter(chunking.size, chunking.overlap, str(model.tokenizer_file)).split_text(
+        "Warm up. " * 50
+    )
+    roost.tasks.steps.chunk._sections("# Warm\n\nup")
     gc.freeze()  # what is here already is looked at no more, and so is not copied for each fork
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the guards
     print("ready", flush=True)

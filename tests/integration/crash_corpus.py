@@ -13,8 +13,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from tasks.faults import POINTS
 from tests.integration.crash import USUAL_BATCHES, Site
+
+from roost.tasks.crash_points import POINTS
 
 WORDS = re.findall(
     r"\w+",

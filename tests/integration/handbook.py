@@ -8,11 +8,11 @@ import uuid
 from pathlib import Path
 
 import pytest
-
-from tasks.milvus import open_store
-from tasks.settings import Milvus
-from tasks.versions import drop_version, existing_version
 from tests.conftest import ROOT
+
+from roost.tasks.milvus.store import open_store
+from roost.tasks.settings import Milvus
+from roost.tasks.versions.version import drop_version, existing_version
 
 HANDBOOK = ROOT / "examples" / "handbook"
 #: Words of a document that nobody wrote for Roost.
@@ -22,9 +22,9 @@ QUESTIONS = ["who waxes the skis?", "how long may a lift ride take?", "what is d
 
 def make_handbook(uri: str, folder: Path) -> str:
     """Ingest the handbook and one document with a hostile name; the index's name."""
-    from flows.parameters import IngestRequest
-    from flows.running import run_flow
-    from tasks.sources import Source
+    from roost.flows.parameters import IngestRequest
+    from roost.flows.running.run import run_flow
+    from roost.tasks.sources.listing import Source
 
     source = folder / "handbook"
     shutil.copytree(HANDBOOK, source)

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tasks.formats import WHOLE, Part
-from tasks.load import Outcome, load_file
+from roost.tasks.sources.parsers.parse import WHOLE, Part
+from roost.tasks.steps.load import Outcome, load_file
 
 SLOW = 1.0
 

@@ -8,11 +8,12 @@ import sys
 from collections.abc import Callable, Iterator
 
 import pytest
-
-from flows.asking import Answer, answer_from
-from tasks.errors import ConfigurationError, RoostError, TransientError, UsageError
-from tasks.retrieve import Hit
 from tests.stub_llm import StubLLM, stub_llm
+
+from roost.tasks.errors import ConfigurationError, RoostError, TransientError, UsageError
+from roost.tasks.search.answer import Answer, answer_from
+from roost.tasks.search.retrieve import Hit
+from roost.tasks.settings import load_settings
 
 KEY = "sk-very-secret-key"
 
@@ -36,7 +37,7 @@ HITS = [hit(1, "Ilse waxes the skis."), hit(2, "Twice a week.", "b.pdf")]
 
 def ask(question: str = "Who waxes?", hits: list[Hit] = HITS) -> tuple[Answer, list[str]]:
     pieces: list[str] = []
-    return asyncio.run(answer_from(question, hits, pieces.append)), pieces
+    return asyncio.run(answer_from(question, hits, load_settings().llm, pieces.append)), pieces
 
 
 def test_an_answer_streams_and_names_the_passages_that_it_was_given(llm: StubLLM) -> None:
@@ -128,7 +129,7 @@ Command = Callable[..., tuple[int, str, str]]
 @pytest.fixture
 def roost(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Command:
     """Run a command in this process: (exit code, standard output, standard error)."""
-    from deployments.command import main
+    from roost.cli.deploy import main
 
     def run(*words: str) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["roost", *words])

@@ -12,13 +12,13 @@ from typing import Any
 import polars as pl
 import pytest
 
-from tasks import lease
-from tasks.embedder import Embedder
-from tasks.errors import ConflictError, RoostError
-from tasks.holder import Holder
-from tasks.milvus import open_store
-from tasks.settings import load_settings
-from tasks.versions import existing_version
+from roost.tasks.errors import ConflictError, RoostError
+from roost.tasks.milvus.lock_wait import Holder
+from roost.tasks.milvus.store import open_store
+from roost.tasks.models.embedder import Embedder
+from roost.tasks.settings import load_settings
+from roost.tasks.versions import lease
+from roost.tasks.versions.version import existing_version
 
 Backfill = Callable[..., tuple[str, dict[str, Any]]]
 #: Documents that are a batch each, one after the other.
@@ -29,9 +29,9 @@ FOUR = {f"{name}.txt": f"{name} is told at length. " * 60 for name in ("ada", "b
 @pytest.fixture
 def backfill(prefect_api: str, index: str) -> Backfill:
     """Run the flow `backfill` on this test's index: (state name, report)."""
-    from flows.parameters import BackfillRequest
-    from flows.running import run_flow
-    from tasks.sources import Source
+    from roost.flows.parameters import BackfillRequest
+    from roost.flows.running.run import run_flow
+    from roost.tasks.sources.listing import Source
 
     def run(*places: str | Path, **choices: Any) -> tuple[str, dict[str, Any]]:
         sources = [Source(uri=str(place)) for place in places]
@@ -104,9 +104,9 @@ def test_a_forced_backfill_that_was_cut_off_goes_on_where_it_was_unless_it_is_to
 
 
 def test_a_backfill_does_not_write_beside_another_run(standalone, monkeypatch, ingest, folder, index):
-    from flows.backfill import backfill
-    from flows.parameters import BackfillRequest
-    from tasks.sources import Source
+    from roost.flows.backfill import backfill
+    from roost.flows.parameters import BackfillRequest
+    from roost.tasks.sources.listing import Source
 
     monkeypatch.setenv("ROOST_MILVUS__URI", standalone)
     monkeypatch.setattr(lease, "GRACE", 0.0)

@@ -10,7 +10,6 @@ import sys
 import time
 
 import pytest
-
 from tests.conftest import ROOT
 
 #: Seconds between two beats.
@@ -39,9 +38,9 @@ class Heart:
 @pytest.fixture
 def heart(monkeypatch: pytest.MonkeyPatch) -> Heart:
     """Beats from when the batches begin until they end."""
-    import flows.ingest
+    import roost.flows.ingest
 
-    heart, run_batches = Heart(), flows.ingest.run_batches
+    heart, run_batches = Heart(), roost.flows.ingest.run_batches
 
     async def watched(*arguments: object) -> None:
         beating = asyncio.ensure_future(heart.beat())
@@ -50,19 +49,20 @@ def heart(monkeypatch: pytest.MonkeyPatch) -> Heart:
         finally:
             beating.cancel()
 
-    monkeypatch.setattr(flows.ingest, "run_batches", watched)
+    monkeypatch.setattr(roost.flows.ingest, "run_batches", watched)
     return heart
 
 
 def test_a_slow_parser_and_a_slow_model_do_not_hold_up_the_loop(standalone, ingest, folder, monkeypatch, heart):
-    import tasks.embedder
-    import tasks.load
     from tests.integration.slow import SLOW, SlowEngine, slow_load_file
+
+    import roost.tasks.models.embedder
+    import roost.tasks.steps.load
 
     monkeypatch.setenv("ROOST_MILVUS__URI", standalone)
     monkeypatch.setenv("ROOST_INGEST__BATCH_BYTES", "120000")
-    monkeypatch.setattr(tasks.embedder, "load_engine", lambda *_: SlowEngine())
-    monkeypatch.setattr(tasks.load, "load_file", slow_load_file)
+    monkeypatch.setattr(roost.tasks.models.embedder, "load_engine", lambda *_: SlowEngine())
+    monkeypatch.setattr(roost.tasks.steps.load, "load_file", slow_load_file)
     text = " ".join(f"Sentence {n} speaks of herring and of the sea." for n in range(2_000))
     _, report = ingest(folder(**{f"{n}.txt": f"Document {n}. {text}" for n in range(6)}))
     assert report["documents"]["added"] == 6

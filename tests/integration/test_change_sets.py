@@ -11,19 +11,19 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-
-import flows.batches
-import flows.ingest
-from flows.parameters import IngestRequest
-from flows.running import run_flow
-from tasks.chunk import cut
-from tasks.formats import parse
-from tasks.models import find_model
-from tasks.records import PASSAGE
-from tasks.settings import Embedding
-from tasks.sources import Source
 from tests.integration.crash import DIMENSION
 from tests.integration.crash_child import Embedder
+
+import roost.flows.ingest
+import roost.flows.running.batches
+from roost.flows.parameters import IngestRequest
+from roost.flows.running.run import run_flow
+from roost.tasks.models.model import find_model
+from roost.tasks.records import PASSAGE
+from roost.tasks.settings import Embedding
+from roost.tasks.sources.listing import Source
+from roost.tasks.sources.parsers.parse import parse
+from roost.tasks.steps.chunk import cut
 
 
 @dataclass(frozen=True)
@@ -83,8 +83,8 @@ PREFECT = History(
 def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make vectors from a hash of the text: a model's would take minutes."""
     model = replace(find_model(Embedding()), dimension=DIMENSION)
-    monkeypatch.setattr(flows.ingest, "find_model", lambda _: model)
-    monkeypatch.setattr(flows.batches, "Embedder", Embedder)
+    monkeypatch.setattr(roost.flows.ingest, "find_model", lambda _: model)
+    monkeypatch.setattr(roost.flows.running.batches, "Embedder", Embedder)
 
 
 def test_milvus_documentation_follows_git_and_ends_as_a_clean_index(

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from tests.integration.crash import USUAL_BATCHES, Nursery, Site, State, differences
 from tests.integration.crash_corpus import Corpus, Schedule
 

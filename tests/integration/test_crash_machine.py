@@ -14,16 +14,16 @@ import polars as pl
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
-
-from tasks.chunk import cut
-from tasks.faults import POINTS
-from tasks.formats import parse
-from tasks.identity import chunk_hash, content_hash, doc_id
-from tasks.models import find_model
-from tasks.records import PASSAGE
-from tasks.settings import Embedding
 from tests.integration.crash import SETTINGS, Nursery, Site, State, vector_of
 from tests.integration.crash_corpus import Corpus
+
+from roost.tasks.crash_points import POINTS
+from roost.tasks.ids import chunk_hash, content_hash, doc_id
+from roost.tasks.models.model import find_model
+from roost.tasks.records import PASSAGE
+from roost.tasks.settings import Embedding
+from roost.tasks.sources.parsers.parse import parse
+from roost.tasks.steps.chunk import cut
 
 SENTENCES = [f"The {who} sleeps in the {where}." for who in ("otter", "heron", "crab") for where in ("bay", "dune")]
 NAMES = st.sampled_from([f"{stem}{suffix}" for stem in ("a", "b", "in/c", "in/d") for suffix in (".txt", ".md")])

@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from deployments.stack import milvus_standalone
 from tests.integration.crash import KILLED, Ended, Job, Nursery, Site
 from tests.integration.crash_corpus import Corpus
 from tests.integration.crash_proxy import Proxy
+
+from roost.deployments.local.servers import milvus_standalone
 
 ROOST = Path(sys.executable).parent / "roost"
 TROUBLES = ("reset", "swallow", "delay", "cut")

@@ -10,12 +10,12 @@ from contextlib import redirect_stdout
 from io import StringIO
 
 import pytest
-
-from tasks.milvus import open_store
-from tasks.settings import Milvus
-from tasks.versions import existing_version
 from tests.conftest import ROOT
 from tests.stub_llm import stub_llm
+
+from roost.tasks.milvus.store import open_store
+from roost.tasks.settings import Milvus
+from roost.tasks.versions.version import existing_version
 
 PAGE = (ROOT / "docs" / "using-the-index.md").read_text("utf-8")
 SNIPPETS = re.findall(r"^```python\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)

@@ -11,18 +11,18 @@ from typing import Any
 import httpx
 import polars as pl
 import pytest
-
-from flows import evaluation_steps
-from flows.parameters import EvaluationRequest
-from flows.running import run_flow
-from tasks import timings
-from tasks.clients import CLIENTS, PyMilvus
-from tasks.errors import StoreError, UsageError
-from tasks.metrics import MEASURES
-from tasks.milvus import open_store
-from tasks.settings import load_settings
-from tasks.versions import existing_version
 from tests.stub_llm import stub_llm
+
+from roost.flows.parameters import EvaluationRequest
+from roost.flows.running.run import run_flow
+from roost.tasks.errors import StoreError, UsageError
+from roost.tasks.evaluation import client_timings
+from roost.tasks.evaluation.clients import CLIENTS, PyMilvus
+from roost.tasks.evaluation.metrics import MEASURES
+from roost.tasks.milvus.store import open_store
+from roost.tasks.prefect_tasks import evaluation as evaluation_tasks
+from roost.tasks.settings import load_settings
+from roost.tasks.versions.version import existing_version
 
 ANIMALS = {
     "bees.md": "# Bees\n\nA hive of bees makes honey from clover.\n",
@@ -106,7 +106,7 @@ def test_a_drawn_sentence_finds_its_document_and_a_model_answers_it(lite, ingest
     with stub_llm() as llm:
         for name, value in {"BASE_URL": llm.uri, "MODEL": "some-model", "API_KEY": "some-key"}.items():
             monkeypatch.setenv(f"ROOST_LLM__{name}", value)
-        monkeypatch.setattr(evaluation_steps, "ANSWERS_AT_ONCE", 1)
+        monkeypatch.setattr(evaluation_tasks, "ANSWERS_AT_ONCE", 1)
         llm.turns = ["answer", "answer", "refused"]
         state, report = evaluate(sample=50, answers=3, max_drop=0.02)
     assert sorted(one["answer"].strip() for one in report["answers"]) == ["", llm.reply, llm.reply]
@@ -126,7 +126,7 @@ def test_a_drawn_sentence_finds_its_document_and_a_model_answers_it(lite, ingest
         def fill(self, rows: Any) -> None:
             raise StoreError("Milvus refuses: no such index")
 
-    monkeypatch.setattr(timings, "TUTORIALS", {"pymilvus": {"search": (2,)}})
+    monkeypatch.setattr(client_timings, "TUTORIALS", {"pymilvus": {"search": (2,)}})
     monkeypatch.setitem(CLIENTS, "pymilvus", Refused)
     _, again = evaluate(sample=50, max_drop=0.02, timings="tutorials")
     assert (again["verdict"], again["timings"]) == ("passed", [])
@@ -142,7 +142,9 @@ def test_the_clients_are_timed_in_every_cell_and_nothing_is_left_behind(milvus, 
     _, report = evaluate([{"query": "honey"}, {"query": "a ferry"}], counts=[3], **which)
     cells = report["timings"]
     assert {(cell["client"], cell["operation"], cell["mode"]) for cell in cells} == {
-        (cell.client, cell.operation, mode) for cell in timings.choose_cells(which["timings"]) for mode in timings.MODES
+        (cell.client, cell.operation, mode)
+        for cell in client_timings.choose_cells(which["timings"])
+        for mode in client_timings.MODES
     }
     assert all(set(cell) >= CELL for cell in cells)
     assert [cell for cell in cells if cell["errors"] or not cell["same"] or cell["p99_ms"] is None] == []
@@ -170,7 +172,7 @@ def test_scratch_collections_go_even_when_a_client_fails_and_failed_calls_are_co
     monkeypatch.setenv("ROOST_MILVUS__URI", standalone)
     ingest(folder(**ANIMALS))
     before = _collections(index)
-    monkeypatch.setattr(timings, "TUTORIALS", {"pymilvus": {"delete": (2,)}})
+    monkeypatch.setattr(client_timings, "TUTORIALS", {"pymilvus": {"delete": (2,)}})
     monkeypatch.setitem(CLIENTS, "pymilvus", Failing)
     _, report = evaluate([{"query": "honey"}], timings="tutorials")
     assert [cell["errors"] for cell in report["timings"]] == [0, 4]  # two calls failed, two rows are still there
@@ -192,7 +194,7 @@ def test_scratch_collections_go_even_when_a_client_fails_and_failed_calls_are_co
     ],
 )
 def test_what_cannot_be_done_is_refused_before_anything_runs(lite, choices, says):
-    from flows.evaluation import given_questions
+    from roost.flows.evaluation import given_questions
 
     with pytest.raises(UsageError, match=says):
         given_questions(EvaluationRequest(**choices), load_settings())

@@ -14,11 +14,11 @@ import pytest
 from langchain_core.documents import Document
 from llama_index.core.schema import NodeRelationship, RelatedNodeInfo, TextNode
 
-from tasks.frameworks import OpenIndex, open_index
-from tasks.langchain_store import BridgedMilvus
-from tasks.milvus import open_store
-from tasks.settings import load_settings
-from tasks.versions import drop_version, existing_version, open_version, publish
+from roost.tasks.milvus.store import open_store
+from roost.tasks.search.langchain import BridgedMilvus
+from roost.tasks.search.open_index import OpenIndex, open_index
+from roost.tasks.settings import load_settings
+from roost.tasks.versions.version import drop_version, existing_version, open_version, publish
 
 ROWS = 60
 QUERY = "how long may one stay out in the wind?"

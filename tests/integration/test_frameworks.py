@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 from llama_index.core.vector_stores import FilterOperator, MetadataFilter, MetadataFilters
-
-from flows.lookup import CLIENTS, search_index
-from tasks.errors import ModelError, StoreError, UsageError
-from tasks.frameworks import open_index, open_retriever
-from tasks.retrieve import Hit, How
 from tests.integration.handbook import QUESTIONS
+
+from roost.flows.operations.search import CLIENTS, search_index
+from roost.tasks.errors import ModelError, StoreError, UsageError
+from roost.tasks.search.open_index import open_index, open_retriever
+from roost.tasks.search.retrieve import Hit, How
 
 
 def found(index: str, client: str, how: How) -> list[list[Hit]]:
@@ -117,6 +117,6 @@ def test_what_cannot_be_asked_rightly_is_refused(lite_handbook: tuple[str, str],
         client.create_collection("strangers", dimension=4)
     with pytest.raises(StoreError, match="Roost did not make"), open_retriever("strangers", "llamaindex"):
         pass
-    monkeypatch.setattr("tasks.models._sha256", lambda file: "0" * 64)
+    monkeypatch.setattr("roost.tasks.models.model._sha256", lambda file: "0" * 64)
     with pytest.raises(ModelError, match="SHA-256"), open_retriever(index, "langchain"):
         pass

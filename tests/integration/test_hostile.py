@@ -7,14 +7,14 @@ import random
 from typing import Any
 
 import pytest
-
-from tasks.embedder import Embedder, model_of
-from tasks.errors import UsageError
-from tasks.milvus import Store, open_store
-from tasks.retrieve import How, search
-from tasks.settings import load_settings
-from tasks.versions import Version, existing_version
 from tests.integration.handbook import HOSTILE_NAME
+
+from roost.tasks.errors import UsageError
+from roost.tasks.milvus.store import Store, open_store
+from roost.tasks.models.embedder import Embedder, model_of
+from roost.tasks.search.retrieve import How, search
+from roost.tasks.settings import load_settings
+from roost.tasks.versions.version import Version, existing_version
 
 FRAGMENTS = [
     "'", '"', "\\", "\\'", '\\"', "\0", "\x07", "\u202e", "\u2028", "👍", "日本", "é", "%", "_", "in [", "] or ",
@@ -60,7 +60,7 @@ async def attack(index: str) -> None:
         version = await existing_version(store, index)
         before = await everything(store, version)
         settings = load_settings().embedding
-        with Embedder(model_of(version, settings), settings) as embedder:
+        with Embedder(model_of(version.recipe, settings), settings) as embedder:
             await as_queries(store, version, embedder)
             await as_values(store, version, embedder)
         await as_filters_and_names(store, version)
@@ -104,7 +104,7 @@ async def as_filters_and_names(store: Store, version: Version) -> None:
 
 
 async def search_nothing(store: Store, version: Version, where: str) -> None:
-    from tasks.where import checked_where
+    from roost.tasks.search.filters import checked_where
 
     checked = await checked_where(store, version, where)
     rows = await store.query(version.name, checked, ["uri"], limit=100)

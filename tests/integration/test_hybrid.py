@@ -9,14 +9,16 @@ from typing import Any
 
 import pytest
 
-from flows.lookup import describe_indexes, search_index
-from tasks.errors import StoreError, UsageError
-from tasks.frameworks import open_retriever
-from tasks.milvus import open_store
-from tasks.retrieve import How
-from tasks.settings import load_settings
-from tasks.transfer import check_import, export_version, import_rows, open_import
-from tasks.versions import Recipe, existing_version
+from roost.flows.operations.search import search_index
+from roost.flows.operations.status import describe_indexes
+from roost.tasks.errors import StoreError, UsageError
+from roost.tasks.milvus.store import open_store
+from roost.tasks.models.recipe import Recipe
+from roost.tasks.search.open_index import open_retriever
+from roost.tasks.search.retrieve import How
+from roost.tasks.settings import load_settings
+from roost.tasks.versions.archive import check_import, export_version, import_rows, open_import
+from roost.tasks.versions.version import existing_version
 
 CODE = "KX4417"
 

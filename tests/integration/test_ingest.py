@@ -10,17 +10,17 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-
-import flows.batches
-import flows.ingest
-from flows import lookup
-from flows.terminal import show_plan
-from tasks.errors import GoneError, ModelError, RoostError, SourceError, StoreError, TransientError, UsageError
-from tasks.models import find_model
-from tasks.settings import Embedding
-from tasks.sources import Source
-from tasks.versions import drop_version, existing_version
 from tests.conftest import ROOT
+
+import roost.flows.ingest
+import roost.flows.running.batches
+from roost.cli.terminal import show_plan
+from roost.flows.operations import search, status
+from roost.tasks.errors import GoneError, ModelError, RoostError, SourceError, StoreError, TransientError, UsageError
+from roost.tasks.models.model import find_model
+from roost.tasks.settings import Embedding
+from roost.tasks.sources.listing import Source
+from roost.tasks.versions.version import drop_version, existing_version
 
 HANDBOOK = ROOT / "examples" / "handbook"
 GOOD = "# Ferry\n\nThe ferry to the island leaves at noon.\n\n## Fares\n\nA child pays four crowns.\n"
@@ -198,14 +198,14 @@ def test_another_model_dimension_or_query_prompt_is_refused_before_a_model_or_a_
     ingest(source)
     before, _, ledger = stored()
     model = find_model(Embedding())
-    monkeypatch.setattr(flows.batches, "Embedder", None)
-    monkeypatch.setattr(flows.batches, "Workers", None)
+    monkeypatch.setattr(roost.flows.running.batches, "Embedder", None)
+    monkeypatch.setattr(roost.flows.running.batches, "Workers", None)
     for other, says in (
         (replace(model, name="other/model"), rf"model '{model.name}' there, 'other/model' here"),
         (replace(model, dimension=128), "dimension 384 there, 128 here"),
         (replace(model, query_instruction="query: "), "query_instruction '' there, 'query: ' here"),
     ):
-        monkeypatch.setattr(flows.ingest, "find_model", lambda _, found=other: found)
+        monkeypatch.setattr(roost.flows.ingest, "find_model", lambda _, found=other: found)
         for dry_run in (False, True):
             with pytest.raises(StoreError, match=says):
                 ingest(source, dry_run=dry_run)
@@ -240,7 +240,7 @@ def test_a_missing_source_is_refused_and_nothing_is_written(lite, ingest, tmp_pa
 
 
 def test_a_column_that_is_not_there_is_refused_with_those_that_are(lite, ingest, folder):
-    from tasks.tables import Columns
+    from roost.tasks.sources.tables import Columns
 
     source = folder(**{"t.csv": "id,body\n1,Some text that is long enough\n"})
     with pytest.raises(SourceError, match=r"unknown column 'txt'; known: body, id"):
@@ -315,7 +315,7 @@ def test_a_text_in_two_batches_of_a_first_run_is_embedded_once(lite, ingest, fol
 def test_an_embedder_that_fails_leaves_the_old_chunks_searchable_and_the_next_run_goes_on(
     lite, ingest, folder, stored, monkeypatch
 ):
-    from tasks.embedder import Embedder
+    from roost.tasks.models.embedder import Embedder
 
     source = folder(**{"a.md": GOOD})
     ingest(source)
@@ -340,14 +340,14 @@ def test_an_index_that_is_dropped_while_all_are_described_is_left_out_and_by_its
 ):
     source = folder(**{"a.md": GOOD})
     ingest(source)
-    read = lookup.read_ledger
+    read = search.read_ledger
 
     async def drop_first(store, ledger):
         await drop_version(store, await existing_version(store, index))
         return await read(store, ledger)
 
-    monkeypatch.setattr(lookup, "read_ledger", drop_first)
-    assert asyncio.run(lookup.describe_indexes(None))["indexes"] == []
+    monkeypatch.setattr(search, "read_ledger", drop_first)
+    assert asyncio.run(status.describe_indexes(None))["indexes"] == []
     ingest(source)
     with pytest.raises(GoneError, match="does not exist"):
-        asyncio.run(lookup.describe_indexes(index))
+        asyncio.run(status.describe_indexes(index))

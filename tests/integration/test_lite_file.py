@@ -12,21 +12,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-from tasks import lite_file
-from tasks.errors import ConflictError, StoreError
-from tasks.holder import Holder
-from tasks.milvus import open_store
-from tasks.models import find_model
-from tasks.settings import Chunking, Embedding, Milvus
-from tasks.versions import make_recipe, open_version
 from tests.conftest import ROOT
+
+from roost.tasks.errors import ConflictError, StoreError
+from roost.tasks.milvus import lite_lock
+from roost.tasks.milvus.lock_wait import Holder
+from roost.tasks.milvus.store import open_store
+from roost.tasks.models.model import find_model
+from roost.tasks.models.recipe import make_recipe
+from roost.tasks.settings import Chunking, Embedding, Milvus
+from roost.tasks.versions.version import open_version
 
 _ROOST = """
 import asyncio, sys
-from tasks.holder import Holder
-from tasks.milvus import open_store
-from tasks.settings import Milvus
+from roost.tasks.milvus.lock_wait import Holder
+from roost.tasks.milvus.store import open_store
+from roost.tasks.settings import Milvus
 
 async def work():
     async with open_store(Milvus(uri=sys.argv[1]), holder=Holder("run 'nightly'")):
@@ -63,7 +64,7 @@ async def opened(uri: str | Path, holder: Holder = Holder("run 'by-hand'")) -> N
 
 
 def test_a_file_that_another_run_holds_is_refused_by_its_name_or_waited_for_until_that_is_killed(lite, monkeypatch):
-    monkeypatch.setattr(lite_file, "LOOKS_EVERY", 0.05)
+    monkeypatch.setattr(lite_lock, "LOOKS_EVERY", 0.05)
 
     async def wait_for(process):
         told = []
@@ -87,14 +88,14 @@ def test_a_file_that_another_run_holds_is_refused_by_its_name_or_waited_for_unti
 
 
 def test_a_file_that_another_program_holds_is_waited_for_as_well(lite, monkeypatch):
-    monkeypatch.setattr(lite_file, "LOOKS_EVERY", 0.05)
+    monkeypatch.setattr(lite_lock, "LOOKS_EVERY", 0.05)
     with held_elsewhere(_PYMILVUS, lite), pytest.raises(ConflictError, match=r"another process .*waited 0 s for it"):
         asyncio.run(opened(lite, Holder("run 'patient'", wait_seconds=0.2)))
     asyncio.run(opened(lite))
 
 
 def test_in_one_process_no_two_hold_a_file_at_once_under_whatever_name(lite, monkeypatch, tmp_path):
-    monkeypatch.setattr(lite_file, "LOOKS_EVERY", 0.02)
+    monkeypatch.setattr(lite_lock, "LOOKS_EVERY", 0.02)
     (tmp_path / "link.db").symlink_to(lite)
     inside, most, told = [], [], []
 

@@ -9,13 +9,14 @@ from dataclasses import replace
 
 import pytest
 
-from tasks import lease
-from tasks.errors import ConflictError, StepError, TransientError
-from tasks.holder import Holder
-from tasks.milvus import SERVER_WRITES, open_store
-from tasks.models import find_model
-from tasks.settings import Chunking, Embedding, Milvus
-from tasks.versions import Version, make_recipe, make_version, open_version, publish
+from roost.tasks.errors import ConflictError, StepError, TransientError
+from roost.tasks.milvus.lock_wait import Holder
+from roost.tasks.milvus.store import SERVER_WRITES, open_store
+from roost.tasks.models.model import find_model
+from roost.tasks.models.recipe import make_recipe
+from roost.tasks.settings import Chunking, Embedding, Milvus
+from roost.tasks.versions import lease
+from roost.tasks.versions.version import Version, make_version, open_version, publish
 
 
 @pytest.fixture
@@ -202,7 +203,7 @@ def test_a_server_that_stays_away_ends_the_wait(held, monkeypatch):
 
 
 async def _claims(uri: str, index: str) -> int:
-    from tasks.versions import existing_version
+    from roost.tasks.versions.version import existing_version
 
     async with open_store(Milvus(uri=uri)) as store:
         version = await existing_version(store, index)
@@ -211,7 +212,7 @@ async def _claims(uri: str, index: str) -> int:
 
 def _hold_for_ever(uri: str, index: str) -> None:
     async def work() -> None:
-        from tasks.versions import existing_version
+        from roost.tasks.versions.version import existing_version
 
         async with open_store(Milvus(uri=uri)) as store:
             version = await existing_version(store, index)
@@ -222,7 +223,7 @@ def _hold_for_ever(uri: str, index: str) -> None:
 
 
 def test_a_version_that_a_run_holds_is_not_pruned_and_the_run_is_named(held, index, monkeypatch):
-    from tasks import promotion, pruning
+    from roost.tasks.versions import promotion, pruning
 
     monkeypatch.setattr(lease, "GRACE", 0.0)
     monkeypatch.setattr(promotion, "YOUNG", 0.0)

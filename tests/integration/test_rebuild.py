@@ -16,23 +16,24 @@ from typing import Any
 import polars as pl
 import pytest
 from pymilvus import MilvusClient
-
-from flows.parameters import IngestRequest, RebuildRequest
-from flows.progress import WATCHER, Nobody
-from flows.running import run_flow
-from flows.versions import list_versions, prune, roll_back
-from tasks import discover, promotion
-from tasks.errors import SourceError, StepError, UsageError
-from tasks.holder import Holder
-from tasks.milvus import open_store
-from tasks.pruning import Pruning
-from tasks.pruning import prune as drop
-from tasks.rebuilding import find_lost
-from tasks.settings import load_settings
-from tasks.sources import Source, list_source
-from tasks.versions import blank_version, existing_version, make_version
 from tests.conftest import ROOT
 from tests.integration.reader import Reader
+
+from roost.flows.operations.versions import list_versions, prune, roll_back
+from roost.flows.parameters import IngestRequest, RebuildRequest
+from roost.flows.running.progress import WATCHER, Nobody
+from roost.flows.running.run import run_flow
+from roost.tasks.errors import SourceError, StepError, UsageError
+from roost.tasks.milvus.lock_wait import Holder
+from roost.tasks.milvus.store import open_store
+from roost.tasks.settings import load_settings
+from roost.tasks.sources.listing import Source, list_source
+from roost.tasks.steps import plan
+from roost.tasks.versions import promotion
+from roost.tasks.versions.carry_over import find_lost
+from roost.tasks.versions.pruning import Pruning
+from roost.tasks.versions.pruning import prune as drop
+from roost.tasks.versions.version import blank_version, existing_version, make_version
 
 Rebuild = Callable[..., tuple[str, dict[str, Any]]]
 
@@ -53,7 +54,7 @@ def server(request: pytest.FixtureRequest, monkeypatch, tmp_path: Path) -> Itera
         monkeypatch.setenv("ROOST_MILVUS__URI", uri)
         yield uri
         return
-    from deployments.stack import milvus_lite
+    from roost.deployments.local.servers import milvus_lite
 
     with milvus_lite(tmp_path / "served") as service:
         monkeypatch.setenv("ROOST_MILVUS__URI", service.uri)
@@ -85,8 +86,8 @@ def test_readers_and_runs_go_on_while_a_version_is_built_promoted_and_rolled_bac
 
     async def both() -> tuple[Any, Any]:
         """Rebuild, and run an ordinary ingest meanwhile."""
-        from flows.ingest import ingest as nightly
-        from flows.rebuild import rebuild as build
+        from roost.flows.ingest import ingest as nightly
+        from roost.flows.rebuild import rebuild as build
 
         sources = [Source(uri=str(source))]
         building = asyncio.ensure_future(build(RebuildRequest(index=index, chunk_size=48), return_state=True))
@@ -171,7 +172,7 @@ def test_one_that_was_killed_before_its_promotion_goes_on_and_stays_out_while_it
 
 def _killed(words: list[str], fault: str, api: str) -> None:
     """Run the command line in a process that dies at a fault point."""
-    program = "import deployments.command as c; c.main()"
+    program = "import roost.cli.deploy as c; c.main()"
     env = {**os.environ, "PYTEST_ROOST_FAULT": fault, "PREFECT_API_URL": api, "PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, "-c", program, *words], env=env, capture_output=True, text=True, check=False)
     assert done.returncode == -signal.SIGKILL, done.stderr
@@ -218,7 +219,7 @@ def test_a_rebuild_refuses_to_lose_what_it_cannot_list_and_what_a_framework_adde
         )
 
     with monkeypatch.context() as patched:
-        patched.setattr(discover, "list_source", hidden)
+        patched.setattr(plan, "list_source", hidden)
         with pytest.raises(SourceError, match=r"1 documents of folders that cannot be listed now, docs/deep/a\.md"):
             rebuild(fresh=True)
 

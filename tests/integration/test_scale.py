@@ -9,16 +9,16 @@ from typing import Any
 
 import polars as pl
 import pytest
-
-from flows.shards import refuse_unseen
-from tasks import lease
-from tasks.errors import ConfigurationError, ConflictError, StepError, StoreError
-from tasks.holder import Holder
-from tasks.milvus import open_store
-from tasks.parts import WHOLE, part_of, within
-from tasks.settings import load_settings
-from tasks.versions import existing_version
 from tests.integration.conftest import SHIPS, same
+
+from roost.flows.running.shards import refuse_unseen
+from roost.tasks.errors import ConfigurationError, ConflictError, StepError, StoreError
+from roost.tasks.ids import WHOLE, part_of, within
+from roost.tasks.milvus.lock_wait import Holder
+from roost.tasks.milvus.store import open_store
+from roost.tasks.settings import load_settings
+from roost.tasks.versions import lease
+from roost.tasks.versions.version import existing_version
 
 
 def dask_workers() -> list[int]:
@@ -38,7 +38,7 @@ def test_an_engine_makes_the_rows_of_one_process_though_a_worker_is_killed_in_th
     by_itself, ingest, folder, stored, monkeypatch, engine, workers
 ):
     pytest.importorskip(f"prefect_{engine}", reason=f"the extra `{engine}` is not installed")
-    from flows.progress import WATCHER, Nobody
+    from roost.flows.running.progress import WATCHER, Nobody
 
     source = folder(**SHIPS)
     alone = by_itself(source)

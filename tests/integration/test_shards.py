@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 import yaml
-
-from deployments.stack import Service, prefect_worker
-from flows import work_pool
-from tasks.errors import ConfigurationError, ConflictError, StepError
 from tests.conftest import ROOT
 from tests.integration.conftest import SHIPS, same
 from tests.waiting import until
+
+from roost.deployments.local.servers import Service, prefect_worker
+from roost.flows.running import work_pool
+from roost.tasks.errors import ConfigurationError, ConflictError, StepError
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -170,9 +170,9 @@ def test_a_work_pool_without_room_for_a_shard_is_refused_before_anything_is_writ
 
 
 def test_a_shard_refuses_to_write_a_version_that_is_not_its_parents(server, ingest, folder, index):
-    from flows.parameters import IngestRequest, ShardRequest
-    from flows.shards import shard
-    from tasks.sources import Source
+    from roost.flows.parameters import IngestRequest, ShardRequest
+    from roost.flows.shard import shard
+    from roost.tasks.sources.listing import Source
 
     source = folder(**{"a.md": "# A"})
     ingest(source)

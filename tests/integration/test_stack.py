@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import pytest
 from pymilvus import MilvusClient
 
-from deployments.stack import Service, StackError, milvus_lite, milvus_standalone, prefect_server
+from roost.deployments.local.servers import Service, StackError, milvus_lite, milvus_standalone, prefect_server
 
 ROOT = Path(__file__).parents[2]
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="needs a Linux program: milvus, setpriv")
@@ -160,7 +160,7 @@ def test_a_server_that_dies_at_the_start_is_reported_with_its_last_words(tmp_pat
 @linux_only
 def test_a_killed_parent_takes_its_server_along(tmp_path: Path) -> None:
     program = (
-        "import sys, time; from pathlib import Path; from deployments.stack import milvus_lite\n"
+        "import sys, time; from pathlib import Path; from roost.deployments.local.servers import milvus_lite\n"
         "with milvus_lite(Path(sys.argv[1])) as server: print(server.pid, flush=True); time.sleep(60)"
     )
     command = [sys.executable, "-c", program, str(tmp_path)]

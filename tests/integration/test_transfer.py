@@ -14,12 +14,12 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-
-from flows.lookup import search_index
-from flows.transfer import export_index, import_folder
-from tasks import transfer
-from tasks.errors import StepError, UsageError
 from tests.conftest import ROOT
+
+from roost.flows.operations.archive import export_index, import_folder
+from roost.flows.operations.search import search_index
+from roost.tasks.errors import StepError, UsageError
+from roost.tasks.versions import archive
 
 GOOD = "# Ferry\n\nThe ferry to the island leaves at noon, says “Ørjan”.\n\n## Fares\n\nA child pays four crowns.\n"
 
@@ -35,8 +35,8 @@ def source(folder) -> Path:
 def test_from_lite_to_a_server_rows_stay_identical_and_nothing_is_embedded(
     lite, standalone, index, ingest, source, stored, monkeypatch, tmp_path
 ):
-    monkeypatch.setattr(transfer, "PAGE_ROWS", 3)
-    monkeypatch.setattr(transfer, "FILE_ROWS", 5)
+    monkeypatch.setattr(archive, "PAGE_ROWS", 3)
+    monkeypatch.setattr(archive, "FILE_ROWS", 5)
     ingest(source)
     before = stored()
     queries = ["when does the boat go?", "who naps?"]
@@ -70,7 +70,7 @@ def test_an_import_that_was_killed_goes_on_whether_by_another_import_or_by_an_in
     asyncio.run(export_index(index, "", tmp_path / "kept"))
     half, other = tmp_path / "half.db", tmp_path / "other.db"
     env = {**os.environ, "ROOST_MILVUS__URI": str(half), "PYTEST_ROOST_FAULT": "part_imported:1"}
-    program = "import deployments.command as c; c.main()"
+    program = "import roost.cli.deploy as c; c.main()"
     done = subprocess.run(
         [sys.executable, "-c", program, "import", "kept"], env=env | {"PYTHONPATH": str(ROOT)}, cwd=tmp_path,
         capture_output=True, text=True, check=False,

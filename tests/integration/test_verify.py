@@ -13,17 +13,17 @@ import pytest
 import typer
 from pymilvus import MilvusClient
 
-import tasks.verify
-from flows import cli
-from flows.parameters import VerifyRequest
-from flows.running import run_flow
-from tasks import ledger
-from tasks.errors import StepError
-from tasks.lease import Lease
-from tasks.milvus import open_store
-from tasks.settings import load_settings
-from tasks.sources import Source
-from tasks.versions import existing_version
+import roost.tasks.versions.verification
+from roost.cli import app
+from roost.flows.parameters import VerifyRequest
+from roost.flows.running.run import run_flow
+from roost.tasks.errors import StepError
+from roost.tasks.milvus.store import open_store
+from roost.tasks.settings import load_settings
+from roost.tasks.sources.listing import Source
+from roost.tasks.versions import ledger
+from roost.tasks.versions.lease import Lease
+from roost.tasks.versions.version import existing_version
 
 TEXT = "# Ferry\n\nThe ferry leaves at noon.\n\n## Fares\n\nA child pays four crowns.\n\n## Dogs\n\nDogs ride free.\n"
 
@@ -69,7 +69,7 @@ def test_rows_deleted_behind_our_back_are_found_and_mended_by_repair_and_a_run(
 def test_orphaned_rows_are_deleted_page_by_page_and_rows_of_frameworks_are_left(
     milvus, ingest, folder, stored, verified, monkeypatch, index
 ):
-    monkeypatch.setattr(tasks.verify, "TEXT_ROWS", 3)
+    monkeypatch.setattr(roost.tasks.versions.verification, "TEXT_ROWS", 3)
     ingest(folder(**{"a.md": TEXT}))
     row = {"vector": [0.1] * 384, "text": "stray", "chunk_hash": "x"}
     with closing(MilvusClient(milvus)) as client:
@@ -154,7 +154,7 @@ def test_a_repair_whose_lease_ran_out_deletes_nothing(lite, ingest, folder, stor
         async with open_store(load_settings().milvus) as store:
             version = await existing_version(store, index)
             await store.delete(version.ledger, (await ledger.read_ledger(store, version.ledger))["doc_id"].to_list())
-            await tasks.verify.verify(store.guarded(lease.check, lease.key), version, mending=True)
+            await roost.tasks.versions.verification.verify(store.guarded(lease.check, lease.key), version, mending=True)
 
     with pytest.raises(StepError, match="run 'late' could not renew its hold"):
         asyncio.run(mend())
@@ -170,14 +170,14 @@ def test_the_command_ends_with_1_while_something_is_off_and_says_what_it_did_and
         client.delete(_version(client, index), filter='text like "%Fares%"')
         _release(lite)
     with pytest.raises(typer.Exit) as ended:
-        cli.verify(index=index, repair=True)
+        app.verify(index=index, repair=True)
     assert ended.value.exit_code == 1
     shown = capsys.readouterr().out
     assert "off: docs/a.md" in shown
     assert "1 missing; repaired: 0 rows deleted, 1 documents marked to be written again by the next ingest" in shown
     assert f"ingest source 'docs' ({source}) again" in shown
     ingest(source)
-    cli.verify(index=index)
+    app.verify(index=index)
     assert "3 chunks: store and ledger agree" in capsys.readouterr().out
 
 

@@ -7,28 +7,29 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 
-from flows.parameters import IngestRequest
-from flows.progress import WATCHER, Nobody
-from tasks import lease, lite_file
-from tasks.errors import ConflictError, SourceError, StoreError, TransientError, UsageError
-from tasks.holder import Holder
-from tasks.milvus import open_store
-from tasks.settings import load_settings
-from tasks.sources import Source
-from tasks.tables import Columns
-from tasks.versions import existing_version, note_places
+from roost.flows.parameters import IngestRequest
+from roost.flows.running.progress import WATCHER, Nobody
+from roost.tasks.errors import ConflictError, SourceError, StoreError, TransientError, UsageError
+from roost.tasks.milvus import lite_lock
+from roost.tasks.milvus.lock_wait import Holder
+from roost.tasks.milvus.store import open_store
+from roost.tasks.settings import load_settings
+from roost.tasks.sources.listing import Source
+from roost.tasks.sources.tables import Columns
+from roost.tasks.versions import lease
+from roost.tasks.versions.version import existing_version, note_places
 
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch):
     monkeypatch.setattr(lease, "LOOKS_EVERY", 0.2)
-    monkeypatch.setattr(lite_file, "LOOKS_EVERY", 0.05)
+    monkeypatch.setattr(lite_lock, "LOOKS_EVERY", 0.05)
 
 
 @pytest.fixture
 def start(prefect_api, index):
     """Start the flow beside the test: (its task, an event that is set when it waits for another)."""
-    from flows.ingest import ingest
+    from roost.flows.ingest import ingest
 
     class Watcher(Nobody):
         def __init__(self):
@@ -115,7 +116,7 @@ def test_another_recipe_is_refused_before_anything_is_listed(lite, ingest, folde
     source = folder(**{"a.md": "# A\n\nApples."})
     ingest(source)
     monkeypatch.setenv("ROOST_CHUNKING__SIZE", "120")
-    monkeypatch.setattr("tasks.discover.list_source", None)
+    monkeypatch.setattr("roost.tasks.steps.plan.list_source", None)
     with pytest.raises(StoreError, match="chunk_size 240 there, 120 here"):
         ingest(source)
 
@@ -139,7 +140,7 @@ def test_a_speed_that_cannot_be_noted_is_no_reason_to_fail(lite, ingest, folder,
     async def away(*_):
         raise TransientError("Milvus is away")
 
-    monkeypatch.setattr("flows.ingest.MEASURED_CHUNKS", 1)
-    monkeypatch.setattr("flows.ingest.note_rate", away)
+    monkeypatch.setattr("roost.flows.ingest.MEASURED_CHUNKS", 1)
+    monkeypatch.setattr("roost.flows.ingest.note_rate", away)
     state, report = ingest(folder(**{"a.md": "# A\n\nApples."}))
     assert (state, report["documents"]["added"]) == ("Completed", 1)

@@ -5,19 +5,20 @@ from __future__ import annotations
 import pytest
 from pydantic import SecretStr
 
-from tasks import answer
-from tasks.errors import UsageError
-from tasks.retrieved import Passage
-from tasks.settings import LLM
+from roost.tasks.errors import UsageError
+from roost.tasks.search import answer
+from roost.tasks.search.retrieve import Hit
+from roost.tasks.settings import LLM
 
 KEY = "sk-very-secret-key"
+LONG = Hit(1, 1.0, "a.md", "docs", 0, "", "some words " * 2000, "d", "1")
 
 
 @pytest.mark.parametrize(
     ("passages", "says"),
     [
         ([], "no passage was found"),
-        ([Passage("1", "a.md", "some words " * 2000, 1.0)], r"no passage fits the budget of 600 tokens \(ROOST_LLM__"),
+        ([LONG], r"no passage fits the budget of 600 tokens \(ROOST_LLM__"),
     ],
 )
 def test_without_a_passage_no_model_is_asked(passages, says):

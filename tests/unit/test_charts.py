@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from xml.etree import ElementTree
 
-from tasks.charts import timings_chart, trend_chart
+from roost.tasks.evaluation.charts import timings_chart, trend_chart
 
 
 def svg(markdown: str) -> ElementTree.Element:

@@ -12,13 +12,13 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tasks.chunk import MAX_CHARACTERS, MAX_HEADING, check_window, chunk_batch, cut
-from tasks.errors import ModelError
-from tasks.identity import chunk_hash
-from tasks.models import Model, find_model, load_tokenizer
-from tasks.records import CHUNK, LOADED, PASSAGE, REJECT, Loaded
-from tasks.settings import Chunking, Embedding
-from tasks.workers import Workers
+from roost.tasks.errors import ModelError
+from roost.tasks.ids import chunk_hash
+from roost.tasks.models.model import Model, find_model, load_tokenizer
+from roost.tasks.records import CHUNK, LOADED, PASSAGE, REJECT, Loaded
+from roost.tasks.settings import Chunking, Embedding
+from roost.tasks.steps.chunk import MAX_CHARACTERS, MAX_HEADING, check_window, chunk_batch, cut
+from roost.tasks.workers import Workers
 
 MODEL = find_model(Embedding())
 TOKENIZER = load_tokenizer(MODEL.tokenizer_file)
@@ -340,7 +340,7 @@ async def test_a_batch_cut_by_several_workers_is_the_batch_cut_by_one():
     rows = [dict.fromkeys(LOADED) | {"doc_id": key} for key in frame["doc_id"].unique(maintain_order=True)]
     batch = Loaded("docs-0000", pl.DataFrame(rows, schema=LOADED), frame, REJECT.to_frame(), 0.0)
     with Workers(workers=2, memory_mb=2048) as workers, pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tasks.chunk.PART_BYTES", 1000)
+        patch.setattr("roost.tasks.steps.chunk.PART_BYTES", 1000)
         chunked = await chunk_batch(batch, Chunking(size=40, overlap=8), MODEL, workers, seconds=60)
     assert chunked.chunks.equals(cut(frame, 40, 8, str(MODEL.tokenizer_file)))
     assert chunked.rejects.is_empty()

@@ -14,7 +14,6 @@ import yaml
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.client.schemas.schedules import CronSchedule
 from prefect.utilities.templating import apply_values
-
 from tests.conftest import ROOT
 
 FILES = ROOT / "deployments"
@@ -32,9 +31,9 @@ def test_a_deployment_names_a_flow_that_exists_and_parameters_that_it_takes(depl
     assert {"description", "tags", "work_pool"} <= set(deployment)
     if "parameters" not in deployment:  # a part of another run, which gives it them
         return
-    import flows.parameters
+    import roost.flows.parameters
 
-    request = getattr(flows.parameters, f"{flow.capitalize()}Request")
+    request = getattr(roost.flows.parameters, f"{flow.capitalize()}Request")
     given = [deployment["parameters"], *(each.get("parameters") for each in deployment.get("schedules", []))]
     for parameters in filter(None, given):
         request.model_validate(parameters["request"])

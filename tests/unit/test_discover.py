@@ -13,13 +13,13 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tasks.discover import DELETE_FLOOR, EARLY_BYTES, Options, cut_batches, list_sources, make_plan, plan_run
-from tasks.errors import REASONS, SourceError, UsageError
-from tasks.identity import content_hash, doc_id
-from tasks.ledger import INDEXED, QUARANTINED, ROW, WRITING
-from tasks.records import ACTIONS, DOCUMENT, PLANNED, text_bytes
-from tasks.settings import Ingest
-from tasks.sources import Source
+from roost.tasks.errors import REASONS, SourceError, UsageError
+from roost.tasks.ids import content_hash, doc_id
+from roost.tasks.records import ACTIONS, DOCUMENT, PLANNED, text_bytes
+from roost.tasks.settings import Ingest
+from roost.tasks.sources.listing import Source, list_sources
+from roost.tasks.steps.plan import DELETE_FLOOR, EARLY_BYTES, Options, cut_batches, make_plan, plan_run
+from roost.tasks.versions.ledger import INDEXED, QUARANTINED, ROW, WRITING
 
 SOURCE = "docs"
 Row = dict[str, Any]

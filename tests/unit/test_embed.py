@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.calls import cut_by_tokens
-from tasks.embedder import PART, RECENT, Embedder
-from tasks.errors import ModelError
-from tasks.models import find_model
-from tasks.settings import Embedding
-from tasks.torch_engine import CALL_TEXTS
+from roost.tasks.errors import ModelError
+from roost.tasks.models.embedder import PART, RECENT, Embedder
+from roost.tasks.models.engine import cut_by_tokens
+from roost.tasks.models.model import find_model
+from roost.tasks.models.torch_engine import CALL_TEXTS
+from roost.tasks.settings import Embedding
 
 TOKENS = st.lists(st.integers(0, 600), max_size=300)
 BUDGET = st.integers(64, 8192)

@@ -12,15 +12,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-from tasks import engines, openvino_engine
-from tasks.engines import load_engine
-from tasks.errors import ModelError
-from tasks.models import Model, find_model
-from tasks.openvino_engine import OpenVinoEngine, exported, quantized
-from tasks.settings import Embedding
-from tasks.torch_engine import TorchEngine
 from tests.conftest import ROOT
+
+from roost.tasks.errors import ModelError
+from roost.tasks.models import engine, openvino_engine
+from roost.tasks.models.engine import load_engine
+from roost.tasks.models.model import Model, find_model
+from roost.tasks.models.openvino_engine import OpenVinoEngine, exported, quantized
+from roost.tasks.models.torch_engine import TorchEngine
+from roost.tasks.settings import Embedding
 
 TEXTS = [
     "Trains run late. " * 25,
@@ -98,8 +98,8 @@ def test_other_architectures_and_poolings_are_exported_too(
 
 def test_a_model_is_exported_once_and_loads_without_pytorch_then(tmp_path: Path) -> None:
     code = (
-        "import sys; from tasks.engines import load_engine; from tasks.models import find_model;"
-        "from tasks.settings import Embedding; s = Embedding(backend='openvino', cache=sys.argv[1]);"
+        "import sys; from roost.tasks.models.engine import load_engine; from roost.tasks.models.model import find_model;"
+        "from roost.tasks.settings import Embedding; s = Embedding(backend='openvino', cache=sys.argv[1]);"
         "load_engine(find_model(s), s); print('torch' in sys.modules)"
     )
     command = [sys.executable, "-c", code, str(tmp_path)]
@@ -150,7 +150,7 @@ def test_a_cache_that_cannot_be_written_is_named_with_its_setting(tmp_path: Path
 
 
 def test_without_openvino_pytorch_runs_and_who_asks_for_openvino_is_told_how(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engines, "find_spec", lambda name: None if name == "openvino" else find_spec(name))
+    monkeypatch.setattr(engine, "find_spec", lambda name: None if name == "openvino" else find_spec(name))
     settings = Embedding()
     assert load_engine(find_model(settings), settings).name == "torch"
     with pytest.raises(ModelError, match=r"roost\[openvino\]"):
@@ -158,7 +158,7 @@ def test_without_openvino_pytorch_runs_and_who_asks_for_openvino_is_told_how(mon
 
 
 def test_a_device_that_openvino_does_not_serve_leaves_the_choice_to_pytorch(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engines, "_accelerator", lambda: True)
+    monkeypatch.setattr(engine, "_accelerator", lambda: True)
     settings = Embedding()
     assert load_engine(find_model(settings), settings).name == "torch"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tasks.evaluation_report import _answers, table, verdict_of
+from roost.tasks.evaluation.report import _answers, table, verdict_of
 
 
 @pytest.mark.parametrize(

@@ -18,8 +18,8 @@ from fpdf import FPDF
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.errors import DocumentError
-from tasks.formats import MEDIA_SUFFIXES, Parsed, clean, decode, join, parse, split_front_matter
+from roost.tasks.errors import DocumentError
+from roost.tasks.sources.parsers.parse import MEDIA_SUFFIXES, Parsed, clean, decode, join, parse, split_front_matter
 
 
 @pytest.fixture(autouse=True)

@@ -8,9 +8,9 @@ from typing import Any
 import polars as pl
 import pytest
 
-from tasks.errors import ConfigurationError
-from tasks.evaluation_report import trend
-from tasks.history import baseline, keep, read_history, read_questions_of
+from roost.tasks.errors import ConfigurationError
+from roost.tasks.evaluation.history import baseline, keep, read_history, read_questions_of
+from roost.tasks.evaluation.report import trend
 
 TABLE = pl.DataFrame({"question": ["1"], "nDCG@10": [0.5]})
 

@@ -6,9 +6,10 @@ import os
 
 import pytest
 
-from tasks import holder, lease
-from tasks.errors import ConflictError, StepError
-from tasks.holder import Holder, Wait
+from roost.tasks.errors import ConflictError, StepError
+from roost.tasks.milvus import lock_wait
+from roost.tasks.milvus.lock_wait import Holder, Wait
+from roost.tasks.versions import lease
 
 
 @pytest.fixture
@@ -16,7 +17,7 @@ def pass_time(monkeypatch):
     """Move the clock: `pass_time(seconds)`."""
     at = [1000.0]
     monkeypatch.setattr(lease, "now", lambda: at[0])
-    monkeypatch.setattr(holder.time, "monotonic", lambda: at[0])
+    monkeypatch.setattr(lock_wait.time, "monotonic", lambda: at[0])
 
     def move(seconds):
         at[0] += seconds

@@ -8,9 +8,9 @@ import time
 
 import pytest
 
-from tasks.errors import UsageError
-from tasks.latency import far_away
-from tasks.settings import Milvus
+from roost.tasks.errors import UsageError
+from roost.tasks.evaluation.delay_proxy import far_away
+from roost.tasks.settings import Milvus
 
 
 async def test_what_is_sent_comes_back_whole_and_no_sooner_than_the_round_trip():

@@ -70,7 +70,7 @@ def test_no_module_is_imported_in_a_circle() -> None:
 
 @pytest.mark.parametrize("file", [file for file in MODULES if file.parent.name != "deployments"], ids=name_of)
 def test_only_the_settings_read_the_environment(file: Path) -> None:
-    if name_of(file) == "tasks.settings":
+    if name_of(file) == "roost.tasks.settings":
         return
     uses = [
         f"line {node.lineno}"

@@ -20,12 +20,12 @@ from fpdf import FPDF
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tasks.errors import TransientError
-from tasks.identity import content_hash, doc_id
-from tasks.load import MAX_METADATA, MAX_VALUE, load_batch, pack
-from tasks.records import LOADED, PASSAGE, PLANNED, REJECT, Batch, Loaded
-from tasks.sources import Source, list_source
-from tasks.workers import Workers
+from roost.tasks.errors import TransientError
+from roost.tasks.ids import content_hash, doc_id
+from roost.tasks.records import LOADED, PASSAGE, PLANNED, REJECT, Batch, Loaded
+from roost.tasks.sources.listing import Source, list_source
+from roost.tasks.steps.load import MAX_METADATA, MAX_VALUE, load_batch, pack
+from roost.tasks.workers import Workers
 
 
 @pytest.fixture
@@ -170,7 +170,7 @@ async def test_a_large_pdf_is_parsed_by_several_workers_to_the_same_text(workers
         pdf.multi_cell(0, text=f"Page {page} speaks of herring.")
     file.write_bytes(bytes(pdf.output()))
     whole = await load_batch(batch(listed("large.pdf", file)), workers, seconds=60)
-    monkeypatch.setattr("tasks.load.PARTED_BYTES", 1)
+    monkeypatch.setattr("roost.tasks.steps.load.PARTED_BYTES", 1)
     asked = count_calls(workers, monkeypatch)
     parts = await load_batch(batch(listed("large.pdf", file)), workers, seconds=60)
     assert asked == [(0, 2), (1, 2)]

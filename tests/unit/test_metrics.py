@@ -10,21 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flows.parameters import EvaluationRequest, by_measure
-from tasks import metrics
-from tasks.errors import UsageError
-from tasks.metrics import (
-    ANSWERED,
-    MEASURES,
-    Estimate,
-    Thresholds,
-    check_thresholds,
-    estimate,
-    measure_names,
-    missed,
-    score,
-)
-from tasks.queries import JUDGMENT, RESOLVED, Questions, resolve
+from roost.flows.parameters import EvaluationRequest, by_measure
+from roost.tasks.errors import UsageError
+from roost.tasks.evaluation import metrics
+from roost.tasks.evaluation.metrics import ANSWERED, MEASURES, Estimate, estimate, score
+from roost.tasks.evaluation.questions import JUDGMENT, RESOLVED, Questions, resolve
+from roost.tasks.evaluation.thresholds import Thresholds, check_thresholds, measure_names, missed
 
 # Judgments and rankings, and what trec_eval 9 says of them (ndcg_cut, recall, recip_rank, P, success), by hand.
 GRADES = [

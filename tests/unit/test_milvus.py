@@ -27,9 +27,11 @@ from pymilvus.exceptions import (
 )
 from pymilvus.grpc_gen import common_pb2
 
-from tasks.errors import GoneError, StoreError, TransientError
-from tasks.milvus import CALL_BYTES, CALL_ROWS, Store, cut_calls, gathered, one_of, quoted, translated
-from tasks.settings import Milvus
+from roost.tasks.errors import GoneError, StoreError, TransientError
+from roost.tasks.milvus.error_mapping import translated
+from roost.tasks.milvus.expressions import one_of, quoted
+from roost.tasks.milvus.store import CALL_BYTES, CALL_ROWS, Store, cut_calls, gathered
+from roost.tasks.settings import Milvus
 
 HOSTILE = [
     "plain", "", "it's", 'say "no"', "back\\slash", "trailing\\", '\\"', "\\'", "new\nline", "tab\t", "cr\r",

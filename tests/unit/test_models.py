@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from tasks import models
-from tasks.errors import ModelError
-from tasks.models import CARRIED, INSTRUCTIONS, find_model, load_tokenizer
-from tasks.settings import Embedding
+from roost.tasks.errors import ModelError
+from roost.tasks.models import model
+from roost.tasks.models.model import CARRIED, INSTRUCTIONS, find_model, load_tokenizer
+from roost.tasks.settings import Embedding
 
 DEFAULT = "sentence-transformers/all-MiniLM-L6-v2"
 ROOT = Path(__file__).parents[2]
@@ -66,7 +66,7 @@ def fake_package(monkeypatch: pytest.MonkeyPatch, model_folder: Maker, tmp_path:
     (tmp_path / "fake_minilm" / "__init__.py").write_text("")
     monkeypatch.syspath_prepend(tmp_path)
     digest = hashlib.sha256(b"tiny weights").hexdigest()
-    monkeypatch.setattr(models, "CARRIED", {DEFAULT: ("fake_minilm", "inner", digest)})
+    monkeypatch.setattr(model, "CARRIED", {DEFAULT: ("fake_minilm", "inner", digest)})
     return folder
 
 
@@ -173,7 +173,7 @@ def test_an_unknown_model_without_the_hub_is_refused_quickly_in_one_line(
     tmp_path: Path, offline: dict[str, str]
 ) -> None:
     program = (
-        "from tasks.models import find_model, Embedding, ModelError\n"
+        "from roost.tasks.models.model import find_model, Embedding, ModelError\n"
         "try: find_model(Embedding(model='nobody/no-such-model'))\n"
         "except ModelError as error: print(error)\n"
     )
@@ -201,7 +201,7 @@ def test_a_model_that_the_hub_gave_before_is_found_without_it(model_folder: Make
     (tmp_path / "hub" / "models--some--model" / "refs").mkdir()
     (tmp_path / "hub" / "models--some--model" / "refs" / "main").write_text(commit)
     program = (
-        "from tasks.models import find_model, Embedding\n"
+        "from roost.tasks.models.model import find_model, Embedding\n"
         "model = find_model(Embedding(model='some/model'))\n"
         "print(model.revision, model.dimension, model.window)\n"
     )

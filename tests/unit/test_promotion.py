@@ -6,12 +6,13 @@ from dataclasses import replace
 
 import pytest
 
-from tasks.errors import SourceError, UsageError
-from tasks.promotion import Standing, find, newest_candidate, previous
-from tasks.pruning import choose
-from tasks.rebuilding import share_vectors, sources_of
-from tasks.sources import Source
-from tasks.versions import VERSION_NAME, Recipe, Version
+from roost.tasks.errors import SourceError, UsageError
+from roost.tasks.models.recipe import Recipe
+from roost.tasks.sources.listing import Source
+from roost.tasks.versions.carry_over import share_vectors, sources_of
+from roost.tasks.versions.promotion import Standing, find, newest_candidate, previous
+from roost.tasks.versions.pruning import choose
+from roost.tasks.versions.version import VERSION_NAME, Version
 
 RECIPE = Recipe("m", "r", 4, "c", 240, 24, "", "")
 

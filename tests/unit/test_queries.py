@@ -8,8 +8,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from tasks.errors import UsageError
-from tasks.queries import JUDGMENT, Questions, read_questions, resolve
+from roost.tasks.errors import UsageError
+from roost.tasks.evaluation.questions import JUDGMENT, Questions, read_questions, resolve
 
 LEDGER = pl.DataFrame(
     [

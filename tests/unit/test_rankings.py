@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tasks.milvus import Store
-from tasks.rankings import rank_chunks
-from tasks.settings import Milvus
-from tasks.versions import Recipe, Version
+from roost.tasks.evaluation.rankings import rank_chunks
+from roost.tasks.milvus.store import Store
+from roost.tasks.models.recipe import Recipe
+from roost.tasks.settings import Milvus
+from roost.tasks.versions.version import Version
 
 
 class Rows:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tasks.retrieve import most_diverse
-from tasks.snippets import make_snippet
+from roost.tasks.search.retrieve import most_diverse
+from roost.tasks.search.snippets import make_snippet
 
 
 def test_diverse_passages_begin_with_the_nearest_and_leave_out_its_likes() -> None:

@@ -7,9 +7,9 @@ from typing import Any
 
 import polars as pl
 
-from tasks.ledger import INDEXED, QUARANTINED, ROW
-from tasks.records import DOCUMENT, PLANNED
-from tasks.selection import Selection, force, modification_times, select_documents
+from roost.tasks.records import DOCUMENT, PLANNED
+from roost.tasks.steps.select import Selection, force, modification_times, select_documents
+from roost.tasks.versions.ledger import INDEXED, QUARANTINED, ROW
 
 
 def listed(*uris: str, source: str = "docs", **changed: Any) -> pl.DataFrame:

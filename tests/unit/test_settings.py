@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from tasks.errors import ConfigurationError
-from tasks.settings import Chunking, Ingest, Milvus, Settings, load_settings, set_library_defaults
+from roost.tasks.errors import ConfigurationError
+from roost.tasks.settings import Chunking, Ingest, Milvus, Settings, load_settings, set_library_defaults
 
 SECRET = "root:open-sesame"
 
@@ -198,7 +198,7 @@ def test_library_defaults_leave_what_the_user_has_set(monkeypatch: pytest.Monkey
 
 
 def test_settings_import_nothing_heavy() -> None:
-    program = "import sys, tasks.settings; print(*sorted({name.split('.')[0] for name in sys.modules}))"
+    program = "import sys, roost.tasks.settings; print(*sorted({name.split('.')[0] for name in sys.modules}))"
     root = Path(__file__).parents[2]
     done = subprocess.run([sys.executable, "-c", program], cwd=root, capture_output=True, text=True, check=True)
     assert not set(done.stdout.split()) & {

@@ -15,10 +15,10 @@ import pytest
 from fsspec.implementations.local import LocalFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
 
-from tasks.errors import SourceError
-from tasks.records import DOCUMENT
-from tasks.sources import Listing, Source, check_sources, list_source
-from tasks.tables import Columns, read_rows
+from roost.tasks.errors import SourceError
+from roost.tasks.records import DOCUMENT
+from roost.tasks.sources.listing import Listing, Source, check_sources, list_source
+from roost.tasks.sources.tables import Columns, read_rows
 
 Maker = Callable[..., Path]
 IS_FILE = pl.col("location") != ""

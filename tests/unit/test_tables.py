@@ -18,10 +18,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks import tables
-from tasks.errors import DocumentError, SourceError
-from tasks.records import DOCUMENT
-from tasks.tables import Columns, find_columns, is_table, list_rows, read_rows
+from roost.tasks.errors import DocumentError, SourceError
+from roost.tasks.records import DOCUMENT
+from roost.tasks.sources import tables
+from roost.tasks.sources.tables import Columns, find_columns, is_table, list_rows, read_rows
 
 Rows = list[dict[str, Any]]
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from tasks import clients, timings
-from tasks.settings import Milvus
-from tasks.timings import Cell, Measured
+from roost.tasks.evaluation import client_timings, clients
+from roost.tasks.evaluation.client_timings import Cell, Measured
+from roost.tasks.settings import Milvus
 
 
 @pytest.mark.parametrize(
@@ -21,32 +21,32 @@ from tasks.timings import Cell, Measured
     ],
 )  # fmt: skip
 def test_what_people_call_alike_is_not_dropped(name):
-    assert not timings._is_forgotten(name)
+    assert not client_timings._is_forgotten(name)
 
 
 def test_what_a_run_left_a_day_ago_is_forgotten_and_what_one_makes_now_is_not():
     now = int(time.time())
-    assert timings._is_forgotten(f"roost_scratch_{now - 90_000:x}_0a1b2c3d_12")
-    assert not timings._is_forgotten(f"roost_scratch_{now:x}_0a1b2c3d_12")
+    assert client_timings._is_forgotten(f"roost_scratch_{now - 90_000:x}_0a1b2c3d_12")
+    assert not client_timings._is_forgotten(f"roost_scratch_{now:x}_0a1b2c3d_12")
 
 
 def test_a_cell_with_failures_claims_no_speedup():
     sound, failed = Measured(2.0, [1.0], ["a"], 0), Measured(1.0, [], [None], 1)
     cell = Cell("pymilvus", "delete", 1)
-    assert timings._frame(cell, {"sync": sound, "async": sound}, same=True)["speedup"].to_list() == [None, 1.0]
-    assert timings._frame(cell, {"sync": sound, "async": failed}, same=True)["speedup"].to_list() == [None, None]
-    assert timings._frame(cell, {"sync": failed, "async": sound}, same=True)["speedup"].to_list() == [None, None]
+    assert client_timings._frame(cell, {"sync": sound, "async": sound}, same=True)["speedup"].to_list() == [None, 1.0]
+    assert client_timings._frame(cell, {"sync": sound, "async": failed}, same=True)["speedup"].to_list() == [None, None]
+    assert client_timings._frame(cell, {"sync": failed, "async": sound}, same=True)["speedup"].to_list() == [None, None]
 
 
 def test_both_frameworks_are_told_database_time_limit_and_certificate(monkeypatch):
     import llama_index.vector_stores.milvus
 
-    import tasks.langchain_store
+    import roost.tasks.search.langchain
 
     told: list[dict[str, Any]] = []
     monkeypatch.setattr(llama_index.vector_stores.milvus, "MilvusVectorStore", lambda **fields: told.append(fields))
     monkeypatch.setattr(
-        tasks.langchain_store, "BridgedMilvus", lambda _, **fields: told.append(fields["connection_args"])
+        roost.tasks.search.langchain, "BridgedMilvus", lambda _, **fields: told.append(fields["connection_args"])
     )
     settings = Milvus(uri="https://host:19530", token="some:token", database="mine", timeout=7, ca_file=Path("ca.pem"))
     clients.LlamaIndex(settings, "name", 3)

@@ -7,8 +7,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from milvus_lite.search.filter.parser import parse_expr
 
-from tasks.errors import UsageError
-from tasks.where import DEEPEST, LONGEST, Where, parse_where
+from roost.tasks.errors import UsageError
+from roost.tasks.search.filters import DEEPEST, LONGEST, Where, parse_where
 
 FIELDS: dict[str, type[str] | type[int]] = {"source": str, "uri": str, "page": int, "ordinal": int}
 

@@ -1,0 +1,99 @@
+"""Batches of a run: through the four steps, a few at once, in this process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from functools import partial
+
+import polars as pl
+from prefect import get_run_logger
+
+from roost.flows.running.progress import WATCHER
+from roost.tasks.milvus.store import Store
+from roost.tasks.models.embedder import Embedder
+from roost.tasks.models.model import Model
+from roost.tasks.prefect_tasks import ingest as ingest_tasks
+from roost.tasks.records import Batch
+from roost.tasks.settings import Embedding, Ingest, Settings
+from roost.tasks.steps.plan import cut_batches
+from roost.tasks.steps.report import Tally
+from roost.tasks.versions.version import Version
+from roost.tasks.workers import Workers
+
+
+@dataclass
+class Run:
+    """What the batches of one run share.
+
+    is_empty: The version held nothing when the run began: there is nothing to look up in it.
+    is_fresh: Stored vectors are not to be used again, whatever they were made of.
+    also: A version's collection that holds vectors of the same model, to look in beside the written one; or empty.
+    """
+
+    settings: Settings
+    model: Model
+    store: Store
+    version: Version
+    workers: Workers
+    embedder: Embedder
+    run_id: str
+    is_empty: bool = False
+    is_fresh: bool = False
+    also: str = ""
+    tally: Tally = field(default_factory=Tally)
+
+
+def open_tools(stack: AsyncExitStack, model: Model, embedding: Embedding, limits: Ingest) -> tuple[Embedder, Workers]:
+    """Give a run its model's owner and its parsing processes, not started yet; the stack ends both, off the loop."""
+    embedder = Embedder(model, embedding)
+    stack.push_async_callback(asyncio.to_thread, embedder.close)
+    workers = Workers(workers=limits.parse_workers, memory_mb=limits.parse_memory_mb)
+    stack.push_async_callback(asyncio.to_thread, workers.stop)
+    return embedder, workers
+
+
+async def run_batches(run: Run, work: pl.DataFrame) -> None:
+    """Work through the batches, a few at once; when one fails, finish those under way and start no more."""
+    batches = list(cut_batches(work, run.version.index, run.settings.ingest))
+    WATCHER.get().planned(work.height, len(batches))
+    waiting = iter(batches)
+    loading = asyncio.ensure_future(run.embedder.load())
+    lanes = (take_batches(run, waiting, partial(run_batch, run)) for _ in range(run.settings.ingest.batches_in_flight))
+    results = await asyncio.gather(loading, *lanes, return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    run.tally.seconds["embed"] += run.embedder.seconds
+
+
+async def take_batches(run: Run, waiting: Iterator[Batch], work: Callable[[Batch], Awaitable[Tally]]) -> None:
+    """Have batch after batch done until there are none."""
+    for batch in waiting:
+        try:
+            tally = await work(batch)
+        except BaseException:
+            for _ in waiting:  # leave nothing for the other lanes
+                pass
+            raise
+        run.tally.merge(tally)
+        WATCHER.get().advanced(batch.documents.height, tally.chunks["written"])
+
+
+async def run_batch(run: Run, batch: Batch) -> Tally:
+    """Take one batch through the four steps; returns what it came to, the model's seconds not counted."""
+    known = run.store if (run.also or not run.is_empty) and not run.is_fresh else None
+    loaded = await ingest_tasks.load(batch, run.workers, run.settings.ingest)
+    chunked = await ingest_tasks.chunk(loaded, run.settings.chunking, run.model, run.workers, run.settings.ingest)
+    embedded = await ingest_tasks.embed(chunked, run.embedder, known, run.version, run.also)
+    written = await ingest_tasks.index(embedded, run.store, run.version, run.run_id)
+    tally = Tally()
+    for record in (loaded, chunked, embedded, written):
+        tally.add(record)
+    get_run_logger().info(
+        "%s: %d documents, %d chunks written, %d embedded, %d reused, %d refused",
+        batch.name, written.documents, written.written, embedded.embedded, embedded.reused, written.rejects.height,
+    )  # fmt: skip
+    return tally

@@ -1,0 +1,5 @@
+"""`python -m roost`: the command `roost`."""
+
+from roost.cli.main import main
+
+main()

@@ -1,0 +1,242 @@
+"""The clients whose operations are timed, each over a scratch collection: pymilvus and both frameworks' stores.
+
+Every one is used as the Milvus tutorials on async use it: one row or one query a call. Vectors are given, so that the
+time is Milvus' and the client's alone. Make them inside the loop that uses them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+from pymilvus import AsyncMilvusClient, DataType, MilvusClient
+
+from roost.tasks.milvus.store import CALL_ROWS, connection
+from roost.tasks.settings import Milvus
+
+#: Hits that each search asks for.
+HITS = 10
+
+OPERATIONS = ("add", "search", "upsert", "delete")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One thing to write, or, by its text and vector, to search with."""
+
+    id: str
+    text: str
+    vector: list[float]
+
+
+class Client(Protocol):
+    """An open store over one scratch collection. A search returns the ids that it found."""
+
+    def call(self, operation: str, row: Row) -> Any:
+        """Do one operation, waiting for it."""
+        ...
+
+    def acall(self, operation: str, row: Row) -> Awaitable[Any]:
+        """Do one operation, awaited."""
+        ...
+
+    def fill(self, rows: Sequence[Row]) -> None:
+        """Add many rows in few calls."""
+        ...
+
+    async def close(self) -> None:
+        """Close its connections."""
+        ...
+
+
+class PyMilvus:
+    """pymilvus itself: `MilvusClient` and `AsyncMilvusClient`."""
+
+    def __init__(self, settings: Milvus, name: str, dimension: int) -> None:
+        self._name = name
+        self._sync = MilvusClient(**connection(settings))
+        self._async = AsyncMilvusClient(**connection(settings))
+        if not self._sync.has_collection(name):
+            schema = MilvusClient.create_schema(auto_id=False)
+            schema.add_field("id", DataType.VARCHAR, max_length=64, is_primary=True)
+            schema.add_field("vector", DataType.FLOAT_VECTOR, dim=dimension)
+            schema.add_field("text", DataType.VARCHAR, max_length=65_535)
+            index = MilvusClient.prepare_index_params()
+            index.add_index("vector", index_type="FLAT", metric_type="IP")
+            self._sync.create_collection(name, schema=schema, index_params=index, consistency_level="Strong")
+
+    def call(self, operation: str, row: Row) -> Any:
+        """See `Client`."""
+        method, arguments = self._request(operation, row)
+        return _found(operation, getattr(self._sync, method)(self._name, **arguments))
+
+    async def acall(self, operation: str, row: Row) -> Any:
+        """See `Client`."""
+        method, arguments = self._request(operation, row)
+        return _found(operation, await getattr(self._async, method)(self._name, **arguments))
+
+    def _request(self, operation: str, row: Row) -> tuple[str, dict[str, Any]]:
+        if operation == "search":
+            return "search", {"data": [row.vector], "limit": HITS, "output_fields": ["text"],
+                              "consistency_level": "Strong"}  # fmt: skip
+        if operation == "delete":
+            return "delete", {"ids": [row.id]}
+        return "insert" if operation == "add" else "upsert", {"data": [asdict(row)]}
+
+    def fill(self, rows: Sequence[Row]) -> None:
+        """See `Client`."""
+        for first in range(0, len(rows), CALL_ROWS):
+            self._sync.insert(self._name, [asdict(row) for row in rows[first : first + CALL_ROWS]])
+
+    async def close(self) -> None:
+        """See `Client`."""
+        self._sync.close()
+        await self._async.close()
+
+
+class LlamaIndex:
+    """llama-index' `MilvusVectorStore`."""
+
+    def __init__(self, settings: Milvus, name: str, dimension: int) -> None:
+        from llama_index.vector_stores.milvus import MilvusVectorStore
+
+        fields: dict[str, Any] = {
+            **connection(settings), "collection_name": name, "dim": dimension, "consistency_level": "Strong",
+            "overwrite": False, "similarity_metric": "IP",
+        }  # fmt: skip
+        self._store = MilvusVectorStore(**fields)
+        self._replacing = MilvusVectorStore(**fields, upsert_mode=True)
+
+    def call(self, operation: str, row: Row) -> Any:
+        """See `Client`."""
+        if operation == "search":
+            return self._store.query(_llama_query(row)).ids
+        if operation == "delete":
+            return self._store.delete_nodes([row.id])
+        return (self._store if operation == "add" else self._replacing).add([_node(row)])
+
+    async def acall(self, operation: str, row: Row) -> Any:
+        """See `Client`."""
+        if operation == "search":
+            return (await self._store.aquery(_llama_query(row))).ids
+        if operation == "delete":
+            return await self._store.adelete_nodes([row.id])
+        return await (self._store if operation == "add" else self._replacing).async_add([_node(row)])
+
+    def fill(self, rows: Sequence[Row]) -> None:
+        """See `Client`."""
+        self._store.add([_node(row) for row in rows])
+
+    async def close(self) -> None:
+        """See `Client`."""
+        for store in (self._store, self._replacing):
+            store.client.close()
+            if store.aclient is not None:
+                await store.aclient.close()
+
+
+class LangChain:
+    """langchain-milvus' `Milvus`; its embeddings are looked up, not made."""
+
+    def __init__(self, settings: Milvus, name: str, dimension: int) -> None:
+        from roost.tasks.search.langchain import BridgedMilvus
+
+        self._vectors: dict[str, list[float]] = {}
+        self._store = BridgedMilvus(
+            _looked_up(self._vectors), collection_name=name, auto_id=False, consistency_level="Strong",
+            connection_args=connection(settings),
+            index_params={"index_type": "FLAT", "metric_type": "IP", "params": {}},
+        )  # fmt: skip
+
+    def call(self, operation: str, row: Row) -> Any:
+        """See `Client`."""
+        self._vectors[row.text] = row.vector
+        if operation == "search":
+            return [hit.metadata["pk"] for hit in self._store.similarity_search(row.text, k=HITS)]
+        if operation == "delete":
+            return _done(self._store.delete(ids=[row.id]))
+        if operation == "add":
+            return self._store.add_documents([_document(row)], ids=[row.id])
+        return self._store.upsert(ids=[row.id], documents=[_document(row)])
+
+    async def acall(self, operation: str, row: Row) -> Any:
+        """See `Client`."""
+        self._vectors[row.text] = row.vector
+        if operation == "search":
+            return [hit.metadata["pk"] for hit in await self._store.asimilarity_search(row.text, k=HITS)]
+        if operation == "delete":
+            return _done(await self._store.adelete(ids=[row.id]))
+        if operation == "add":
+            return await self._store.aadd_documents([_document(row)], ids=[row.id])
+        return await self._store.aupsert(ids=[row.id], documents=[_document(row)])
+
+    def fill(self, rows: Sequence[Row]) -> None:
+        """See `Client`."""
+        self._vectors |= {row.text: row.vector for row in rows}
+        self._store.add_documents([_document(row) for row in rows], ids=[row.id for row in rows])
+
+    async def close(self) -> None:
+        """See `Client`."""
+        await self._store.aclose()
+
+
+CLIENTS: dict[str, Callable[[Milvus, str, int], Client]] = {
+    "pymilvus": PyMilvus,
+    "llama-index": LlamaIndex,
+    "langchain": LangChain,
+}
+
+
+def _found(operation: str, answer: Any) -> Any:
+    return [hit["id"] for hit in answer[0]] if operation == "search" else answer
+
+
+def _done(told: bool | None) -> None:
+    if told is False:
+        raise RuntimeError("langchain-milvus says that the deletion failed")
+
+
+def _llama_query(row: Row) -> Any:
+    from llama_index.core.vector_stores.types import VectorStoreQuery
+
+    return VectorStoreQuery(query_embedding=row.vector, similarity_top_k=HITS)
+
+
+def _node(row: Row) -> Any:
+    from llama_index.core.schema import TextNode
+
+    return TextNode(id_=row.id, text=row.text, embedding=row.vector)
+
+
+def _document(row: Row) -> Any:
+    from langchain_core.documents import Document
+
+    return Document(page_content=row.text, metadata={})
+
+
+def _looked_up(vectors: dict[str, list[float]]) -> Any:
+    from langchain_core.embeddings import Embeddings
+
+    class LookedUp(Embeddings):
+        """Gives the vector that belongs to a text; awaited, without the thread that LangChain would take."""
+
+        def embed_documents(self, texts: list[str]) -> list[list[float]]:
+            return [vectors[text] for text in texts]
+
+        def embed_query(self, text: str) -> list[float]:
+            return vectors[text]
+
+        async def aembed_documents(self, texts: list[str]) -> list[list[float]]:
+            return self.embed_documents(texts)
+
+        async def aembed_query(self, text: str) -> list[float]:
+            return self.embed_query(text)
+
+    return LookedUp()
+
+
+def rows_of(texts: Sequence[str], vectors: Any, prefix: str) -> list[Row]:
+    """Make rows with ids of their own: hex digits and hyphens."""
+    return [Row(f"{prefix}-{number:06d}", text, vector.tolist()) for number, (text, vector) in
+            enumerate(zip(texts, vectors, strict=True))]  # fmt: skip

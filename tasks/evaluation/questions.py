@@ -1,0 +1,245 @@
+"""Questions with judgments: read from files in the known layouts, or drawn from the index itself.
+
+A judgment names a document by its path relative to its source, by its row's id in a table, by `source/path`, or by its
+`doc_id`; with a span it names a passage of the document. A name that the index does not know is kept: what is not
+there cannot be found, and counts so.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+import polars as pl
+
+from roost.tasks.errors import DocumentError, UsageError, unknown_value
+from roost.tasks.ids import digest
+from roost.tasks.milvus.expressions import one_of
+from roost.tasks.milvus.store import Store
+from roost.tasks.sources.table_readers import ERROR, READERS
+from roost.tasks.versions.ledger import read_ledger
+from roost.tasks.versions.version import Version
+
+QUESTION = pl.Schema({"question": pl.String, "text": pl.String})
+
+#: Span in characters of the document's text, end exclusive; null where the whole document is judged.
+JUDGMENT = pl.Schema(
+    {"question": pl.String, "document": pl.String, "grade": pl.Int64, "start": pl.Int64, "end": pl.Int64}
+)
+
+#: A judgment with the document that it names; `doc_id` is empty and `why` says so where none can be told.
+RESOLVED = pl.Schema([*JUDGMENT.items(), ("doc_id", pl.String), ("why", pl.String)])
+
+#: Part of the BEIR layout that is asked when none is named.
+SPLIT = "test"
+#: Words that a known-item query has.
+_WORDS = range(6, 41)
+_SENTENCE = re.compile(r"(?<=[.!?。])\s+|\n{2,}")
+
+
+@dataclass(frozen=True)
+class Questions:
+    """What is asked, and what would answer it.
+
+    origin: where they come from, for people.
+    asked: frame of `QUESTION`.
+    judgments: frame of `JUDGMENT`; may be empty.
+    drawn: whether they were drawn from the index itself (known items).
+    """
+
+    origin: str
+    asked: pl.DataFrame
+    judgments: pl.DataFrame
+    drawn: bool = False
+
+    @property
+    def fingerprint(self) -> str:
+        """Twelve hex digits that name what is asked and judged: only equal ones may be compared."""
+        rows = [*self.asked.sort("question").rows(), *self.judgments.sort(*JUDGMENT).rows()]
+        return digest(orjson.dumps(rows), 6)
+
+    @property
+    def judged(self) -> list[str]:
+        """The questions that something answers, in the order asked."""
+        answered = self.judgments.filter(pl.col("grade") > 0).unique("question")
+        return self.asked.join(answered, on="question", how="semi", maintain_order="left")["question"].to_list()
+
+
+def read_questions(place: str | Path, split: str = "") -> Questions:
+    """Read questions from a folder in the BEIR layout (`queries.jsonl`, `qrels/*.tsv`) or from one file of JSON lines.
+
+    A line of the one file is `{"query": ..., "relevant": [...]}`; `text` serves for `query`. What is relevant is a
+    name, or `{"document": ..., "grade": ...}`. `"doc"` and `"spans": [{"start", "end"}]` judge passages. A file of
+    queries that has a folder `qrels` beside it is read with it.
+
+    Args:
+        place: Folder or file.
+        split: Which file of `qrels`; empty for `test`, or the only one.
+
+    Raises:
+        UsageError: Nothing there can be read as questions; the message names file and line.
+    """
+    path = Path(place).expanduser()
+    file = path / "queries.jsonl" if path.is_dir() else path
+    if not file.is_file():
+        raise UsageError(f"no questions in {path}: give a .jsonl file, or a folder with queries.jsonl and qrels/*.tsv")
+    lines = list(_lines(file))
+    asked = pl.DataFrame([(key, text) for key, text, _ in lines], schema=QUESTION, orient="row")
+    if asked.is_empty():
+        raise UsageError(f"{file}: no questions in it")
+    if twice := asked.filter(pl.col("question").is_duplicated())["question"].to_list():
+        raise UsageError(f"{file}: id {twice[0]!r} names two questions")
+    judgments = pl.DataFrame([row for _, _, rows in lines for row in rows], schema=JUDGMENT, orient="row")
+    folder = file.parent / "qrels"
+    if folder.is_dir() and judgments.is_empty():
+        judgments = _read_qrels(_choose_split(folder, split))
+        asked = asked.join(judgments, on="question", how="semi", maintain_order="left")
+        if asked.is_empty():
+            raise UsageError(f"{folder}: it judges none of the questions in {file}")
+    elif split:
+        raise UsageError(f"{file}: there is no folder qrels beside it to choose {split!r} from")
+    return Questions(str(path), asked, judgments)
+
+
+async def draw_questions(store: Store, version: Version, count: int) -> Questions:
+    """Draw known items: a sentence of a document must find that document.
+
+    The choice hangs on nothing but the documents' ids, so two evaluations of an index ask nearly the same.
+
+    Raises:
+        UsageError: The index holds nothing to draw from.
+    """
+    ledger = (await read_ledger(store, version.ledger)).filter(pl.col("chunk_count") > 0)
+    chosen = ledger.sort("doc_id").head(count)
+    ids = [f"{row['doc_id']}-{int(row['doc_id'][:8], 16) % row['chunk_count']:06d}" for row in chosen.to_dicts()]
+    found = await store.fetch(version.name, "id", ids, ["id", "doc_id", "text", "chunk_hash"])
+    if not found:
+        raise UsageError(f"index {version.index!r} holds nothing to draw questions from: ingest something first")
+    found.sort(key=lambda row: str(row["id"]))
+    twins = await _same_text(store, version, {row["chunk_hash"] for row in found})
+    asked = [(row["id"], _sentence(row["text"], int(row["doc_id"][8:16], 16))) for row in found]
+    judgments = [
+        (row["id"], doc_id, 1, None, None) for row in found for doc_id in sorted(twins[row["chunk_hash"]])
+    ]  # fmt: skip
+    return Questions(
+        f"{len(asked)} known items drawn from the index", pl.DataFrame(asked, schema=QUESTION, orient="row"),
+        pl.DataFrame(judgments, schema=JUDGMENT, orient="row"), drawn=True,
+    )  # fmt: skip
+
+
+def resolve(judgments: pl.DataFrame, ledger: pl.DataFrame) -> pl.DataFrame:
+    """Find the document that each judgment names: a frame of `RESOLVED`, in the order of `judgments`.
+
+    The most exact reading wins: `doc_id`, `source/path`, path, id in a table. A name that two documents bear in that
+    reading names none.
+
+    Args:
+        judgments: Frame of `JUDGMENT`.
+        ledger: The index's ledger, at least `doc_id`, `source` and `uri`.
+    """
+    readings = [
+        pl.col("doc_id"),
+        pl.col("source") + "/" + pl.col("uri"),
+        pl.col("uri"),
+        pl.col("uri").str.extract(r"#(.*)$"),
+    ]
+    names = pl.concat([
+        ledger.select(name=reading, owner="doc_id", exactness=pl.lit(number)) for number, reading in enumerate(readings)
+    ]).drop_nulls("name")  # fmt: skip
+    best = names.filter(pl.col("exactness") == pl.col("exactness").min().over("name"))
+    owners = best.group_by("name").agg(pl.col("owner").first(), bearers=pl.col("owner").n_unique())
+    plain = judgments.with_columns(name=pl.col("document").str.strip_prefix("./"))
+    joined = plain.join(owners, on="name", how="left", maintain_order="left")
+    several = pl.format("names {} documents; write source/path", pl.col("bearers"))
+    why = (
+        pl.when(pl.col("bearers").is_null()).then(pl.lit("not in the index"))
+        .when(pl.col("bearers") > 1).then(several).otherwise(pl.lit(""))
+    )  # fmt: skip
+    doc_id = pl.when(pl.col("bearers") == 1).then(pl.col("owner")).otherwise(pl.lit(""))
+    return joined.with_columns(doc_id=doc_id, why=why).select(list(RESOLVED)).cast(RESOLVED)
+
+
+async def _same_text(store: Store, version: Version, hashes: set[str]) -> dict[str, set[str]]:
+    """Find which documents hold these very chunks: a sentence that stands in several finds any of them rightly."""
+    holders: dict[str, set[str]] = {key: set() for key in hashes}
+    async for page in store.pages(version.name, ["chunk_hash", "doc_id"], one_of("chunk_hash", sorted(hashes))):
+        for row in page:
+            holders[row["chunk_hash"]].add(row["doc_id"])
+    return holders
+
+
+def _sentence(text: str, number: int) -> str:
+    """Take a sentence of a passage, of a length that people ask in; without one, its first words."""
+    parts = [" ".join(part.split()) for part in _SENTENCE.split(text)]
+    fitting = [part for part in parts if len(part.split()) in _WORDS]
+    return fitting[number % len(fitting)] if fitting else " ".join(text.split()[: _WORDS.stop - 1])
+
+
+def _lines(file: Path) -> Iterator[tuple[str, str, list[tuple[Any, ...]]]]:
+    """Yield each line's id, question and judgments."""
+    try:
+        for number, row in enumerate(READERS[".jsonl"](file), start=1):
+            if ERROR in row:
+                raise UsageError(f"{file}: {row[ERROR].detail}")
+            text = str(row.get("query") or row.get("text") or "").strip()
+            if not text:
+                raise UsageError(f"{file}, row {number}: no question; it stands under `query` or `text`")
+            key = str(row.get("_id") or row.get("id") or number)
+            try:
+                yield key, text, list(_judged(key, row))
+            except (TypeError, KeyError, ValueError) as error:
+                raise UsageError(f"{file}, row {number}: what is relevant cannot be read: {error!r}") from None
+    except DocumentError as error:
+        raise UsageError(f"{file}: {error.detail}") from None
+
+
+def _judged(key: str, row: dict[str, Any]) -> Iterator[tuple[Any, ...]]:
+    relevant = row.get("relevant") or []
+    for one in [relevant] if isinstance(relevant, str) else relevant:
+        if isinstance(one, dict):
+            yield key, str(one["document"]), int(one.get("grade", 1)), None, None
+        else:
+            yield key, str(one), 1, None, None
+    for span in row.get("spans") or []:
+        start, end = int(span["start"]), int(span["end"])
+        if not 0 <= start < end:
+            raise ValueError(f"span {start} to {end}")
+        yield key, str(span.get("doc") or row["doc"]), int(span.get("grade", 1)), start, end
+
+
+def _choose_split(folder: Path, split: str) -> Path:
+    files = {file.stem: file for file in sorted(folder.glob("*.tsv"))}
+    if not files:
+        raise UsageError(f"{folder}: no .tsv files in it")
+    wanted = split or (SPLIT if SPLIT in files or len(files) > 1 else next(iter(files)))
+    if wanted not in files:
+        raise UsageError(f"{folder}: {unknown_value('split', wanted, files)}; choose one with --split")
+    return files[wanted]
+
+
+def _read_qrels(file: Path) -> pl.DataFrame:
+    """Read `question, document, grade`, or TREC's four columns; a header is passed over."""
+    with file.open(encoding="utf-8-sig", newline="") as stream:
+        rows = list(_grades(file, csv.reader(stream, delimiter="\t", quoting=csv.QUOTE_NONE)))
+    return pl.DataFrame(rows, schema=JUDGMENT, orient="row").unique(["question", "document"], keep="last",
+                                                                    maintain_order=True)  # fmt: skip
+
+
+def _grades(file: Path, rows: Iterable[list[str]]) -> Iterator[tuple[Any, ...]]:
+    for number, row in enumerate(rows, start=1):
+        if not row:
+            continue
+        try:
+            grade = int(row[-1])
+        except ValueError:
+            if number == 1:
+                continue
+            raise UsageError(f"{file}, line {number}: grade {row[-1]!r} is no whole number") from None
+        if len(row) not in (3, 4):
+            raise UsageError(f"{file}, line {number}: not 3 or 4 columns between tabs, but {len(row)}")
+        yield row[0], row[-2], grade, None, None

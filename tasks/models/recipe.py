@@ -1,0 +1,65 @@
+"""The recipe: what decides the vectors of a version, and its fingerprint."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from roost.tasks.models.model import Model
+from roost.tasks.settings import Chunking
+
+#: Raised when the meaning of stored rows changes.
+SCHEMA_VERSION = 1
+CHUNKER = "llama-index-markdown-sentence"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What decides the vectors. Two runs of equal recipes make equal rows."""
+
+    model: str
+    revision: str
+    dimension: int
+    chunker: str
+    chunk_size: int
+    chunk_overlap: int
+    query_instruction: str
+    text_instruction: str
+    schema_version: int = SCHEMA_VERSION
+    sparse: str = ""  # `bm25`: words are indexed beside the vectors, and both are searched
+
+    @property
+    def fingerprint(self) -> str:
+        """Eight hex digits that name the recipe; without `sparse` the same as before there was such a thing."""
+        facts = {name: value for name, value in asdict(self).items() if name != "sparse" or value}
+        text = json.dumps(facts, sort_keys=True, ensure_ascii=False)
+        return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def make_recipe(model: Model, chunking: Chunking, sparse: str = "") -> Recipe:
+    """Put together the recipe that these settings mean."""
+    cut = chunking.method != "none"
+    return Recipe(
+        model=model.name,
+        revision=model.revision,
+        dimension=model.dimension,
+        chunker=CHUNKER if cut else chunking.method,
+        chunk_size=chunking.size if cut else 0,
+        chunk_overlap=chunking.overlap if cut else 0,
+        query_instruction=model.query_instruction,
+        text_instruction=model.text_instruction,
+        sparse=sparse,
+    )
+
+
+def changes(old: Recipe, new: Recipe) -> dict[str, tuple[Any, Any]]:
+    """Name what differs, with both values."""
+    pairs = ((f.name, (getattr(old, f.name), getattr(new, f.name))) for f in fields(Recipe))
+    return {name: pair for name, pair in pairs if pair[0] != pair[1]}
+
+
+def differences(old: Recipe, new: Recipe) -> str:
+    """Word what differs: `chunk_size 240 there, 200 here`."""
+    return ", ".join(f"{name} {then!r} there, {now!r} here" for name, (then, now) in changes(old, new).items())

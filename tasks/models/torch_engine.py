@@ -1,0 +1,54 @@
+"""PyTorch: any device, any model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from roost.tasks.models.engine import cut_by_tokens
+from roost.tasks.models.model import Model, does_not_load, quiet_libraries
+from roost.tasks.settings import Embedding
+from roost.tasks.workers import cores
+
+#: Most texts in one call: past this a CPU gains nothing.
+CALL_TEXTS = 64
+
+
+class TorchEngine:
+    """PyTorch through llama-index's HuggingFaceEmbedding, on whatever device it finds."""
+
+    name = "torch"
+
+    def __init__(self, model: Model, settings: Embedding) -> None:
+        import torch
+        from llama_index.embeddings.huggingface import HuggingFaceEmbedding
+        from safetensors import SafetensorError
+
+        quiet_libraries()
+        torch.set_num_threads(settings.threads or cores())
+        self._budget = settings.tokens_per_call
+        self._dimension = model.dimension
+        try:
+            self._model: Any = HuggingFaceEmbedding(
+                model_name=str(model.folder),
+                device=settings.device or None,
+                max_length=model.window,
+                query_instruction=model.query_instruction,
+                text_instruction=model.text_instruction,
+                embed_batch_size=CALL_TEXTS,
+            )
+        except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
+            raise does_not_load(model, error) from None
+
+    def passages(self, texts: Sequence[str], tokens: Sequence[int]) -> np.ndarray:
+        """Each call's padded size is within the budget."""
+        vectors = np.empty((len(texts), self._dimension), dtype=np.float32)
+        for call in cut_by_tokens(tokens, self._budget, CALL_TEXTS):
+            vectors[call] = self._model.get_text_embedding_batch(list(texts[call]))
+        return vectors
+
+    def queries(self, texts: Sequence[str]) -> np.ndarray:
+        """One by one: there are few."""
+        return np.array([self._model.get_query_embedding(text) for text in texts], dtype=np.float32)

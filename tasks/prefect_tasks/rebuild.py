@@ -1,0 +1,57 @@
+"""The steps of a rebuild that an ingest does not have, as Prefect tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from prefect import task
+
+from roost.tasks.evaluation.metrics import Quality, measure_quality
+from roost.tasks.evaluation.questions import Questions
+from roost.tasks.milvus.store import Store
+from roost.tasks.models.embedder import Embedder
+from roost.tasks.prefect_tasks.ingest import POLICY, note_sources
+from roost.tasks.sources.listing import Listed, Source, list_sources
+from roost.tasks.versions import promotion, searchable
+from roost.tasks.versions.verification import Findings, mark
+from roost.tasks.versions.verification import verify as compare
+from roost.tasks.versions.version import Version
+
+
+@task(name="list", task_run_name="list {version.index}", **POLICY)
+async def list_again(sources: Sequence[Source], spool: Path, store: Store, version: Version) -> Listed:
+    """List the sources for a version that readers do not see yet."""
+    await note_sources(store, version, sources)
+    return await list_sources(sources, spool)
+
+
+@task(name="verify", task_run_name="verify {version.name}", **POLICY)
+async def verify(store: Store, version: Version) -> Findings:
+    """Compare every row with the ledger."""
+    return await compare(store, version)
+
+
+@task(name="mend", task_run_name="mend {version.name}", **POLICY)
+async def mend(store: Store, version: Version, run_id: str) -> None:
+    """Delete what no document counts; have the next pass write damaged documents again."""
+    found = await compare(store, version, mending=True)
+    await mark(store, version, found.off, run_id=run_id)
+
+
+@task(name="settle", task_run_name="settle {version.name}", **POLICY)
+async def settle(store: Store, version: Version) -> float:
+    """Wait until search finds what is stored."""
+    return await searchable.settle(store, version)
+
+
+@task(name="evaluate", task_run_name="evaluate {version.name}", **POLICY)
+async def evaluate(store: Store, version: Version, embedder: Embedder, questions: Questions) -> Quality:
+    """Ask a version all questions."""
+    return await measure_quality(store, version, embedder, questions, exact=False)
+
+
+@task(name="promote", task_run_name="promote {target.name}", **POLICY)
+async def promote(store: Store, target: Version, live: Version) -> None:
+    """Have readers see the new version."""
+    await promotion.promote(store, target, live)

@@ -1,0 +1,272 @@
+"""One writer an index: a lease in the ledger, for all that share a Milvus, whoever started them.
+
+Milvus has no compare-and-set. A writer therefore writes its own claim first and reads all claims after that, with
+Strong consistency: of two writers at least one reads after both claims are written, sees the other, and withdraws.
+Both may; neither ever works beside the other. A claim is renewed while its run lives and expires when it does not;
+on the same machine a claim of a process that is gone counts as expired at once, unless others write under it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+import socket
+import time
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+from roost.tasks.errors import RoostError, StepError, TransientError
+from roost.tasks.ids import WHOLE, Part
+from roost.tasks.milvus.expressions import quoted
+from roost.tasks.milvus.lock_wait import Holder, Wait, clock
+from roost.tasks.milvus.store import Store
+from roost.tasks.models.recipe import Recipe
+from roost.tasks.versions import ledger
+from roost.tasks.versions.version import Version, open_version
+
+#: Seconds after its last renewal that a claim still counts; a server may be away for less, and hosts' clocks must
+#: agree better than that.
+EXPIRES_AFTER = 120.0
+#: Part of it after which a run no longer writes.
+MARGIN = 0.75
+#: Seconds between renewals.
+RENEWED_EVERY = 10.0
+#: Seconds that a run which is not to wait tries all the same: of two that start together one must work.
+GRACE = 4.0
+#: Seconds between two looks of a run that waits, on average.
+LOOKS_EVERY = 2.0
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass
+class Lease:
+    """A claim that was granted; no write goes out without a `check`."""
+
+    key: str
+    holder: str
+    renewed: float  # `now` of the last renewal that Milvus took in time
+    since: str = ""
+    part: Part = WHOLE
+    under: str = ""  # the claim of the run that this one is a part of
+    outlives: bool = False  # others may write under it when this process is gone: only time ends it
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether others may hold it by now. Once lost it stays lost: what was planned under it is out of date."""
+        return now() - self.renewed > EXPIRES_AFTER * MARGIN
+
+    def renew(self, began: float) -> None:
+        """Count from when a renewal began that Milvus has taken; one that took too long renews nothing."""
+        if not self.is_lost:
+            self.renewed = began
+
+    def check(self) -> None:
+        """Refuse to write on when the claim may have expired: this process was paused, or Milvus was away.
+
+        Raises:
+            StepError: Another run may be writing by now; the next run goes on.
+        """
+        if self.is_lost:
+            raise StepError(f"{self.holder} could not renew its hold on the index in time; run it again")
+
+
+def now() -> float:
+    """Seconds of a clock that runs on while the machine sleeps."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
+@asynccontextmanager
+async def held(
+    store: Store, version: Version, holder: Holder, *, part: Part = WHOLE, under: str = ""
+) -> AsyncIterator[Store]:
+    """Hold the index, or a part of it, for one run: yields a store that refuses to write when the hold is lost.
+
+    Args:
+        store: Where it is.
+        version: What is to be written.
+        holder: This run.
+        part: Which documents it writes; runs whose parts do not meet do not wait for each other.
+        under: The claim of the run that started this one and holds the whole: it is not waited for.
+
+    Raises:
+        ConflictError: Another run holds it, for longer than this one waits.
+        TransientError: Milvus is away for longer than a hold lasts.
+    """
+    if store.settings.is_lite:  # the holder has the file, whatever is in it
+        yield store
+        return
+    beside = store.beside()
+    lease = await _claim(beside, version, holder, part, under)
+    renewing = asyncio.ensure_future(_renew(beside, version, lease))
+    try:
+        yield store.guarded(lease.check, lease.key)
+    finally:
+        renewing.cancel()
+        with suppress(asyncio.CancelledError):
+            await renewing
+        with suppress(RoostError):  # it expires by itself
+            await beside.delete(version.ledger, [lease.key])
+
+
+@asynccontextmanager
+async def shared(store: Store, version: Version, key: str) -> AsyncIterator[Store]:
+    """Write under a hold that another process of this run has and renews: yields the store to write with.
+
+    Raises:
+        StepError: Nobody holds it any more.
+    """
+    lease = Lease(key, "the run that started this batch", now())
+    await _look(store, version, lease)
+    lease.check()
+    looking = asyncio.ensure_future(_look_on(store.beside(), version, lease))
+    try:
+        yield store.guarded(lease.check, key)
+    finally:
+        looking.cancel()
+        with suppress(asyncio.CancelledError):
+            await looking
+
+
+async def _look_on(store: Store, version: Version, lease: Lease) -> None:
+    while not lease.is_lost:
+        await asyncio.sleep(RENEWED_EVERY)
+        try:
+            await _look(store, version, lease)
+        except RoostError as error:
+            _log.warning("looking at the hold on %s: %s", version.index, error)
+
+
+async def _look(store: Store, version: Version, lease: Lease) -> None:
+    """Read how long a hold is good for; one that is gone is lost."""
+    began = now()
+    rows = await store.fetch(version.ledger, "doc_id", [lease.key], ["modified"])
+    left = float(rows[0]["modified"]) - time.time() if rows else 0.0
+    if left > 0:
+        lease.renew(began - EXPIRES_AFTER + left)
+    else:
+        lease.renewed = began - EXPIRES_AFTER
+
+
+@asynccontextmanager
+async def held_live(store: Store, index: str, recipe: Recipe, holder: Holder) -> AsyncIterator[tuple[Store, Version]]:
+    """Hold the live version of an index, or the one that a first run makes: the store to write with, and the version.
+
+    A run that waited while another version was promoted holds that one instead.
+
+    Raises:
+        StoreError: The live version was built with another recipe, or its ledger is gone.
+        ConflictError, TransientError: As `held`.
+    """
+    while True:
+        version = await open_version(store, index, recipe)
+        async with held(store, version, holder) as mine:
+            live = await store.describe(index)
+            if live is None or live["collection_name"] == version.name:
+                yield mine, version
+                return
+
+
+async def _claim(store: Store, version: Version, holder: Holder, part: Part, under: str) -> Lease:
+    """Claim the index as soon as nobody else does; Milvus may be away now and then meanwhile."""
+    wait, answered = Wait(holder, grace=GRACE), now()
+    lease = Lease(uuid.uuid4().hex, str(holder), now(), part=part, under=under, outlives=holder.outlives)
+    while True:
+        try:
+            others = await _others(store, version, lease)  # first a look: it costs those who write nothing
+            if not others and await _is_granted(store, version, lease):
+                return lease
+            answered = now()
+        except TransientError as error:
+            if now() - answered > EXPIRES_AFTER:
+                raise
+            _log.warning("looking who holds %s: %s", version.index, error)
+            others = []
+        if others:
+            first, since = others[0]["uri"], others[0]["source"]
+            wait.go_on(
+                f"waiting for {first}, which writes index {version.index!r}",
+                f"index {version.index!r} is being written by {first} since {since}",
+            )
+        await asyncio.sleep(random.uniform(0.5, 1.5) * LOOKS_EVERY)  # noqa: S311  jitter is no secret
+
+
+async def _is_granted(store: Store, version: Version, lease: Lease) -> bool:
+    """Write the claim and look again; of two that claim in the same moment, one or both withdraw."""
+    granted = False
+    lease.since = clock()
+    try:
+        lease.renewed = await _write(store, version, lease)
+        granted = not await _others(store, version, lease)
+    finally:
+        if not granted:
+            await store.delete(version.ledger, [lease.key])
+    return granted
+
+
+async def _others(store: Store, version: Version, lease: Lease) -> list[dict[str, Any]]:
+    """Read the claims of others that still count and whose documents are ours too; drop those that do not count."""
+    fields = ["doc_id", "uri", "source", "modified", "reason", "size", "attempts"]
+    rows = await store.query(version.ledger, f"status == {quoted(ledger.LEASE)}", fields, limit=1000)
+    rows = [row for row in rows if row["doc_id"] not in (lease.key, lease.under) and _meet(row, lease.part)]
+    dead = [row for row in rows if _is_dead(row)]
+    await store.delete(version.ledger, [row["doc_id"] for row in dead])
+    return [row for row in rows if row not in dead]
+
+
+def _meet(row: dict[str, Any], part: Part) -> bool:
+    """Whether a claim is on documents of a part."""
+    return bool(row["size"] < part[1] and part[0] < row["attempts"])
+
+
+def _is_dead(row: dict[str, Any]) -> bool:
+    if time.time() > float(row["modified"]):
+        return True
+    host, _, pid = row["reason"].rpartition(" ")
+    return host == _host() and not _is_alive(int(pid))
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _host() -> str:
+    """This machine since its last start: containers share names, not boot ids with process spaces."""
+    with suppress(OSError), open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:  # noqa: PTH123
+        return f"{socket.gethostname()} {file.read().strip()} {os.stat('/proc/self/ns/pid').st_ino}"  # noqa: PTH116
+    return socket.gethostname()
+
+
+async def _write(store: Store, version: Version, lease: Lease) -> float:
+    """Write the claim, as good from now on; returns the `now` from which it counts."""
+    began = now()
+    row = {
+        "doc_id": lease.key, "uri": lease.holder, "source": lease.since,
+        "content_hash": "", "size": lease.part[0], "modified": str(time.time() + EXPIRES_AFTER), "status": ledger.LEASE,
+        "chunk_count": 0, "pending_chunk_count": 0, "reason": "" if lease.outlives else f"{_host()} {os.getpid()}",
+        "attempts": lease.part[1],
+    }  # fmt: skip
+    await ledger.write_rows(store, version.ledger, [row], run_id="")
+    return began
+
+
+async def _renew(store: Store, version: Version, lease: Lease) -> None:
+    while True:
+        await asyncio.sleep(RENEWED_EVERY)
+        if lease.is_lost:
+            return
+        try:
+            lease.renew(await _write(store, version, lease))
+        except RoostError as error:
+            _log.warning("the hold on %s could not be renewed: %s", version.index, error)
