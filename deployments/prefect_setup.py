@@ -34,7 +34,7 @@ from roost.tasks.settings import set_library_defaults
 POOL = "roost"
 #: Runs that its workers do at once: each embeds with all cores.
 RUNS_AT_ONCE = 2
-#: Kept as a secret whenever it is set.
+#: SupervisedServer as a secret whenever it is set.
 TOKEN = "ROOST_MILVUS__TOKEN"  # noqa: S105  the name of one
 NOTIFICATION = "roost-notification"
 AUTOMATION = "roost: something needs a look"
@@ -43,7 +43,7 @@ CODE = Path(str(files("roost"))) / "resources"
 
 
 @dataclass(frozen=True)
-class Wishes:
+class ServerSetup:
     """What a server is to get beside the deployments.
 
     secrets: Names of environment variables whose values every run gets, kept as Prefect Secret blocks.
@@ -62,7 +62,7 @@ def find_code() -> dict[str, str]:
     return {"directory": str(CODE)}
 
 
-async def prepare(wishes: Wishes) -> list[str]:
+async def prepare(setup: ServerSetup) -> list[str]:
     """Make the work pool, the secrets and the automation, or bring them up to date; say each in a line.
 
     Raises:
@@ -71,15 +71,15 @@ async def prepare(wishes: Wishes) -> list[str]:
     api = get_current_settings().api.url
     if not api:
         raise ConfigurationError("no Prefect server is named: set PREFECT_API_URL, or start one with `roost up`")
-    names = list(dict.fromkeys([*wishes.secrets, *([TOKEN] if os.environ.get(TOKEN) else [])]))
+    names = list(dict.fromkeys([*setup.secrets, *([TOKEN] if os.environ.get(TOKEN) else [])]))
     for name in names:
         if not os.environ.get(name):
             raise ConfigurationError(f"{name} is to be kept as a secret, but is not set here")
     async with get_client() as client:
-        done = [await _make_pool(client, wishes.runs_at_once, {name: await _keep(name) for name in names})]
+        done = [await _make_pool(client, setup.runs_at_once, {name: await _keep(name) for name in names})]
     done += [f"secret      {_block(name)}, from {name}" for name in names]
-    if wishes.notify:
-        done.append(await _make_automation(wishes.notify))
+    if setup.notify:
+        done.append(await _make_automation(setup.notify))
     return done
 
 

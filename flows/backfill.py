@@ -15,12 +15,12 @@ from prefect import flow, get_run_logger, runtime
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
-from roost.flows.ingest import carry_out, make_holder
+from roost.flows.ingest import execute_plan, lease_owner
 from roost.flows.parameters import BackfillRequest
 from roost.flows.running import artifacts
 from roost.flows.running.batches import Run, open_tools
 from roost.flows.running.cluster import check_scale
-from roost.flows.running.progress import WATCHER
+from roost.flows.running.progress import PROGRESS
 from roost.flows.running.shards import check_shards
 from roost.tasks.errors import StepError
 from roost.tasks.milvus.store import Store, open_store
@@ -35,7 +35,7 @@ from roost.tasks.steps.plan import Options
 from roost.tasks.steps.report import choice, choice_lines, headline, make_plan_report, outcome_name
 from roost.tasks.steps.select import Selected, Selection
 from roost.tasks.versions import unfinished_backfills
-from roost.tasks.versions.lease import held_live
+from roost.tasks.versions.lease import acquire_live_lease
 from roost.tasks.versions.version import Version, live_version, refuse_other_recipe
 
 
@@ -62,28 +62,28 @@ async def backfill(request: BackfillRequest) -> State[dict[str, Any]]:
         spool = Path(stack.enter_context(spool_folder(settings.scale.spool)))
         if request.dry_run and settings.milvus.is_missing:
             return _planned(await _foreseen(request, recipe, spool, None, None))
-        holder = make_holder(request, settings)
-        store = await stack.enter_async_context(open_store(settings.milvus, holder=holder))
+        owner = lease_owner(request, settings)
+        store = await stack.enter_async_context(open_store(settings.milvus, owner=owner))
         known = await live_version(store, request.index)
         refuse_other_recipe(known, recipe)
         refuse_moved(request.sources, known.places if known else {})
         report = await _foreseen(request, recipe, spool, store, known)
         for line in choice_lines(report):
             get_run_logger().info(line)
-        if request.dry_run or not await asyncio.to_thread(WATCHER.get().agrees, report):
+        if request.dry_run or not await asyncio.to_thread(PROGRESS.get().agrees, report):
             return _planned(report)
         await stack.enter_async_context(artifacts.moving(request.index))
         embedder, workers = open_tools(stack, model, settings.embedding, settings.ingest)
         if known is None:
             await embedder.load()  # a model that does not load must not leave an empty index behind
-        store, version = await stack.enter_async_context(held_live(store, request.index, recipe, holder))
+        store, version = await stack.enter_async_context(acquire_live_lease(store, request.index, recipe, owner))
         # Listed again: this run may have waited for long, and what it indexes is to be what is there now.
         version, listed = await ingest_tasks.list_held(request.sources, spool, store, version)
         run = Run(settings, model, store, version, workers, embedder, str(runtime.flow_run.id or ""))
         run.is_fresh = request.force
         resumed = request.force and await _resume(request, run)
         plan, selected = await _choose(request, listed, store, version, run.run_id)
-        done, off = await carry_out(run, plan, started, request)
+        done, off = await execute_plan(run, plan, started, request)
         if request.force and not off:
             await unfinished_backfills.end(store, version, _key(request))
     done = done | {"chosen": choice(selected, resumed)}

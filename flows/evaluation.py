@@ -20,7 +20,7 @@ from prefect.states import Completed, Failed
 
 from roost.flows.parameters import EvaluationRequest, by_measure
 from roost.flows.running import artifacts, events
-from roost.flows.running.progress import WATCHER
+from roost.flows.running.progress import PROGRESS
 from roost.tasks.errors import StoreError, UsageError
 from roost.tasks.evaluation.client_timings import TIMING, choose_cells
 from roost.tasks.evaluation.history import baseline, keep, read_history, read_questions_of
@@ -28,7 +28,7 @@ from roost.tasks.evaluation.metrics import MAIN, Quality, regressions
 from roost.tasks.evaluation.questions import Questions, read_questions
 from roost.tasks.evaluation.report import headline, trend, verdict_of
 from roost.tasks.evaluation.thresholds import Thresholds, check_measures, check_thresholds, missed
-from roost.tasks.milvus.lock_wait import Holder
+from roost.tasks.milvus.lock_wait import LeaseOwner
 from roost.tasks.milvus.store import open_store
 from roost.tasks.models.embedder import Embedder, model_of
 from roost.tasks.prefect_tasks import evaluation as evaluation_tasks
@@ -56,9 +56,9 @@ async def evaluation(request: EvaluationRequest) -> State[dict[str, Any]]:
     settings = load_settings()
     thresholds = Thresholds(by_measure(request.least), request.max_drop)
     questions = await asyncio.to_thread(given_questions, request, settings)
-    tell = WATCHER.get().waiting
-    holder = Holder(f"run {runtime.flow_run.name!r}", wait_seconds=settings.ingest.wait_seconds, tell=tell)
-    async with open_store(settings.milvus, create=False, holder=holder) as store:
+    tell = PROGRESS.get().waiting
+    owner = LeaseOwner(f"run {runtime.flow_run.name!r}", wait_seconds=settings.ingest.wait_seconds, tell=tell)
+    async with open_store(settings.milvus, create=False, owner=owner) as store:
         version = await existing_version(store, request.index)
         model = await asyncio.to_thread(model_of, version.recipe, settings.embedding)  # it hashes the weights
         with Embedder(model, settings.embedding) as embedder:
@@ -112,7 +112,7 @@ async def _timings(
     cells = choose_cells(request.timings, request.counts)
     if not cells:
         return TIMING.to_frame(), []
-    texts, tell = questions.asked["text"], WATCHER.get().waiting
+    texts, tell = questions.asked["text"], PROGRESS.get().waiting
     try:
         return await evaluation_tasks.timings(settings.milvus, cells, texts, vectors, request.latency_ms, tell), []
     except StoreError as error:

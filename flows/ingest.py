@@ -20,10 +20,10 @@ from roost.flows.parameters import BackfillRequest, IngestRequest
 from roost.flows.running import artifacts, events
 from roost.flows.running.batches import Run, open_tools, run_batches
 from roost.flows.running.cluster import check_scale, run_batches_there
-from roost.flows.running.progress import WATCHER
+from roost.flows.running.progress import PROGRESS
 from roost.flows.running.shards import check_shards, run_shards
 from roost.tasks.errors import RoostError, StepError
-from roost.tasks.milvus.lock_wait import Holder
+from roost.tasks.milvus.lock_wait import LeaseOwner
 from roost.tasks.milvus.store import Store, open_store
 from roost.tasks.models.model import find_model
 from roost.tasks.models.recipe import Recipe, make_recipe
@@ -35,7 +35,7 @@ from roost.tasks.steps.chunk import check_window
 from roost.tasks.steps.index import without_failed_moves
 from roost.tasks.steps.plan import Options
 from roost.tasks.steps.report import headline, make_plan_report, make_report, outcome_name
-from roost.tasks.versions.lease import held_live
+from roost.tasks.versions.lease import acquire_live_lease
 from roost.tasks.versions.version import Version, live_version, note_rate, refuse_other_recipe
 
 #: Chunks that a run must embed for its speed to tell something of the next one's.
@@ -67,8 +67,8 @@ async def ingest(request: IngestRequest) -> State[dict[str, Any]]:
         if request.dry_run and settings.milvus.is_missing:
             listed = await list_sources(request.sources, spool)
             return await _planned(request, options, recipe, listed, None, None)
-        holder = make_holder(request, settings)
-        store = await stack.enter_async_context(open_store(settings.milvus, holder=holder))
+        owner = lease_owner(request, settings)
+        store = await stack.enter_async_context(open_store(settings.milvus, owner=owner))
         known = await live_version(store, request.index)
         refuse_other_recipe(known, recipe)
         if request.dry_run:
@@ -79,14 +79,14 @@ async def ingest(request: IngestRequest) -> State[dict[str, Any]]:
         if known is None:
             await embedder.load()  # a model that does not load must not leave an empty index behind
             workers.start()  # there will be work for them: they get ready while the index is made
-        store, version = await stack.enter_async_context(held_live(store, request.index, recipe, holder))
+        store, version = await stack.enter_async_context(acquire_live_lease(store, request.index, recipe, owner))
         discovering = time.perf_counter()
         version, listed = await ingest_tasks.list_held(request.sources, spool, store, version)
         plan = await ingest_tasks.discover(request.index, listed, store, version, options)
         discovering = time.perf_counter() - discovering
         run = Run(settings, model, store, version, workers, embedder, run_id=str(runtime.flow_run.id or ""))
         run.tally.seconds["discover"] = discovering
-        report, off = await carry_out(run, plan, started, request)
+        report, off = await execute_plan(run, plan, started, request)
     await artifacts.publish(report, plan.skipped)
     if off:
         raise StepError(off)
@@ -104,21 +104,21 @@ async def _planned(
     return Completed(message="planned only", data=make_plan_report(request.index, recipe, known, plan, refusal))
 
 
-def make_holder(request: IngestRequest | BackfillRequest, settings: Settings) -> Holder:
+def lease_owner(request: IngestRequest | BackfillRequest, settings: Settings) -> LeaseOwner:
     """This run, for those who meet it; it waits for whoever has the index, or refuses, as the request says."""
 
     def tell(words: str) -> None:
         get_run_logger().warning(words)
-        WATCHER.get().waiting(words)
+        PROGRESS.get().waiting(words)
 
-    what, outlives = f"run {runtime.flow_run.name!r}", settings.scale.engine != "local"
+    what, survives_process = f"run {runtime.flow_run.name!r}", settings.scale.engine != "local"
     if request.on_conflict == "refuse":
         advice = "try again when it has ended, or allow waiting with --on-conflict wait"
-        return Holder(what, advice=advice, outlives=outlives)
-    return Holder(what, wait_seconds=settings.ingest.wait_seconds, tell=tell, outlives=outlives)
+        return LeaseOwner(what, advice=advice, survives_process=survives_process)
+    return LeaseOwner(what, wait_seconds=settings.ingest.wait_seconds, tell=tell, survives_process=survives_process)
 
 
-async def carry_out(
+async def execute_plan(
     run: Run, plan: Plan, started: float, request: IngestRequest | BackfillRequest | None = None
 ) -> tuple[dict[str, Any], str]:
     """Do what is planned; report it from what Milvus then holds, with what is off, if anything is."""
@@ -126,17 +126,17 @@ async def carry_out(
     run.is_empty = await store.count(version.name) == 0
     work, gone = plan.of(*WORK), plan.of("deleted", "moved")
     if work.height:
-        await _work_through(run, work, request)
+        await _run_work(run, work, request)
     await _note_rate(run)
     gone = without_failed_moves(gone, plan.documents.filter(pl.col("doc_id").is_in(run.tally.rejected)))
     deleted, ledger, chunks, off = await ingest_tasks.close(version, store, gone, plan, run.run_id)
     if request is not None and not off:  # a rebuild writes what readers do not see yet
-        off = await _moved_off(run)
+        off = await _alias_changed(run)
     run.tally.chunks["deleted"] += deleted
     return make_report(version, plan, run.tally, ledger, chunks, time.perf_counter() - started), off
 
 
-async def _moved_off(run: Run) -> str:
+async def _alias_changed(run: Run) -> str:
     """Say so when readers see another version by now than the one that was written; nothing when they see it."""
     live = await run.store.describe(run.version.index)
     if live is None or live["collection_name"] == run.version.name:
@@ -147,7 +147,7 @@ async def _moved_off(run: Run) -> str:
     )
 
 
-async def _work_through(run: Run, work: pl.DataFrame, request: IngestRequest | BackfillRequest | None) -> None:
+async def _run_work(run: Run, work: pl.DataFrame, request: IngestRequest | BackfillRequest | None) -> None:
     """Have the work done: by other runs, by the workers of an engine, or here."""
     if request is not None and request.shards > 1:
         await run_shards(run, request, work)

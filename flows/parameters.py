@@ -179,9 +179,9 @@ class ShardRequest(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     number: int = Field(ge=1, title="Number", description="Which shard this is, from 1.")
-    count: int = Field(ge=1, title="Of", description="How many there are.")
+    count: int = Field(ge=1, title="Of", description="SearchOptions many there are.")
     version: str = Field(title="Version", description="What the parent run writes; readers see it.")
-    hold: str = Field(title="Hold", description="The claim that the parent run has on the index.")
+    parent_lease: str = Field(title="Hold", description="The claim that the parent run has on the index.")
     run_id: str = Field(title="Parent", description="What the ledger names as the run.")
     ingest: IngestRequest | None = Field(None, title="Ingest", description="What the parent was asked.")
     backfill: BackfillRequest | None = Field(None, title="Backfill", description="What the parent was asked.")
@@ -243,7 +243,7 @@ class EvaluationRequest(BaseModel):
     )  # fmt: skip
     max_drop: float | None = Field(
         None, ge=0, le=1, title="Most to fall",
-        description="How far nDCG@10 may fall since the last evaluation of these questions that passed, or the first.",
+        description="SearchOptions far nDCG@10 may fall since the last evaluation of these questions that passed, or the first.",
         json_schema_extra={"position": 5},
     )  # fmt: skip
     timings: Literal["tutorials", "all", "none"] = Field(
@@ -316,7 +316,7 @@ class RebuildRequest(BaseModel):
         json_schema_extra={"position": 10},
     )  # fmt: skip
     max_drop: float = Field(
-        0.02, ge=0, le=1, title="Most to lose", description="How far nDCG@10 may be below the live version's; 1: any.",
+        0.02, ge=0, le=1, title="Most to lose", description="SearchOptions far nDCG@10 may be below the live version's; 1: any.",
         json_schema_extra={"position": 11},
     )  # fmt: skip
     promote: bool = Field(

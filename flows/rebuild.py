@@ -22,16 +22,16 @@ from prefect import flow, get_run_logger, runtime
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
-from roost.flows.ingest import carry_out
+from roost.flows.ingest import execute_plan
 from roost.flows.parameters import RebuildRequest, by_measure
 from roost.flows.running import artifacts
 from roost.flows.running.batches import Run, open_tools
-from roost.flows.running.progress import WATCHER
+from roost.flows.running.progress import PROGRESS
 from roost.tasks.errors import ConflictError, ModelError, StepError, UsageError
 from roost.tasks.evaluation.metrics import BY_CHUNK, MAIN, Quality
 from roost.tasks.evaluation.questions import Questions, draw_questions, read_questions
 from roost.tasks.evaluation.thresholds import Thresholds, check_measures, check_thresholds, missed
-from roost.tasks.milvus.lock_wait import Holder
+from roost.tasks.milvus.lock_wait import LeaseOwner
 from roost.tasks.milvus.store import Store, open_store
 from roost.tasks.models.embedder import Embedder
 from roost.tasks.models.model import Model, find_model
@@ -45,7 +45,7 @@ from roost.tasks.steps.chunk import check_window
 from roost.tasks.steps.plan import Options, find_missing, plan_run
 from roost.tasks.steps.report import rebuild_line
 from roost.tasks.versions import carry_over, promotion
-from roost.tasks.versions.lease import held
+from roost.tasks.versions.lease import acquire_lease
 from roost.tasks.versions.ledger import read_ledger
 from roost.tasks.versions.verification import count_foreign
 from roost.tasks.versions.version import Version, existing_version
@@ -128,11 +128,13 @@ async def rebuild(request: RebuildRequest) -> State[dict[str, Any]]:
     recipe = make_recipe(model, settings.chunking, settings.embedding.sparse)
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(artifacts.moving(request.index))
-        wait, tell = settings.ingest.wait_seconds, WATCHER.get().waiting
-        outlives = settings.scale.engine != "local"
-        holder = Holder(f"run {runtime.flow_run.name!r}", wait_seconds=wait, tell=tell, outlives=outlives)
+        wait, tell = settings.ingest.wait_seconds, PROGRESS.get().waiting
+        survives_process = settings.scale.engine != "local"
+        owner = LeaseOwner(
+            f"run {runtime.flow_run.name!r}", wait_seconds=wait, tell=tell, survives_process=survives_process
+        )
         spool = Path(stack.enter_context(spool_folder()))
-        store = await stack.enter_async_context(open_store(settings.milvus, create=False, holder=holder))
+        store = await stack.enter_async_context(open_store(settings.milvus, create=False, owner=owner))
         live = await existing_version(store, request.index)
         sources = request.sources or carry_over.sources_of(live)
         await asyncio.to_thread(check_sources, sources)
@@ -140,9 +142,9 @@ async def rebuild(request: RebuildRequest) -> State[dict[str, Any]]:
         options = _options(request, settings)
         listed = await _list_first(store, live, sources, spool, options, leave_out=request.leave_out)
         embedder, workers = open_tools(stack, model, settings.embedding, settings.ingest)
-        found = await promotion.standings(store, request.index)
+        found = await promotion.version_statuses(store, request.index)
         target = await promotion.open_beside(store, found, recipe, fresh=request.fresh)
-        building = await stack.enter_async_context(held(store, target, holder))
+        building = await stack.enter_async_context(acquire_lease(store, target, owner))
         also = live.name if request.reuse and carry_over.share_vectors(live.recipe, recipe) else ""
         build = Build(
             request, settings, options, sources, model, store, building, live, target, also, embedder, workers, spool,
@@ -155,7 +157,7 @@ async def rebuild(request: RebuildRequest) -> State[dict[str, Any]]:
         await _note(build, verdict)
         promoted = request.promote and not verdict.missed
         if promoted:
-            await _promote(build, holder)
+            await _promote(build, owner)
         report = _report(build, recipe, verdict, time.perf_counter() - started, promoted=promoted)
     await artifacts.publish_rebuild(report)
     words = rebuild_line(report)
@@ -250,7 +252,7 @@ async def _pass(build: Build, listed: Listed | None = None) -> bool:
         build.settings, build.model, build.building, build.target, build.workers, build.embedder, build.run_id,
         also=build.also,
     )  # fmt: skip
-    report, off = await carry_out(run, plan, started)
+    report, off = await execute_plan(run, plan, started)
     await asyncio.to_thread(shutil.rmtree, folder)
     build.reports.append(report)
     if off:
@@ -353,13 +355,13 @@ def _missed(verdict: Verdict) -> dict[str, Any]:
     return {"missed": verdict.missed} if verdict.missed else {}
 
 
-async def _promote(build: Build, holder: Holder) -> None:
+async def _promote(build: Build, owner: LeaseOwner) -> None:
     """Look at the sources a last time while no run writes the live version, then have readers see the new one.
 
     Raises:
         ConflictError: Readers see another version by now than the one it was compared with.
     """
-    async with held(build.store, build.live, holder) as store:
+    async with acquire_lease(build.store, build.live, owner) as store:
         await _catch_up(build)
         if not build.request.leave_out:
             carry_over.refuse_foreign(await count_foreign(store, build.live), build.live.index)

@@ -18,8 +18,8 @@ from roost.flows.running.batches import Run, open_tools, run_batches
 from roost.flows.running.cluster import run_batches_there
 from roost.flows.running.shards import _KEY
 from roost.tasks.errors import ConflictError
-from roost.tasks.ids import part_of
-from roost.tasks.milvus.lock_wait import Holder
+from roost.tasks.ids import id_range_of
+from roost.tasks.milvus.lock_wait import LeaseOwner
 from roost.tasks.milvus.store import Store, open_store
 from roost.tasks.models.model import find_model
 from roost.tasks.models.recipe import make_recipe
@@ -31,7 +31,7 @@ from roost.tasks.steps.chunk import check_window
 from roost.tasks.steps.plan import Options
 from roost.tasks.steps.report import Tally
 from roost.tasks.steps.select import Selection
-from roost.tasks.versions.lease import held
+from roost.tasks.versions.lease import acquire_lease
 from roost.tasks.versions.version import Version, existing_version, refuse_other_recipe
 from roost.tasks.workers import cores
 
@@ -47,14 +47,18 @@ async def shard(request: ShardRequest) -> State[dict[str, Any]]:
         model = await asyncio.to_thread(find_model, embedding)
         check_window(settings.chunking, model)
         spool = Path(stack.enter_context(spool_folder(settings.scale.spool)))
-        outlives = settings.scale.engine != "local"
-        holder = Holder(f"run {runtime.flow_run.name!r}", wait_seconds=limits.wait_seconds, outlives=outlives)
-        store = await stack.enter_async_context(open_store(settings.milvus, create=False, holder=holder))
+        survives_process = settings.scale.engine != "local"
+        owner = LeaseOwner(
+            f"run {runtime.flow_run.name!r}", wait_seconds=limits.wait_seconds, survives_process=survives_process
+        )
+        store = await stack.enter_async_context(open_store(settings.milvus, create=False, owner=owner))
         version = await existing_version(store, request.index)
         _refuse_other_version(version, request)
         refuse_other_recipe(version, make_recipe(model, settings.chunking, embedding.sparse))
-        part = part_of(request.number, request.count)
-        store = await stack.enter_async_context(held(store, version, holder, part=part, under=request.hold))
+        id_range = id_range_of(request.number, request.count)
+        store = await stack.enter_async_context(
+            acquire_lease(store, version, owner, id_range=id_range, parent_lease=request.parent_lease)
+        )
         version, listed = await ingest_tasks.list_held(request.sources, spool, store, version)
         plan = await _plan(request, listed, store, version)
         few = limits.model_copy(update={"parse_workers": limits.parse_workers or threads})
@@ -79,9 +83,9 @@ def _refuse_other_version(version: Version, request: ShardRequest) -> None:
 
 async def _plan(request: ShardRequest, listed: Listed, store: Store, version: Version) -> Plan:
     """Plan the shard's part; what is gone is the parent's to delete."""
-    part = part_of(request.number, request.count)
+    id_range = id_range_of(request.number, request.count)
     if asked := request.backfill:
-        options = Options(keep_missing=True, retry_quarantined=asked.only_failed, part=part)
+        options = Options(keep_missing=True, retry_quarantined=asked.only_failed, id_range=id_range)
         forced = request.run_id if asked.force else None
         selection = Selection.of(asked.model_dump())
         return (await ingest_tasks.choose(request.index, listed, store, version, options, selection, forced))[0]
@@ -90,7 +94,7 @@ async def _plan(request: ShardRequest, listed: Listed, store: Store, version: Ve
         checksum=wanted is not None and wanted.checksum,
         retry_quarantined=wanted is not None and wanted.retry_quarantined,
         keep_missing=wanted is not None and wanted.keep_missing,
-        max_delete_fraction=1.0, part=part,
+        max_delete_fraction=1.0, id_range=id_range,
     )  # fmt: skip
     return await ingest_tasks.discover(request.index, listed, store, version, options)
 

@@ -11,12 +11,12 @@ from prefect.states import Completed, Failed
 
 from roost.flows.parameters import VerifyRequest
 from roost.flows.running import artifacts
-from roost.flows.running.progress import WATCHER
-from roost.tasks.milvus.lock_wait import Holder
+from roost.flows.running.progress import PROGRESS
+from roost.tasks.milvus.lock_wait import LeaseOwner
 from roost.tasks.milvus.store import open_store
 from roost.tasks.settings import load_settings
 from roost.tasks.steps.report import verification_line
-from roost.tasks.versions.lease import held
+from roost.tasks.versions.lease import acquire_lease
 from roost.tasks.versions.verification import as_report, mark
 from roost.tasks.versions.verification import verify as compare
 from roost.tasks.versions.version import existing_version
@@ -34,12 +34,12 @@ async def verify(request: VerifyRequest) -> State[dict[str, Any]]:
         ConflictError: A run writes it, and this one was not to wait.
     """
     settings = load_settings()
-    wait, tell = settings.ingest.wait_seconds, WATCHER.get().waiting
-    holder = Holder(f"run {runtime.flow_run.name!r}", wait_seconds=wait, tell=tell)
+    wait, tell = settings.ingest.wait_seconds, PROGRESS.get().waiting
+    owner = LeaseOwner(f"run {runtime.flow_run.name!r}", wait_seconds=wait, tell=tell)
     async with AsyncExitStack() as stack:
-        store = await stack.enter_async_context(open_store(settings.milvus, create=False, holder=holder))
+        store = await stack.enter_async_context(open_store(settings.milvus, create=False, owner=owner))
         version = await existing_version(store, request.index)
-        store = await stack.enter_async_context(held(store, version, holder))
+        store = await stack.enter_async_context(acquire_lease(store, version, owner))
         found = left = await compare(store, version, mending=request.repair)
         marked = 0
         if request.repair:

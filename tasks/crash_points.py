@@ -24,7 +24,7 @@ POINTS = (
 _passed: Counter[str] = Counter()
 
 
-def pass_point(name: str) -> None:
+def crash_point(name: str) -> None:
     """Kill this process, as the power failing would, if a test asked for this pass of this point."""
     wanted, _, number = fault_point().partition(":")
     if wanted != name:

@@ -6,7 +6,7 @@ RoostError                    exit 1, the run failed
 │   ├── SourceError           a source cannot be listed or read as asked
 │   ├── ModelError            the embedding model cannot be had, or does not fit the settings
 │   └── StoreError            Milvus refuses: wrong token, a foreign collection, another recipe
-│       └── GoneError         the collection is not there, or no longer
+│       └── CollectionNotFoundError         the collection is not there, or no longer
 ├── TransientError            worth another try: a network, a server that is away or busy
 ├── ConflictError             another run writes the same index
 ├── StepError                 the run ended, the index does not hold what the ledger says
@@ -46,7 +46,7 @@ class StoreError(UsageError):
     """Milvus refuses what was asked, and will refuse it again."""
 
 
-class GoneError(StoreError):
+class CollectionNotFoundError(StoreError):
     """The collection is not there, or no longer: another dropped it meanwhile."""
 
 

@@ -47,17 +47,17 @@ def digest(data: bytes, size: int = 16) -> str:
 
 
 #: Documents whose `doc_id` begins with a number (four hex digits) from the first up to, not including, the second.
-Part = tuple[int, int]
+IdRange = tuple[int, int]
 #: All documents.
-WHOLE: Part = (0, 1 << 16)
+ALL_IDS: IdRange = (0, 1 << 16)
 
 
-def part_of(number: int, count: int) -> Part:
+def id_range_of(number: int, count: int) -> IdRange:
     """Cut all documents into so many parts: the number'th, from 1."""
-    return (number - 1) * WHOLE[1] // count, number * WHOLE[1] // count
+    return (number - 1) * ALL_IDS[1] // count, number * ALL_IDS[1] // count
 
 
-def within(part: Part) -> pl.Expr:
-    """Whether a frame's documents, by their column `doc_id`, are of a part."""
+def in_id_range(id_range: IdRange) -> pl.Expr:
+    """Whether a frame's documents, by their column `doc_id`, are of a id_range."""
     first = pl.col("doc_id").str.slice(0, 4).str.to_integer(base=16)
-    return pl.lit(value=True) if part == WHOLE else (first >= part[0]) & (first < part[1])
+    return pl.lit(value=True) if id_range == ALL_IDS else (first >= id_range[0]) & (first < id_range[1])

@@ -42,7 +42,7 @@ PLANNED = _with(
 )
 
 #: A passage of a loaded document: its text and where it begins in the document's text.
-PASSAGE = pl.Schema(
+TEXT_BLOCK = pl.Schema(
     {"doc_id": pl.String, "text": pl.String, "page": pl.Int64, "start": pl.Int64, "markdown": pl.Boolean}
 )
 
@@ -112,7 +112,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class Loaded:
-    """Read and parsed documents: frames of `LOADED`, `PASSAGE` and `REJECT`."""
+    """Read and parsed documents: frames of `LOADED`, `TEXT_BLOCK` and `REJECT`."""
 
     name: str
     documents: pl.DataFrame

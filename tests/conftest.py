@@ -149,12 +149,12 @@ def index(request: pytest.FixtureRequest) -> Iterator[str]:
 def _drop(index: str, request: pytest.FixtureRequest) -> None:
     from roost.tasks.milvus.store import open_store
     from roost.tasks.settings import Milvus
-    from roost.tasks.versions.promotion import standings
+    from roost.tasks.versions.promotion import version_statuses
     from roost.tasks.versions.version import drop_version
 
     async def drop() -> None:
         async with open_store(Milvus(uri=request.getfixturevalue("standalone"))) as store:
-            for standing in await standings(store, index):
+            for standing in await version_statuses(store, index):
                 await drop_version(store, standing.version)
 
     callspec = getattr(request.node, "callspec", None)

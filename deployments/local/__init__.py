@@ -1,0 +1,1 @@
+"""Local servers as child processes, kept running by `roost up`."""

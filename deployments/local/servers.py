@@ -135,7 +135,7 @@ def prefect_server(data: Path, *, port: int | None = None, database: str = "") -
         # A task run costs the server 27 ms without these two, 7.5 ms with them.
         "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "200",
         "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1",
-        # Kept in memory, a deployment's one place would be lost to its run when the server is started again.
+        # SupervisedServer in memory, a deployment's one place would be lost to its run when the server is started again.
         "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
     }
     if database:

@@ -30,19 +30,19 @@ from roost.deployments.local.servers import (
     prefect_server,
     prefect_worker,
 )
-from roost.deployments.prefect_setup import POOL, Wishes, deploy, prepare
+from roost.deployments.prefect_setup import POOL, ServerSetup, deploy, prepare
 
 #: Restarts of one server within `WITHIN` seconds after which it is given up.
 MOST_RESTARTS = 3
 WITHIN = 300.0
 #: Seconds between two looks.
-LOOKS_EVERY = 1.0
+POLL_INTERVAL_S = 1.0
 
 Tell = Callable[[str], None]
 
 
 @dataclass
-class Kept:
+class SupervisedServer:
     """A server that is started again when it dies."""
 
     start: Callable[[], AbstractContextManager[Service]]
@@ -75,7 +75,7 @@ class Kept:
         tell(f"{self.up().name} is back")
 
 
-def hold_up(data: Path, *, milvus_port: int, prefect_port: int, demo: bool, tell: Tell) -> None:
+def run_stack(data: Path, *, milvus_port: int, prefect_port: int, demo: bool, tell: Tell) -> None:
     """Run all of it until SIGINT or SIGTERM comes: the real Milvus where its package is, else Milvus Lite.
 
     Args:
@@ -108,8 +108,8 @@ def _run(data: Path, milvus_port: int, prefect_port: int, stack: ExitStack, *, d
     is_standalone = find_spec("milvus") is not None
     make = milvus_standalone if is_standalone else milvus_lite
     kept = [
-        Kept(lambda: make(data / "milvus", port=milvus_port)),
-        Kept(lambda: prefect_server(data / "prefect", port=prefect_port)),
+        SupervisedServer(lambda: make(data / "milvus", port=milvus_port)),
+        SupervisedServer(lambda: prefect_server(data / "prefect", port=prefect_port)),
     ]
     for server in kept:
         stack.callback(server.stack.close)
@@ -128,9 +128,9 @@ def _run(data: Path, milvus_port: int, prefect_port: int, stack: ExitStack, *, d
     os.environ |= settings | ({"PREFECT_API_AUTH_STRING": password} if password else {})
     chosen = {PREFECT_API_URL: prefect.uri, PREFECT_HOME: prefect.data}
     stack.enter_context(temporary_settings(chosen | ({PREFECT_API_AUTH_STRING: password} if password else {})))
-    asyncio.run(prepare(Wishes()))
+    asyncio.run(prepare(ServerSetup()))
     names = deploy()
-    worker = Kept(lambda: _worker(data / "worker", settings, tell))
+    worker = SupervisedServer(lambda: _worker(data / "worker", settings, tell))
     stack.callback(_end_runs, tell)
     stack.callback(worker.stack.close)
     worker.up()
@@ -140,7 +140,7 @@ def _run(data: Path, milvus_port: int, prefect_port: int, stack: ExitStack, *, d
     showing = _demo(tell, prefect.uri.removesuffix("/api")) if demo else iter(())
     while True:
         next(showing, None)
-        time.sleep(LOOKS_EVERY)
+        time.sleep(POLL_INTERVAL_S)
         for server in kept:
             server.look(tell)
 

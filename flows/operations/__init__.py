@@ -1,0 +1,1 @@
+"""What needs no Prefect run: search, status, versions, archive, quantize."""

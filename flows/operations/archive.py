@@ -6,12 +6,12 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
-from roost.flows.operations.versions import holder_of
+from roost.flows.operations.versions import lease_owner
 from roost.tasks.errors import StepError, UsageError
 from roost.tasks.milvus.store import open_store
 from roost.tasks.settings import load_settings
 from roost.tasks.versions import archive, promotion
-from roost.tasks.versions.lease import held
+from roost.tasks.versions.lease import acquire_lease
 from roost.tasks.versions.searchable import settle
 from roost.tasks.versions.verification import Findings, verify
 from roost.tasks.versions.version import check_index_name, existing_version
@@ -24,14 +24,14 @@ async def export_index(index: str, wanted: str, folder: Path) -> dict[str, Any]:
         UsageError: There is no such version, or the folder is there already.
     """
     settings = load_settings()
-    holder = holder_of("roost export")
+    owner = lease_owner("roost export")
     async with AsyncExitStack() as stack:
-        store = await stack.enter_async_context(open_store(settings.milvus, create=False, holder=holder))
+        store = await stack.enter_async_context(open_store(settings.milvus, create=False, owner=owner))
         version = await existing_version(store, index)
         if wanted:
-            version = promotion.find(await promotion.standings(store, index), wanted).version
+            version = promotion.find(await promotion.version_statuses(store, index), wanted).version
             await promotion.load(store, version)
-        store = await stack.enter_async_context(held(store, version, holder))
+        store = await stack.enter_async_context(acquire_lease(store, version, owner))
         made = await archive.export_version(store, version, folder)
     size = sum(file.stat().st_size for file in folder.iterdir())
     return {
@@ -55,17 +55,17 @@ async def import_folder(folder: Path, index: str, *, promote: bool) -> dict[str,
     export = archive.read_export(folder)
     index = index or export.version.index
     check_index_name(index)
-    settings, holder = load_settings(), holder_of("roost import")
+    settings, owner = load_settings(), lease_owner("roost import")
     async with AsyncExitStack() as stack:
-        store = await stack.enter_async_context(open_store(settings.milvus, holder=holder))
-        live = next((one.version for one in await promotion.standings(store, index) if one.is_live), None)
+        store = await stack.enter_async_context(open_store(settings.milvus, owner=owner))
+        live = next((one.version for one in await promotion.version_statuses(store, index) if one.is_live), None)
         if (live or await store.describe(index)) and not promote:
             raise UsageError(
                 f"{index!r} is there already in {settings.milvus.uri}: import under another name with --index, or have "
                 "it take that one's place with --promote (roost rollback goes back)"
             )
         version = await archive.open_import(store, export, index)
-        store = await stack.enter_async_context(held(store, version, holder))
+        store = await stack.enter_async_context(acquire_lease(store, version, owner))
         await archive.import_rows(store, version, folder)
         await archive.check_import(store, version, export)
         findings = await verify(store, version)

@@ -6,11 +6,11 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 from roost.tasks.errors import UsageError, unknown_value
-from roost.tasks.milvus.lock_wait import Holder
+from roost.tasks.milvus.lock_wait import LeaseOwner
 from roost.tasks.milvus.store import open_store
 from roost.tasks.models.embedder import Embedder, model_of
 from roost.tasks.search.filters import checked_where
-from roost.tasks.search.retrieve import Hit, How, search, search_all
+from roost.tasks.search.retrieve import Hit, SearchOptions, search, search_all
 from roost.tasks.settings import load_settings
 from roost.tasks.versions.version import existing_version
 
@@ -19,7 +19,7 @@ CLIENTS = ("pymilvus", "llamaindex", "langchain")
 
 
 async def search_index(
-    index: str, queries: list[str], k: int, how: How | None = None, client: str = "pymilvus"
+    index: str, queries: list[str], k: int, how: SearchOptions | None = None, client: str = "pymilvus"
 ) -> list[list[Hit]]:
     """Find the k nearest passages to each query.
 
@@ -37,11 +37,11 @@ async def search_index(
         raise UsageError(unknown_value("client", client, CLIENTS))
     settings = load_settings()
     async with AsyncExitStack() as stack:
-        opening = open_store(settings.milvus, create=False, holder=Holder("roost search"))
+        opening = open_store(settings.milvus, create=False, owner=LeaseOwner("roost search"))
         store = await stack.enter_async_context(opening)
         version = await existing_version(store, index)
         embedder = stack.enter_context(Embedder(model_of(version.recipe, settings.embedding), settings.embedding))
-        how = how or How()
+        how = how or SearchOptions()
         if client == "pymilvus":
             return await search(store, version, embedder, queries, k=k, how=how)
         if version.recipe.sparse:
@@ -63,7 +63,7 @@ def _finder(client: str) -> Any:
     return langchain_finder
 
 
-async def find_passages(question: str, index: str, k: int, how: How) -> list[Hit]:
+async def find_passages(question: str, index: str, k: int, how: SearchOptions) -> list[Hit]:
     """Find what the answer is to be made of."""
     [hits] = await search_index(index, [question], k, how)
     return hits

@@ -7,8 +7,8 @@ from typing import Any
 
 import polars as pl
 
-from roost.tasks.errors import GoneError
-from roost.tasks.milvus.lock_wait import Holder
+from roost.tasks.errors import CollectionNotFoundError
+from roost.tasks.milvus.lock_wait import LeaseOwner
 from roost.tasks.milvus.store import Store, open_store
 from roost.tasks.settings import load_settings
 from roost.tasks.versions.ledger import INDEXED, QUARANTINED, WRITING, read_ledger
@@ -18,10 +18,12 @@ from roost.tasks.versions.version import Version, all_versions, existing_version
 async def describe_indexes(index: str | None) -> dict[str, Any]:
     """Describe one index or all: version, recipe, counts, quarantined documents."""
     settings = load_settings()
-    async with open_store(settings.milvus, create=False, holder=Holder("roost status")) as store:
+    async with open_store(settings.milvus, create=False, owner=LeaseOwner("roost status")) as store:
         indexes = []
         for version in [await existing_version(store, index)] if index else await all_versions(store):
-            with nullcontext() if index else suppress(GoneError):  # of all, one may be dropped while we look
+            with (
+                nullcontext() if index else suppress(CollectionNotFoundError)
+            ):  # of all, one may be dropped while we look
                 indexes.append(await _describe(store, version))
         return {"milvus": settings.milvus.uri, "indexes": indexes}
 

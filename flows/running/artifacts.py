@@ -17,19 +17,19 @@ from prefect.artifacts import (
     aupdate_progress_artifact,
 )
 
-from roost.flows.running.progress import WATCHER, Watcher
+from roost.flows.running.progress import PROGRESS, ProgressListener
 from roost.tasks.evaluation.report import as_markdown as evaluation_as_markdown
 from roost.tasks.evaluation.report import headline as evaluation_headline
 from roost.tasks.steps.report import SHOWN_REJECTS, as_markdown, headline, rebuild_line, reject_rows, verification_line
 
 #: Seconds between two updates of a run's progress.
-MOVES_EVERY = 3.0
+UPDATE_INTERVAL_S = 3.0
 
 
-class Moving:
+class ProgressArtifact:
     """Counts for the progress artifact what it passes on to another watcher."""
 
-    def __init__(self, watcher: Watcher) -> None:
+    def __init__(self, watcher: ProgressListener) -> None:
         self._watcher = watcher
         self.documents = self.done = self.chunks = 0
         self.words = "listing the sources"
@@ -73,26 +73,26 @@ class Moving:
 @asynccontextmanager
 async def moving(index: str) -> AsyncIterator[None]:
     """Show on the run's Artifacts tab how far it is, while inside; leaves it at the end where it stands."""
-    watcher = Moving(WATCHER.get())
-    token = WATCHER.set(watcher)
+    watcher = ProgressArtifact(PROGRESS.get())
+    token = PROGRESS.set(watcher)
     showing = asyncio.ensure_future(_show(watcher, index))
     try:
         yield
         watcher.end()
     finally:
-        WATCHER.reset(token)
+        PROGRESS.reset(token)
         showing.cancel()
         with suppress(asyncio.CancelledError, HTTPError):
             await showing
 
 
-async def _show(watcher: Moving, index: str) -> None:
+async def _show(watcher: ProgressArtifact, index: str) -> None:
     """Update the artifact when something has changed; a server that is away misses one."""
     shown = (watcher.percent, watcher.words)
     made = await acreate_progress_artifact(0.0, key=f"progress-{_key(index)}", description=watcher.words)
     try:
         while True:
-            await asyncio.sleep(MOVES_EVERY)
+            await asyncio.sleep(UPDATE_INTERVAL_S)
             if (now := (watcher.percent, watcher.words)) != shown:
                 shown = now
                 with suppress(HTTPError):

@@ -27,9 +27,9 @@ from prefect.context import FlowRunContext
 from prefect.settings import get_current_settings
 
 from roost.flows.running.batches import Run, run_batch, take_batches
-from roost.flows.running.progress import WATCHER
+from roost.flows.running.progress import PROGRESS
 from roost.tasks.errors import ConfigurationError, RoostError, StepError, StoreError
-from roost.tasks.milvus.lock_wait import Holder
+from roost.tasks.milvus.lock_wait import LeaseOwner
 from roost.tasks.milvus.store import Store, open_store
 from roost.tasks.models.embedder import Embedder, model_of
 from roost.tasks.models.model import Model
@@ -38,8 +38,8 @@ from roost.tasks.records import Batch
 from roost.tasks.settings import Chunking, Embedding, Scale, Settings, load_settings
 from roost.tasks.steps.plan import cut_batches
 from roost.tasks.steps.report import Tally
-from roost.tasks.versions.lease import shared
-from roost.tasks.versions.version import Version, read_again, refuse_other_recipe
+from roost.tasks.versions.lease import join_lease
+from roost.tasks.versions.version import Version, refuse_other_recipe, reread_version
 from roost.tasks.workers import Workers, cores
 
 T = TypeVar("T")
@@ -54,12 +54,12 @@ JOIN_SECONDS = 120.0
 class Job:
     """What a worker must know of the run beside its batch.
 
-    hold: The claim that the run has on the index.
+    lease_key: The claim that the run has on the index.
     threads: Cores for the model of one worker.
     """
 
     version: Version
-    hold: str
+    lease_key: str
     run_id: str
     is_empty: bool
     is_fresh: bool
@@ -140,10 +140,10 @@ async def run_batches_there(run: Run, work: pl.DataFrame) -> None:
     scale = run.settings.scale
     refuse_lite(run.store, f"ROOST_SCALE__ENGINE={scale.engine}")
     batches = list(cut_batches(work, run.version.index, run.settings.ingest))
-    WATCHER.get().planned(work.height, len(batches))
+    PROGRESS.get().planned(work.height, len(batches))
     async with _pool(scale, len(batches)) as pool:
         job = Job(
-            run.version, run.store.hold, run.run_id, run.is_empty, run.is_fresh, run.also, run.settings.chunking,
+            run.version, run.store.lease_key, run.run_id, run.is_empty, run.is_fresh, run.also, run.settings.chunking,
             scale.threads or pool.threads,
         )  # fmt: skip
         waiting, lanes = iter(batches), pool.slots * AHEAD
@@ -209,10 +209,10 @@ async def work_there(batch: Batch, job: Job) -> Tally:
     embedder = _embedder(model, embedding)
     limits = settings.ingest
     async with AsyncExitStack() as stack:
-        holder = Holder(f"batch {batch.name}")
-        store = await stack.enter_async_context(open_store(settings.milvus, create=False, holder=holder))
-        version = await read_again(store, job.version)
-        store = await stack.enter_async_context(shared(store, version, job.hold))
+        owner = LeaseOwner(f"batch {batch.name}")
+        store = await stack.enter_async_context(open_store(settings.milvus, create=False, owner=owner))
+        version = await reread_version(store, job.version)
+        store = await stack.enter_async_context(join_lease(store, version, job.lease_key))
         count = limits.parse_workers or max(1, job.threads)
         workers = Workers(workers=count, memory_mb=limits.parse_memory_mb)
         stack.push_async_callback(asyncio.to_thread, workers.stop)

@@ -6,7 +6,7 @@ from contextvars import ContextVar
 from typing import Any, Protocol
 
 
-class Watcher(Protocol):
+class ProgressListener(Protocol):
     """Is told how far a run is."""
 
     def planned(self, documents: int, batches: int) -> None:
@@ -22,7 +22,7 @@ class Watcher(Protocol):
         """Whether to go on with what is planned: a plan's report. Called in a thread, so it may ask."""
 
 
-class Nobody:
+class NullProgress:
     """Watches nothing."""
 
     def planned(self, documents: int, batches: int) -> None:
@@ -35,9 +35,9 @@ class Nobody:
         """Nothing to draw."""
 
     def agrees(self, report: dict[str, Any]) -> bool:
-        """Nobody to ask."""
+        """NullProgress to ask."""
         return True
 
 
 #: Prefect walks its arguments, so the watcher does not travel as one.
-WATCHER: ContextVar[Watcher] = ContextVar("WATCHER", default=Nobody())  # noqa: B039  it has no state
+PROGRESS: ContextVar[ProgressListener] = ContextVar("PROGRESS", default=NullProgress())  # noqa: B039  it has no state

@@ -16,7 +16,7 @@ from roost.tasks.errors import RoostError
 #: Seconds to wait for a temporary Prefect server to note the last task runs before it ends with the process.
 NOTING_SECONDS = 10.0
 #: Seconds between two looks whether somebody cancelled the run in the UI.
-LOOKS_EVERY = 2.0
+POLL_INTERVAL_S = 2.0
 
 
 def run_flow(name: str, request: BaseModel) -> tuple[str, dict[str, Any]]:
@@ -72,7 +72,7 @@ async def _cancel_when_asked(begun: asyncio.Future[Any], running: asyncio.Future
     from prefect import get_client
 
     run_id = await begun
-    await asyncio.sleep(LOOKS_EVERY)
+    await asyncio.sleep(POLL_INTERVAL_S)
     async with get_client() as client:
         while True:
             try:
@@ -82,7 +82,7 @@ async def _cancel_when_asked(begun: asyncio.Future[Any], running: asyncio.Future
                     return
             except HTTPError:
                 pass
-            await asyncio.sleep(LOOKS_EVERY)
+            await asyncio.sleep(POLL_INTERVAL_S)
 
 
 async def _set_cancelled(run_id: Any) -> None:

@@ -61,7 +61,7 @@ async def run_shards(run: Run, request: IngestRequest | BackfillRequest, work: p
     asked = request.model_copy(update={"sources": sources, "shards": 1})
     shared: dict[str, Any] = {kind: asked, "version": run.version.name}
     requests = [
-        ShardRequest(number=n, count=request.shards, hold=run.store.hold, run_id=run.run_id, **shared)
+        ShardRequest(number=n, count=request.shards, parent_lease=run.store.lease_key, run_id=run.run_id, **shared)
         for n in range(1, request.shards + 1)
     ]
     started: list[FlowRun] = []

@@ -26,7 +26,7 @@ from pydantic import BaseModel
 from roost.tasks.errors import ConfigurationError, StepError
 
 #: Seconds between two looks at the runs, and after which those that nobody took up are told of.
-LOOKS_EVERY = 2.0
+POLL_INTERVAL_S = 2.0
 IDLE_SECONDS = 60.0
 
 
@@ -115,7 +115,7 @@ async def join(ids: Sequence[UUID], patience: float) -> list[FlowRun]:
                 told = True
             if idle and waited > patience:
                 raise StepError(_given_up(len(idle), len(ids), patience, pool))
-            await asyncio.sleep(LOOKS_EVERY)
+            await asyncio.sleep(POLL_INTERVAL_S)
 
 
 def _given_up(idle: int, count: int, patience: float, pool: str | None) -> str:

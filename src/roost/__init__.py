@@ -1,0 +1,1 @@
+"""Roost keeps Milvus collections in step with sources of documents, run by Prefect."""

@@ -56,7 +56,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Quality:
-    """How well one version answers.
+    """SearchOptions well one version answers.
 
     measures: by name, as `MEASURES`, then those by chunk; empty when nothing is judged.
     asked, judged: questions; those with something relevant.

@@ -29,13 +29,13 @@ RANKED = pl.Schema(
 DOCUMENTS = 100
 FIRST_CHUNKS, MOST_CHUNKS = 400, 1_600
 #: Questions in one search, and searches in flight.
-TOGETHER, AT_ONCE = 25, 4
+QUERIES_PER_REQUEST, AT_ONCE = 25, 4
 #: Hits that approximate search is judged by.
 NEAREST = 10
 #: Scores nearer than this are equal: Milvus and NumPy add up in different orders.
 SAME = 1e-5
 #: Seconds to wait for a server's index, then for it to be searched; and between two looks.
-INDEXING_SECONDS, SETTLING_SECONDS, LOOKS_EVERY = 120.0, 30.0, 2.0
+INDEXING_SECONDS, SETTLING_SECONDS, POLL_INTERVAL_S = 120.0, 30.0, 2.0
 #: A settled index finds this share of the exact answer; below it, another look may find more.
 SETTLED_RECALL = 0.99
 #: Rows read at a time for exact search.
@@ -61,7 +61,7 @@ async def rank_chunks(
         names: n ids of questions.
         vectors: (n, dim) float32.
         texts: n questions, for a version whose recipe searches by words too; of others it is not read.
-        documents: How many different ones, at most.
+        documents: SearchOptions many different ones, at most.
 
     Returns:
         Frame of `RANKED`, best first within each question.
@@ -90,7 +90,10 @@ async def _ranked(
 
     async def part(first: int) -> pl.DataFrame:
         async with gate:
-            asked, words = vectors[first : first + TOGETHER].tolist(), texts[first : first + TOGETHER]
+            asked, words = (
+                vectors[first : first + QUERIES_PER_REQUEST].tolist(),
+                texts[first : first + QUERIES_PER_REQUEST],
+            )
             hits = (
                 await store.search_both(
                     version.name, asked, words, _PLACE, metric=version.metric, limit=limit, wide=FUSED
@@ -102,12 +105,12 @@ async def _ranked(
         rows = [
             (name, rank, str(hit["id"]), hit["entity"]["doc_id"], hit["entity"]["start"], hit["entity"]["end"],
              sign * float(hit["distance"]))
-            for name, answer in zip(names[first : first + TOGETHER], hits, strict=True)
+            for name, answer in zip(names[first : first + QUERIES_PER_REQUEST], hits, strict=True)
             for rank, hit in enumerate(answer, start=1)
         ]  # fmt: skip
         return pl.DataFrame(rows, schema=RANKED, orient="row")
 
-    return pl.concat([RANKED.to_frame(), *await asyncio.gather(*map(part, range(0, len(names), TOGETHER)))])
+    return pl.concat([RANKED.to_frame(), *await asyncio.gather(*map(part, range(0, len(names), QUERIES_PER_REQUEST)))])
 
 
 def by_document(ranked: pl.DataFrame, *, documents: int = DOCUMENTS) -> pl.DataFrame:
@@ -126,7 +129,7 @@ async def settle(store: Store, version: Version) -> None:
         described = await store.admin("describe_index", version.name, "vector")
         if not int(described.get("pending_index_rows", 0)):
             return
-        await asyncio.sleep(LOOKS_EVERY)
+        await asyncio.sleep(POLL_INTERVAL_S)
 
 
 async def ann_recall(store: Store, version: Version, vectors: np.ndarray, *, k: int = NEAREST) -> float | None:
@@ -150,7 +153,7 @@ async def ann_recall(store: Store, version: Version, vectors: np.ndarray, *, k: 
         recall = right / (len(vectors) * k)
         if recall >= SETTLED_RECALL or time.monotonic() > gives_up:
             return recall
-        await asyncio.sleep(LOOKS_EVERY)
+        await asyncio.sleep(POLL_INTERVAL_S)
 
 
 async def _kth_best(store: Store, version: Version, vectors: np.ndarray, k: int) -> np.ndarray:

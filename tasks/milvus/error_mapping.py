@@ -14,7 +14,7 @@ from pymilvus.exceptions import (
 )
 from pymilvus.grpc_gen import common_pb2
 
-from roost.tasks.errors import GoneError, StoreError, TransientError
+from roost.tasks.errors import CollectionNotFoundError, StoreError, TransientError
 
 # Milvus' merr: unavailable, out of memory, busy, limited; not loaded, no channel and node gone: while it restarts.
 _TRANSIENT_CODES = {2, 3, 4, 5, 8, 9, 101, 503, 901, 902, 903}
@@ -50,7 +50,7 @@ def translated(uri: str) -> Iterator[None]:
         if _is_transient(error):
             raise TransientError(f"Milvus at {uri}: {_words(error)}") from error
         if isinstance(error, MilvusException) and error.code == _NO_COLLECTION:
-            raise GoneError(f"Milvus at {uri} refuses: {_words(error)}") from error
+            raise CollectionNotFoundError(f"Milvus at {uri} refuses: {_words(error)}") from error
         raise StoreError(f"Milvus at {uri} refuses: {_words(error)}") from error
 
 

@@ -1,6 +1,6 @@
-"""A file of Milvus Lite: one holder at a time, of this process or any other, and the server that reads it.
+"""A file of Milvus Lite: one owner at a time, of this process or any other, and the server that reads it.
 
-The holder locks the file `HOLDER`, beside Lite's own `LOCK`, and writes its name there for those who meet it. The
+The owner locks the file `HOLDER`, beside Lite's own `LOCK`, and writes its name there for those who meet it. The
 lock ends with its process: a name that a killed one left behind is read by nobody, and written over.
 """
 
@@ -16,10 +16,10 @@ from pathlib import Path
 
 from roost.tasks.errors import StoreError
 from roost.tasks.milvus.lite_patches import mend
-from roost.tasks.milvus.lock_wait import Holder, Wait, clock
+from roost.tasks.milvus.lock_wait import LeaseOwner, LockWait, clock
 
-#: Seconds between two looks of a holder that waits.
-LOOKS_EVERY = 0.5
+#: Seconds between two looks of a owner that waits.
+POLL_INTERVAL_S = 0.5
 
 _SHARED = (
     "one process at a time may use a file; to share it, run `roost up`, or `milvus-lite server --data-dir DIR "
@@ -28,18 +28,18 @@ _SHARED = (
 
 
 @asynccontextmanager
-async def served(uri: str, holder: Holder) -> AsyncIterator[None]:
+async def served(uri: str, owner: LeaseOwner) -> AsyncIterator[None]:
     """Hold a file and serve it in this process, as pymilvus would; unlike it, wait for whoever has it, or name them.
 
     Raises:
-        ConflictError: Another has it, for longer than the holder waits.
+        ConflictError: Another has it, for longer than the owner waits.
         StoreError: It is no Milvus Lite database, or cannot be made here.
     """
-    path, wait = _checked(uri), Wait(holder)
+    path, wait = _checked(uri), LockWait(owner)
     with _opened(path / "HOLDER") as file:
-        while other := await _take(path, file, holder):
-            wait.go_on(f"waiting for {other}, which holds {uri}", f"{uri} is held by {other} ({_SHARED})")
-            await asyncio.sleep(LOOKS_EVERY)
+        while other := await _take(path, file, owner):
+            wait.check(f"waiting for {other}, which holds {uri}", f"{uri} is held by {other} ({_SHARED})")
+            await asyncio.sleep(POLL_INTERVAL_S)
         try:
             yield
         finally:
@@ -70,16 +70,16 @@ def _opened(path: Path) -> Iterator[int]:
         os.close(file)
 
 
-async def _take(path: Path, file: int, holder: Holder) -> str:
+async def _take(path: Path, file: int, owner: LeaseOwner) -> str:
     """Take the file and start its server; or say who has it.
 
     Raises:
-        StoreError: Nobody has it, and Lite cannot open it.
+        StoreError: NullProgress has it, and Lite cannot open it.
     """
     if not _locked(file):
         return (path / "HOLDER").read_text("utf-8") or "another process"
     os.truncate(file, 0)
-    os.pwrite(file, f"{holder} since {clock()}".encode(), 0)
+    os.pwrite(file, f"{owner} since {clock()}".encode(), 0)
     if await asyncio.to_thread(_start, path):
         return ""
     fcntl.flock(file, fcntl.LOCK_UN)

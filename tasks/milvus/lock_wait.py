@@ -15,46 +15,46 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Holder:
+class LeaseOwner:
     """Who wants something to itself. Its text is what those read who meet it.
 
     what: What it is, as in `run 'nightly'`.
-    wait_seconds: How long it waits for another; 0 refuses at once.
+    wait_seconds: SearchOptions long it waits for another; 0 refuses at once.
     tell: Is told, once, for whom it waits.
     advice: What to do when it was refused.
-    outlives: Whether others, on Dask or Ray, may still write under its hold when its process is gone.
+    survives_process: Whether others, on Dask or Ray, may still write under its hold when its process is gone.
     """
 
     what: str
     wait_seconds: float = 0.0
     tell: Callable[[str], None] = _log.warning
     advice: str = "try again when it has ended"
-    outlives: bool = False
+    survives_process: bool = False
 
     def __str__(self) -> str:
         return f"{self.what} ({socket.gethostname()}, pid {os.getpid()})"
 
 
-class Wait:
-    """A holder's wait: it is told once for whom, and refused when its time is over."""
+class LockWait:
+    """A owner's wait: it is told once for whom, and refused when its time is over."""
 
-    def __init__(self, holder: Holder, *, grace: float = 0.0) -> None:
+    def __init__(self, owner: LeaseOwner, *, grace: float = 0.0) -> None:
         """Begin to wait.
 
         Args:
-            holder: Who waits.
+            owner: Who waits.
             grace: Seconds that one which is not to wait tries all the same.
         """
-        self._holder = holder
-        self._ends = time.monotonic() + max(holder.wait_seconds, grace)
+        self._holder = owner
+        self._ends = time.monotonic() + max(owner.wait_seconds, grace)
         self._told = False
 
-    def go_on(self, told: str, refused: str) -> None:
+    def check(self, status: str, error: str) -> None:
         """Wait on, for the time that is left.
 
         Args:
-            told: For whom it waits.
-            refused: What stands in its way, for the refusal.
+            status: For whom it waits.
+            error: What stands in its way, for the refusal.
 
         Raises:
             ConflictError: No time is left.
@@ -62,9 +62,9 @@ class Wait:
         seconds = self._holder.wait_seconds
         if time.monotonic() >= self._ends:
             waited = f", waited {seconds:.0f} s for it" if seconds else ""
-            raise ConflictError(f"{refused}{waited}: {self._holder.advice}")
+            raise ConflictError(f"{error}{waited}: {self._holder.advice}")
         if seconds and not self._told:
-            self._holder.tell(told)
+            self._holder.tell(status)
             self._told = True
 
 

@@ -16,12 +16,12 @@ from typing import Any
 
 from pymilvus import AnnSearchRequest, AsyncMilvusClient, MilvusClient, RRFRanker
 
-from roost.tasks.crash_points import pass_point
-from roost.tasks.errors import GoneError, StoreError
+from roost.tasks.crash_points import crash_point
+from roost.tasks.errors import CollectionNotFoundError, StoreError
 from roost.tasks.milvus.error_mapping import translated
 from roost.tasks.milvus.expressions import one_of
 from roost.tasks.milvus.lite_lock import served
-from roost.tasks.milvus.lock_wait import Holder
+from roost.tasks.milvus.lock_wait import LeaseOwner
 from roost.tasks.settings import Milvus
 
 #: Writes in flight on a server; Lite gets one.
@@ -38,7 +38,7 @@ FUSED = 100
 #: Rows that one page of a listing holds.
 PAGE_ROWS = 16_000
 
-_ANYONE = Holder("another program")
+_ANYONE = LeaseOwner("another program")
 
 # pymilvus logs every refusal with a traceback before it raises it; Roost words it once, itself.
 logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
@@ -65,18 +65,18 @@ class Store:
         self._packing = asyncio.Lock()
         self._gate = asyncio.Semaphore(1 if self.is_lite else SERVER_WRITES)
         self._check: Callable[[], None] = _allow
-        self.hold = ""
+        self.lease_key = ""
 
-    def guarded(self, check: Callable[[], None], hold: str) -> Store:
+    def guarded(self, check: Callable[[], None], lease_key: str) -> Store:
         """The same store, whose every write first calls `check`, after its wait at the gate: it raises to refuse.
 
         Args:
             check: What to call.
-            hold: The key of the claim under which it writes, for those who are to write under it too.
+            lease_key: The key of the claim under which it writes, for those who are to write under it too.
         """
         guarded = copy.copy(self)
         guarded._check = check
-        guarded.hold = hold
+        guarded.lease_key = lease_key
         return guarded
 
     def beside(self) -> Store:
@@ -116,7 +116,7 @@ class Store:
             self._check()
             with translated(self.settings.uri):
                 await self._sent(self._write(collection, rows, timeout=self.settings.timeout))
-        pass_point("between_writes")
+        crash_point("between_writes")
         return len(rows)
 
     async def _sent(self, call: Coroutine[Any, Any, Any]) -> None:
@@ -197,7 +197,7 @@ class Store:
     ) -> list[list[dict[str, Any]]]:
         """Find rows by vector and by words, fused by reciprocal rank, best first.
 
-        `wide` rows of each way are fused, by default `FUSED`, or the limit where that is more. How many they are
+        `wide` rows of each way are fused, by default `FUSED`, or the limit where that is more. SearchOptions many they are
         changes the order, so whoever measures says it.
 
         Source: Cormack, Clarke and Buettcher 2009, with their constant of 60.
@@ -258,30 +258,30 @@ class Store:
         """Describe a collection or what an alias points to; None when there is neither."""
         try:
             return dict(await self.admin("describe_collection", name))
-        except GoneError:
+        except CollectionNotFoundError:
             return None
 
 
 @asynccontextmanager
-async def open_store(settings: Milvus, *, create: bool = True, holder: Holder = _ANYONE) -> AsyncIterator[Store]:
+async def open_store(settings: Milvus, *, create: bool = True, owner: LeaseOwner = _ANYONE) -> AsyncIterator[Store]:
     """Connect to Milvus inside the running loop; on leaving, close, and free the file of Lite.
 
     Args:
         settings: Where.
         create: Whether to make the file of Lite when there is none; those who only look do not.
-        holder: Who is to have the file of Lite to itself.
+        owner: Who is to have the file of Lite to itself.
 
     Raises:
-        ConflictError: Another has the file, for longer than the holder waits.
+        ConflictError: Another has the file, for longer than the owner waits.
         StoreError: It is no file of Lite, the token is wrong, the URI is none.
-        TransientError: Nobody answers.
+        TransientError: NullProgress answers.
     """
     options = connection(settings)
     async with AsyncExitStack() as stack:
         if settings.is_lite:
             if not create and settings.is_missing:
                 raise StoreError(f"no index here: there is no file {settings.uri}; make one with roost ingest")
-            await stack.enter_async_context(served(settings.uri, holder))
+            await stack.enter_async_context(served(settings.uri, owner))
         with translated(settings.uri):
             sync = await asyncio.to_thread(MilvusClient, **options)
             stack.push_async_callback(asyncio.to_thread, sync.close)

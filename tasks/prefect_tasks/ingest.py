@@ -33,7 +33,7 @@ from roost.tasks.steps.plan import Options, foresee_run, plan_run
 from roost.tasks.steps.select import Selected, Selection, force, select_documents
 from roost.tasks.versions.ledger import COUNTED, ROW, read_ledger
 from roost.tasks.versions.verification import count_ours, out_of_step
-from roost.tasks.versions.version import Version, note_places, publish, read_again
+from roost.tasks.versions.version import Version, note_places, publish, reread_version
 from roost.tasks.workers import Workers
 
 #: Tries after the first: 2, 4, 8, 16, 32 s and jitter reach past a restart of Milvus.
@@ -62,7 +62,7 @@ async def list_held(sources: Sequence[Source], spool: Path, store: Store, versio
 
     Where they are is noted before anything is written, and a new index is published once they could be listed.
     """
-    version = await read_again(store, version)
+    version = await reread_version(store, version)
     refuse_moved(sources, version.places)
     listed = await list_sources(sources, spool)
     await note_sources(store, version, sources)

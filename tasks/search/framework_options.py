@@ -16,7 +16,7 @@ from roost.tasks.versions.version import Version
 
 @dataclass(frozen=True)
 class StoreOptions:
-    """How a framework's store reaches Milvus, and how it searches."""
+    """SearchOptions a framework's store reaches Milvus, and how it searches."""
 
     connection: dict[str, Any]
     search: dict[str, Any]

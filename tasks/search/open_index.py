@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from roost.tasks.errors import UsageError, unknown_value
-from roost.tasks.milvus.lock_wait import Holder
+from roost.tasks.milvus.lock_wait import LeaseOwner
 from roost.tasks.milvus.store import Store, open_store
 from roost.tasks.models.embedder import Embedder, model_of
 from roost.tasks.search.filters import checked_where
@@ -121,7 +121,7 @@ def open_index(index: str, settings: Settings | None = None) -> Iterator[OpenInd
     settings = settings or load_settings()
     with ExitStack() as stack:
         portal = stack.enter_context(start_blocking_portal())
-        opening = open_store(settings.milvus, create=False, holder=Holder("an open index"))
+        opening = open_store(settings.milvus, create=False, owner=LeaseOwner("an open index"))
         store = stack.enter_context(portal.wrap_async_context_manager(opening))
         version = portal.call(existing_version, store, index)
         embedder = stack.enter_context(Embedder(model_of(version.recipe, settings.embedding), settings.embedding))

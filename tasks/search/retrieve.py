@@ -16,12 +16,12 @@ from roost.tasks.models.embedder import Embedder, model_of
 from roost.tasks.search.filters import checked_where
 from roost.tasks.versions.version import Version
 
-__all__ = ["FIELDS", "Hit", "How", "Row", "model_of", "search", "search_all"]
+__all__ = ["FIELDS", "Hit", "Row", "SearchOptions", "model_of", "search", "search_all"]
 
 #: Fields of a passage that a hit shows.
 FIELDS = ["doc_id", "uri", "source", "page", "heading", "ordinal", "text"]
 #: Candidates for each passage wanted, where some are left out again, and the most that one search may ask for.
-SPARE, MOST = 4, 4_096
+OVERFETCH_FACTOR, MOST = 4, 4_096
 #: Queries in flight.
 AT_ONCE = 8
 #: What nearness to the query weighs against unlikeness to the passages chosen before.
@@ -34,7 +34,7 @@ Find = Callable[[int], Awaitable[list[Row]]]
 
 
 @dataclass(frozen=True)
-class How:
+class SearchOptions:
     """What else a search is asked for.
 
     where: A filter as people write it; empty for none.
@@ -77,14 +77,14 @@ class Hit:
 
 
 async def search(
-    store: Store, version: Version, embedder: Embedder, queries: list[str], *, k: int, how: How | None = None
+    store: Store, version: Version, embedder: Embedder, queries: list[str], *, k: int, how: SearchOptions | None = None
 ) -> list[list[Hit]]:
     """Find the k nearest passages to each query, best first.
 
     Raises:
         UsageError: The filter is none for this index.
     """
-    how = how or How()
+    how = how or SearchOptions()
     where = await checked_where(store, version, how.where)
     vectors = (await embedder.queries(queries)).tolist()
     if not (how.diverse or how.by_document or how.neighbours):
@@ -114,7 +114,7 @@ async def _find(
 
 
 async def search_all(
-    finders: list[Find], store: Store, version: Version, vectors: list[list[float]], *, k: int, how: How
+    finders: list[Find], store: Store, version: Version, vectors: list[list[float]], *, k: int, how: SearchOptions
 ) -> list[list[Hit]]:
     """Ask several queries, each by its own finder, a few at once; see `search_by`."""
     gate = asyncio.Semaphore(AT_ONCE)
@@ -126,7 +126,9 @@ async def search_all(
     return list(await asyncio.gather(*(one(*pair) for pair in zip(finders, vectors, strict=True))))
 
 
-async def search_by(find: Find, store: Store, version: Version, vector: list[float], *, k: int, how: How) -> list[Hit]:
+async def search_by(
+    find: Find, store: Store, version: Version, vector: list[float], *, k: int, how: SearchOptions
+) -> list[Hit]:
     """Find passages in another way, and choose among them as `how` says.
 
     Args:
@@ -137,18 +139,18 @@ async def search_by(find: Find, store: Store, version: Version, vector: list[flo
         k: Passages wanted, >= 1.
         how: The filter in it is the finder's business.
     """
-    rows = await _candidates(find, SPARE * k if how.diverse else k, how)
+    rows = await _candidates(find, OVERFETCH_FACTOR * k if how.diverse else k, how)
     if how.diverse:
         rows = await _diverse(store, version, np.asarray(vector, dtype=np.float32), rows, k)
     hits = _hits(rows[:k])
     return await _with_neighbours(store, version, hits, how.neighbours) if how.neighbours else hits
 
 
-async def _candidates(find: Find, wanted: int, how: How) -> list[Row]:
+async def _candidates(find: Find, wanted: int, how: SearchOptions) -> list[Row]:
     """Find that many passages; by document, ask for more until so many documents are among them."""
     if not how.by_document:
         return await find(min(wanted, MOST))
-    limit = min(SPARE * wanted, MOST)
+    limit = min(OVERFETCH_FACTOR * wanted, MOST)
     while True:
         rows = await find(limit)
         best: dict[str, Row] = {}
@@ -156,7 +158,7 @@ async def _candidates(find: Find, wanted: int, how: How) -> list[Row]:
             best.setdefault(row["doc_id"], row)
         if len(best) >= wanted or len(rows) < limit or limit == MOST:
             return list(islice(best.values(), wanted))
-        limit = min(SPARE * limit, MOST)
+        limit = min(OVERFETCH_FACTOR * limit, MOST)
 
 
 async def _diverse(store: Store, version: Version, query: np.ndarray, rows: list[Row], k: int) -> list[Row]:
@@ -173,7 +175,7 @@ def most_diverse(query: np.ndarray, vectors: np.ndarray, k: int) -> list[int]:
     Args:
         query: (dim,) float32.
         vectors: (n, dim) float32.
-        k: How many, >= 1.
+        k: SearchOptions many, >= 1.
 
     Returns:
         At most k places in `vectors`, in the order of choice; the first is the nearest to the query.

@@ -50,7 +50,7 @@ class Columns(BaseModel):
         "", title="Text column", description="The text to index.", json_schema_extra={"position": 2}
     )  # fmt: skip
     metadata: list[str] | None = Field(
-        None, title="Columns to keep", description="Kept beside the text; unset: all the others.",
+        None, title="Columns to keep", description="SupervisedServer beside the text; unset: all the others.",
         json_schema_extra={"position": 3},
     )  # fmt: skip
 

@@ -120,7 +120,7 @@ def _refusals(documents: pl.DataFrame, why: dict[str, DocumentError]) -> pl.Data
 
 
 def cut(passages: pl.DataFrame, size: int, overlap: int, tokenizer_file: str) -> pl.DataFrame:
-    """Cut passages (a frame of `PASSAGE`) into chunks (a frame of `CHUNK`), ordinals from 0 in each document.
+    """Cut passages (a frame of `TEXT_BLOCK`) into chunks (a frame of `CHUNK`), ordinals from 0 in each document.
 
     Size 0 cuts nothing: each document is one chunk.
     """

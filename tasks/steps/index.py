@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from roost.tasks.crash_points import pass_point
+from roost.tasks.crash_points import crash_point
 from roost.tasks.errors import REASONS
 from roost.tasks.ids import chunk_ids
 from roost.tasks.milvus.store import Store
@@ -58,20 +58,20 @@ async def index_batch(embedded: Embedded, store: Store, version: Version, *, run
     """Write a batch's documents, chunks and refusals."""
     started = time.perf_counter()
     documents = _with_counts(embedded)
-    pass_point("before_intent")
+    crash_point("before_intent")
     await ledger.write_rows(store, version.ledger, _ledger_rows(documents, WRITING), run_id=run_id)
-    pass_point("after_intent")
+    crash_point("after_intent")
     rows = await asyncio.to_thread(list, chunk_rows(embedded))
     written = await store.upsert(version.name, rows)
-    pass_point("after_chunks")
+    crash_point("after_chunks")
     stale = [key for row in documents.to_dicts() for key in chunk_ids(row["doc_id"], row["n"], row["old_chunks"])]
     deleted = await store.delete(version.name, stale)
-    pass_point("after_cleanup")
+    crash_point("after_cleanup")
     places = documents.filter(pl.col("moved_from") != "")["moved_from"].to_list()
     left = await store.fetch(version.ledger, "doc_id", places, list(ledger.ROW))
     await ledger.write_rows(store, version.ledger, [_going(row, row["chunk_count"]) for row in left], run_id=run_id)
     await ledger.write_rows(store, version.ledger, _ledger_rows(documents, INDEXED), run_id=run_id)
-    pass_point("after_commit")
+    crash_point("after_commit")
     await quarantine(store, version, embedded.rejects, run_id=run_id)
     return Written(embedded.name, documents.height, written, deleted, embedded.rejects, time.perf_counter() - started)
 
@@ -123,9 +123,9 @@ async def delete_documents(store: Store, version: Version, documents: pl.DataFra
     rows = [_going(row, row["old_chunks"]) for row in documents.iter_rows(named=True)]
     await ledger.write_rows(store, version.ledger, rows, run_id=run_id)
     await store.delete(version.name, ids)
-    pass_point("after_chunks_deleted")
+    crash_point("after_chunks_deleted")
     await store.delete(version.ledger, documents["doc_id"].to_list())
-    pass_point("after_rows_deleted")
+    crash_point("after_rows_deleted")
     return len(ids)
 
 

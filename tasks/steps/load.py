@@ -17,8 +17,8 @@ import polars as pl
 
 from roost.tasks.errors import DocumentError, RoostError, TransientError
 from roost.tasks.ids import content_hash, hash_file
-from roost.tasks.records import LOADED, PASSAGE, REJECT, Batch, Loaded
-from roost.tasks.sources.parsers.parse import WHOLE, Parsed, Part, Passage, has_parts, join, parse
+from roost.tasks.records import LOADED, REJECT, TEXT_BLOCK, Batch, Loaded
+from roost.tasks.sources.parsers.parse import WHOLE_FILE, PageRange, Parsed, TextBlock, has_parts, join, parse
 from roost.tasks.sources.tables import read_rows
 from roost.tasks.workers import WorkerError, Workers, WorkerTimeLimitError
 
@@ -59,7 +59,7 @@ async def load_batch(batch: Batch, workers: Workers, *, seconds: float, last_try
     return Loaded(batch.name, documents, passages, rejects, time.perf_counter() - started)
 
 
-def load_file(location: str, name: str, part: Part = WHOLE) -> Outcome:
+def load_file(location: str, name: str, part: PageRange = WHOLE_FILE) -> Outcome:
     """Read and parse one file, or a part of it, in a worker process; what is wrong with it is returned, not raised."""
     try:
         data = read_file(location)
@@ -148,7 +148,7 @@ def _rows(documents: pl.DataFrame) -> dict[str, Outcome]:
 
 def _row_text(row: dict[str, Any]) -> Parsed:
     text = "\n\n".join(filter(None, (row["title"], row["text"])))
-    return Parsed((Passage(text),), row["title"], orjson.loads(row["metadata"]))
+    return Parsed((TextBlock(text),), row["title"], orjson.loads(row["metadata"]))
 
 
 def _as_error(reason: str) -> DocumentError:
@@ -169,7 +169,7 @@ def _frames(listed: pl.DataFrame, outcomes: dict[str, Outcome]) -> tuple[pl.Data
         passages.extend(_passages(row["doc_id"], parsed.passages))
     return (
         pl.DataFrame(documents, schema=LOADED),
-        pl.DataFrame(passages, schema=PASSAGE),
+        pl.DataFrame(passages, schema=TEXT_BLOCK),
         pl.DataFrame(rejects, schema=REJECT),
     )
 
@@ -180,7 +180,7 @@ def _refusal(error: RoostError) -> dict[str, str]:
     return {"reason": "unreadable", "detail": str(error)}  # a network that stayed away: the next run tries again
 
 
-def _passages(doc_id: str, passages: Iterable[Passage]) -> Iterator[dict[str, Any]]:
+def _passages(doc_id: str, passages: Iterable[TextBlock]) -> Iterator[dict[str, Any]]:
     """Place the passages one after another in the document's text, a line end between them."""
     start = 0
     for passage in passages:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import polars as pl
 
 from roost.tasks.errors import REASONS, UsageError
-from roost.tasks.ids import WHOLE, Part, hash_file, within
+from roost.tasks.ids import ALL_IDS, IdRange, hash_file, in_id_range
 from roost.tasks.records import PLANNED, Batch, Plan, text_bytes
 from roost.tasks.settings import Ingest
 from roost.tasks.sources.listing import Listed, Source
@@ -35,7 +35,7 @@ class Options:
     keep_missing: bool = False
     retry_quarantined: bool = False
     max_delete_fraction: float = 0.3
-    part: Part = WHOLE  # whose arrivals and changes are planned; what is gone is looked for in all
+    id_range: IdRange = ALL_IDS  # whose arrivals and changes are planned; what is gone is looked for in all
 
 
 async def plan_run(listed: Listed, ledger: pl.DataFrame, options: Options) -> Plan:
@@ -81,7 +81,7 @@ def make_plan(
         committed="chunk_count", old_chunks=_OLD_CHUNKS,
     )  # fmt: skip
     joined = (
-        listed.filter(within(options.part))
+        listed.filter(in_id_range(options.id_range))
         .join(known, on="doc_id", how="left")
         .with_columns(pl.col("old_chunks", "committed", "attempts").fill_null(0), moved_from=pl.lit(""))
     )

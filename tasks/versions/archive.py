@@ -17,14 +17,14 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from roost.tasks.crash_points import pass_point
+from roost.tasks.crash_points import crash_point
 from roost.tasks.errors import StepError, UsageError
 from roost.tasks.ids import digest
 from roost.tasks.milvus.store import Store
 from roost.tasks.models.recipe import SCHEMA_VERSION, Recipe
 from roost.tasks.versions import ledger
 from roost.tasks.versions.ledger import WRITING, read_ledger
-from roost.tasks.versions.promotion import free_name, standings
+from roost.tasks.versions.promotion import free_name, version_statuses
 from roost.tasks.versions.schema import NUMBERS, SPARSE, TEXTS
 from roost.tasks.versions.version import Version, make_version, note_places, note_rate, refuse_without_words
 
@@ -126,7 +126,7 @@ def read_export(folder: Path) -> Export:
 
 async def open_import(store: Store, export: Export, index: str) -> Version:
     """Make the version that an export is loaded into, or find the one that a killed import of it began."""
-    for one in await standings(store, index):
+    for one in await version_statuses(store, index):
         if one.version.origin == export.digest and not one.is_complete:
             return await make_version(store, one.version)
     said = export.version
@@ -152,7 +152,7 @@ async def import_rows(store: Store, version: Version, folder: Path) -> None:
         frame = await asyncio.to_thread(_read_parquet, file)
         for part in frame.iter_slices(PAGE_ROWS):
             await store.upsert(version.name, await asyncio.to_thread(list, _as_rows(part)))
-            pass_point("part_imported")
+            crash_point("part_imported")
     await _write_ledger(store, version, documents)
     if store.is_lite:
         await store.change("flush", version.name)

@@ -21,9 +21,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from roost.tasks.errors import RoostError, StepError, TransientError
-from roost.tasks.ids import WHOLE, Part
+from roost.tasks.ids import ALL_IDS, IdRange
 from roost.tasks.milvus.expressions import quoted
-from roost.tasks.milvus.lock_wait import Holder, Wait, clock
+from roost.tasks.milvus.lock_wait import LeaseOwner, LockWait, clock
 from roost.tasks.milvus.store import Store
 from roost.tasks.models.recipe import Recipe
 from roost.tasks.versions import ledger
@@ -31,15 +31,15 @@ from roost.tasks.versions.version import Version, open_version
 
 #: Seconds after its last renewal that a claim still counts; a server may be away for less, and hosts' clocks must
 #: agree better than that.
-EXPIRES_AFTER = 120.0
-#: Part of it after which a run no longer writes.
+EXPIRES_AFTER_S = 120.0
+#: IdRange of it after which a run no longer writes.
 MARGIN = 0.75
 #: Seconds between renewals.
-RENEWED_EVERY = 10.0
+RENEW_INTERVAL_S = 10.0
 #: Seconds that a run which is not to wait tries all the same: of two that start together one must work.
 GRACE = 4.0
 #: Seconds between two looks of a run that waits, on average.
-LOOKS_EVERY = 2.0
+POLL_INTERVAL_S = 2.0
 
 _log = logging.getLogger(__name__)
 
@@ -49,17 +49,17 @@ class Lease:
     """A claim that was granted; no write goes out without a `check`."""
 
     key: str
-    holder: str
-    renewed: float  # `now` of the last renewal that Milvus took in time
+    owner: str
+    renewed: float  # `monotonic_now` of the last renewal that Milvus took in time
     since: str = ""
-    part: Part = WHOLE
-    under: str = ""  # the claim of the run that this one is a part of
-    outlives: bool = False  # others may write under it when this process is gone: only time ends it
+    id_range: IdRange = ALL_IDS
+    parent_lease: str = ""  # the claim of the run that this one is a part of
+    survives_process: bool = False  # others may write under it when this process is gone: only time ends it
 
     @property
     def is_lost(self) -> bool:
         """Whether others may hold it by now. Once lost it stays lost: what was planned under it is out of date."""
-        return now() - self.renewed > EXPIRES_AFTER * MARGIN
+        return monotonic_now() - self.renewed > EXPIRES_AFTER_S * MARGIN
 
     def renew(self, began: float) -> None:
         """Count from when a renewal began that Milvus has taken; one that took too long renews nothing."""
@@ -73,36 +73,36 @@ class Lease:
             StepError: Another run may be writing by now; the next run goes on.
         """
         if self.is_lost:
-            raise StepError(f"{self.holder} could not renew its hold on the index in time; run it again")
+            raise StepError(f"{self.owner} could not renew its hold on the index in time; run it again")
 
 
-def now() -> float:
+def monotonic_now() -> float:
     """Seconds of a clock that runs on while the machine sleeps."""
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 @asynccontextmanager
-async def held(
-    store: Store, version: Version, holder: Holder, *, part: Part = WHOLE, under: str = ""
+async def acquire_lease(
+    store: Store, version: Version, owner: LeaseOwner, *, id_range: IdRange = ALL_IDS, parent_lease: str = ""
 ) -> AsyncIterator[Store]:
     """Hold the index, or a part of it, for one run: yields a store that refuses to write when the hold is lost.
 
     Args:
         store: Where it is.
         version: What is to be written.
-        holder: This run.
-        part: Which documents it writes; runs whose parts do not meet do not wait for each other.
+        owner: This run.
+        id_range: Which documents it writes; runs whose parts do not meet do not wait for each other.
         under: The claim of the run that started this one and holds the whole: it is not waited for.
 
     Raises:
         ConflictError: Another run holds it, for longer than this one waits.
         TransientError: Milvus is away for longer than a hold lasts.
     """
-    if store.settings.is_lite:  # the holder has the file, whatever is in it
+    if store.settings.is_lite:  # the owner has the file, whatever is in it
         yield store
         return
     beside = store.beside()
-    lease = await _claim(beside, version, holder, part, under)
+    lease = await _acquire(beside, version, owner, id_range, parent_lease)
     renewing = asyncio.ensure_future(_renew(beside, version, lease))
     try:
         yield store.guarded(lease.check, lease.key)
@@ -115,16 +115,16 @@ async def held(
 
 
 @asynccontextmanager
-async def shared(store: Store, version: Version, key: str) -> AsyncIterator[Store]:
+async def join_lease(store: Store, version: Version, key: str) -> AsyncIterator[Store]:
     """Write under a hold that another process of this run has and renews: yields the store to write with.
 
     Raises:
-        StepError: Nobody holds it any more.
+        StepError: NullProgress holds it any more.
     """
-    lease = Lease(key, "the run that started this batch", now())
-    await _look(store, version, lease)
+    lease = Lease(key, "the run that started this batch", monotonic_now())
+    await _read_expiry(store, version, lease)
     lease.check()
-    looking = asyncio.ensure_future(_look_on(store.beside(), version, lease))
+    looking = asyncio.ensure_future(_poll_expiry(store.beside(), version, lease))
     try:
         yield store.guarded(lease.check, key)
     finally:
@@ -133,67 +133,76 @@ async def shared(store: Store, version: Version, key: str) -> AsyncIterator[Stor
             await looking
 
 
-async def _look_on(store: Store, version: Version, lease: Lease) -> None:
+async def _poll_expiry(store: Store, version: Version, lease: Lease) -> None:
     while not lease.is_lost:
-        await asyncio.sleep(RENEWED_EVERY)
+        await asyncio.sleep(RENEW_INTERVAL_S)
         try:
-            await _look(store, version, lease)
+            await _read_expiry(store, version, lease)
         except RoostError as error:
             _log.warning("looking at the hold on %s: %s", version.index, error)
 
 
-async def _look(store: Store, version: Version, lease: Lease) -> None:
+async def _read_expiry(store: Store, version: Version, lease: Lease) -> None:
     """Read how long a hold is good for; one that is gone is lost."""
-    began = now()
+    began = monotonic_now()
     rows = await store.fetch(version.ledger, "doc_id", [lease.key], ["modified"])
     left = float(rows[0]["modified"]) - time.time() if rows else 0.0
     if left > 0:
-        lease.renew(began - EXPIRES_AFTER + left)
+        lease.renew(began - EXPIRES_AFTER_S + left)
     else:
-        lease.renewed = began - EXPIRES_AFTER
+        lease.renewed = began - EXPIRES_AFTER_S
 
 
 @asynccontextmanager
-async def held_live(store: Store, index: str, recipe: Recipe, holder: Holder) -> AsyncIterator[tuple[Store, Version]]:
+async def acquire_live_lease(
+    store: Store, index: str, recipe: Recipe, owner: LeaseOwner
+) -> AsyncIterator[tuple[Store, Version]]:
     """Hold the live version of an index, or the one that a first run makes: the store to write with, and the version.
 
     A run that waited while another version was promoted holds that one instead.
 
     Raises:
         StoreError: The live version was built with another recipe, or its ledger is gone.
-        ConflictError, TransientError: As `held`.
+        ConflictError, TransientError: As `acquire_lease`.
     """
     while True:
         version = await open_version(store, index, recipe)
-        async with held(store, version, holder) as mine:
+        async with acquire_lease(store, version, owner) as mine:
             live = await store.describe(index)
             if live is None or live["collection_name"] == version.name:
                 yield mine, version
                 return
 
 
-async def _claim(store: Store, version: Version, holder: Holder, part: Part, under: str) -> Lease:
+async def _acquire(store: Store, version: Version, owner: LeaseOwner, id_range: IdRange, parent_lease: str) -> Lease:
     """Claim the index as soon as nobody else does; Milvus may be away now and then meanwhile."""
-    wait, answered = Wait(holder, grace=GRACE), now()
-    lease = Lease(uuid.uuid4().hex, str(holder), now(), part=part, under=under, outlives=holder.outlives)
+    wait, answered = LockWait(owner, grace=GRACE), monotonic_now()
+    lease = Lease(
+        uuid.uuid4().hex,
+        str(owner),
+        monotonic_now(),
+        id_range=id_range,
+        parent_lease=parent_lease,
+        survives_process=owner.survives_process,
+    )
     while True:
         try:
-            others = await _others(store, version, lease)  # first a look: it costs those who write nothing
+            others = await _other_leases(store, version, lease)  # first a look: it costs those who write nothing
             if not others and await _is_granted(store, version, lease):
                 return lease
-            answered = now()
+            answered = monotonic_now()
         except TransientError as error:
-            if now() - answered > EXPIRES_AFTER:
+            if monotonic_now() - answered > EXPIRES_AFTER_S:
                 raise
             _log.warning("looking who holds %s: %s", version.index, error)
             others = []
         if others:
             first, since = others[0]["uri"], others[0]["source"]
-            wait.go_on(
+            wait.check(
                 f"waiting for {first}, which writes index {version.index!r}",
                 f"index {version.index!r} is being written by {first} since {since}",
             )
-        await asyncio.sleep(random.uniform(0.5, 1.5) * LOOKS_EVERY)  # noqa: S311  jitter is no secret
+        await asyncio.sleep(random.uniform(0.5, 1.5) * POLL_INTERVAL_S)  # noqa: S311  jitter is no secret
 
 
 async def _is_granted(store: Store, version: Version, lease: Lease) -> bool:
@@ -202,26 +211,28 @@ async def _is_granted(store: Store, version: Version, lease: Lease) -> bool:
     lease.since = clock()
     try:
         lease.renewed = await _write(store, version, lease)
-        granted = not await _others(store, version, lease)
+        granted = not await _other_leases(store, version, lease)
     finally:
         if not granted:
             await store.delete(version.ledger, [lease.key])
     return granted
 
 
-async def _others(store: Store, version: Version, lease: Lease) -> list[dict[str, Any]]:
+async def _other_leases(store: Store, version: Version, lease: Lease) -> list[dict[str, Any]]:
     """Read the claims of others that still count and whose documents are ours too; drop those that do not count."""
     fields = ["doc_id", "uri", "source", "modified", "reason", "size", "attempts"]
     rows = await store.query(version.ledger, f"status == {quoted(ledger.LEASE)}", fields, limit=1000)
-    rows = [row for row in rows if row["doc_id"] not in (lease.key, lease.under) and _meet(row, lease.part)]
+    rows = [
+        row for row in rows if row["doc_id"] not in (lease.key, lease.parent_lease) and _overlaps(row, lease.id_range)
+    ]
     dead = [row for row in rows if _is_dead(row)]
     await store.delete(version.ledger, [row["doc_id"] for row in dead])
     return [row for row in rows if row not in dead]
 
 
-def _meet(row: dict[str, Any], part: Part) -> bool:
+def _overlaps(row: dict[str, Any], id_range: IdRange) -> bool:
     """Whether a claim is on documents of a part."""
-    return bool(row["size"] < part[1] and part[0] < row["attempts"])
+    return bool(row["size"] < id_range[1] and id_range[0] < row["attempts"])
 
 
 def _is_dead(row: dict[str, Any]) -> bool:
@@ -249,13 +260,13 @@ def _host() -> str:
 
 
 async def _write(store: Store, version: Version, lease: Lease) -> float:
-    """Write the claim, as good from now on; returns the `now` from which it counts."""
-    began = now()
+    """Write the claim, as good from now on; returns the `monotonic_now` from which it counts."""
+    began = monotonic_now()
     row = {
-        "doc_id": lease.key, "uri": lease.holder, "source": lease.since,
-        "content_hash": "", "size": lease.part[0], "modified": str(time.time() + EXPIRES_AFTER), "status": ledger.LEASE,
-        "chunk_count": 0, "pending_chunk_count": 0, "reason": "" if lease.outlives else f"{_host()} {os.getpid()}",
-        "attempts": lease.part[1],
+        "doc_id": lease.key, "uri": lease.owner, "source": lease.since,
+        "content_hash": "", "size": lease.id_range[0], "modified": str(time.time() + EXPIRES_AFTER_S), "status": ledger.LEASE,
+        "chunk_count": 0, "pending_chunk_count": 0, "reason": "" if lease.survives_process else f"{_host()} {os.getpid()}",
+        "attempts": lease.id_range[1],
     }  # fmt: skip
     await ledger.write_rows(store, version.ledger, [row], run_id="")
     return began
@@ -263,7 +274,7 @@ async def _write(store: Store, version: Version, lease: Lease) -> float:
 
 async def _renew(store: Store, version: Version, lease: Lease) -> None:
     while True:
-        await asyncio.sleep(RENEWED_EVERY)
+        await asyncio.sleep(RENEW_INTERVAL_S)
         if lease.is_lost:
             return
         try:

@@ -14,7 +14,7 @@ from typing import Any
 
 import polars as pl
 
-from roost.tasks.crash_points import pass_point
+from roost.tasks.crash_points import crash_point
 from roost.tasks.errors import StoreError, UsageError
 from roost.tasks.milvus.store import Store
 from roost.tasks.models.recipe import Recipe
@@ -41,7 +41,7 @@ YOUNG = 120.0
 
 
 @dataclass(frozen=True)
-class Standing:
+class VersionStatus:
     """A version, and how it stands.
 
     is_live: whether the index's name leads to it.
@@ -74,7 +74,7 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
-async def standings(store: Store, index: str | None = None) -> list[Standing]:
+async def version_statuses(store: Store, index: str | None = None) -> list[VersionStatus]:
     """List all versions of an index, or of all: by index, the live one first, then the latest first."""
     if index is not None:
         check_index_name(index)
@@ -85,16 +85,16 @@ async def standings(store: Store, index: str | None = None) -> list[Standing]:
     return sorted(all_of, key=lambda standing: (standing.version.index, not standing.is_live))
 
 
-async def _standing(store: Store, index: str, name: str) -> Standing | None:
+async def _standing(store: Store, index: str, name: str) -> VersionStatus | None:
     described = await store.describe(name)
     version = as_version(index, described) if described else None
     if version is None:
         return None
     aliases = tuple(sorted((await store.admin("list_aliases", collection_name=name))["aliases"]))
-    return Standing(version, index in aliases, aliases)
+    return VersionStatus(version, index in aliases, aliases)
 
 
-def find(versions: Sequence[Standing], wanted: str) -> Standing:
+def find(versions: Sequence[VersionStatus], wanted: str) -> VersionStatus:
     """Find the version that a name, or the end of one, means.
 
     Raises:
@@ -107,7 +107,7 @@ def find(versions: Sequence[Standing], wanted: str) -> Standing:
     return matching[0]
 
 
-def newest_candidate(versions: Sequence[Standing], index: str) -> Standing:
+def newest_candidate(versions: Sequence[VersionStatus], index: str) -> VersionStatus:
     """Find the version to promote when none is named: the latest that was completed after the live one came.
 
     One that missed a threshold must be named.
@@ -117,13 +117,13 @@ def newest_candidate(versions: Sequence[Standing], index: str) -> Standing:
     """
     live = next((one for one in versions if one.is_live), None)
     for one in versions:
-        is_newer = live is None or one.version.built > _came(live)
+        is_newer = live is None or one.version.built > _live_since(live)
         if one.version.built and is_newer and not one.is_live and not one.version.quality.get("missed"):
             return one
     raise UsageError(f"index {index!r} has no newer version to promote: make one with roost rebuild, or name one")
 
 
-def previous(versions: Sequence[Standing], index: str) -> Standing:
+def previous(versions: Sequence[VersionStatus], index: str) -> VersionStatus:
     """Find the version that readers saw before the live one.
 
     Raises:
@@ -142,7 +142,7 @@ def previous(versions: Sequence[Standing], index: str) -> Standing:
     )
 
 
-def _came(live: Standing) -> str:
+def _live_since(live: VersionStatus) -> str:
     """Since when readers see it; its first run noted nothing but when it was made."""
     return live.version.promoted or live.version.created
 
@@ -159,9 +159,9 @@ async def promote(store: Store, target: Version, live: Version | None) -> None:
     if live and not live.promoted:
         await note(store, live, {PROMOTED: live.created})
     await note(store, target, {PREVIOUS: live.name if live else ""})
-    pass_point("before_promotion")
+    crash_point("before_promotion")
     await point(store, target, is_new=live is None)
-    pass_point("after_promotion")
+    crash_point("after_promotion")
     await note(store, target, {PROMOTED: now()})
 
 
@@ -189,7 +189,7 @@ async def load(store: Store, version: Version) -> None:
         await store.admin("load_collection", name)
 
 
-async def open_beside(store: Store, versions: Sequence[Standing], recipe: Recipe, *, fresh: bool) -> Version:
+async def open_beside(store: Store, versions: Sequence[VersionStatus], recipe: Recipe, *, fresh: bool) -> Version:
     """Open the version to build beside the live one: one that a killed run began or that was once live, or a new one.
 
     Args:
@@ -230,7 +230,7 @@ async def free_name(store: Store, name: str) -> str:
 async def note_built(store: Store, version: Version, quality: Mapping[str, Any]) -> None:
     """Keep that a version is complete, and what was measured of it."""
     await note(store, version, {BUILT: now(), QUALITY: json.dumps(quality, ensure_ascii=False)})
-    pass_point("version_built")
+    crash_point("version_built")
 
 
 async def note_quality(store: Store, version: Version, quality: Mapping[str, Any]) -> None:
@@ -238,7 +238,7 @@ async def note_quality(store: Store, version: Version, quality: Mapping[str, Any
     await note(store, version, {QUALITY: json.dumps(quality, ensure_ascii=False)})
 
 
-async def describe(store: Store, standing: Standing) -> dict[str, Any]:
+async def describe(store: Store, standing: VersionStatus) -> dict[str, Any]:
     """Describe a version: recipe, counts as Milvus has them now, size, quality, dates."""
     version = standing.version
     await open_for_reading(store, version)

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from roost.tasks.errors import ConflictError, StoreError
-from roost.tasks.milvus.lock_wait import Holder
+from roost.tasks.milvus.lock_wait import LeaseOwner
 from roost.tasks.milvus.store import Store
-from roost.tasks.versions.lease import held
-from roost.tasks.versions.promotion import Standing, open_for_reading
+from roost.tasks.versions.lease import acquire_lease
+from roost.tasks.versions.promotion import VersionStatus, open_for_reading
 from roost.tasks.versions.version import VERSION_NAME, Version
 
 
@@ -22,14 +22,14 @@ class Pruning:
     keep: dict[str, str]
 
 
-def choose(versions: Sequence[Standing], names: Sequence[str], index: str, keep: int) -> Pruning:
+def choose(versions: Sequence[VersionStatus], names: Sequence[str], index: str, keep: int) -> Pruning:
     """Choose what to drop of one index: never what a name leads to.
 
     Args:
         versions: All of the index, the live one first.
         names: All collections, for ledgers that a killed drop left without their version.
         index: Name that readers use.
-        keep: How many complete versions to keep, the live one among them.
+        keep: SearchOptions many complete versions to keep, the live one among them.
     """
     drop, kept = {}, {}
     complete = 0
@@ -55,7 +55,7 @@ def choose(versions: Sequence[Standing], names: Sequence[str], index: str, keep:
     return Pruning(drop, kept)
 
 
-async def prune(store: Store, versions: Sequence[Standing], chosen: Pruning, holder: Holder) -> Pruning:
+async def prune(store: Store, versions: Sequence[VersionStatus], chosen: Pruning, owner: LeaseOwner) -> Pruning:
     """Drop what was chosen; what a run is building right now is kept, and named."""
     by_name = {one.version.name: one.version for one in versions}
     drop, kept = {}, dict(chosen.keep)
@@ -64,20 +64,20 @@ async def prune(store: Store, versions: Sequence[Standing], chosen: Pruning, hol
             if await store.describe(name.removesuffix("__ledger")):
                 continue  # a first run is just making both
             await store.change("drop_collection", name)
-        elif other := await _drop_unless_held(store, by_name[name], holder):
+        elif other := await _drop_unless_held(store, by_name[name], owner):
             kept[name] = other
             continue
         drop[name] = why
     return Pruning(drop, kept)
 
 
-async def _drop_unless_held(store: Store, version: Version, holder: Holder) -> str:
+async def _drop_unless_held(store: Store, version: Version, owner: LeaseOwner) -> str:
     """Drop a version; or say what speaks against it now."""
     if await store.describe(version.ledger) is None:
         return await _drop(store, version)
     await open_for_reading(store, version)
     try:
-        async with held(store, version, holder) as mine:
+        async with acquire_lease(store, version, owner) as mine:
             return await _drop(mine, version)
     except ConflictError as error:
         return str(error)

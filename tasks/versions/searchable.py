@@ -11,11 +11,11 @@ from roost.tasks.milvus.store import Store
 from roost.tasks.versions.version import Version
 
 #: Chunks that are searched for with their own vectors.
-PROBES = 200
+PROBE_COUNT = 200
 #: Share of them that must be found, by a search as readers do it.
-ENOUGH = 0.98
+MIN_SELF_RECALL = 0.98
 #: Seconds after which it is measured and promoted as it is, and seconds between two looks.
-PATIENCE, LOOKS_EVERY = 120.0, 2.0
+TIMEOUT_S, POLL_INTERVAL_S = 120.0, 2.0
 
 _log = logging.getLogger(__name__)
 
@@ -30,15 +30,15 @@ async def settle(store: Store, version: Version) -> float:
         The share of the probes that was found at last, 1.0 for an empty version.
     """
     await store.change("flush", version.name)
-    probes = await store.query(version.name, 'chunk_hash != ""', ["id", "chunk_hash", "vector"], limit=PROBES)
+    probes = await store.query(version.name, 'chunk_hash != ""', ["id", "chunk_hash", "vector"], limit=PROBE_COUNT)
     if not probes:
         return 1.0
-    ends = time.monotonic() + PATIENCE
+    ends = time.monotonic() + TIMEOUT_S
     share = await _found(store, version, probes)
-    while share < ENOUGH and time.monotonic() < ends:
-        await asyncio.sleep(LOOKS_EVERY)
+    while share < MIN_SELF_RECALL and time.monotonic() < ends:
+        await asyncio.sleep(POLL_INTERVAL_S)
         share = await _found(store, version, probes)
-    if share < ENOUGH:
+    if share < MIN_SELF_RECALL:
         _log.warning("%s: search finds %.0f %% of the chunks that are stored", version.name, 100 * share)
     return share
 

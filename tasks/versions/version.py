@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from roost.tasks.crash_points import pass_point
-from roost.tasks.errors import GoneError, StoreError, UsageError
+from roost.tasks.crash_points import crash_point
+from roost.tasks.errors import CollectionNotFoundError, StoreError, UsageError
 from roost.tasks.milvus.store import Store
 from roost.tasks.models.recipe import Recipe, differences
 from roost.tasks.versions.schema import Shape, make_chunks, make_ledger
@@ -112,7 +112,7 @@ async def all_versions(store: Store) -> list[Version]:
         described = await store.describe(name)
         if not described or not _read_facts(described):
             continue
-        with suppress(GoneError):
+        with suppress(CollectionNotFoundError):
             aliases = (await store.admin("list_aliases", collection_name=name))["aliases"]
             ours = [alias for alias in sorted(aliases) if re.fullmatch(_INDEX_NAME, alias)]
             found += [live for alias in ours if (live := await live_version(store, alias))]
@@ -166,7 +166,7 @@ async def open_version(store: Store, index: str, recipe: Recipe) -> Version:
     return version
 
 
-async def read_again(store: Store, version: Version) -> Version:
+async def reread_version(store: Store, version: Version) -> Version:
     """Read what is known of a version as the last run left it.
 
     Raises:
@@ -250,7 +250,7 @@ async def make_version(store: Store, blank: Version) -> Version:
     properties = {_FACTS: json.dumps(facts)} | ({ORIGIN: blank.origin} if blank.origin else {})
     shape = Shape(blank.recipe.dimension, blank.metric, words=bool(blank.recipe.sparse))
     await asyncio.gather(make_ledger(store, blank.ledger), make_chunks(store, blank.name, shape, properties))
-    pass_point("version_made")
+    crash_point("version_made")
     return blank
 
 

@@ -21,7 +21,7 @@ ROOST = Path(sys.executable).parent / "roost"
 
 @dataclass(frozen=True)
 class Ended:
-    """How a command ended."""
+    """SearchOptions a command ended."""
 
     code: int
     out: str

@@ -49,7 +49,9 @@ def test_the_tutorial_files_are_found_by_their_content_and_page(roost, data):
     learned = roost("search", "What did the author learn?", "--index", "tutorial", "--json").json
     assert set(learned) == {"query", "index", "hits"}
     assert learned["hits"][0]["uri"].startswith("paul_graham/")
-    revenue = roost("search", "How much revenue did Uber report for 2021?", "--index", "tutorial", "--json").json
+    revenue = roost(
+        "search", "SearchOptions much revenue did Uber report for 2021?", "--index", "tutorial", "--json"
+    ).json
     best = revenue["hits"][0]
     assert {"rank", "score", "uri", "page", "heading", "text", "doc_id", "id"} <= set(best)
     assert best["uri"] == "10k/uber_2021.pdf"
@@ -94,11 +96,11 @@ def test_a_mistake_is_one_clear_line_with_its_exit_code(roost, folder, words, se
 
 def test_a_lite_file_that_another_process_holds_is_one_clear_line(roost, folder, tmp_path):
     folder(".", **{"a.txt": "Something."})
-    holder = (
+    owner = (
         "import time\nfrom pymilvus import MilvusClient\n"
         "MilvusClient('roost.db')\nprint('held', flush=True)\ntime.sleep(120)"
     )
-    with subprocess.Popen([sys.executable, "-c", holder], cwd=tmp_path, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen([sys.executable, "-c", owner], cwd=tmp_path, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline().strip() == "held"
         ended = roost("search", "x")

@@ -31,7 +31,7 @@ from roost.tasks.milvus.store import Store, open_store  # noqa: E402
 from roost.tasks.models.model import find_model  # noqa: E402
 from roost.tasks.models.recipe import make_recipe  # noqa: E402
 from roost.tasks.settings import Chunking, Embedding, Milvus, load_settings  # noqa: E402
-from roost.tasks.versions.version import Version, drop_version, existing_version, open_version
+from roost.tasks.versions.version import Version, drop_version, existing_version, open_version  # noqa: E402
 
 DIMENSION = 384
 
@@ -171,7 +171,7 @@ def quality(model: str) -> dict[str, Any]:
     from roost.tasks.evaluation.metrics import score
     from roost.tasks.evaluation.questions import read_questions
     from roost.tasks.models.engine import load_engine
-    from roost.tasks.records import PASSAGE
+    from roost.tasks.records import TEXT_BLOCK
     from roost.tasks.steps.chunk import cut
 
     settings = Embedding(model=model) if model else Embedding()
@@ -180,7 +180,7 @@ def quality(model: str) -> dict[str, Any]:
     corpus = pl.read_ndjson(SCIFACT / "corpus.jsonl").select(
         doc_id="_id", text=pl.col("title") + "\n\n" + pl.col("text"), page=0, start=0, markdown=False
     )  # fmt: skip
-    chunks = cut(corpus.cast(PASSAGE), sizes.size, sizes.overlap, str(found.tokenizer_file))
+    chunks = cut(corpus.cast(TEXT_BLOCK), sizes.size, sizes.overlap, str(found.tokenizer_file))
     chunks = chunks.sort("tokens", descending=True)
     started = time.perf_counter()
     vectors = engine.passages(chunks["text"].to_list(), [])

@@ -27,7 +27,7 @@ set_library_defaults(quiet=True)
 import polars as pl  # noqa: E402
 
 from roost.tasks.models.model import Model, find_model  # noqa: E402
-from roost.tasks.records import PASSAGE  # noqa: E402
+from roost.tasks.records import TEXT_BLOCK  # noqa: E402
 from roost.tasks.settings import Chunking, load_settings  # noqa: E402
 from roost.tasks.sources.parsers.parse import parse  # noqa: E402
 from roost.tasks.steps.chunk import cut  # noqa: E402
@@ -37,7 +37,7 @@ BEAT, LOOK = 0.01, 0.2
 
 
 def read_passages(folder: Path) -> pl.DataFrame:
-    """Read and parse a folder's documents in this process: a frame of `PASSAGE`."""
+    """Read and parse a folder's documents in this process: a frame of `TEXT_BLOCK`."""
     rows = []
     for file in sorted(path for path in folder.rglob("*") if path.is_file()):
         start = 0
@@ -45,7 +45,7 @@ def read_passages(folder: Path) -> pl.DataFrame:
             rows.append({"doc_id": file.name, "text": passage.text, "page": passage.page, "start": start,
                          "markdown": passage.markdown})  # fmt: skip
             start += len(passage.text) + 1
-    return pl.DataFrame(rows, schema=PASSAGE)
+    return pl.DataFrame(rows, schema=TEXT_BLOCK)
 
 
 def chunked(passages: pl.DataFrame, model: Model) -> pl.DataFrame:
@@ -58,13 +58,13 @@ async def roost(folder: Path) -> dict[str, Any]:
     """The whole flow `ingest`, into a fresh index; then again, unchanged."""
     from roost.flows.ingest import ingest
     from roost.flows.parameters import IngestRequest
-    from roost.flows.running.progress import WATCHER
+    from roost.flows.running.progress import PROGRESS
     from roost.tasks.sources.listing import Source
 
     index = f"bench{uuid.uuid4().hex[:12]}"
     request = IngestRequest(sources=[Source(uri=str(folder))], index=index)
     watcher = _Watcher()
-    WATCHER.set(watcher)
+    PROGRESS.set(watcher)
     beating = asyncio.ensure_future(_beat(watcher))
     started = time.perf_counter()
     state: Any = await ingest(request, return_state=True)
@@ -154,7 +154,7 @@ async def llamaindex(folder: Path) -> dict[str, Any]:
     class Cut(TransformComponent):
         def __call__(self, nodes: list[Any], **_: Any) -> list[Any]:
             rows = [node.metadata | {"text": node.text} for node in nodes]
-            cuts = chunked(pl.DataFrame(rows, schema=PASSAGE), model)
+            cuts = chunked(pl.DataFrame(rows, schema=TEXT_BLOCK), model)
             return [
                 TextNode(text=row["text"], metadata={"source": row["doc_id"]}, excluded_embed_metadata_keys=["source"])
                 for row in cuts.iter_rows(named=True)

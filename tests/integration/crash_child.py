@@ -58,9 +58,9 @@ import roost.tasks.steps.index  # noqa: E402
 import roost.tasks.steps.load  # noqa: E402
 import roost.tasks.steps.plan  # noqa: E402
 import roost.tasks.versions.version  # noqa: E402
-from roost.cli import app
+from roost.cli import main  # noqa: E402
 from roost.flows.parameters import IngestRequest  # noqa: E402
-from roost.tasks import crash_points
+from roost.tasks import crash_points  # noqa: E402
 from roost.tasks.errors import DocumentError, RoostError  # noqa: E402
 from roost.tasks.models.model import Model, find_model, load_tokenizer  # noqa: E402
 from roost.tasks.settings import Embedding, load_settings  # noqa: E402
@@ -219,14 +219,14 @@ def keep_away(files: Collection[str]) -> None:
 
 def count_passes(passed: Counter[str]) -> None:
     """Count the passes of every fault point."""
-    pass_point = crash_points.pass_point
+    crash_point = crash_points.crash_point
 
     def counted(name: str) -> None:
         passed[name] += 1
-        pass_point(name)
+        crash_point(name)
 
     for module in (roost.tasks.steps.index, roost.tasks.milvus.store, roost.tasks.versions.version):
-        module.pass_point = counted
+        module.crash_point = counted
 
 
 def ingest(step: dict[str, Any]) -> dict[str, Any]:
@@ -277,13 +277,13 @@ def command(step: dict[str, Any]) -> dict[str, Any]:
     with out.open("w") as o, err.open("w") as e, redirect_stdout(o), redirect_stderr(e):
         try:
             with temporary_settings({PREFECT_API_URL: step["api"]}):
-                app.main()
+                main.main()
         except SystemExit as end:
             code = end.code
     return {"code": code, "out": out.read_text(), "err": err.read_text()}
 
 
-def carry_out(job: dict[str, Any]) -> list[dict[str, Any]]:
+def execute_plan(job: dict[str, Any]) -> list[dict[str, Any]]:
     """Do a job's steps one after another."""
     os.environ.update(job["env"])
     if not any(step["do"] == "command" for step in job["steps"]):
@@ -307,7 +307,7 @@ def child(job: dict[str, Any]) -> None:
     """Do a job in this fresh fork and leave without any clean-up of what the parent made."""
     code = 0
     try:
-        answers = carry_out(job)
+        answers = execute_plan(job)
         Path(job["answer"]).write_bytes(pickle.dumps(answers))
     except BaseException:  # noqa: BLE001  whatever it was, the test must see it
         code = 70

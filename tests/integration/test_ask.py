@@ -129,7 +129,7 @@ Command = Callable[..., tuple[int, str, str]]
 @pytest.fixture
 def roost(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Command:
     """Run a command in this process: (exit code, standard output, standard error)."""
-    from roost.cli.deploy import main
+    from roost.cli.main import main
 
     def run(*words: str) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["roost", *words])

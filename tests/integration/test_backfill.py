@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 
 from roost.tasks.errors import ConflictError, RoostError
-from roost.tasks.milvus.lock_wait import Holder
+from roost.tasks.milvus.lock_wait import LeaseOwner
 from roost.tasks.milvus.store import open_store
 from roost.tasks.models.embedder import Embedder
 from roost.tasks.settings import load_settings
@@ -117,7 +117,7 @@ def test_a_backfill_does_not_write_beside_another_run(standalone, monkeypatch, i
     async def meet() -> None:
         async with open_store(load_settings().milvus) as store:
             version = await existing_version(store, index)
-            async with lease.held(store, version, Holder("run 'nightly'")):
+            async with lease.acquire_lease(store, version, LeaseOwner("run 'nightly'")):
                 with pytest.raises(ConflictError, match="being written by run 'nightly'"):
                     await backfill(request)
 

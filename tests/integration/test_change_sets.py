@@ -19,7 +19,7 @@ import roost.flows.running.batches
 from roost.flows.parameters import IngestRequest
 from roost.flows.running.run import run_flow
 from roost.tasks.models.model import find_model
-from roost.tasks.records import PASSAGE
+from roost.tasks.records import TEXT_BLOCK
 from roost.tasks.settings import Embedding
 from roost.tasks.sources.listing import Source
 from roost.tasks.sources.parsers.parse import parse
@@ -51,7 +51,7 @@ class History:
         """The texts of all chunks of a snapshot, made here without Roost's flow."""
         files = sorted(f for f in folder.rglob("*.md*") if f.relative_to(folder).as_posix().startswith(self.parts))
         rows = [(str(f), p.text, 0, 0, True) for f in files for p in parse(f.read_bytes(), f.name).passages]
-        passages = pl.DataFrame(rows, schema=PASSAGE, orient="row")
+        passages = pl.DataFrame(rows, schema=TEXT_BLOCK, orient="row")
         return cut(passages, 240, 24, str(find_model(Embedding()).tokenizer_file))["text"].to_list()
 
     def ingest(self, folder: Path, index: str) -> dict:

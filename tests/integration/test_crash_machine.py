@@ -20,7 +20,7 @@ from tests.integration.crash_corpus import Corpus
 from roost.tasks.crash_points import POINTS
 from roost.tasks.ids import chunk_hash, content_hash, doc_id
 from roost.tasks.models.model import find_model
-from roost.tasks.records import PASSAGE
+from roost.tasks.records import TEXT_BLOCK
 from roost.tasks.settings import Embedding
 from roost.tasks.sources.parsers.parse import parse
 from roost.tasks.steps.chunk import cut
@@ -48,14 +48,14 @@ def modelled(files: dict[str, bytes]) -> tuple[dict[str, Any], dict[str, Any]]:
         name = doc_id("docs", uri)
         [passage] = parse(content, uri).passages
         row = {"doc_id": name, "text": passage.text, "page": 0, "start": 0, "markdown": passage.markdown}
-        pieces = cut(pl.DataFrame([row], schema=PASSAGE), size, overlap, tokenizer_file())
+        pieces = cut(pl.DataFrame([row], schema=TEXT_BLOCK), size, overlap, tokenizer_file())
         for piece in pieces.to_dicts():
             chunks[f"{name}-{piece['ordinal']:06d}"] = (uri, piece["text"], chunk_hash(piece["text"]))
         documents[name] = (uri, content_hash(content), len(content), "indexed", pieces.height, 0)
     return chunks, documents
 
 
-def held(state: State) -> tuple[dict[str, Any], dict[str, Any]]:
+def acquire_lease(state: State) -> tuple[dict[str, Any], dict[str, Any]]:
     """The same of what Milvus holds."""
     chunks = {key: (row["uri"], row["text"], row["chunk_hash"]) for key, row in state.chunks.items()}
     names = ("uri", "content_hash", "size", "status", "chunk_count", "pending_chunk_count")
@@ -101,7 +101,7 @@ class Keeping(RuleBasedStateMachine):
     @rule()
     def run(self) -> None:
         state = self.site.settle()  # also runs again, which must write nothing
-        assert held(state) == modelled(self.corpus.files)
+        assert acquire_lease(state) == modelled(self.corpus.files)
         far = [np.abs(np.subtract(row["vector"], vector_of(row["text"]))).max() for row in state.chunks.values()]
         assert max(far) < 1e-6
 

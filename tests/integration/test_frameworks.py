@@ -12,10 +12,10 @@ from tests.integration.handbook import QUESTIONS
 from roost.flows.operations.search import CLIENTS, search_index
 from roost.tasks.errors import ModelError, StoreError, UsageError
 from roost.tasks.search.open_index import open_index, open_retriever
-from roost.tasks.search.retrieve import Hit, How
+from roost.tasks.search.retrieve import Hit, SearchOptions
 
 
-def found(index: str, client: str, how: How) -> list[list[Hit]]:
+def found(index: str, client: str, how: SearchOptions) -> list[list[Hit]]:
     questions = QUESTIONS[:1] if how.by_document else QUESTIONS  # by document, each is several searches
     return asyncio.run(search_index(index, questions, 6, how, client))
 
@@ -23,13 +23,13 @@ def found(index: str, client: str, how: How) -> list[list[Hit]]:
 @pytest.mark.parametrize(
     "how",
     [
-        How(),
-        How(where='(owner == "Ilse Kovarik" or page > 0) and not uri like "staff/%"'),
-        How(diverse=True, by_document=True, neighbours=1, where="ordinal < 4"),
+        SearchOptions(),
+        SearchOptions(where='(owner == "Ilse Kovarik" or page > 0) and not uri like "staff/%"'),
+        SearchOptions(diverse=True, by_document=True, neighbours=1, where="ordinal < 4"),
     ],
     ids=["plain", "filtered", "diverse documents"],
 )
-def test_three_clients_find_the_same_passages_in_the_same_order(handbook: str, how: How) -> None:
+def test_three_clients_find_the_same_passages_in_the_same_order(handbook: str, how: SearchOptions) -> None:
     ours, *others = (found(handbook, client, how) for client in CLIENTS)
     assert all(len(hits) == 6 for hits in ours)
     for theirs in others:

@@ -12,7 +12,7 @@ from tests.integration.handbook import HOSTILE_NAME
 from roost.tasks.errors import UsageError
 from roost.tasks.milvus.store import Store, open_store
 from roost.tasks.models.embedder import Embedder, model_of
-from roost.tasks.search.retrieve import How, search
+from roost.tasks.search.retrieve import SearchOptions, search
 from roost.tasks.settings import load_settings
 from roost.tasks.versions.version import Version, existing_version
 
@@ -78,7 +78,9 @@ async def as_values(store: Store, version: Version, embedder: Embedder) -> None:
 
     async def ask(value: str, quote: str) -> Any:
         try:
-            return await search(store, version, embedder, ["x"], k=9, how=How(where=f"uri == {escaped(value, quote)}"))
+            return await search(
+                store, version, embedder, ["x"], k=9, how=SearchOptions(where=f"uri == {escaped(value, quote)}")
+            )
         except UsageError as error:
             return error
 

@@ -15,7 +15,7 @@ from roost.tasks.errors import StoreError, UsageError
 from roost.tasks.milvus.store import open_store
 from roost.tasks.models.recipe import Recipe
 from roost.tasks.search.open_index import open_retriever
-from roost.tasks.search.retrieve import How
+from roost.tasks.search.retrieve import SearchOptions
 from roost.tasks.settings import load_settings
 from roost.tasks.versions.archive import check_import, export_version, import_rows, open_import
 from roost.tasks.versions.version import existing_version
@@ -41,7 +41,7 @@ def test_a_rare_word_is_found_by_hybrid_search_on_lite_whoever_asks(
     [hits] = asyncio.run(search_index(index, [query], 3))
     assert hits[0].uri == "odd.md"
     assert hits[0].score == pytest.approx(2 / 61, rel=0.1)  # first, or nearly, of both rankings
-    [filtered] = asyncio.run(search_index(index, [query], 3, How(where='uri != "odd.md"', diverse=True)))
+    [filtered] = asyncio.run(search_index(index, [query], 3, SearchOptions(where='uri != "odd.md"', diverse=True)))
     assert {hit.uri for hit in filtered} & {"odd.md"} == set()
     with pytest.raises(UsageError, match="--client pymilvus only"):
         asyncio.run(search_index(index, [query], 3, client="langchain"))

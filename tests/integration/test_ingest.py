@@ -16,7 +16,15 @@ import roost.flows.ingest
 import roost.flows.running.batches
 from roost.cli.terminal import show_plan
 from roost.flows.operations import search, status
-from roost.tasks.errors import GoneError, ModelError, RoostError, SourceError, StoreError, TransientError, UsageError
+from roost.tasks.errors import (
+    CollectionNotFoundError,
+    ModelError,
+    RoostError,
+    SourceError,
+    StoreError,
+    TransientError,
+    UsageError,
+)
 from roost.tasks.models.model import find_model
 from roost.tasks.settings import Embedding
 from roost.tasks.sources.listing import Source
@@ -349,5 +357,5 @@ def test_an_index_that_is_dropped_while_all_are_described_is_left_out_and_by_its
     monkeypatch.setattr(search, "read_ledger", drop_first)
     assert asyncio.run(status.describe_indexes(None))["indexes"] == []
     ingest(source)
-    with pytest.raises(GoneError, match="does not exist"):
+    with pytest.raises(CollectionNotFoundError, match="does not exist"):
         asyncio.run(status.describe_indexes(index))

@@ -1,4 +1,4 @@
-"""One holder at a time of a file of Milvus Lite, in one process and in several."""
+"""One owner at a time of a file of Milvus Lite, in one process and in several."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.conftest import ROOT
 
 from roost.tasks.errors import ConflictError, StoreError
 from roost.tasks.milvus import lite_lock
-from roost.tasks.milvus.lock_wait import Holder
+from roost.tasks.milvus.lock_wait import LeaseOwner
 from roost.tasks.milvus.store import open_store
 from roost.tasks.models.model import find_model
 from roost.tasks.models.recipe import make_recipe
@@ -25,12 +25,12 @@ from roost.tasks.versions.version import open_version
 
 _ROOST = """
 import asyncio, sys
-from roost.tasks.milvus.lock_wait import Holder
+from roost.tasks.milvus.lock_wait import LeaseOwner
 from roost.tasks.milvus.store import open_store
 from roost.tasks.settings import Milvus
 
 async def work():
-    async with open_store(Milvus(uri=sys.argv[1]), holder=Holder("run 'nightly'")):
+    async with open_store(Milvus(uri=sys.argv[1]), owner=LeaseOwner("run 'nightly'")):
         print("held", flush=True)
         await asyncio.sleep(60)
 
@@ -58,13 +58,13 @@ def held_elsewhere(program: str, uri: str) -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
-async def opened(uri: str | Path, holder: Holder = Holder("run 'by-hand'")) -> None:  # noqa: B008  it is frozen
-    async with open_store(Milvus(uri=str(uri)), holder=holder) as store:
+async def opened(uri: str | Path, owner: LeaseOwner = LeaseOwner("run 'by-hand'")) -> None:  # noqa: B008  it is frozen
+    async with open_store(Milvus(uri=str(uri)), owner=owner) as store:
         await store.names()
 
 
 def test_a_file_that_another_run_holds_is_refused_by_its_name_or_waited_for_until_that_is_killed(lite, monkeypatch):
-    monkeypatch.setattr(lite_lock, "LOOKS_EVERY", 0.05)
+    monkeypatch.setattr(lite_lock, "POLL_INTERVAL_S", 0.05)
 
     async def wait_for(process):
         told = []
@@ -73,7 +73,7 @@ def test_a_file_that_another_run_holds_is_refused_by_its_name_or_waited_for_unti
             told.append(words)
             process.kill()
 
-        await opened(lite, Holder("run 'patient'", wait_seconds=30, tell=tell))
+        await opened(lite, LeaseOwner("run 'patient'", wait_seconds=30, tell=tell))
         return told
 
     with held_elsewhere(_ROOST, lite) as process:
@@ -88,19 +88,19 @@ def test_a_file_that_another_run_holds_is_refused_by_its_name_or_waited_for_unti
 
 
 def test_a_file_that_another_program_holds_is_waited_for_as_well(lite, monkeypatch):
-    monkeypatch.setattr(lite_lock, "LOOKS_EVERY", 0.05)
+    monkeypatch.setattr(lite_lock, "POLL_INTERVAL_S", 0.05)
     with held_elsewhere(_PYMILVUS, lite), pytest.raises(ConflictError, match=r"another process .*waited 0 s for it"):
-        asyncio.run(opened(lite, Holder("run 'patient'", wait_seconds=0.2)))
+        asyncio.run(opened(lite, LeaseOwner("run 'patient'", wait_seconds=0.2)))
     asyncio.run(opened(lite))
 
 
 def test_in_one_process_no_two_hold_a_file_at_once_under_whatever_name(lite, monkeypatch, tmp_path):
-    monkeypatch.setattr(lite_lock, "LOOKS_EVERY", 0.02)
+    monkeypatch.setattr(lite_lock, "POLL_INTERVAL_S", 0.02)
     (tmp_path / "link.db").symlink_to(lite)
     inside, most, told = [], [], []
 
     async def one(name, uri):
-        async with open_store(Milvus(uri=uri), holder=Holder(name, wait_seconds=30, tell=told.append)) as store:
+        async with open_store(Milvus(uri=uri), owner=LeaseOwner(name, wait_seconds=30, tell=told.append)) as store:
             inside.append(name)
             most.append(len(inside))
             await asyncio.sleep(0.05)
@@ -118,11 +118,11 @@ def test_in_one_process_no_two_hold_a_file_at_once_under_whatever_name(lite, mon
 def test_what_is_no_database_is_refused_and_not_waited_for(tmp_path):
     (tmp_path / "old.db").write_bytes(b"SQLite format 3")
     with pytest.raises(StoreError, match=r"old.db cannot be opened as a Milvus Lite database"):
-        asyncio.run(opened(tmp_path / "old.db", Holder("run 'patient'", wait_seconds=30)))
+        asyncio.run(opened(tmp_path / "old.db", LeaseOwner("run 'patient'", wait_seconds=30)))
     (tmp_path / "broken.db").mkdir()
     (tmp_path / "broken.db" / "collections").write_text("no folder")
     with pytest.raises(StoreError, match=r"broken.db cannot be opened: it is no Milvus Lite database"):
-        asyncio.run(opened(tmp_path / "broken.db", Holder("run 'patient'", wait_seconds=30)))
+        asyncio.run(opened(tmp_path / "broken.db", LeaseOwner("run 'patient'", wait_seconds=30)))
 
 
 async def test_a_flush_ends_when_its_rows_are_indexed(tmp_path):

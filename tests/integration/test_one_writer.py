@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from roost.tasks.errors import ConflictError, StepError, TransientError
-from roost.tasks.milvus.lock_wait import Holder
+from roost.tasks.milvus.lock_wait import LeaseOwner
 from roost.tasks.milvus.store import SERVER_WRITES, open_store
 from roost.tasks.models.model import find_model
 from roost.tasks.models.recipe import make_recipe
@@ -20,8 +20,8 @@ from roost.tasks.versions.version import Version, make_version, open_version, pu
 
 
 @pytest.fixture
-def held(standalone, index):
-    """Hold the index of this test on the real server: `held(store, version, name, wait)`."""
+def acquire_lease(standalone, index):
+    """Hold the index of this test on the real server: `acquire_lease(store, version, name, wait)`."""
 
     async def version_of(store) -> Version:
         version = await open_version(store, index, make_recipe(find_model(Embedding()), Chunking()))
@@ -29,7 +29,7 @@ def held(standalone, index):
         return version
 
     def hold(store, version, what, wait=0.0, tell=lambda words: None):
-        return lease.held(store, version, Holder(what, wait_seconds=wait, tell=tell))
+        return lease.acquire_lease(store, version, LeaseOwner(what, wait_seconds=wait, tell=tell))
 
     async def run(work):
         async with open_store(Milvus(uri=standalone)) as store:
@@ -45,11 +45,11 @@ def test_the_second_run_is_refused_and_told_who_holds_the_index(held):
                 async with hold(store, version, "run 'by-hand'"):
                     pass
 
-    held(work)
+    acquire_lease(work)
 
 
 def test_a_waiting_run_is_told_for_whom_and_goes_on_when_the_first_ends(held, monkeypatch):
-    monkeypatch.setattr(lease, "LOOKS_EVERY", 0.1)
+    monkeypatch.setattr(lease, "POLL_INTERVAL_S", 0.1)
 
     async def work(store, version, hold):
         told: list[str] = []
@@ -66,11 +66,11 @@ def test_a_waiting_run_is_told_for_whom_and_goes_on_when_the_first_ends(held, mo
         assert len(told) == 1
         assert "waiting for first" in told[0]
 
-    held(work)
+    acquire_lease(work)
 
 
 def test_of_many_that_start_together_no_two_ever_hold_it_at_once(held, monkeypatch):
-    monkeypatch.setattr(lease, "LOOKS_EVERY", 0.2)
+    monkeypatch.setattr(lease, "POLL_INTERVAL_S", 0.2)
 
     async def work(store, version, hold):
         inside: list[str] = []
@@ -86,7 +86,7 @@ def test_of_many_that_start_together_no_two_ever_hold_it_at_once(held, monkeypat
         await asyncio.gather(*(one(f"run {n}") for n in range(5)))
         assert most == [1] * 5
 
-    held(work)
+    acquire_lease(work)
 
 
 def test_a_hold_of_a_process_that_is_gone_does_not_stand(held, standalone, index):
@@ -103,24 +103,24 @@ def test_a_hold_of_a_process_that_is_gone_does_not_stand(held, standalone, index
     async def open_first(store, version, hold):
         return version
 
-    held(open_first)
+    acquire_lease(open_first)
     held_and_killed()
     assert asyncio.run(_claims(standalone, index)) == 1
 
     async def work(store, version, hold):
         started = time.monotonic()
         async with hold(store, version, "the next"):
-            assert time.monotonic() - started < lease.EXPIRES_AFTER / 2
+            assert time.monotonic() - started < lease.EXPIRES_AFTER_S / 2
 
-    held(work)
+    acquire_lease(work)
 
 
 def test_a_claim_from_another_machine_stands_until_it_expires(held, monkeypatch):
     async def work(store, version, hold):
         monkeypatch.setattr(lease, "_host", lambda: "elsewhere 1")
-        monkeypatch.setattr(lease, "EXPIRES_AFTER", 3.0)
+        monkeypatch.setattr(lease, "EXPIRES_AFTER_S", 3.0)
         monkeypatch.setattr(lease, "GRACE", 0.0)
-        claim = lease.Lease("a" * 32, "run 'far away'", lease.now(), since="noon")
+        claim = lease.Lease("a" * 32, "run 'far away'", lease.monotonic_now(), since="noon")
         await lease._write(store, version, claim)
         monkeypatch.setattr(lease, "_host", lambda: "here 2")
         with pytest.raises(ConflictError, match="far away"):
@@ -130,26 +130,26 @@ def test_a_claim_from_another_machine_stands_until_it_expires(held, monkeypatch)
         async with hold(store, version, "near"):
             pass
 
-    held(work)
+    acquire_lease(work)
 
 
 def test_a_run_that_was_paused_writes_and_deletes_no_more_in_the_middle_of_a_batch_either(held, monkeypatch):
     async def work(store, version, hold):
         async with hold(store, version, "paused") as kept:
             await kept.delete(version.name, ["0"])
-            clock = lease.now
-            monkeypatch.setattr(lease, "now", lambda: clock() + lease.EXPIRES_AFTER)
+            clock = lease.monotonic_now
+            monkeypatch.setattr(lease, "now", lambda: clock() + lease.EXPIRES_AFTER_S)
             for write in (kept.upsert(version.name, [{"id": "a"}]), kept.delete(version.name, ["a"])):
                 with pytest.raises(StepError, match=r"paused \(.*\) could not renew its hold"):
                     await write
             monkeypatch.undo()
 
-    held(work)
+    acquire_lease(work)
 
 
 def test_a_renewed_hold_outlasts_its_expiry_while_a_batch_fills_the_gate(held, monkeypatch):
-    monkeypatch.setattr(lease, "EXPIRES_AFTER", 2.0)
-    monkeypatch.setattr(lease, "RENEWED_EVERY", 0.3)
+    monkeypatch.setattr(lease, "EXPIRES_AFTER_S", 2.0)
+    monkeypatch.setattr(lease, "RENEW_INTERVAL_S", 0.3)
     monkeypatch.setattr(lease, "GRACE", 0.0)
 
     async def work(store, version, hold):
@@ -164,12 +164,12 @@ def test_a_renewed_hold_outlasts_its_expiry_while_a_batch_fills_the_gate(held, m
                 async with hold(store, version, "other"):
                     pass
 
-    held(work)
+    acquire_lease(work)
 
 
 def test_a_run_that_waits_outlives_a_server_that_is_away_for_a_moment(held, monkeypatch):
-    monkeypatch.setattr(lease, "LOOKS_EVERY", 0.1)
-    looks, failing = lease._others, iter([False, True, True])
+    monkeypatch.setattr(lease, "POLL_INTERVAL_S", 0.1)
+    looks, failing = lease._other_leases, iter([False, True, True])
 
     async def look(store, version, mine):
         if next(failing, False):
@@ -177,29 +177,29 @@ def test_a_run_that_waits_outlives_a_server_that_is_away_for_a_moment(held, monk
         return await looks(store, version, mine)
 
     async def work(store, version, hold):
-        monkeypatch.setattr(lease, "_others", look)
+        monkeypatch.setattr(lease, "_other_leases", look)
         async with hold(store, version, "patient", wait=30) as kept:
             await kept.delete(version.name, ["0"])
         assert next(failing, None) is None
         assert await store.count(version.ledger, 'status == "lease"') == 0
 
-    held(work)
+    acquire_lease(work)
 
 
 def test_a_server_that_stays_away_ends_the_wait(held, monkeypatch):
-    monkeypatch.setattr(lease, "LOOKS_EVERY", 0.05)
-    monkeypatch.setattr(lease, "EXPIRES_AFTER", 0.3)
+    monkeypatch.setattr(lease, "POLL_INTERVAL_S", 0.05)
+    monkeypatch.setattr(lease, "EXPIRES_AFTER_S", 0.3)
 
     async def look(*_):
         raise TransientError("away")
 
     async def work(store, version, hold):
-        monkeypatch.setattr(lease, "_others", look)
+        monkeypatch.setattr(lease, "_other_leases", look)
         with pytest.raises(TransientError, match="away"):
             async with hold(store, version, "patient", wait=30):
                 pass
 
-    held(work)
+    acquire_lease(work)
 
 
 async def _claims(uri: str, index: str) -> int:
@@ -216,7 +216,7 @@ def _hold_for_ever(uri: str, index: str) -> None:
 
         async with open_store(Milvus(uri=uri)) as store:
             version = await existing_version(store, index)
-            async with lease.held(store, version, Holder("run 'doomed'")):
+            async with lease.acquire_lease(store, version, LeaseOwner("run 'doomed'")):
                 await asyncio.sleep(600)
 
     asyncio.run(work())
@@ -230,24 +230,28 @@ def test_a_version_that_a_run_holds_is_not_pruned_and_the_run_is_named(held, ind
 
     async def work(store, version, hold):
         made = await make_version(store, replace(version, name=f"{version.name}_2"))
-        found = await promotion.standings(store, index)
+        found = await promotion.version_statuses(store, index)
         chosen = pruning.choose(found, [], index, 1)
         assert list(chosen.drop) == [made.name]
         async with hold(store, made, "run 'first'"):
-            done = await pruning.prune(store, found, chosen, Holder("roost prune"))
+            done = await pruning.prune(store, found, chosen, LeaseOwner("roost prune"))
         assert done.drop == {}
         assert "being written by run 'first'" in done.keep[made.name]
-        assert list((await pruning.prune(store, found, chosen, Holder("roost prune"))).drop) == [made.name]
+        assert list((await pruning.prune(store, found, chosen, LeaseOwner("roost prune"))).drop) == [made.name]
 
-    held(work)
+    acquire_lease(work)
 
 
 def test_a_claim_under_which_workers_elsewhere_write_outlives_its_process(held, monkeypatch):
     async def work(store, version, hold):
         monkeypatch.setattr(lease, "_is_alive", lambda pid: False)
-        mine = lease.Lease("b" * 32, "the next", lease.now())
-        for outlives in (True, False):
-            await lease._write(store, version, lease.Lease("a" * 32, "killed", lease.now(), outlives=outlives))
-            assert bool(await lease._others(store, version, mine)) is outlives
+        mine = lease.Lease("b" * 32, "the next", lease.monotonic_now())
+        for survives_process in (True, False):
+            await lease._write(
+                store,
+                version,
+                lease.Lease("a" * 32, "killed", lease.monotonic_now(), survives_process=survives_process),
+            )
+            assert bool(await lease._other_leases(store, version, mine)) is survives_process
 
-    held(work)
+    acquire_lease(work)

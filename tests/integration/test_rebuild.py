@@ -21,10 +21,10 @@ from tests.integration.reader import Reader
 
 from roost.flows.operations.versions import list_versions, prune, roll_back
 from roost.flows.parameters import IngestRequest, RebuildRequest
-from roost.flows.running.progress import WATCHER, Nobody
+from roost.flows.running.progress import PROGRESS, NullProgress
 from roost.flows.running.run import run_flow
 from roost.tasks.errors import SourceError, StepError, UsageError
-from roost.tasks.milvus.lock_wait import Holder
+from roost.tasks.milvus.lock_wait import LeaseOwner
 from roost.tasks.milvus.store import open_store
 from roost.tasks.settings import load_settings
 from roost.tasks.sources.listing import Source, list_source
@@ -263,23 +263,23 @@ def test_a_version_promoted_meanwhile_is_not_pruned_and_the_run_that_wrote_the_o
             other = await make_version(store, replace(live, name=f"{live.name}_2"))
             await promotion.promote(store, other, live)
             chosen = Pruning({other.name: "chosen a moment ago"}, {})
-            done = await drop(store, await promotion.standings(store, index), chosen, Holder("a pruning"))
+            done = await drop(store, await promotion.version_statuses(store, index), chosen, LeaseOwner("a pruning"))
             assert (done.drop, done.keep) == ({}, {other.name: "promoted meanwhile"})
             await promotion.roll_back(store, live)
             return other.name
 
     other = asyncio.run(move())
 
-    class Mover(Nobody):
+    class Mover(NullProgress):
         def advanced(self, documents: int, chunks: int) -> None:
             client = MilvusClient(standalone)
             client.alter_alias(collection_name=other, alias=index)
             client.close()
 
     (source / "b.md").write_text(text_of(2))
-    token = WATCHER.set(Mover())
+    token = PROGRESS.set(Mover())
     try:
         with pytest.raises(StepError, match=f"readers were moved to {other} meanwhile"):
             ingest(source)
     finally:
-        WATCHER.reset(token)
+        PROGRESS.reset(token)

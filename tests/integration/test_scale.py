@@ -13,8 +13,8 @@ from tests.integration.conftest import SHIPS, same
 
 from roost.flows.running.shards import refuse_unseen
 from roost.tasks.errors import ConfigurationError, ConflictError, StepError, StoreError
-from roost.tasks.ids import WHOLE, part_of, within
-from roost.tasks.milvus.lock_wait import Holder
+from roost.tasks.ids import ALL_IDS, id_range_of, in_id_range
+from roost.tasks.milvus.lock_wait import LeaseOwner
 from roost.tasks.milvus.store import open_store
 from roost.tasks.settings import load_settings
 from roost.tasks.versions import lease
@@ -38,13 +38,13 @@ def test_an_engine_makes_the_rows_of_one_process_though_a_worker_is_killed_in_th
     by_itself, ingest, folder, stored, monkeypatch, engine, workers
 ):
     pytest.importorskip(f"prefect_{engine}", reason=f"the extra `{engine}` is not installed")
-    from roost.flows.running.progress import WATCHER, Nobody
+    from roost.flows.running.progress import PROGRESS, NullProgress
 
     source = folder(**SHIPS)
     alone = by_itself(source)
     killed: list[int] = []
 
-    class Killer(Nobody):
+    class Killer(NullProgress):
         def advanced(self, documents: int, chunks: int) -> None:
             if not killed:
                 killed.extend(workers()[:1])
@@ -52,11 +52,11 @@ def test_an_engine_makes_the_rows_of_one_process_though_a_worker_is_killed_in_th
 
     monkeypatch.setenv("ROOST_SCALE__ENGINE", engine)
     monkeypatch.setenv("ROOST_SCALE__WORKERS", "2")
-    token = WATCHER.set(Killer())
+    token = PROGRESS.set(Killer())
     try:
         state, report = ingest(source)
     finally:
-        WATCHER.reset(token)
+        PROGRESS.reset(token)
     assert killed
     assert (state, report["documents"]["added"]) == ("Completed", len(SHIPS))
     assert same(stored(), alone)
@@ -86,19 +86,21 @@ def test_parts_that_do_not_meet_are_held_at_once_and_the_whole_waits_for_each(
         async with open_store(load_settings().milvus) as store:
             version = await existing_version(store, index)
 
-            def hold(who: str, part: Any = WHOLE, under: str = "") -> Any:
-                return lease.held(store, version, Holder(who), part=part, under=under)
+            def hold(who: str, id_range: Any = ALL_IDS, parent_lease: str = "") -> Any:
+                return lease.acquire_lease(
+                    store, version, LeaseOwner(who), id_range=id_range, parent_lease=parent_lease
+                )
 
-            async with hold("one", part_of(1, 2)), hold("two", part_of(2, 2)):
-                for part in (WHOLE, part_of(1, 3)):
+            async with hold("one", id_range_of(1, 2)), hold("two", id_range_of(2, 2)):
+                for part in (ALL_IDS, id_range_of(1, 3)):
                     with pytest.raises(ConflictError, match=r"being written by (one|two)"):
                         async with hold("other", part):
                             pass
             async with hold("parent") as kept:
                 with pytest.raises(ConflictError, match="being written by parent"):
-                    async with hold("stranger", part_of(1, 2)):
+                    async with hold("stranger", id_range_of(1, 2)):
                         pass
-                async with hold("child", part_of(1, 2), kept.hold):
+                async with hold("child", id_range_of(1, 2), kept.hold):
                     pass
 
     asyncio.run(work())
@@ -110,12 +112,12 @@ def test_a_worker_writes_under_the_runs_hold_only_while_that_stands(server, inge
     async def work() -> None:
         async with open_store(load_settings().milvus) as store:
             version = await existing_version(store, index)
-            async with lease.held(store, version, Holder("run")) as kept:
+            async with lease.acquire_lease(store, version, LeaseOwner("run")) as kept:
                 key = kept.hold
-                async with lease.shared(store, version, key) as there:
+                async with lease.join_lease(store, version, key) as there:
                     await there.delete(version.name, ["0"])
             with pytest.raises(StepError, match="could not renew its hold"):
-                async with lease.shared(store, version, key):
+                async with lease.join_lease(store, version, key):
                     pass
 
     asyncio.run(work())
@@ -124,7 +126,7 @@ def test_a_worker_writes_under_the_runs_hold_only_while_that_stands(server, inge
 def test_every_document_is_in_one_part():
     documents = pl.DataFrame({"doc_id": [f"{n:04x}{'0' * 28}" for n in range(0, 65_536, 7)]})
     for count in (1, 2, 3, 7, 256):
-        parts = [documents.filter(within(part_of(n, count))).height for n in range(1, count + 1)]
+        parts = [documents.filter(in_id_range(id_range_of(n, count))).height for n in range(1, count + 1)]
         assert sum(parts) == documents.height
         assert max(parts) - min(parts) <= 2
 

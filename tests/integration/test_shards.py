@@ -86,7 +86,7 @@ def pool(server: None, prefect_api: str, tmp_path: Path, monkeypatch: pytest.Mon
 def test_four_shards_on_two_workers_make_the_rows_of_one_run_and_are_cancelled_with_it(
     pool, by_itself, ingest, folder, stored, index, monkeypatch
 ):
-    monkeypatch.setattr(work_pool, "LOOKS_EVERY", 0.5)
+    monkeypatch.setattr(work_pool, "POLL_INTERVAL_S", 0.5)
     source = folder(**{"gone.md": "# Gone\n\nA ship that was sunk."})
     ingest(source)
     (source / "gone.md").unlink()
@@ -131,7 +131,7 @@ def test_shards_that_nobody_takes_up_are_cancelled_and_the_run_says_what_to_do(
     pool, ingest, folder, stored, monkeypatch
 ):
     monkeypatch.setenv("ROOST_SCALE__WAIT_SECONDS", "0.5")
-    monkeypatch.setattr(work_pool, "LOOKS_EVERY", 0.2)
+    monkeypatch.setattr(work_pool, "POLL_INTERVAL_S", 0.2)
     source = folder(**{"a.md": "# A"})
     words = rf"2 of 2 shards waited 0\.5 s for a place in the work pool '{pool.name}' while none ran: start a worker"
     with pytest.raises(StepError, match=words):

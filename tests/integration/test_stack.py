@@ -65,10 +65,10 @@ def drop(uri: str, collection: str) -> list[str]:
 
 @pytest.fixture
 def taken_port() -> Iterator[int]:
-    with socket.socket() as holder:
-        holder.bind(("127.0.0.1", 0))
-        holder.listen()
-        yield holder.getsockname()[1]
+    with socket.socket() as owner:
+        owner.bind(("127.0.0.1", 0))
+        owner.listen()
+        yield owner.getsockname()[1]
 
 
 @linux_only

@@ -8,10 +8,10 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import pytest
 
 from roost.flows.parameters import IngestRequest
-from roost.flows.running.progress import WATCHER, Nobody
+from roost.flows.running.progress import PROGRESS, NullProgress
 from roost.tasks.errors import ConflictError, SourceError, StoreError, TransientError, UsageError
 from roost.tasks.milvus import lite_lock
-from roost.tasks.milvus.lock_wait import Holder
+from roost.tasks.milvus.lock_wait import LeaseOwner
 from roost.tasks.milvus.store import open_store
 from roost.tasks.settings import load_settings
 from roost.tasks.sources.listing import Source
@@ -22,8 +22,8 @@ from roost.tasks.versions.version import existing_version, note_places
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch):
-    monkeypatch.setattr(lease, "LOOKS_EVERY", 0.2)
-    monkeypatch.setattr(lite_lock, "LOOKS_EVERY", 0.05)
+    monkeypatch.setattr(lease, "POLL_INTERVAL_S", 0.2)
+    monkeypatch.setattr(lite_lock, "POLL_INTERVAL_S", 0.05)
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def start(prefect_api, index):
     """Start the flow beside the test: (its task, an event that is set when it waits for another)."""
     from roost.flows.ingest import ingest
 
-    class Watcher(Nobody):
+    class ProgressListener(NullProgress):
         def __init__(self):
             self.waits = asyncio.Event()
 
@@ -40,13 +40,13 @@ def start(prefect_api, index):
             self.waits.set()
 
     async def run(request, watcher):
-        WATCHER.set(watcher)
+        PROGRESS.set(watcher)
         state = await ingest(request, return_state=True)
         return await state.aresult(raise_on_failure=False)
 
     def begin(*sources, **choices):
         sources = [source if isinstance(source, Source) else Source(uri=str(source)) for source in sources]
-        watcher = Watcher()
+        watcher = ProgressListener()
         request = IngestRequest(sources=sources, index=index, **choices)
         return asyncio.ensure_future(run(request, watcher)), watcher.waits
 
@@ -57,10 +57,10 @@ def start(prefect_api, index):
 async def held_by_another(index):
     """Hold this test's index, and Lite's file with it: yields its store and version."""
     async with AsyncExitStack() as stack:
-        other = Holder("run 'another'")
-        store = await stack.enter_async_context(open_store(load_settings().milvus, holder=other))
+        other = LeaseOwner("run 'another'")
+        store = await stack.enter_async_context(open_store(load_settings().milvus, owner=other))
         version = await existing_version(store, index)
-        yield await stack.enter_async_context(lease.held(store, version, other)), version
+        yield await stack.enter_async_context(lease.acquire_lease(store, version, other)), version
 
 
 def test_it_lists_its_sources_only_then_and_keeps_the_places_that_others_noted(milvus, start, index, folder, stored):

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from roost.tasks.errors import ModelError
 from roost.tasks.ids import chunk_hash
 from roost.tasks.models.model import Model, find_model, load_tokenizer
-from roost.tasks.records import CHUNK, LOADED, PASSAGE, REJECT, Loaded
+from roost.tasks.records import CHUNK, LOADED, REJECT, TEXT_BLOCK, Loaded
 from roost.tasks.settings import Chunking, Embedding
 from roost.tasks.steps.chunk import MAX_CHARACTERS, MAX_HEADING, check_window, chunk_batch, cut
 from roost.tasks.workers import Workers
@@ -33,7 +33,7 @@ def passages(*texts: str, markdown: bool = False) -> pl.DataFrame:
     for page, text in enumerate(texts, start=1):
         rows.append({"doc_id": "d", "text": text, "page": page, "start": start, "markdown": markdown})
         start += len(text) + 1
-    return pl.DataFrame(rows, schema=PASSAGE)
+    return pl.DataFrame(rows, schema=TEXT_BLOCK)
 
 
 def cut_text(text: str, size: int = 40, overlap: int = 8, *, markdown: bool = False) -> Chunks:
@@ -285,7 +285,7 @@ def test_an_edit_in_one_section_leaves_the_chunks_of_the_others_as_they_are(
     bodies: list[str], changed: int, words: str
 ) -> None:
     def by_heading(sections: list[str]) -> dict[str, list[str]]:
-        text = "\n\n".join(f"# Part {n}\n\n{body}" for n, body in enumerate(sections))
+        text = "\n\n".join(f"# IdRange {n}\n\n{body}" for n, body in enumerate(sections))
         found: dict[str, list[str]] = {}
         for chunk in cut_text(text, markdown=True):
             found.setdefault(chunk["heading"], []).append(chunk["chunk_hash"])
@@ -294,7 +294,7 @@ def test_an_edit_in_one_section_leaves_the_chunks_of_the_others_as_they_are(
     changed %= len(bodies)
     before = by_heading(bodies)
     after = by_heading([words if n == changed else body for n, body in enumerate(bodies)])
-    kept = [f"Part {n}" for n in range(len(bodies)) if n != changed]
+    kept = [f"IdRange {n}" for n in range(len(bodies)) if n != changed]
     assert [after[name] for name in kept] == [before[name] for name in kept]
 
 

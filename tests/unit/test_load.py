@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 from roost.tasks.errors import TransientError
 from roost.tasks.ids import content_hash, doc_id
-from roost.tasks.records import LOADED, PASSAGE, PLANNED, REJECT, Batch, Loaded
+from roost.tasks.records import LOADED, PLANNED, REJECT, TEXT_BLOCK, Batch, Loaded
 from roost.tasks.sources.listing import Source, list_source
 from roost.tasks.steps.load import MAX_METADATA, MAX_VALUE, load_batch, pack
 from roost.tasks.workers import Workers
@@ -79,7 +79,7 @@ async def test_a_bad_document_refuses_itself_alone_and_says_why(workers: Workers
     assert loaded.documents.schema == LOADED
     assert (good["uri"], good["title"], json.loads(good["metadata"])) == ("good.md", "Good", {"year": 2024})
     assert good["content_hash"] == content_hash((tmp_path / "good.md").read_bytes())
-    assert loaded.passages.schema == PASSAGE
+    assert loaded.passages.schema == TEXT_BLOCK
     assert loaded.passages["text"].to_list() == ["# Heading\n\nBody."]
 
 

@@ -27,7 +27,7 @@ from pymilvus.exceptions import (
 )
 from pymilvus.grpc_gen import common_pb2
 
-from roost.tasks.errors import GoneError, StoreError, TransientError
+from roost.tasks.errors import CollectionNotFoundError, StoreError, TransientError
 from roost.tasks.milvus.error_mapping import translated
 from roost.tasks.milvus.expressions import one_of, quoted
 from roost.tasks.milvus.store import CALL_BYTES, CALL_ROWS, Store, cut_calls, gathered
@@ -265,7 +265,7 @@ def test_what_no_other_try_would_mend_is_a_refusal(error: BaseException) -> None
 
 
 def test_a_collection_that_is_not_there_is_a_refusal_of_its_own() -> None:
-    assert kind_of(answered(100, common_pb2.CollectionNotExists, "collection not found")) is GoneError
+    assert kind_of(answered(100, common_pb2.CollectionNotExists, "collection not found")) is CollectionNotFoundError
 
 
 def test_a_mistake_of_the_client_that_pymilvus_wraps_is_not_tried_again() -> None:

@@ -10,16 +10,18 @@ from roost.tasks.errors import SourceError, UsageError
 from roost.tasks.models.recipe import Recipe
 from roost.tasks.sources.listing import Source
 from roost.tasks.versions.carry_over import share_vectors, sources_of
-from roost.tasks.versions.promotion import Standing, find, newest_candidate, previous
+from roost.tasks.versions.promotion import VersionStatus, find, newest_candidate, previous
 from roost.tasks.versions.pruning import choose
 from roost.tasks.versions.version import VERSION_NAME, Version
 
 RECIPE = Recipe("m", "r", 4, "c", 240, 24, "", "")
 
 
-def standing(name: str, day: int, *, live: bool = False, aliases: tuple[str, ...] = (), **facts: object) -> Standing:
+def standing(
+    name: str, day: int, *, live: bool = False, aliases: tuple[str, ...] = (), **facts: object
+) -> VersionStatus:
     version = Version("docs", f"docs__{name}", RECIPE, f"2026-11-{day:02d}T00:00:00.000+00:00", "COSINE")
-    return Standing(replace(version, **facts), live, (*aliases, *(["docs"] if live else [])))  # type: ignore[arg-type]
+    return VersionStatus(replace(version, **facts), live, (*aliases, *(["docs"] if live else [])))  # type: ignore[arg-type]
 
 
 def at(day: int) -> str:

@@ -82,7 +82,7 @@ def test_one_file_of_lines_holds_names_grades_and_spans(tmp_path):
         tmp_path, "q.jsonl",
         {"query": "Why?", "relevant": ["a.md", {"document": "b.md", "grade": 3}]},
         {"_id": "x", "text": "Where?", "doc": "c.md", "spans": [{"start": 3, "end": 9, "text": "abcdef"}]},
-        {"query": "Nobody knows"},
+        {"query": "NullProgress knows"},
     )  # fmt: skip
     read = read_questions(file)
     assert read.asked["question"].to_list() == ["1", "x", "3"]

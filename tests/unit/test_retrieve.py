@@ -18,13 +18,13 @@ def test_diverse_passages_begin_with_the_nearest_and_leave_out_its_likes() -> No
     assert most_diverse(np.zeros(3, dtype=np.float32), np.zeros((2, 3), dtype=np.float32), 1) == [0]
 
 
-PASSAGE = (
+TEXT_BLOCK = (
     "Nothing of note happens here. " * 10 + "Ilse waxes\nthe skis on Fridays. " + "More of the same follows. " * 10
 )
 
 
 def test_a_snippet_holds_the_querys_words_in_their_context_and_marks_them() -> None:
-    snippet = make_snippet(PASSAGE, "who waxed the ski?", length=80)
+    snippet = make_snippet(TEXT_BLOCK, "who waxed the ski?", length=80)
     assert "Ilse waxes the skis on Fridays." in snippet.text
     assert snippet.text.startswith("… ")
     assert snippet.text.endswith(" …")

@@ -117,11 +117,11 @@ def verify(
     set_library_defaults(quiet=True)
     from roost.cli.terminal import bars, show_verification
     from roost.flows.parameters import VerifyRequest
-    from roost.flows.running.progress import WATCHER
+    from roost.flows.running.progress import PROGRESS
     from roost.flows.running.run import run_flow
 
     with bars(enabled=False) as watcher:
-        WATCHER.set(watcher)
+        PROGRESS.set(watcher)
         _, report = run_flow("verify", VerifyRequest(index=index, repair=repair))
     if as_json:
         _print_json(report)
@@ -211,9 +211,9 @@ def _check_early(request: Any) -> None:
 
 def _run_ingest(request: Any, *, watch: bool) -> tuple[str, dict[str, Any]]:
     from roost.cli.terminal import bars
-    from roost.flows.running.progress import WATCHER
+    from roost.flows.running.progress import PROGRESS
     from roost.flows.running.run import run_flow
 
     with bars(enabled=watch and sys.stderr.isatty()) as watcher:
-        WATCHER.set(watcher)
+        PROGRESS.set(watcher)
         return run_flow("ingest", request)

@@ -35,11 +35,11 @@ class _Teller:
 
     def __init__(self, *, asks: bool, draws: bool) -> None:
         from roost.cli.terminal import Lines
-        from roost.flows.running.progress import Watcher
+        from roost.flows.running.progress import ProgressListener
 
         self._asks, self._draws = asks, draws
         self._stack = ExitStack()
-        self._drawn: Watcher = Lines()
+        self._drawn: ProgressListener = Lines()
 
     def __enter__(self) -> Self:
         return self
@@ -104,7 +104,7 @@ def backfill(
     set_library_defaults(quiet=not verbose)
     from roost.cli import terminal
     from roost.flows.parameters import BackfillRequest
-    from roost.flows.running.progress import WATCHER
+    from roost.flows.running.progress import PROGRESS
     from roost.flows.running.run import run_flow
     from roost.tasks.sources.listing import Source
     from roost.tasks.sources.tables import Columns
@@ -120,7 +120,7 @@ def backfill(
     _check_early(request)
     is_asked = not (yes or as_json) and sys.stdin.isatty() and sys.stderr.isatty()
     with _Teller(asks=is_asked, draws=not as_json and sys.stderr.isatty()) as teller:
-        WATCHER.set(teller)
+        PROGRESS.set(teller)
         state, report = run_flow("backfill", request)
     if as_json:
         _print_json(report)

@@ -26,11 +26,11 @@ def deploy(
     set_library_defaults(quiet=True)
     import json
 
-    from roost.deployments.prefect_setup import POOL, Wishes, prepare
+    from roost.deployments.prefect_setup import POOL, ServerSetup, prepare
     from roost.deployments.prefect_setup import deploy as deploy_all
     from roost.flows.running.run import run_async
 
-    done = run_async(lambda: prepare(Wishes(secret, runs_at_once, notify)))
+    done = run_async(lambda: prepare(ServerSetup(secret, runs_at_once, notify)))
     made = deploy_all(names or ())
     if as_json:
         typer.echo(json.dumps({"work_pool": POOL, "deployments": made}))
@@ -52,10 +52,10 @@ def up(
 
     set_library_defaults(quiet=False)
     from roost.deployments.local.servers import StackError
-    from roost.deployments.local.supervisor import hold_up
+    from roost.deployments.local.supervisor import run_stack
     from roost.tasks.errors import UsageError
 
     try:
-        hold_up(data, milvus_port=milvus_port, prefect_port=prefect_port, demo=demo, tell=typer.echo)
+        run_stack(data, milvus_port=milvus_port, prefect_port=prefect_port, demo=demo, tell=typer.echo)
     except StackError as error:
         raise UsageError(str(error)) from None

@@ -20,7 +20,8 @@ def evaluate(
     sample: Annotated[int, typer.Option(min=1, max=5000, help="Without questions: sentences to draw.")] = 50,
     least: Annotated[list[str], typer.Option("--min", help="What must be reached, e.g. nDCG@10=0.60.")] = [],  # noqa: B006
     max_drop: Annotated[
-        float | None, typer.Option(min=0, max=1, help="How far nDCG@10 may fall since the last good evaluation.")
+        float | None,
+        typer.Option(min=0, max=1, help="SearchOptions far nDCG@10 may fall since the last good evaluation."),
     ] = None,
     timings: Annotated[str, typer.Option(help="Sync beside async: tutorials, all, none.")] = "tutorials",
     counts: Annotated[str, typer.Option(help="Calls to time, e.g. 10,100.")] = "",
@@ -37,7 +38,7 @@ def evaluate(
     from roost.cli.terminal_evaluation import show_evaluation
     from roost.flows.evaluation import given_questions
     from roost.flows.parameters import EvaluationRequest
-    from roost.flows.running.progress import WATCHER
+    from roost.flows.running.progress import PROGRESS
     from roost.flows.running.run import run_flow
 
     request = EvaluationRequest(
@@ -47,7 +48,7 @@ def evaluate(
     # Refuse here what the flow would refuse after Prefect has started, which takes seconds.
     given_questions(request, load_settings())
     with bars(enabled=False) as watcher:
-        WATCHER.set(watcher)
+        PROGRESS.set(watcher)
         _, report = run_flow("evaluation", request)
     if as_json:
         _print_json(report)

@@ -31,13 +31,13 @@ def search(
     from roost.flows.operations.search import search_index
     from roost.flows.running.run import run_async
     from roost.tasks.errors import unknown_value
-    from roost.tasks.search.retrieve import How
+    from roost.tasks.search.retrieve import SearchOptions
 
     if not query.strip():
         raise UsageError("the query is empty: write a question or a few words")
     if by not in ("chunk", "document"):
         raise UsageError(unknown_value("--by", by, ("chunk", "document")))
-    how = How(where=where, diverse=diverse, by_document=by == "document", neighbours=neighbours)
+    how = SearchOptions(where=where, diverse=diverse, by_document=by == "document", neighbours=neighbours)
     [hits] = run_async(lambda: search_index(index, [query], k, how, client))
     if as_json:
         _print_json({"query": query, "index": index, "hits": [hit.as_dict() for hit in hits]})
@@ -63,11 +63,11 @@ def ask(
     from roost.cli.hits import show_hits, show_piece, show_sources
     from roost.flows.operations.search import find_passages
     from roost.flows.running.run import run_async
-    from roost.tasks.search.retrieve import How
+    from roost.tasks.search.retrieve import SearchOptions
 
     if not question.strip():
         raise UsageError("the question is empty")
-    how = How(where=where, diverse=diverse)
+    how = SearchOptions(where=where, diverse=diverse)
     from roost.tasks.search.answer import answer_from
     from roost.tasks.settings import load_settings
 

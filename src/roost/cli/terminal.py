@@ -20,7 +20,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from roost.flows.running.progress import Nobody, Watcher
+from roost.flows.running.progress import NullProgress, ProgressListener
 from roost.tasks.steps.report import headline, verification_line
 
 #: Characters of a passage that a list of hits shows.
@@ -56,7 +56,7 @@ class Bars:
         return True
 
 
-class Lines(Nobody):
+class Lines(NullProgress):
     """Draws nothing, but says for whom a run waits."""
 
     def waiting(self, words: str) -> None:
@@ -65,7 +65,7 @@ class Lines(Nobody):
 
 
 @contextmanager
-def bars(*, enabled: bool) -> Iterator[Watcher]:
+def bars(*, enabled: bool) -> Iterator[ProgressListener]:
     """Draw bars on standard error while inside; draw nothing when not enabled."""
     if not enabled:
         yield Lines()

@@ -43,7 +43,7 @@ def rebuild(
     split: Annotated[str, typer.Option(help="Which judgments of it.")] = "",
     sample: Annotated[int, typer.Option(min=1, help="Questions to draw.")] = 200,
     least: Annotated[list[str], typer.Option("--min", help="MEASURE=VALUE that it must reach.")] = [],  # noqa: B006
-    max_drop: Annotated[float, typer.Option(min=0, max=1, help="How far nDCG@10 may fall; 1: any.")] = 0.02,
+    max_drop: Annotated[float, typer.Option(min=0, max=1, help="SearchOptions far nDCG@10 may fall; 1: any.")] = 0.02,
     no_promote: Annotated[bool, typer.Option("--no-promote", help="Leave the live version in place.")] = False,
     leave_out: Annotated[bool, typer.Option("--leave-out", help="Do without what no source covers.")] = False,
     max_delete_fraction: Annotated[
@@ -58,7 +58,7 @@ def rebuild(
     set_library_defaults(quiet=not verbose)
     from roost.cli.terminal import bars
     from roost.flows.parameters import RebuildRequest
-    from roost.flows.running.progress import WATCHER
+    from roost.flows.running.progress import PROGRESS
     from roost.flows.running.run import run_flow
     from roost.tasks.settings import load_settings
     from roost.tasks.sources.listing import Source
@@ -73,7 +73,7 @@ def rebuild(
     load_settings()
     check_index_name(index)
     with bars(enabled=not as_json and sys.stderr.isatty()) as watcher:
-        WATCHER.set(watcher)
+        PROGRESS.set(watcher)
         state, report = run_flow("rebuild", request)
     if as_json:
         _print_json(report)
@@ -171,11 +171,11 @@ def _run(work: Any) -> Any:
 
     set_library_defaults(quiet=True)
     from roost.cli.terminal import bars
-    from roost.flows.running.progress import WATCHER
+    from roost.flows.running.progress import PROGRESS
     from roost.flows.running.run import run_async
 
     with bars(enabled=False) as watcher:
-        WATCHER.set(watcher)
+        PROGRESS.set(watcher)
         return run_async(work)
 
 

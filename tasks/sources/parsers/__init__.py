@@ -1,0 +1,1 @@
+"""Parsers, one module a format family: bytes in, text blocks with page, title and metadata out."""

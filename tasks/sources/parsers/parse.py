@@ -74,7 +74,7 @@ MEDIA_SUFFIXES = frozenset(
 
 
 @dataclass(frozen=True)
-class Passage:
+class TextBlock:
     """A stretch of a document's text. `page` counts from 1, 0 where the format has none."""
 
     text: str
@@ -86,14 +86,14 @@ class Passage:
 class Parsed:
     """A document's text, in order, with its title and metadata."""
 
-    passages: tuple[Passage, ...]
+    passages: tuple[TextBlock, ...]
     title: str = ""
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
 
 #: Which part of a document's pages, and of how many parts.
-Part = tuple[int, int]
-WHOLE: Part = (0, 1)
+PageRange = tuple[int, int]
+WHOLE_FILE: PageRange = (0, 1)
 
 
 def has_parts(name: str) -> bool:
@@ -101,7 +101,7 @@ def has_parts(name: str) -> bool:
     return PurePosixPath(name).suffix.lower() == ".pdf"
 
 
-def parse(data: bytes, name: str, part: Part = WHOLE) -> Parsed:
+def parse(data: bytes, name: str, part: PageRange = WHOLE_FILE) -> Parsed:
     """Turn a file's bytes into text.
 
     Args:
@@ -119,7 +119,7 @@ def parse(data: bytes, name: str, part: Part = WHOLE) -> Parsed:
         raise DocumentError("unknown_format", f"{suffix} files hold no text that Roost can read")
     if has_parts(name):
         parsed = parse_pdf(data, part)
-        return parsed if part != WHOLE else join([parsed])
+        return parsed if part != WHOLE_FILE else join([parsed])
     parsed = _PARSERS.get(suffix, parse_text)(data)
     _refuse_without_text(parsed)
     return parsed
@@ -148,7 +148,7 @@ def _refuse_without_text(parsed: Parsed) -> None:
 
 def parse_text(data: bytes) -> Parsed:
     """Parse plain text or source code in any encoding."""
-    return Parsed((Passage(decode(data)),))
+    return Parsed((TextBlock(decode(data)),))
 
 
 def parse_markdown(data: bytes) -> Parsed:
@@ -157,7 +157,7 @@ def parse_markdown(data: bytes) -> Parsed:
     title = clean(str(metadata.pop("title", "") or _first_heading(body)))
     if not body.strip():  # a page that is all front matter: a stub, or one that a site generator fills
         body = clean("\n".join(filter(None, [title, *(f"{key}: {value}" for key, value in metadata.items())])))
-    return Parsed((Passage(body, markdown=True),), title, metadata)
+    return Parsed((TextBlock(body, markdown=True),), title, metadata)
 
 
 def parse_html(data: bytes) -> Parsed:
@@ -168,7 +168,7 @@ def parse_html(data: bytes) -> Parsed:
     title = page.title.get_text(" ", strip=True) if page.title else ""
     language = page.html.get("lang") if page.html else None
     text = _to_markdown(str(page.body or page))
-    return Parsed((Passage(text, markdown=True),), title, {"language": str(language)} if language else {})
+    return Parsed((TextBlock(text, markdown=True),), title, {"language": str(language)} if language else {})
 
 
 def parse_docx(data: bytes) -> Parsed:
@@ -180,10 +180,10 @@ def parse_docx(data: bytes) -> Parsed:
     except Exception as error:  # noqa: BLE001  mammoth raises almost anything on a damaged file
         raise DocumentError("damaged", f"not a readable .docx: {_first_line(error)}") from None
     text = _to_markdown(html)
-    return Parsed((Passage(text, markdown=True),), _first_heading(text))
+    return Parsed((TextBlock(text, markdown=True),), _first_heading(text))
 
 
-def parse_pdf(data: bytes, part: Part = WHOLE) -> Parsed:
+def parse_pdf(data: bytes, part: PageRange = WHOLE_FILE) -> Parsed:
     """Parse part of a PDF page by page; a page that fails is noted in the metadata, the others are kept."""
     from pypdf import PdfReader
     from pypdf.errors import PyPdfError
@@ -205,8 +205,8 @@ def parse_pdf(data: bytes, part: Part = WHOLE) -> Parsed:
     return Parsed(tuple(pages), title, {"unreadable_pages": failed})
 
 
-def _pdf_pages(reader: Any, part: Part) -> tuple[list[Passage], list[int]]:
-    pages: list[Passage] = []
+def _pdf_pages(reader: Any, part: PageRange) -> tuple[list[TextBlock], list[int]]:
+    pages: list[TextBlock] = []
     failed: list[int] = []
     nth, parts = part
     first, end = (len(reader.pages) * n // parts for n in (nth, nth + 1))
@@ -218,7 +218,7 @@ def _pdf_pages(reader: Any, part: Part) -> tuple[list[Passage], list[int]]:
         except Exception:  # noqa: BLE001  as above; one page must not take the others with it
             failed.append(number)
             text = ""
-        pages.append(Passage(text, page=number))
+        pages.append(TextBlock(text, page=number))
     return pages, failed
 
 
