@@ -58,7 +58,7 @@ import roost.tasks.steps.index  # noqa: E402
 import roost.tasks.steps.load  # noqa: E402
 import roost.tasks.steps.plan  # noqa: E402
 import roost.tasks.versions.version  # noqa: E402
-from roost.cli import main  # noqa: E402
+from roost.cli import main as command_line  # noqa: E402
 from roost.flows.parameters import IngestRequest  # noqa: E402
 from roost.tasks import crash_points  # noqa: E402
 from roost.tasks.errors import DocumentError, RoostError  # noqa: E402
@@ -277,7 +277,7 @@ def command(step: dict[str, Any]) -> dict[str, Any]:
     with out.open("w") as o, err.open("w") as e, redirect_stdout(o), redirect_stderr(e):
         try:
             with temporary_settings({PREFECT_API_URL: step["api"]}):
-                main.main()
+                command_line.main()
         except SystemExit as end:
             code = end.code
     return {"code": code, "out": out.read_text(), "err": err.read_text()}
