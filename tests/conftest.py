@@ -23,16 +23,20 @@ DATA = ROOT.parent / "shared" / "data"
 
 #: Files whose tests run in one process, because they use what takes long to make; and the name of what they share.
 _TOGETHER = {
-    "test_deployments": "deployments",
-    "test_crash": "crash",
-    "test_crash_servers": "crash of servers",
-    "test_framework_writes": "handbook",
-    "test_frameworks": "handbook",
-    "test_docs": "handbook",
-    "test_ask": "handbook",
-    "test_hostile": "handbook",
-    "test_evaluation": "evaluation",  # it looks at all collections that timings make
+    "tests/acceptance/test_deployments.py": "deployments",
+    "tests/integration/test_crash.py": "crash",
+    "tests/integration/test_crash_servers.py": "crash of servers",
+    "tests/integration/test_framework_writes.py": "handbook",
+    "tests/integration/test_frameworks.py": "handbook",
+    "tests/integration/test_docs.py": "handbook",
+    "tests/integration/test_answer.py": "handbook",
+    "tests/integration/test_hostile.py": "handbook",
+    "tests/integration/test_evaluation.py": "evaluation",  # it looks at all collections that timings make
 }
+
+
+def _file(nodeid: str) -> str:
+    return nodeid.partition("::")[0]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -40,7 +44,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     groups, folders = list(dict.fromkeys(_TOGETHER.values())), ("acceptance", "integration", "unit")
 
     def rank(item: pytest.Item) -> tuple[int, int]:
-        group = _TOGETHER.get(item.path.stem)
+        group = _TOGETHER.get(_file(item.nodeid))
         folder = item.path.relative_to(ROOT / "tests").parts[0]
         return groups.index(group) if group else len(groups), folders.index(folder)
 
@@ -57,7 +61,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
     class Spread(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            return _TOGETHER.get(Path(nodeid.partition("::")[0]).stem, nodeid)
+            return _TOGETHER.get(_file(nodeid), nodeid)
 
     return Spread(config, log)
 

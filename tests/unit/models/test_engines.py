@@ -98,16 +98,14 @@ def test_other_architectures_and_poolings_are_exported_too(
 
 def test_a_model_is_exported_once_and_loads_without_pytorch_then(tmp_path: Path) -> None:
     code = (
-        "import sys; from roost.tasks.models.engine import load_engine; from roost.tasks.models.model import find_model;"
+        "import sys; from roost.tasks.models.engine import load_engine;"
+        "from roost.tasks.models.model import find_model;"
         "from roost.tasks.settings import Embedding; s = Embedding(backend='openvino', cache=sys.argv[1]);"
         "load_engine(find_model(s), s); print('torch' in sys.modules)"
     )
     command = [sys.executable, "-c", code, str(tmp_path)]
     loaded = [
-        subprocess.run(
-            command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2]
-        ).stdout.strip()
-        for _ in range(2)
+        subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT).stdout.strip() for _ in range(2)
     ]
     assert loaded == ["True", "False"]
     assert [path.name for path in (tmp_path / "openvino").iterdir() if path.name.startswith("tmp")] == []

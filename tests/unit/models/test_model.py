@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.conftest import ROOT
 
 from roost.tasks.errors import ModelError
 from roost.tasks.models import model
@@ -19,7 +20,6 @@ from roost.tasks.models.model import CARRIED, INSTRUCTIONS, find_model, load_tok
 from roost.tasks.settings import Embedding
 
 DEFAULT = "sentence-transformers/all-MiniLM-L6-v2"
-ROOT = Path(__file__).parents[2]
 
 Maker = Callable[..., Path]
 
@@ -177,7 +177,7 @@ def test_an_unknown_model_without_the_hub_is_refused_quickly_in_one_line(
         "try: find_model(Embedding(model='nobody/no-such-model'))\n"
         "except ModelError as error: print(error)\n"
     )
-    environment = {"PATH": os.environ["PATH"], "HF_HOME": str(tmp_path), "PYTHONPATH": str(ROOT)} | offline
+    environment = {"PATH": os.environ["PATH"], "HF_HOME": str(tmp_path), "PYTHONPATH": str(ROOT / "src")} | offline
     started = time.monotonic()
     done = subprocess.run(
         [sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=60, check=True
@@ -205,7 +205,12 @@ def test_a_model_that_the_hub_gave_before_is_found_without_it(model_folder: Make
         "model = find_model(Embedding(model='some/model'))\n"
         "print(model.revision, model.dimension, model.window)\n"
     )
-    environment = {"PATH": os.environ["PATH"], "HF_HOME": str(tmp_path), "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HF_HOME": str(tmp_path),
+        "PYTHONPATH": str(ROOT / "src"),
+        "HF_HUB_OFFLINE": "1",
+    }
     done = subprocess.run(
         [sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=60, check=True
     )
