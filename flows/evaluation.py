@@ -18,16 +18,17 @@ from prefect import flow, get_run_logger, runtime
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
-from roost.flows.parameters import EvaluationRequest, by_measure
+from roost.flows.parameters import EvaluationRequest
 from roost.flows.running import artifacts, events
 from roost.flows.running.progress import PROGRESS
 from roost.tasks.errors import StoreError, UsageError
 from roost.tasks.evaluation.client_timings import TIMING, choose_cells
 from roost.tasks.evaluation.history import baseline, keep, read_history, read_questions_of
-from roost.tasks.evaluation.metrics import MAIN, Quality, regressions
+from roost.tasks.evaluation.measures import MAIN
+from roost.tasks.evaluation.metrics import Quality, regressions
 from roost.tasks.evaluation.questions import Questions, read_questions
 from roost.tasks.evaluation.report import headline, trend, verdict_of
-from roost.tasks.evaluation.thresholds import Thresholds, check_measures, check_thresholds, missed
+from roost.tasks.evaluation.thresholds import Thresholds, check_measures, check_thresholds, missed, values_by_measure
 from roost.tasks.milvus.lock_wait import LeaseOwner
 from roost.tasks.milvus.store import open_store
 from roost.tasks.models.embedder import Embedder, model_of
@@ -54,7 +55,7 @@ async def evaluation(request: EvaluationRequest) -> State[dict[str, Any]]:
         TransientError: Milvus stayed away longer than the retries reach.
     """
     settings = load_settings()
-    thresholds = Thresholds(by_measure(request.least), request.max_drop)
+    thresholds = Thresholds.of(request.thresholds, request.max_drop)
     questions = await asyncio.to_thread(given_questions, request, settings)
     tell = PROGRESS.get().waiting
     owner = LeaseOwner(f"run {runtime.flow_run.name!r}", wait_seconds=settings.ingest.wait_seconds, tell=tell)
@@ -92,8 +93,8 @@ def given_questions(request: EvaluationRequest, settings: Settings) -> Questions
     from roost.tasks.search.answer import check_llm
 
     check_index_name(request.index)
-    check_measures(by_measure(request.least))
-    thresholds = Thresholds(by_measure(request.least), request.max_drop)
+    thresholds = Thresholds.of(request.thresholds, request.max_drop)
+    check_measures(thresholds.values)
     if request.latency_ms and settings.milvus.is_lite:
         raise UsageError("--latency-ms needs a Milvus server; a file of Milvus Lite is not reached over a network")
     if request.answers:
@@ -158,7 +159,8 @@ def _report(
         "worst": quality.per_question.filter(pl.col(MAIN) < 1).head(WORST).to_dicts(),
         "answers": measured["answers"],
         "notes": notes,
-        "thresholds": {"min": by_measure(request.least), "max_drop": request.max_drop},
+        "thresholds": values_by_measure(request.thresholds),
+        "max_drop": request.max_drop,
     }  # fmt: skip
 
 
@@ -177,7 +179,7 @@ async def _concluded(
     )  # fmt: skip
     report["regressions"] = regressions(quality.per_question, then).to_dicts() if then is not None else []
     report["missed"] = missed(quality.measures, thresholds, values)
-    report["verdict"] = verdict_of(report["missed"], asked=thresholds.can_be_told(before))
+    report["verdict"] = verdict_of(report["missed"], asked=thresholds.are_checkable(has_baseline=before is not None))
     if thresholds.max_drop is not None and before is None:
         report["notes"].append("No earlier evaluation of these questions to compare with: no drop can be told.")
     report["history"] = trend([*history, report])

@@ -2,48 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from typing import Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic.config import JsonDict
 
+from roost.tasks.evaluation.thresholds import ThresholdRows
 from roost.tasks.sources.listing import Source
 
 #: For the form, which so refuses a wrong name before a run starts; the flows word it better.
 _NAME: JsonDict = {"pattern": "^[A-Za-z][A-Za-z0-9]*(_[A-Za-z0-9]+)*$", "maxLength": 200}
-
-
-def _measures(schema: JsonDict) -> None:
-    from roost.tasks.evaluation.thresholds import measure_names
-
-    schema |= {"position": 0, "enum": [*measure_names()]}
-
-
-class Least(BaseModel):
-    """A threshold: what a measure must reach at the least."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    measure: str = Field(
-        title="Measure", description="Of documents; with chunk before it, of passages, where the questions name them.",
-        examples=["nDCG@10"], json_schema_extra=_measures,
-    )  # fmt: skip
-    value: float = Field(
-        title="At least", description="From 0 to 1.", examples=[0.6],
-        json_schema_extra={"position": 1, "minimum": 0, "maximum": 1},
-    )  # fmt: skip
-
-
-def _rows(least: Any) -> Any:
-    """Accept a mapping too, measure to its least value, as deployments made before have it."""
-    return [{"measure": name, "value": value} for name, value in least.items()] if isinstance(least, dict) else least
-
-
-def by_measure(least: Sequence[Least]) -> dict[str, float]:
-    """Thresholds by their measures."""
-    return {one.measure: one.value for one in least}
 
 
 class VerifyRequest(BaseModel):
@@ -179,7 +148,7 @@ class ShardRequest(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     number: int = Field(ge=1, title="Number", description="Which shard this is, from 1.")
-    count: int = Field(ge=1, title="Of", description="SearchOptions many there are.")
+    count: int = Field(ge=1, title="Of", description="How many there are.")
     version: str = Field(title="Version", description="What the parent run writes; readers see it.")
     parent_lease: str = Field(title="Hold", description="The claim that the parent run has on the index.")
     run_id: str = Field(title="Parent", description="What the ledger names as the run.")
@@ -237,13 +206,15 @@ class EvaluationRequest(BaseModel):
         50, ge=1, le=5000, title="Known items", description="Without questions: how many sentences to draw.",
         json_schema_extra={"position": 3},
     )  # fmt: skip
-    least: Annotated[list[Least], BeforeValidator(_rows)] = Field(
-        [], title="Thresholds", description="What must be reached; below one of them the run ends as QualityMissed.",
+    thresholds: ThresholdRows = Field(
+        [],
+        title="Thresholds",
+        description="Minimum values of measures; a value below its threshold ends the run as QualityMissed.",
         json_schema_extra={"position": 4},
-    )  # fmt: skip
+    )
     max_drop: float | None = Field(
         None, ge=0, le=1, title="Most to fall",
-        description="SearchOptions far nDCG@10 may fall since the last evaluation of these questions that passed, or the first.",
+        description="How far nDCG@10 may fall since the last evaluation of these questions that passed, or the first.",
         json_schema_extra={"position": 5},
     )  # fmt: skip
     timings: Literal["tutorials", "all", "none"] = Field(
@@ -311,12 +282,14 @@ class RebuildRequest(BaseModel):
         200, ge=1, title="Sample", description="Questions to draw where none are given.",
         json_schema_extra={"position": 9},
     )  # fmt: skip
-    least: Annotated[list[Least], BeforeValidator(_rows)] = Field(
-        [], title="Thresholds", description="What the new version must reach to be promoted.",
+    thresholds: ThresholdRows = Field(
+        [],
+        title="Thresholds",
+        description="Minimum values of measures that the new version must reach to be promoted.",
         json_schema_extra={"position": 10},
-    )  # fmt: skip
+    )
     max_drop: float = Field(
-        0.02, ge=0, le=1, title="Most to lose", description="SearchOptions far nDCG@10 may be below the live version's; 1: any.",
+        0.02, ge=0, le=1, title="Most to lose", description="How far nDCG@10 may be below the live version's; 1: any.",
         json_schema_extra={"position": 11},
     )  # fmt: skip
     promote: bool = Field(

@@ -23,14 +23,15 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
 from roost.flows.ingest import execute_plan
-from roost.flows.parameters import RebuildRequest, by_measure
+from roost.flows.parameters import RebuildRequest
 from roost.flows.running import artifacts
 from roost.flows.running.batches import Run, open_tools
 from roost.flows.running.progress import PROGRESS
 from roost.tasks.errors import ConflictError, ModelError, StepError, UsageError
-from roost.tasks.evaluation.metrics import BY_CHUNK, MAIN, Quality
+from roost.tasks.evaluation.measures import BY_CHUNK
+from roost.tasks.evaluation.metrics import Quality
 from roost.tasks.evaluation.questions import Questions, draw_questions, read_questions
-from roost.tasks.evaluation.thresholds import Thresholds, check_measures, check_thresholds, missed
+from roost.tasks.evaluation.thresholds import Thresholds, check_measures, check_thresholds, missed, values_by_measure
 from roost.tasks.milvus.lock_wait import LeaseOwner
 from roost.tasks.milvus.store import Store, open_store
 from roost.tasks.models.embedder import Embedder
@@ -116,12 +117,12 @@ async def rebuild(request: RebuildRequest) -> State[dict[str, Any]]:
         ConflictError: Another version was promoted meanwhile.
     """
     started = time.perf_counter()
-    check_measures(by_measure(request.least))
+    check_measures(values_by_measure(request.thresholds))
     settings = _with_choices(load_settings(), request)
     asked = await asyncio.to_thread(read_questions, request.questions, request.split) if request.questions else None
     if asked:
         check_thresholds(_thresholds(request), asked)
-    elif any(name.startswith(BY_CHUNK) for name in by_measure(request.least)):
+    elif any(name.startswith(BY_CHUNK) for name in values_by_measure(request.thresholds)):
         raise UsageError("drawn questions judge no spans, so passages cannot be measured: give --questions")
     model = await asyncio.to_thread(find_model, settings.embedding)
     check_window(settings.chunking, model)
@@ -189,7 +190,7 @@ def _settings_needed(request: RebuildRequest) -> dict[str, Any]:
 
 
 def _thresholds(request: RebuildRequest) -> Thresholds:
-    return Thresholds(by_measure(request.least), None if request.max_drop >= ANY_DROP else request.max_drop)
+    return Thresholds.of(request.thresholds, None if request.max_drop >= ANY_DROP else request.max_drop)
 
 
 def _options(request: RebuildRequest, settings: Settings) -> Options:
@@ -400,7 +401,8 @@ def _report(
             "before": verdict.before.as_dict() if verdict.before else None,
             "after": verdict.after.as_dict() if verdict.after else None,
         },
-        "thresholds": {"least": by_measure(build.request.least), "max_drop": build.request.max_drop, "measure": MAIN},
+        "thresholds": values_by_measure(build.request.thresholds),
+        "max_drop": build.request.max_drop,
         "missed": verdict.missed,
         "lost": verdict.lost.select("source", "uri", "reason").to_dicts(),
         "rejects": last["rejects"],

@@ -78,7 +78,7 @@ class Embedding(_Group):
 
 
 class Chunking(_Group):
-    """SearchOptions documents are cut, in tokens of the embedding model."""
+    """How documents are cut, in tokens of the embedding model."""
 
     method: Literal["sentences", "none"] = Field(
         "sentences",
@@ -95,7 +95,7 @@ class Chunking(_Group):
 
 
 class Ingest(_Group):
-    """SearchOptions a run works, without effect on what it makes."""
+    """How a run works, without effect on what it makes."""
 
     batches_in_flight: int = Field(3, ge=1, le=32, description="Batches worked on at once.")
     batch_bytes: int = Field(1_048_576, ge=1024, description="Estimated text bytes in a batch.")
@@ -103,7 +103,7 @@ class Ingest(_Group):
     parse_workers: int = Field(0, ge=0, description="Worker processes; 0 for one a core, four at most.")
     parse_seconds: float = Field(120.0, gt=0, description="Time limit to parse one document.")
     parse_memory_mb: int = Field(2048, ge=256, description="Memory limit of a worker process, MiB.")
-    wait_seconds: float = Field(3600.0, ge=0, description="SearchOptions long a run waits for another on its index.")
+    wait_seconds: float = Field(3600.0, ge=0, description="How long a run waits for another on its index.")
     max_delete_fraction: float = Field(
         0.3, ge=0, le=1, description="Largest share of an index that one run may delete."
     )
@@ -121,7 +121,7 @@ class Scale(_Group):
     wait_seconds: float = Field(
         600.0,
         gt=0,
-        description="SearchOptions long shards may wait for a place in the work pool while none of them runs.",
+        description="How long shards may wait for a place in the work pool while none of them runs.",
     )
 
 

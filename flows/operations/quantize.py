@@ -29,7 +29,7 @@ async def quantize(sources: Sequence[Source], folder: Path, *, texts: int) -> di
     Args:
         sources: Where the texts are.
         folder: New or empty.
-        texts: SearchOptions many chunks to calibrate on, at most.
+        texts: How many chunks to calibrate on, at most.
 
     Returns:
         See `roost.tasks.models.openvino_engine.quantized`.

@@ -15,21 +15,13 @@ import polars as pl
 
 from roost.tasks.errors import UsageError
 from roost.tasks.evaluation import rankings
+from roost.tasks.evaluation.measures import BY_CHUNK, MAIN, MEASURES, Estimate
 from roost.tasks.evaluation.questions import Questions, resolve
 from roost.tasks.milvus.store import Store
 from roost.tasks.models.embedder import Embedder
 from roost.tasks.versions.ledger import read_ledger
 from roost.tasks.versions.version import Version
 
-#: Measures as people write them, and their names in ir-measures.
-MEASURES = {
-    "nDCG@10": "nDCG@10", "recall@1": "R@1", "recall@5": "R@5", "recall@10": "R@10", "recall@100": "R@100",
-    "MRR@10": "RR@10", "precision@5": "P@5", "success@1": "Success@1",
-}  # fmt: skip
-#: The measure that trends, drops and regressions are told by.
-MAIN = "nDCG@10"
-#: Measures of passages, where spans are judged, bear this before their names.
-BY_CHUNK = "chunk "
 #: Resamples of a bootstrap, and the seed that makes it repeatable.
 _RESAMPLES, _SEED = 2_000, 11
 #: A question whose main measure fell by more is a regression.
@@ -46,17 +38,8 @@ ANSWERED = pl.Schema(
 
 
 @dataclass(frozen=True)
-class Estimate:
-    """A mean over questions with its 95 % bootstrap interval."""
-
-    value: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
 class Quality:
-    """SearchOptions well one version answers.
+    """How well one version answers.
 
     measures: by name, as `MEASURES`, then those by chunk; empty when nothing is judged.
     asked, judged: questions; those with something relevant.

@@ -61,7 +61,7 @@ async def rank_chunks(
         names: n ids of questions.
         vectors: (n, dim) float32.
         texts: n questions, for a version whose recipe searches by words too; of others it is not read.
-        documents: SearchOptions many different ones, at most.
+        documents: How many different ones, at most.
 
     Returns:
         Frame of `RANKED`, best first within each question.

@@ -81,7 +81,7 @@ def _quality(report: dict[str, Any]) -> str:
     for name, found in report["quality"].items():
         before = earlier["quality"].get(name, {}).get("value")
         change = "" if before is None else f"{found['value'] - before:+.4f}"
-        least = report["thresholds"]["min"].get(name, "")
+        least = report["thresholds"].get(name, "")
         rows.append((name, f"{found['value']:.4f}", f"{found['low']:.4f} to {found['high']:.4f}", least, change))
     lines = [table(("measure", "value", "95 % interval", "at least", "since the last"), rows)] if rows else []
     if report["ann_recall"] is not None:

@@ -1,55 +1,94 @@
-"""Thresholds on the measures of an evaluation, and which of them were missed."""
+"""Thresholds on the measures of an evaluation: their form, their validation, and which of them were missed."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from roost.tasks.errors import UsageError, unknown_value
-from roost.tasks.evaluation.metrics import BY_CHUNK, MAIN, MEASURES, Estimate
-from roost.tasks.evaluation.questions import Questions
+from roost.tasks.evaluation.measures import BY_CHUNK, MAIN, Estimate, measure_names
+
+if TYPE_CHECKING:
+    from roost.tasks.evaluation.questions import Questions
+
+
+class Threshold(BaseModel):
+    """The minimum value of one measure."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    measure: str = Field(
+        title="Measure",
+        description="A measure of documents; with the prefix chunk, of chunks, if the questions judge spans.",
+        examples=["nDCG@10"],
+        json_schema_extra={"position": 0, "enum": [*measure_names()]},
+    )
+    value: float = Field(
+        title="Minimum value",
+        description="From 0 to 1.",
+        examples=[0.6],
+        json_schema_extra={"position": 1, "minimum": 0, "maximum": 1},
+    )
+
+
+def _as_rows(thresholds: Any) -> Any:
+    """Turn a mapping of measure to minimum value, the short form in a deployment's file, into rows."""
+    if not isinstance(thresholds, dict):
+        return thresholds
+    return [{"measure": name, "value": value} for name, value in thresholds.items()]
+
+
+#: Type of the form field `thresholds`: rows of measure and value, or a mapping of measure to value.
+ThresholdRows = Annotated[list[Threshold], BeforeValidator(_as_rows)]
+
+
+def values_by_measure(thresholds: Sequence[Threshold]) -> dict[str, float]:
+    """Map each measure to its minimum value: the key `thresholds` of the reports."""
+    return {threshold.measure: threshold.value for threshold in thresholds}
 
 
 @dataclass(frozen=True)
 class Thresholds:
-    """What an evaluation must reach.
+    """All conditions that the measures of an evaluation must meet.
 
-    least: measure to its least value.
-    max_drop: how far nDCG@10 may fall below the earlier evaluation; None when it may fall.
+    values: Measure to its minimum value, in [0, 1].
+    max_drop: Largest allowed decrease of nDCG@10 since the earlier evaluation, in [0, 1]; None allows any.
+
+    Raises:
+        UsageError: A value is not a number from 0 to 1.
     """
 
-    least: Mapping[str, float] = field(default_factory=dict)
+    values: Mapping[str, float] = field(default_factory=dict)
     max_drop: float | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what no measure could miss, or none could reach.
-
-        Raises:
-            UsageError: A value is not from 0 to 1.
-        """
-        drop = {} if self.max_drop is None else {"the most to fall": self.max_drop}
-        for name, value in {**self.least, **drop}.items():
+        """Refuse values that every measure or no measure can reach."""
+        drop = {} if self.max_drop is None else {"max_drop": self.max_drop}
+        for name, value in {**self.values, **drop}.items():
             if not 0 <= value <= 1:
                 raise UsageError(f"{name}={value:g}: a threshold is a number from 0 to 1")
 
     def __bool__(self) -> bool:
-        return bool(self.least) or self.max_drop is not None
+        return bool(self.values) or self.max_drop is not None
 
-    def can_be_told(self, earlier: object) -> bool:
-        """Whether anything is held to them: a drop alone is not, without an earlier evaluation."""
-        return bool(self.least) or (self.max_drop is not None and earlier is not None)
+    @classmethod
+    def of(cls, thresholds: Sequence[Threshold], max_drop: float | None) -> Thresholds:
+        """Collect the thresholds of a request."""
+        return cls(values_by_measure(thresholds), max_drop)
 
-
-def measure_names() -> list[str]:
-    """All names of measures: those of documents, then those of passages."""
-    return [*MEASURES, *(BY_CHUNK + name for name in MEASURES)]
+    def are_checkable(self, *, has_baseline: bool) -> bool:
+        """Whether any threshold can be checked: `max_drop` alone cannot without an earlier evaluation."""
+        return bool(self.values) or (self.max_drop is not None and has_baseline)
 
 
 def check_measures(names: Iterable[str]) -> None:
-    """Refuse names that no measure bears.
+    """Refuse unknown names of measures.
 
     Raises:
-        UsageError: One of them; the message names those that there are.
+        UsageError: A name is unknown; the message lists the known names.
     """
     known = measure_names()
     for name in names:
@@ -58,37 +97,37 @@ def check_measures(names: Iterable[str]) -> None:
 
 
 def check_thresholds(thresholds: Thresholds, questions: Questions) -> None:
-    """Refuse thresholds that cannot be told by these questions.
+    """Refuse thresholds that these questions cannot decide.
 
     Raises:
-        UsageError: A measure that is none, or no judgments to measure by.
+        UsageError: A measure is unknown, nothing is judged, or spans are needed and none is judged.
     """
-    check_measures(thresholds.least)
+    check_measures(thresholds.values)
     if thresholds and not questions.judged:
-        raise UsageError(f"{questions.origin}: nothing is judged there, so no threshold can be held to it")
-    spans = questions.judgments["start"].is_not_null().any()
-    if not spans and any(name.startswith(BY_CHUNK) for name in thresholds.least):
-        raise UsageError(f"{questions.origin}: no spans are judged there, so passages cannot be measured")
+        raise UsageError(f"{questions.origin}: nothing is judged there, so no threshold can be checked")
+    has_spans = questions.judgments["start"].is_not_null().any()
+    if not has_spans and any(name.startswith(BY_CHUNK) for name in thresholds.values):
+        raise UsageError(f"{questions.origin}: no spans are judged there, so chunks cannot be measured")
 
 
 def missed(measures: Mapping[str, Estimate], thresholds: Thresholds, earlier: Mapping[str, float] | None) -> list[str]:
-    """Say which thresholds are missed, each in a line; none when all hold.
+    """List the missed thresholds, one line each; empty when all are reached.
 
     Args:
-        measures: What was measured.
-        thresholds: What must hold.
-        earlier: Measures of the evaluation to compare with; None when there is none, and no drop can be told.
+        measures: Values of this evaluation.
+        thresholds: Conditions to check.
+        earlier: Values of the evaluation to compare with; None when there is none: `max_drop` is then not checked.
     """
     lines = [
-        f"{name} is {measures[name].value:.4f}, below the {least:g} that was asked for"
-        for name, least in thresholds.least.items()
-        if not measures[name].value >= least
+        f"{name} is {measures[name].value:.4f}, below the threshold {minimum:g}"
+        for name, minimum in thresholds.values.items()
+        if not measures[name].value >= minimum
     ]
     if thresholds.max_drop is not None and earlier and MAIN in earlier and MAIN in measures:
         drop = earlier[MAIN] - measures[MAIN].value
         if not drop <= thresholds.max_drop:
             lines.append(
                 f"{MAIN} fell by {drop:.4f}, from {earlier[MAIN]:.4f} to {measures[MAIN].value:.4f}; "
-                f"{thresholds.max_drop:g} is allowed"
+                f"max_drop is {thresholds.max_drop:g}"
             )
     return lines

@@ -19,7 +19,7 @@ class LeaseOwner:
     """Who wants something to itself. Its text is what those read who meet it.
 
     what: What it is, as in `run 'nightly'`.
-    wait_seconds: SearchOptions long it waits for another; 0 refuses at once.
+    wait_seconds: How long it waits for another; 0 refuses at once.
     tell: Is told, once, for whom it waits.
     advice: What to do when it was refused.
     survives_process: Whether others, on Dask or Ray, may still write under its hold when its process is gone.

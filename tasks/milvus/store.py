@@ -197,7 +197,7 @@ class Store:
     ) -> list[list[dict[str, Any]]]:
         """Find rows by vector and by words, fused by reciprocal rank, best first.
 
-        `wide` rows of each way are fused, by default `FUSED`, or the limit where that is more. SearchOptions many they are
+        `wide` rows of each way are fused, by default `FUSED`, or the limit where that is more. How many they are
         changes the order, so whoever measures says it.
 
         Source: Cormack, Clarke and Buettcher 2009, with their constant of 60.

@@ -16,7 +16,7 @@ from roost.tasks.versions.version import Version
 
 @dataclass(frozen=True)
 class StoreOptions:
-    """SearchOptions a framework's store reaches Milvus, and how it searches."""
+    """How a framework's store reaches Milvus, and how it searches."""
 
     connection: dict[str, Any]
     search: dict[str, Any]

@@ -175,7 +175,7 @@ def most_diverse(query: np.ndarray, vectors: np.ndarray, k: int) -> list[int]:
     Args:
         query: (dim,) float32.
         vectors: (n, dim) float32.
-        k: SearchOptions many, >= 1.
+        k: How many, >= 1.
 
     Returns:
         At most k places in `vectors`, in the order of choice; the first is the nearest to the query.

@@ -29,7 +29,7 @@ def choose(versions: Sequence[VersionStatus], names: Sequence[str], index: str, 
         versions: All of the index, the live one first.
         names: All collections, for ledgers that a killed drop left without their version.
         index: Name that readers use.
-        keep: SearchOptions many complete versions to keep, the live one among them.
+        keep: How many complete versions to keep, the live one among them.
     """
     drop, kept = {}, {}
     complete = 0

@@ -17,7 +17,7 @@ TEXTS = ("id", "text", "doc_id", "source", "uri", "chunk_hash", "heading")
 NUMBERS = ("ordinal", "page", "start", "end")
 #: What the server makes of the text by itself.
 SPARSE = "sparse"
-#: SearchOptions words are told apart where they are indexed: what Lite and servers do alike, for any language with spaces.
+#: How words are told apart where they are indexed: what Lite and servers do alike, for any language with spaces.
 ANALYZER = {"tokenizer": "standard", "filter": ["lowercase"]}
 
 _Index = tuple[str, str, str, dict[str, int]]

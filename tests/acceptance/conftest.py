@@ -21,7 +21,7 @@ ROOST = Path(sys.executable).parent / "roost"
 
 @dataclass(frozen=True)
 class Ended:
-    """SearchOptions a command ended."""
+    """How a command ended."""
 
     code: int
     out: str

@@ -12,9 +12,18 @@ def test_the_command_measures_and_its_artifact_renders_in_a_real_browser(roost, 
     roost("ingest", ROOT / "examples" / "handbook", "--index", index)
     roost("evaluate", QUESTIONS, "--index", index, "--timings", "none", "--json")
     ended = roost(
-        "evaluate", QUESTIONS, "--index", index, "--timings", "tutorials", "--counts", "5", "--min", "nDCG@10=0.99",
+        "evaluate",
+        QUESTIONS,
+        "--index",
+        index,
+        "--timings",
+        "tutorials",
+        "--counts",
+        "5",
+        "--threshold",
+        "nDCG@10=0.99",
         "--json",
-    )  # fmt: skip
+    )
     assert ended.code == 4, ended.err
     report = ended.json
     assert 0.9 < report["quality"]["nDCG@10"]["value"] < 0.99

@@ -48,7 +48,7 @@ def vector_of(text: str) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Ended:
-    """SearchOptions a job ended: its exit code or minus the signal, and what its steps answered."""
+    """How a job ended: its exit code or minus the signal, and what its steps answered."""
 
     code: int
     answers: list[dict[str, Any]]

@@ -18,7 +18,7 @@ from roost.flows.running.run import run_flow
 from roost.tasks.errors import StoreError, UsageError
 from roost.tasks.evaluation import client_timings
 from roost.tasks.evaluation.clients import CLIENTS, PyMilvus
-from roost.tasks.evaluation.metrics import MEASURES
+from roost.tasks.evaluation.measures import MEASURES
 from roost.tasks.milvus.store import open_store
 from roost.tasks.prefect_tasks import evaluation as evaluation_tasks
 from roost.tasks.settings import load_settings
@@ -65,7 +65,7 @@ def test_quality_is_measured_kept_shown_and_a_broken_ranking_is_caught(
 ):
     ingest(folder(**ANIMALS))
     stranger = {"_id": "gone", "query": "where is the cow?", "relevant": ["cows.md", "bees.md"]}
-    state, report = evaluate([*QUESTIONS, stranger], least={"nDCG@10": 0.5, "chunk success@1": 0.5}, max_drop=0.02)
+    state, report = evaluate([*QUESTIONS, stranger], thresholds={"nDCG@10": 0.5, "chunk success@1": 0.5}, max_drop=0.02)
     assert (state, report["verdict"], report["missed"]) == ("Completed", "passed", [])
     assert set(report) >= KEYS
     assert set(report["quality"]) == {*MEASURES, *(f"chunk {name}" for name in MEASURES)}
@@ -187,8 +187,8 @@ def test_scratch_collections_go_even_when_a_client_fails_and_failed_calls_are_co
     ("choices", "says"),
     [
         ({"questions": "nowhere"}, "no questions in nowhere"),
-        ({"least": {"ndcg": 0.5}}, "unknown measure 'ndcg'"),
-        ({"least": {"nDCG@10": float("nan")}}, "a number from 0 to 1"),
+        ({"thresholds": {"ndcg": 0.5}}, "unknown measure 'ndcg'"),
+        ({"thresholds": {"nDCG@10": float("nan")}}, "a number from 0 to 1"),
         ({"latency_ms": 30}, "--latency-ms needs a Milvus server"),
         ({"answers": 3}, "ROOST_LLM__MODEL"),
     ],

@@ -157,7 +157,7 @@ def test_one_that_was_killed_before_its_promotion_goes_on_and_stays_out_while_it
     before = stored()[0]
     _killed(["rebuild", "--index", index, "--chunk-size", "48"], "before_promotion:1", prefect_api)
     assert stored()[0].equals(before)
-    state, report = rebuild(chunk_size=48, least={"precision@5": 1.0})
+    state, report = rebuild(chunk_size=48, thresholds={"precision@5": 1.0})
     assert state == "QualityMissed"
     assert "below the 1 that was asked for" in report["missed"][0]
     assert report["chunks"]["written"] == 0
@@ -207,9 +207,9 @@ def test_a_rebuild_refuses_to_lose_what_it_cannot_list_and_what_a_framework_adde
     source = folder(**{f"n{n}.md": text_of(n) for n in range(2)}, **{"deep/a.md": text_of(7)})
     ingest(source)
     with pytest.raises(UsageError, match="unknown measure 'nDGC@10'"):
-        rebuild(fresh=True, least={"nDGC@10": 0.5})
+        rebuild(fresh=True, thresholds={"nDGC@10": 0.5})
     with pytest.raises(UsageError, match="drawn questions judge no spans"):
-        rebuild(fresh=True, least={"chunk nDCG@10": 0.5})
+        rebuild(fresh=True, thresholds={"chunk nDCG@10": 0.5})
 
     def hidden(source: Source, spool: Path) -> Any:
         """As when the folder may not be read: root, who runs tests in containers, may read every one."""

@@ -187,15 +187,15 @@ def _named(source: str) -> tuple[str, str]:
     return name, place
 
 
-def _threshold(words: str) -> Any:
-    """Read MEASURE=VALUE."""
-    from roost.flows.parameters import Least
+def _threshold(option: str) -> Any:
+    """Parse MEASURE=VALUE."""
+    from roost.tasks.evaluation.thresholds import Threshold
 
-    name, _, value = words.rpartition("=")
+    name, _, value = option.rpartition("=")
     try:
-        return Least(measure=name.strip(), value=float(value))
+        return Threshold(measure=name.strip(), value=float(value))
     except ValueError:
-        raise UsageError(f"--min {words}: write a measure and its least value, as in nDCG@10=0.60") from None
+        raise UsageError(f"--threshold {option}: write a measure and its minimum value, as in nDCG@10=0.60") from None
 
 
 def _check_early(request: Any) -> None:

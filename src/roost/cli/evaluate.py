@@ -18,10 +18,12 @@ def evaluate(
     index: Index = "docs",
     split: Annotated[str, typer.Option(help="Which file of qrels; by default test, or the only one.")] = "",
     sample: Annotated[int, typer.Option(min=1, max=5000, help="Without questions: sentences to draw.")] = 50,
-    least: Annotated[list[str], typer.Option("--min", help="What must be reached, e.g. nDCG@10=0.60.")] = [],  # noqa: B006
+    threshold: Annotated[
+        list[str], typer.Option(help="Minimum value of a measure, e.g. nDCG@10=0.60; may be repeated.")
+    ] = [],  # noqa: B006
     max_drop: Annotated[
         float | None,
-        typer.Option(min=0, max=1, help="SearchOptions far nDCG@10 may fall since the last good evaluation."),
+        typer.Option(min=0, max=1, help="How far nDCG@10 may fall since the last good evaluation."),
     ] = None,
     timings: Annotated[str, typer.Option(help="Sync beside async: tutorials, all, none.")] = "tutorials",
     counts: Annotated[str, typer.Option(help="Calls to time, e.g. 10,100.")] = "",
@@ -42,7 +44,7 @@ def evaluate(
     from roost.flows.running.run import run_flow
 
     request = EvaluationRequest(
-        index=index, questions=questions, split=split, sample=sample, least=[*map(_threshold, least)],
+        index=index, questions=questions, split=split, sample=sample, thresholds=[*map(_threshold, threshold)],
         max_drop=max_drop, timings=timings, counts=_counts(counts), latency_ms=latency_ms, answers=answers,
     )  # fmt: skip
     # Refuse here what the flow would refuse after Prefect has started, which takes seconds.

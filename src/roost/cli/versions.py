@@ -42,8 +42,10 @@ def rebuild(
     questions: Annotated[str, typer.Option(help="File or folder to ask both from; else drawn from the live one.")] = "",
     split: Annotated[str, typer.Option(help="Which judgments of it.")] = "",
     sample: Annotated[int, typer.Option(min=1, help="Questions to draw.")] = 200,
-    least: Annotated[list[str], typer.Option("--min", help="MEASURE=VALUE that it must reach.")] = [],  # noqa: B006
-    max_drop: Annotated[float, typer.Option(min=0, max=1, help="SearchOptions far nDCG@10 may fall; 1: any.")] = 0.02,
+    threshold: Annotated[
+        list[str], typer.Option(help="Minimum value of a measure, e.g. nDCG@10=0.60; may be repeated.")
+    ] = [],  # noqa: B006
+    max_drop: Annotated[float, typer.Option(min=0, max=1, help="How far nDCG@10 may fall; 1: any.")] = 0.02,
     no_promote: Annotated[bool, typer.Option("--no-promote", help="Leave the live version in place.")] = False,
     leave_out: Annotated[bool, typer.Option("--leave-out", help="Do without what no source covers.")] = False,
     max_delete_fraction: Annotated[
@@ -67,7 +69,7 @@ def rebuild(
     request = RebuildRequest(
         sources=[Source(uri=place, name=name) for name, place in map(_named, sources)], index=index, fresh=fresh,
         reuse=not no_reuse, model=model, chunk_size=chunk_size, chunk_overlap=chunk_overlap, questions=questions,
-        split=split, sample=sample, least=[*map(_threshold, least)], max_drop=max_drop, promote=not no_promote,
+        split=split, sample=sample, thresholds=[*map(_threshold, threshold)], max_drop=max_drop, promote=not no_promote,
         leave_out=leave_out, max_delete_fraction=max_delete_fraction,
     )  # fmt: skip
     load_settings()

@@ -10,12 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from roost.flows.parameters import EvaluationRequest, by_measure
+from roost.flows.parameters import EvaluationRequest
 from roost.tasks.errors import UsageError
 from roost.tasks.evaluation import metrics
-from roost.tasks.evaluation.metrics import ANSWERED, MEASURES, Estimate, estimate, score
+from roost.tasks.evaluation.measures import MEASURES, Estimate, measure_names
+from roost.tasks.evaluation.metrics import ANSWERED, estimate, score
 from roost.tasks.evaluation.questions import JUDGMENT, RESOLVED, Questions, resolve
-from roost.tasks.evaluation.thresholds import Thresholds, check_thresholds, measure_names, missed
+from roost.tasks.evaluation.thresholds import Thresholds, check_thresholds, missed, values_by_measure
 
 # Judgments and rankings, and what trec_eval 9 says of them (ndcg_cut, recall, recip_rank, P, success), by hand.
 GRADES = [
@@ -109,8 +110,8 @@ def test_the_gate_names_each_threshold_that_is_missed():
     assert missed(measures, Thresholds({"nDCG@10": 0.55, "recall@10": 0.9}, 0.04), earlier) == []
     assert missed(measures, Thresholds({}, 0.02), None) == []
     [below, fell] = missed(measures, Thresholds({"nDCG@10": 0.6}, 0.02), earlier)
-    assert below == "nDCG@10 is 0.5500, below the 0.6 that was asked for"
-    assert fell == "nDCG@10 fell by 0.0300, from 0.5800 to 0.5500; 0.02 is allowed"
+    assert below == "nDCG@10 is 0.5500, below the threshold 0.6"
+    assert fell == "nDCG@10 fell by 0.0300, from 0.5800 to 0.5500; max_drop is 0.02"
 
 
 def test_regressions_are_the_questions_that_fell_worst_first():
@@ -149,10 +150,10 @@ def test_a_measure_that_is_no_number_misses():
 
 
 def test_a_drop_alone_is_told_only_with_something_before():
-    assert not Thresholds({}, 0.02).can_be_told(None)
-    assert Thresholds({}, 0.02).can_be_told({})
-    assert Thresholds({"nDCG@10": 0.5}, 0.02).can_be_told(None)
-    assert not Thresholds().can_be_told({})
+    assert not Thresholds({}, 0.02).are_checkable(has_baseline=False)
+    assert Thresholds({}, 0.02).are_checkable(has_baseline=True)
+    assert Thresholds({"nDCG@10": 0.5}, 0.02).are_checkable(has_baseline=False)
+    assert not Thresholds().are_checkable(has_baseline=True)
 
 
 def test_a_judged_document_that_is_quarantined_is_unknown():
@@ -174,9 +175,9 @@ def test_a_judged_document_that_is_quarantined_is_unknown():
 
 
 def test_thresholds_are_rows_of_a_form_that_offers_the_measures_and_may_be_a_mapping():
-    by_hand = EvaluationRequest(least=[{"measure": "nDCG@10", "value": 0.6}])
-    assert by_hand == EvaluationRequest(least={"nDCG@10": 0.6})
-    assert by_measure(by_hand.least) == {"nDCG@10": 0.6}
-    row = EvaluationRequest.model_json_schema()["$defs"]["Least"]["properties"]
+    by_hand = EvaluationRequest(thresholds=[{"measure": "nDCG@10", "value": 0.6}])
+    assert by_hand == EvaluationRequest(thresholds={"nDCG@10": 0.6})
+    assert values_by_measure(by_hand.thresholds) == {"nDCG@10": 0.6}
+    row = EvaluationRequest.model_json_schema()["$defs"]["Threshold"]["properties"]
     assert row["measure"]["enum"] == measure_names()
     assert (row["value"]["minimum"], row["value"]["maximum"]) == (0, 1)
