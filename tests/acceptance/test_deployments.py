@@ -24,7 +24,7 @@ from tests.waiting import until
 
 pytestmark = pytest.mark.timeout(900)  # ten processes that import Prefect and the model, one after the other
 TOKEN = "root:Sup3rSecretToken"
-STOPPED = "roost: stopped; what is committed stays, the next run goes on\n"
+INTERRUPTED = "roost: interrupted: committed documents stay; run it again to continue\n"
 ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 
 
@@ -227,13 +227,13 @@ def test_a_run_that_is_cancelled_says_so_and_the_next_one_ends_as_if_nothing_had
     with subprocess.Popen([*words, "asked"], env=stack.env, stderr=subprocess.PIPE, text=True) as process:
         run = _some_is_written(stack, "asked")
         stack.post(f"flow_runs/{run}/set_state", {"state": {"type": "CANCELLING"}})
-        assert (process.wait(60), process.stderr.read()) == (1, STOPPED)
+        assert (process.wait(60), process.stderr.read()) == (130, INTERRUPTED)
     assert stack.run(run)["state_type"] == "CANCELLED"
 
     with subprocess.Popen([*words, "stopped"], env=stack.env, stderr=subprocess.PIPE, text=True) as process:
         run = _some_is_written(stack, "stopped")
         process.send_signal(signal.SIGINT)
-        assert (process.wait(60), process.stderr.read()) == (1, STOPPED)
+        assert (process.wait(60), process.stderr.read()) == (130, INTERRUPTED)
     assert stack.run(run)["state_type"] == "CANCELLED"
 
     report = stack.roost("ingest", corpus, "--index", "weather")

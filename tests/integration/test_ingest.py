@@ -14,7 +14,7 @@ from tests.conftest import ROOT
 
 import roost.flows.ingest
 import roost.flows.running.batches
-from roost.cli.terminal import show_plan
+from roost.cli.output.show_ingest import show_plan
 from roost.flows.operations import search, status
 from roost.tasks.errors import (
     CollectionNotFoundError,

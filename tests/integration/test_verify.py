@@ -14,7 +14,7 @@ import typer
 from pymilvus import MilvusClient
 
 import roost.tasks.versions.verification
-from roost.cli import app as commands
+from roost.cli import verify as command
 from roost.flows.parameters import VerifyRequest
 from roost.flows.running.run import run_flow
 from roost.tasks.errors import StepError
@@ -170,14 +170,14 @@ def test_the_command_ends_with_1_while_something_is_off_and_says_what_it_did_and
         client.delete(_version(client, index), filter='text like "%Fares%"')
         _release(lite)
     with pytest.raises(typer.Exit) as ended:
-        commands.verify(index=index, repair=True)
+        command.verify(index=index, repair=True)
     assert ended.value.exit_code == 1
     shown = capsys.readouterr().out
     assert "off: docs/a.md" in shown
     assert "1 missing; repaired: 0 rows deleted, 1 documents marked to be written again by the next ingest" in shown
     assert f"ingest source 'docs' ({source}) again" in shown
     ingest(source)
-    commands.verify(index=index)
+    command.verify(index=index)
     assert "3 chunks: store and ledger agree" in capsys.readouterr().out
 
 

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import sys
 from contextlib import ExitStack
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Annotated, Any, Self
 
 import typer
 
 from roost.cli.app import (
-    EXIT_PARTIAL,
     IdColumn,
     Index,
     Json,
@@ -22,19 +19,19 @@ from roost.cli.app import (
     TextColumn,
     TitleColumn,
     Verbose,
-    _check_early,
-    _named,
-    _print_json,
     app,
 )
-from roost.tasks.errors import UsageError
+from roost.cli.argument_values import parse_time, read_uris, split_name
+from roost.cli.exit_codes import ExitCode
+from roost.cli.flow_runs import check_request
+from roost.cli.output.print_json import print_json
 
 
 class _Teller:
     """Tells the plan before the run begins, asks if it may, and then draws its bars."""
 
     def __init__(self, *, asks: bool, draws: bool) -> None:
-        from roost.cli.terminal import Lines
+        from roost.cli.output.progress_bar import Lines
         from roost.flows.running.progress import ProgressListener
 
         self._asks, self._draws = asks, draws
@@ -61,7 +58,7 @@ class _Teller:
 
     def agrees(self, report: dict[str, Any]) -> bool:
         """Show the plan; ask whether to begin, where there is somebody to answer."""
-        from roost.cli.terminal import bars
+        from roost.cli.output.progress_bar import bars
         from roost.tasks.steps.report import choice_lines
 
         for line in choice_lines(report):
@@ -102,7 +99,8 @@ def backfill(
     from roost.tasks.settings import set_library_defaults
 
     set_library_defaults(quiet=not verbose)
-    from roost.cli import terminal
+    from roost.cli.output.console import out
+    from roost.cli.output.show_ingest import show_report
     from roost.flows.parameters import BackfillRequest
     from roost.flows.running.progress import PROGRESS
     from roost.flows.running.run import run_flow
@@ -112,49 +110,23 @@ def backfill(
 
     columns = Columns(id=id_column, title=title_column, text=text_column, metadata=metadata_column or None)
     request = BackfillRequest(
-        sources=[Source(uri=place, name=name, columns=columns) for name, place in map(_named, sources)],
-        index=index, since=_moment(since, "--since"), until=_moment(until, "--until", end=True), only=only,
-        uris=_read_uris(uris), only_failed=only_failed, force=force, restart=restart, dry_run=dry_run,
+        sources=[Source(uri=place, name=name, columns=columns) for name, place in map(split_name, sources)],
+        index=index, since=parse_time(since, "--since"), until=parse_time(until, "--until", end=True), only=only,
+        uris=read_uris(uris), only_failed=only_failed, force=force, restart=restart, dry_run=dry_run,
         on_conflict=on_conflict, shards=shards,
     )  # fmt: skip
-    _check_early(request)
+    check_request(request)
     is_asked = not (yes or as_json) and sys.stdin.isatty() and sys.stderr.isatty()
     with _Teller(asks=is_asked, draws=not as_json and sys.stderr.isatty()) as teller:
         PROGRESS.set(teller)
         state, report = run_flow("backfill", request)
     if as_json:
-        _print_json(report)
+        print_json(report)
     elif not report.get("dry_run"):
-        terminal.show_report(report)
+        show_report(report)
     else:
         for line in choice_lines(report) if dry_run else ():
-            terminal.out.print(line, soft_wrap=True)
-        terminal.out.print("nothing written")
+            out.print(line, soft_wrap=True)
+        out.print("nothing written")
     if state == "Partial":
-        raise typer.Exit(EXIT_PARTIAL)
-
-
-def _moment(text: str, option: str, *, end: bool = False) -> datetime | None:
-    """Read a date or a time; a date as an end stands for the whole day."""
-    if not text:
-        return None
-    try:
-        time = datetime.fromisoformat(text)
-    except ValueError:
-        raise UsageError(f"{option} {text!r}: write it as 2026-11-20, or 2026-11-20T08:00") from None
-    is_day = "T" not in text and " " not in text
-    return (time if time.tzinfo else time.replace(tzinfo=UTC)) + timedelta(days=end and is_day)
-
-
-def _read_uris(place: str) -> list[str]:
-    """Read the names of documents, one a line."""
-    if not place:
-        return []
-    try:
-        text = sys.stdin.read() if place == "-" else Path(place).read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"--uris {place}: {error}") from None
-    found = [line.strip() for line in text.splitlines() if line.strip()]
-    if not found:
-        raise UsageError(f"--uris {place}: it names no document")
-    return found
+        raise typer.Exit(ExitCode.PARTIAL)

@@ -6,8 +6,11 @@ from typing import Annotated
 
 import typer
 
-from roost.cli.app import EXIT_QUALITY, Index, Json, Verbose, _print_json, _threshold, app
-from roost.tasks.errors import UsageError
+from roost.cli.app import Index, Json, Verbose, app
+from roost.cli.argument_values import parse_counts, parse_threshold
+from roost.cli.exit_codes import ExitCode
+from roost.cli.flow_runs import run_with_progress
+from roost.cli.output.print_json import print_json
 
 
 @app.command()
@@ -36,32 +39,20 @@ def evaluate(
     from roost.tasks.settings import load_settings, set_library_defaults
 
     set_library_defaults(quiet=not verbose)
-    from roost.cli.terminal import bars
-    from roost.cli.terminal_evaluation import show_evaluation
+    from roost.cli.output.show_evaluation import show_evaluation
     from roost.flows.evaluation import given_questions
     from roost.flows.parameters import EvaluationRequest
-    from roost.flows.running.progress import PROGRESS
-    from roost.flows.running.run import run_flow
 
     request = EvaluationRequest(
-        index=index, questions=questions, split=split, sample=sample, thresholds=[*map(_threshold, threshold)],
-        max_drop=max_drop, timings=timings, counts=_counts(counts), latency_ms=latency_ms, answers=answers,
+        index=index, questions=questions, split=split, sample=sample, thresholds=[*map(parse_threshold, threshold)],
+        max_drop=max_drop, timings=timings, counts=parse_counts(counts), latency_ms=latency_ms, answers=answers,
     )  # fmt: skip
     # Refuse here what the flow would refuse after Prefect has started, which takes seconds.
     given_questions(request, load_settings())
-    with bars(enabled=False) as watcher:
-        PROGRESS.set(watcher)
-        _, report = run_flow("evaluation", request)
+    _, report = run_with_progress("evaluation", request, bar=False)
     if as_json:
-        _print_json(report)
+        print_json(report)
     else:
         show_evaluation(report)
     if report["missed"]:
-        raise typer.Exit(EXIT_QUALITY)
-
-
-def _counts(words: str) -> list[int]:
-    try:
-        return [int(word) for word in words.split(",") if word.strip()]
-    except ValueError:
-        raise UsageError(f"--counts {words}: write whole numbers with commas between, as in 10,100") from None
+        raise typer.Exit(ExitCode.QUALITY_MISSED)

@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from roost.cli.app import Index, Json, _print_json, app
+from roost.cli.app import Index, Json, app
+from roost.cli.output.print_json import print_json
 from roost.tasks.errors import RoostError, UsageError
 
 Where = Annotated[str, typer.Option("--where", "-w", help='Filter, as in: source == "handbook" and page > 2.')]
@@ -40,9 +41,9 @@ def search(
     how = SearchOptions(where=where, diverse=diverse, by_document=by == "document", neighbours=neighbours)
     [hits] = run_async(lambda: search_index(index, [query], k, how, client))
     if as_json:
-        _print_json({"query": query, "index": index, "hits": [hit.as_dict() for hit in hits]})
+        print_json({"query": query, "index": index, "hits": [hit.as_dict() for hit in hits]})
     else:
-        from roost.cli.hits import show_hits
+        from roost.cli.output.show_hits import show_hits
 
         show_hits(query, hits, where=where)
 
@@ -60,7 +61,7 @@ def ask(
     from roost.tasks.settings import set_library_defaults
 
     set_library_defaults(quiet=True)
-    from roost.cli.hits import show_hits, show_piece, show_sources
+    from roost.cli.output.show_hits import show_hits, show_piece, show_sources
     from roost.flows.operations.search import find_passages
     from roost.flows.running.run import run_async
     from roost.tasks.search.retrieve import SearchOptions
@@ -82,11 +83,11 @@ def ask(
     except RoostError as error:
         if as_json:
             why = {"answer": None, "why": str(error), "cited": [], "passages": [hit.as_dict() for hit in hits]}
-            _print_json({**asked, **why})
+            print_json({**asked, **why})
         else:
             show_hits(question, hits)
         raise
     if as_json:
-        _print_json({**asked, **answer.as_dict()})
+        print_json({**asked, **answer.as_dict()})
     else:
         show_sources(answer.hits[: answer.given], answer.cited)

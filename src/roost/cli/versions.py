@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from roost.cli.app import EXIT_PARTIAL, EXIT_QUALITY, Index, Json, Verbose, _named, _print_json, _threshold, app
+from roost.cli.app import Index, Json, Verbose, app
+from roost.cli.argument_values import parse_threshold, split_name
+from roost.cli.exit_codes import ExitCode
+from roost.cli.flow_runs import run_operation, run_with_progress
+from roost.cli.output.print_json import print_json
 
 
 @app.command()
@@ -19,11 +22,11 @@ def versions(
     """List versions: recipe, counts, size, quality, dates, and which one is live."""
     from roost.flows.operations.versions import list_versions
 
-    found = _run(lambda: list_versions(index))
+    found = run_operation(lambda: list_versions(index))
     if as_json:
-        _print_json(found)
+        print_json(found)
     else:
-        from roost.cli.terminal_versions import show_versions
+        from roost.cli.output.show_versions import show_versions
 
         show_versions(found)
 
@@ -58,35 +61,30 @@ def rebuild(
     from roost.tasks.settings import set_library_defaults
 
     set_library_defaults(quiet=not verbose)
-    from roost.cli.terminal import bars
     from roost.flows.parameters import RebuildRequest
-    from roost.flows.running.progress import PROGRESS
-    from roost.flows.running.run import run_flow
     from roost.tasks.settings import load_settings
     from roost.tasks.sources.listing import Source
     from roost.tasks.versions.version import check_index_name
 
     request = RebuildRequest(
-        sources=[Source(uri=place, name=name) for name, place in map(_named, sources)], index=index, fresh=fresh,
+        sources=[Source(uri=place, name=name) for name, place in map(split_name, sources)], index=index, fresh=fresh,
         reuse=not no_reuse, model=model, chunk_size=chunk_size, chunk_overlap=chunk_overlap, questions=questions,
-        split=split, sample=sample, thresholds=[*map(_threshold, threshold)], max_drop=max_drop, promote=not no_promote,
+        split=split, sample=sample, thresholds=[*map(parse_threshold, threshold)], max_drop=max_drop, promote=not no_promote,
         leave_out=leave_out, max_delete_fraction=max_delete_fraction,
     )  # fmt: skip
     load_settings()
     check_index_name(index)
-    with bars(enabled=not as_json and sys.stderr.isatty()) as watcher:
-        PROGRESS.set(watcher)
-        state, report = run_flow("rebuild", request)
+    state, report = run_with_progress("rebuild", request, bar=not as_json)
     if as_json:
-        _print_json(report)
+        print_json(report)
     else:
-        from roost.cli.terminal_versions import show_rebuild
+        from roost.cli.output.show_versions import show_rebuild
 
         show_rebuild(report)
     if state == "QualityMissed":
-        raise typer.Exit(EXIT_QUALITY)
+        raise typer.Exit(ExitCode.QUALITY_MISSED)
     if state == "Partial":
-        raise typer.Exit(EXIT_PARTIAL)
+        raise typer.Exit(ExitCode.PARTIAL)
 
 
 @app.command()
@@ -99,7 +97,7 @@ def promote(
     """Have readers see another version, by one call that they do not notice."""
     from roost.flows.operations.versions import promote_version
 
-    _show_move(_run(lambda: promote_version(index, version, force=force)), as_json=as_json)
+    _show_move(run_operation(lambda: promote_version(index, version, force=force)), as_json=as_json)
 
 
 @app.command()
@@ -107,7 +105,7 @@ def rollback(index: Index = "docs", as_json: Json = False) -> None:
     """Have readers see again what they saw before the live version, at once."""
     from roost.flows.operations.versions import roll_back
 
-    _show_move(_run(lambda: roll_back(index)), as_json=as_json)
+    _show_move(run_operation(lambda: roll_back(index)), as_json=as_json)
 
 
 @app.command()
@@ -120,11 +118,11 @@ def prune(
     """Drop old versions and what killed runs left; never the live one."""
     from roost.flows.operations.versions import prune as drop
 
-    done = _run(lambda: drop(index, keep, dry_run=dry_run))
+    done = run_operation(lambda: drop(index, keep, dry_run=dry_run))
     if as_json:
-        _print_json(done)
+        print_json(done)
     else:
-        from roost.cli.terminal_versions import show_pruning
+        from roost.cli.output.show_versions import show_pruning
 
         show_pruning(done)
 
@@ -139,11 +137,11 @@ def export(
     """Write an index to a folder of Parquet: chunks with vectors, ledger, recipe."""
     from roost.flows.operations.archive import export_index
 
-    made = _run(lambda: export_index(index, version, folder))
+    made = run_operation(lambda: export_index(index, version, folder))
     if as_json:
-        _print_json(made)
+        print_json(made)
     else:
-        from roost.cli.terminal_versions import show_export
+        from roost.cli.output.show_versions import show_export
 
         show_export(made)
 
@@ -158,33 +156,19 @@ def import_(
     """Load an exported index into this Milvus, row for row; nothing is embedded."""
     from roost.flows.operations.archive import import_folder
 
-    made = _run(lambda: import_folder(folder, index, promote=promote))
+    made = run_operation(lambda: import_folder(folder, index, promote=promote))
     if as_json:
-        _print_json(made)
+        print_json(made)
     else:
-        from roost.cli.terminal_versions import show_import
+        from roost.cli.output.show_versions import show_import
 
         show_import(made)
 
 
-def _run(work: Any) -> Any:
-    """Run what is no flow; whoever has the file of Lite is waited for, by name."""
-    from roost.tasks.settings import set_library_defaults
-
-    set_library_defaults(quiet=True)
-    from roost.cli.terminal import bars
-    from roost.flows.running.progress import PROGRESS
-    from roost.flows.running.run import run_async
-
-    with bars(enabled=False) as watcher:
-        PROGRESS.set(watcher)
-        return run_async(work)
-
-
 def _show_move(moved: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
-        _print_json(moved)
+        print_json(moved)
         return
-    from roost.cli.terminal_versions import show_move
+    from roost.cli.output.show_versions import show_move
 
     show_move(moved)

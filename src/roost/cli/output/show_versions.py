@@ -7,7 +7,7 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
-from roost.cli.terminal import out
+from roost.cli.output.console import out
 from roost.tasks.steps.report import rebuild_line
 
 

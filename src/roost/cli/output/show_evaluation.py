@@ -8,7 +8,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from roost.cli.terminal import out, shortened
+from roost.cli.output.console import out, shortened
 from roost.tasks.evaluation.report import MAIN, headline
 
 #: Rows that a list shows.

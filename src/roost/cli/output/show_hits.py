@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from rich.text import Text
 
-from roost.cli.terminal import SNIPPET, out, shortened
+from roost.cli.output.console import SNIPPET_LENGTH, out, shortened
 from roost.tasks.search.retrieve import Hit
 from roost.tasks.search.snippets import make_snippet
 
@@ -41,7 +41,7 @@ def show_piece(text: str) -> None:
 
 
 def _marked(passage: str, query: str) -> Text:
-    snippet = make_snippet(passage, query, length=SNIPPET)
+    snippet = make_snippet(passage, query, length=SNIPPET_LENGTH)
     line = Text("   " + snippet.text)
     for start, end in snippet.words:
         line.stylize("bold yellow", start + 3, end + 3)

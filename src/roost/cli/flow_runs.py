@@ -1,0 +1,50 @@
+"""Running a flow or an operation from a command: early checks, and progress on standard error."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+
+def check_request(request: Any) -> None:
+    """Refuse here what the flow would refuse after Prefect has started, which takes seconds."""
+    from roost.tasks.settings import load_settings
+    from roost.tasks.sources.listing import check_sources
+    from roost.tasks.versions.version import check_index_name
+
+    load_settings()
+    check_index_name(request.index)
+    check_sources(request.sources)
+
+
+def run_with_progress(name: str, request: Any, *, bar: bool) -> tuple[str, dict[str, Any]]:
+    """Run a flow to its end; return the name of its state and its report.
+
+    Args:
+        name: Name of the flow.
+        request: Its parameter.
+        bar: Draw a progress bar, if standard error is a terminal; else print only which run this one waits for.
+    """
+    import sys
+
+    from roost.cli.output.progress_bar import bars
+    from roost.flows.running.progress import PROGRESS
+    from roost.flows.running.run import run_flow
+
+    with bars(enabled=bar and sys.stderr.isatty()) as listener:
+        PROGRESS.set(listener)
+        return run_flow(name, request)
+
+
+def run_operation(work: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+    """Run an operation that is not a flow; print for which process it waits if the Milvus Lite file is locked."""
+    from roost.tasks.settings import set_library_defaults
+
+    set_library_defaults(quiet=True)
+    from roost.cli.output.progress_bar import bars
+    from roost.flows.running.progress import PROGRESS
+    from roost.flows.running.run import run_async
+
+    with bars(enabled=False) as listener:
+        PROGRESS.set(listener)
+        return run_async(work)

@@ -1,0 +1,49 @@
+"""The output of `roost ingest` and `roost backfill`: the plan, the report, the documents in quarantine."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from rich import box
+from rich.table import Table
+
+from roost.cli.output.console import out
+from roost.tasks.steps.report import headline
+
+
+def show_report(report: dict[str, Any]) -> None:
+    """Show what an ingest run did."""
+    out.print(headline(report))
+    seconds = report["seconds"]
+    stages = ", ".join(f"{name} {value:.1f}" for name, value in seconds.items() if name != "total")
+    out.print(f"{seconds['total']:.1f} s ({stages}; stages overlap)", style="dim")
+    for place in report["unlisted"]:
+        out.print(f"could not be listed, so nothing there was added or deleted: {place}")
+    show_rejects(report["rejects"])
+
+
+def show_plan(report: dict[str, Any]) -> None:
+    """Show what an ingest run would do."""
+    out.print(f"{report['index']}: plan, nothing written")
+    table = Table("action", "documents", box=box.SIMPLE)
+    for name, count in report["documents"].items():
+        table.add_row(name, f"{count:,}")
+    out.print(table)
+    chunks, seconds = report["estimate"]["chunks"], report["estimate"]["seconds"]
+    duration = f", {timedelta(seconds=seconds)} at the last run's speed" if seconds is not None else ""
+    out.print(f"about {chunks:,} chunks to embed{duration}; unchanged passages of changed documents cost nothing")
+    if report["would_refuse"]:
+        out.print(f"a run would be refused: {report['would_refuse']}", soft_wrap=True)
+
+
+def show_rejects(rejects: list[dict[str, Any]]) -> None:
+    """Show the first 50 documents in quarantine, each with its reason."""
+    if not rejects:
+        return
+    table = Table("not indexed", "reason", title_justify="left")
+    for reject in rejects[:50]:
+        table.add_row(reject["uri"], reject["reason"])
+    out.print(table)
+    if len(rejects) > 50:
+        out.print(f"and {len(rejects) - 50} more: roost status --json lists all")
