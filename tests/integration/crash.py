@@ -1,4 +1,4 @@
-"""What the crash tests are made of: runs that can be killed anywhere, corpora that change, states to compare."""
+"""Runs that can be killed anywhere, and the states of an index to compare; the parts of the crash tests."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Nursery:
         self.folder = folder
         command = [sys.executable, str(Path(__file__).with_name("crash_child.py"))]
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("ROOST_", "PREFECT_"))}
-        env = kept | SETTINGS | {"PYTHONPATH": str(ROOT)}
+        env = kept | SETTINGS | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'src'}"}
         self._writing = threading.Lock()
         self._process = subprocess.Popen(
             command, cwd=folder, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True

@@ -1,8 +1,11 @@
-"""A program that forks one process a job: the real orchestration of a run, to be killed wherever a test says.
+"""A program that forks one process for each job: the real orchestration of a run, killed wherever a test asks for it.
 
 Importing Prefect, Milvus and the splitters takes seconds and is done once; a fork then costs milliseconds. Nothing
 of gRPC may be made before the fork. The flow's own code runs, with stand-ins for what costs time and decides nothing
-here: the model (vectors come from a hash of the text), the worker processes, and, but in `command` jobs, Prefect.
+here: the model (vectors come from a hash of the text), the worker processes, and, except in `command` jobs, Prefect.
+
+A stand-in goes wherever a module of Roost has the original (`replace`), so code may move between modules; a name
+that is gone fails at the start.
 
 A job is a line of JSON on standard input; how it ended is written to a file; see `Nursery` in crash.py.
 """
@@ -22,11 +25,11 @@ import time
 import traceback
 import uuid
 from collections import Counter
-from collections.abc import Callable, Collection
-from contextlib import nullcontext, redirect_stderr, redirect_stdout
+from collections.abc import Callable, Collection, Iterator
+from contextlib import redirect_stderr, redirect_stdout
 from functools import lru_cache
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 from roost.tasks.settings import set_library_defaults
@@ -42,28 +45,26 @@ import milvus_lite.index.faiss_hnsw  # noqa: E402
 import milvus_lite.index.scalar  # noqa: E402
 import milvus_lite.search.indexed_filter  # noqa: E402
 import numpy as np  # noqa: E402
+import prefect.artifacts  # noqa: E402
+import prefect.events  # noqa: E402
+import prefect.runtime  # noqa: E402
 import pyarrow.dataset  # noqa: E402
 import pyarrow.substrait  # noqa: E402, F401
-from prefect import Task  # noqa: E402
 from pymilvus.client import async_grpc_handler, grpc_handler  # noqa: E402
 from tests.integration.crash import DIMENSION, vector_of  # noqa: E402
 
 import roost.flows.ingest  # noqa: E402
-import roost.flows.running.batches  # noqa: E402
-import roost.flows.running.run  # noqa: E402
-import roost.tasks.milvus.store  # noqa: E402
-import roost.tasks.models.embedder  # noqa: E402
-import roost.tasks.steps.chunk  # noqa: E402
-import roost.tasks.steps.index  # noqa: E402
-import roost.tasks.steps.load  # noqa: E402
-import roost.tasks.steps.plan  # noqa: E402
-import roost.tasks.versions.version  # noqa: E402
 from roost.cli import main as command_line  # noqa: E402
 from roost.flows.parameters import IngestRequest  # noqa: E402
-from roost.tasks import crash_points  # noqa: E402
+from roost.tasks import crash_points, workers  # noqa: E402
 from roost.tasks.errors import DocumentError, RoostError  # noqa: E402
+from roost.tasks.ids import hash_file  # noqa: E402
+from roost.tasks.milvus.store import open_store  # noqa: E402
+from roost.tasks.models import embedder  # noqa: E402
 from roost.tasks.models.model import Model, find_model, load_tokenizer  # noqa: E402
 from roost.tasks.settings import Embedding, load_settings  # noqa: E402
+from roost.tasks.steps import chunk  # noqa: E402
+from roost.tasks.steps.load import read_file  # noqa: E402
 from roost.tasks.versions import ledger  # noqa: E402
 from roost.tasks.versions.version import drop_version, existing_version  # noqa: E402
 
@@ -75,11 +76,55 @@ WRITING = ("insert_rows", "upsert_rows")
 CALL_ROWS, DELETE_ROWS = 3, 2
 
 
-class Embedder(roost.tasks.models.embedder.Embedder):
-    """Makes vectors without a model, and lets other batches come between as the real one does."""
+def modules() -> list[ModuleType]:
+    """Every module of Roost that is imported."""
+    return [module for name, module in list(sys.modules.items()) if name.partition(".")[0] == "roost"]
+
+
+def names_of(original: object) -> Iterator[tuple[ModuleType, str]]:
+    """Where modules of Roost have this object, and under which name."""
+    for module in modules():
+        yield from ((module, name) for name, value in list(vars(module).items()) if value is original)
+
+
+def replace(original: object, stand_in: object) -> None:
+    """Put a stand-in wherever a module of Roost has the original.
+
+    Raises:
+        LookupError: No module has it: the code has changed, and the stand-in with it must.
+    """
+    found = list(names_of(original))
+    if not found:
+        raise LookupError(f"no module of Roost has {original!r}: nothing to replace")
+    for module, name in found:
+        setattr(module, name, stand_in)
+
+
+def set_constant(name: str, value: int) -> None:
+    """Set a constant in the module that defines it and in those that import it.
+
+    Raises:
+        LookupError: No module has it.
+    """
+    found = [module for module in modules() if name in vars(module)]
+    if not found:
+        raise LookupError(f"no module of Roost has a constant {name}")
+    for module in found:
+        setattr(module, name, value)
+
+
+def check_interface(stand_in: type, original: type) -> None:
+    """Refuse a stand-in with a public method that the original has not, or has no more."""
+    public = {name for name in vars(stand_in) if not name.startswith("_") and callable(getattr(stand_in, name))}
+    if missing := sorted(name for name in public if not hasattr(original, name)):
+        raise LookupError(f"{original.__module__}.{original.__name__} has no {missing}: the stand-in must change too")
+
+
+class Embedder(embedder.Embedder):
+    """Makes vectors without a model, and lets other batches run in between as the real one does."""
 
     async def load(self) -> None:
-        """There is nothing to load."""
+        """Do nothing: there is no model."""
 
     async def passages(self, texts: list[str], tokens: list[int]) -> np.ndarray:
         await asyncio.sleep(0.001)
@@ -102,14 +147,18 @@ class Workers:
         pass
 
     def start(self) -> None:
-        """There is nothing to start."""
+        """Do nothing: there are no processes."""
 
     def stop(self) -> None:
-        """There is nothing to stop."""
+        """Do nothing: there are no processes."""
 
     async def run(self, function: Callable[..., Any], arguments: tuple[Any, ...], seconds: float | None = None) -> Any:
         await asyncio.sleep(0.001)
         return function(*arguments)
+
+
+check_interface(Embedder, embedder.Embedder)
+check_interface(Workers, workers.Workers)
 
 
 @lru_cache(maxsize=2)
@@ -117,30 +166,39 @@ def _tokenizer(file: Path | str) -> Any:
     return load_tokenizer(Path(file))
 
 
-def stand_in(model: Model) -> None:
+def put_stand_ins(model: Model) -> None:
     """Put the cheap model and workers into the flow."""
-    roost.flows.ingest.find_model = lambda settings: model
-    roost.tasks.steps.chunk.load_tokenizer = roost.tasks.steps.chunk._tokenizer = _tokenizer
-    roost.flows.running.batches.Embedder = Embedder
-    roost.flows.running.batches.Workers = Workers
-    roost.tasks.milvus.store.CALL_ROWS, roost.tasks.milvus.store.DELETE_ROWS = CALL_ROWS, DELETE_ROWS
-    # pymilvus looks every half second whether an index is there.
+    replace(find_model, lambda settings: model)
+    replace(load_tokenizer, _tokenizer)
+    replace(chunk._tokenizer, _tokenizer)
+    replace(embedder.Embedder, Embedder)
+    replace(workers.Workers, Workers)
+    set_constant("CALL_ROWS", CALL_ROWS)
+    set_constant("DELETE_ROWS", DELETE_ROWS)
+    # pymilvus asks every half second whether an index is there.
     grpc_handler.time = SimpleNamespace(time=time.time, sleep=lambda seconds: time.sleep(min(seconds, 0.005)))
 
 
 def without_prefect() -> None:
-    """Run the steps as the functions that they are."""
-    found = {name: step.fn for name, step in vars(ingest).items() if isinstance(step, Task)}
-    roost.flows.ingest.steps = roost.flows.running.batches.steps = SimpleNamespace(**found)
-    roost.flows.ingest.get_run_logger = roost.flows.running.batches.get_run_logger = lambda: logging.getLogger(
-        "roost.crash"
-    )
+    """Run the tasks as the functions that they are; show and send nothing."""
+    tasks = [(module, name) for module in modules() for name, value in vars(module).items() if is_task(value)]
+    if not tasks:
+        raise LookupError("no module of Roost has a Prefect task")
+    for module, name in tasks:
+        setattr(module, name, getattr(module, name).fn)
 
-    async def publish(*_: object) -> None:
+    async def show_nothing(*_: object, **__: object) -> None:
         pass
 
-    roost.flows.ingest.artifacts = SimpleNamespace(publish=publish, moving=lambda _: nullcontext())
-    roost.flows.ingest.events = SimpleNamespace(ingested=lambda _: None)
+    for name in ("acreate_markdown_artifact", "acreate_progress_artifact", "acreate_table_artifact"):
+        replace(getattr(prefect.artifacts, name), show_nothing)
+    replace(prefect.artifacts.aupdate_progress_artifact, show_nothing)
+    replace(prefect.events.emit_event, lambda *_, **__: None)
+    replace(prefect.get_run_logger, lambda: logging.getLogger("roost.crash"))
+
+
+def is_task(value: object) -> bool:
+    return isinstance(value, prefect.Task)
 
 
 def count_calls(job: dict[str, Any], made: Counter[str]) -> None:
@@ -205,35 +263,40 @@ def die_within_lite(step: str) -> None:
 
 
 def keep_away(files: Collection[str]) -> None:
-    """Have these files not be read, as when what holds them does not answer."""
-    read_file, hash_file = roost.tasks.steps.load.read_file, roost.tasks.steps.plan.hash_file
+    """Make these files unreadable, as when the storage does not answer."""
+    original_read, original_hash = read_file, hash_file
 
     def read(location: str) -> bytes:
         if location in files:
             raise DocumentError("unreadable", "it is away")
-        return read_file(location)
+        return original_read(location)
 
-    roost.tasks.steps.load.read_file = read
-    roost.tasks.steps.plan.hash_file = lambda location: "" if location in files else hash_file(location)
+    replace(original_read, read)
+    replace(original_hash, lambda location: "" if location in files else original_hash(location))
 
 
 def count_passes(passed: Counter[str]) -> None:
-    """Count the passes of every fault point."""
+    """Count the passes of every crash point."""
     crash_point = crash_points.crash_point
 
     def counted(name: str) -> None:
         passed[name] += 1
         crash_point(name)
 
-    for module in (roost.tasks.steps.index, roost.tasks.milvus.store, roost.tasks.versions.version):
-        module.crash_point = counted
+    replace(crash_point, counted)
+
+
+#: What modules of Roost have for Prefect's facts about the run: the last of these.
+RUNTIME: list[object] = [prefect.runtime]
 
 
 def ingest(step: dict[str, Any]) -> dict[str, Any]:
     """Run the flow's function; its state, its report, or its error."""
     request = IngestRequest.model_validate(step["request"])
     run_id = str(uuid.uuid4())
-    roost.flows.ingest.runtime = SimpleNamespace(flow_run=SimpleNamespace(id=run_id, name=f"crash-{run_id}"))
+    flow_run = SimpleNamespace(id=run_id, name=f"crash-{run_id}")
+    replace(RUNTIME[-1], runtime := SimpleNamespace(flow_run=flow_run, task_run=SimpleNamespace(run_count=1)))
+    RUNTIME.append(runtime)
     try:
         state = asyncio.run(roost.flows.ingest.ingest.fn(request))
     except RoostError as error:
@@ -245,7 +308,7 @@ def read(step: dict[str, Any]) -> dict[str, Any]:
     """Read everything that an index holds."""
 
     async def pages() -> dict[str, Any]:
-        async with roost.tasks.milvus.store.open_store(load_settings().milvus) as store:
+        async with open_store(load_settings().milvus) as store:
             version = await existing_version(store, step["index"])
             chunks = [row async for page in store.pages(version.name, ["*"]) for row in page]
             rows = [row async for page in store.pages(version.ledger, list(ledger.ROW)) for row in page]
@@ -261,7 +324,7 @@ def drop(step: dict[str, Any]) -> dict[str, Any]:
     """Drop an index with all that belongs to it."""
 
     async def gone() -> dict[str, Any]:
-        async with roost.tasks.milvus.store.open_store(load_settings().milvus) as store:
+        async with open_store(load_settings().milvus) as store:
             await drop_version(store, await existing_version(store, step["index"]))
         return {}
 
@@ -283,7 +346,7 @@ def command(step: dict[str, Any]) -> dict[str, Any]:
     return {"code": code, "out": out.read_text(), "err": err.read_text()}
 
 
-def execute_plan(job: dict[str, Any]) -> list[dict[str, Any]]:
+def do_steps(job: dict[str, Any]) -> list[dict[str, Any]]:
     """Do a job's steps one after another."""
     os.environ.update(job["env"])
     if not any(step["do"] == "command" for step in job["steps"]):
@@ -307,7 +370,7 @@ def child(job: dict[str, Any]) -> None:
     """Do a job in this fresh fork and leave without any clean-up of what the parent made."""
     code = 0
     try:
-        answers = execute_plan(job)
+        answers = do_steps(job)
         Path(job["answer"]).write_bytes(pickle.dumps(answers))
     except BaseException:  # noqa: BLE001  whatever it was, the test must see it
         code = 70
@@ -334,12 +397,10 @@ def main() -> None:
     """Serve jobs until standard input ends."""
     model = dataclasses.replace(find_model(Embedding()), dimension=DIMENSION)
     chunking = load_settings().chunking
-    stand_in(model)
-    roost.tasks.steps.chunk.check_window(chunking, model)
-    roost.tasks.steps.chunk._splitter(chunking.size, chunking.overlap, str(model.tokenizer_file)).split_text(
-        "Warm up. " * 50
-    )
-    roost.tasks.steps.chunk._sections("# Warm\n\nup")
+    put_stand_ins(model)
+    chunk.check_window(chunking, model)
+    chunk._splitter(chunking.size, chunking.overlap, str(model.tokenizer_file)).split_text("Warm up. " * 50)
+    chunk._sections("# Warm\n\nup")
     gc.freeze()  # what is here already is looked at no more, and so is not copied for each fork
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the guards
     print("ready", flush=True)
