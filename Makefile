@@ -1,44 +1,44 @@
-# One command a habit. Each makes .venv when it is missing.
+# One command per task. Each creates .venv first if it is missing.
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
-EXTRAS := minilm,standalone,openvino,dask,ray,dev
+EXTRAS := local,cluster,dev
 
 .PHONY: help setup demo up test bench check clean
 
-help:            ## what there is
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
+help:            ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
 
 $(STAMP): pyproject.toml constraints.txt
-	@echo ">> making $(VENV) (a few minutes the first time)"
+	@echo ">> creating $(VENV) (a few minutes the first time)"
 	@$(PYTHON) -c 'import sys; sys.exit("Roost needs Python 3.11 or later, this is %d.%d: make PYTHON=python3.11" % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
-	@echo ">> torch first, pinned: a bare torch brings several GB of CUDA"
+	@echo ">> installing PyTorch first, pinned: an unpinned torch downloads several GB of CUDA packages"
 	$(BIN)/pip install --quiet --disable-pip-version-check torch==2.13.0 -c constraints.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS)]'
 	@touch $@
 
-setup: $(STAMP)  ## make .venv with everything pinned
+setup: $(STAMP)  ## create .venv with every version pinned
 	@echo ">> ready: $(BIN)/roost --help"
 
-demo: $(STAMP)   ## index the example handbook and ask it questions: no keys, no network
+demo: $(STAMP)   ## index the example handbook and ask it its questions: no keys, no network
 	$(BIN)/roost demo
 
-up: $(STAMP)     ## Milvus and the Prefect UI on this machine, until Ctrl-C
+up: $(STAMP)     ## run Milvus, the Prefect UI and a worker on this machine until Ctrl-C
 	$(BIN)/roost up
 
 test: $(STAMP)   ## every test: unit, Milvus Lite, a real Milvus server, the command line
 	$(BIN)/python -m pytest --numprocesses 3 --dist loadscope --no-loadscope-reorder
 
-bench: $(STAMP)  ## speed beside LlamaIndex, LangChain and the bare model (make bench FULL=--full: the long form)
-	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS),bench]'
+bench: $(STAMP)  ## measure speed against LlamaIndex, LangChain and the bare model (FULL=--full: the long form)
 	$(BIN)/python -m tests.benchmarks.bench $(FULL)
 
-check: $(STAMP)  ## lint, format and types
+check: $(STAMP)  ## lint, format, types, import rules
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+	$(BIN)/mypy -p roost
+	$(BIN)/python -m pytest -q tests/unit/test_imports.py
 
-clean:           ## remove .venv and caches
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache
+clean:           ## remove .venv, build folders and caches
+	rm -rf $(VENV) build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache

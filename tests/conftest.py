@@ -85,7 +85,7 @@ def data() -> Path:
 @pytest.fixture(scope="session")
 def standalone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A real Milvus server of its own, on free ports: its URI."""
-    pytest.importorskip("milvus", reason="the extra `standalone` carries the Milvus server for Linux x86-64 only")
+    pytest.importorskip("milvus", reason="the extra `local` contains the Milvus server, for Linux on x86-64 only")
     from roost.deployments.local.servers import milvus_standalone
 
     # Reads that must see all writes wait for its next tick, a fifth of a second later if nothing is said.

@@ -102,7 +102,7 @@ def check_scale(settings: Settings) -> None:
         return
     name = f"ROOST_SCALE__ENGINE={engine}"
     if find_spec(f"prefect_{engine}") is None:
-        raise ConfigurationError(f"{name}: pip install 'roost[{engine}]'")
+        raise ConfigurationError(f"{name} needs the package prefect-{engine}: pip install 'roost[cluster]'")
     refuse_lite_file(settings, name)
     if not get_current_settings().api.url:
         raise ConfigurationError(f"{name}: its workers report to a Prefect server; set PREFECT_API_URL (see roost up)")

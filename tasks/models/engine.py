@@ -56,7 +56,7 @@ def load_engine(model: Model, settings: Embedding) -> Engine:
     has_openvino = find_spec("openvino") is not None
     if model.is_openvino or settings.backend == "openvino":
         if not has_openvino:
-            raise ModelError(f"model {model.name!r} is to run in OpenVINO: pip install 'roost[openvino]'")
+            raise ModelError(f"model {model.name!r} needs OpenVINO: pip install 'roost[local]'")
         folder = model.folder if model.is_openvino else exported(model, settings)
         return OpenVinoEngine(model, folder, threads=settings.threads)
     if settings.backend == "auto" and has_openvino and settings.device in ("", "cpu") and not _accelerator():

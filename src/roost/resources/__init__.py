@@ -1,1 +1,1 @@
-"""Files that commands need beside the code: prefect.yaml, the example corpus, the compose file."""
+"""Files that commands read: prefect.yaml, the example documents and questions, compose and Kubernetes files."""

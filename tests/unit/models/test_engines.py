@@ -171,7 +171,7 @@ def test_a_damaged_export_is_refused_in_one_line(tmp_path: Path) -> None:
 
 
 def test_an_int8_model_is_one_of_its_own_and_masks_its_padding(tmp_path: Path) -> None:
-    pytest.importorskip("nncf", reason="the extra `openvino` makes int8 models")
+    pytest.importorskip("nncf", reason="the extra `local` contains nncf")
     model, settings = find_model(Embedding()), Embedding()
     words = (ROOT / "README.md").read_text("utf-8").split()
     texts = [" ".join(words[first : first + 70]) for first in range(0, 1680, 70)]
