@@ -39,6 +39,7 @@ from roost.tasks.models.model import Model, find_model
 from roost.tasks.models.recipe import Recipe, changes, make_recipe
 from roost.tasks.prefect_tasks import ingest as ingest_tasks
 from roost.tasks.prefect_tasks import rebuild as rebuild_tasks
+from roost.tasks.prefect_tasks import verify as verify_tasks
 from roost.tasks.search.retrieve import model_of
 from roost.tasks.settings import Settings, load_settings
 from roost.tasks.sources.listing import Listed, Source, check_sources, list_sources, refuse_moved, spool_folder
@@ -267,11 +268,11 @@ async def _verify(build: Build) -> None:
     Raises:
         StepError: It is off all the same.
     """
-    if not (await rebuild_tasks.verify(build.building, build.target)).needs_repair:
+    if not (await verify_tasks.verify(build.building, build.target)).needs_repair:
         return
-    await rebuild_tasks.mend(build.building, build.target, build.run_id)
+    await verify_tasks.repair(build.building, build.target, build.run_id)
     await _catch_up(build)
-    if (await rebuild_tasks.verify(build.building, build.target)).needs_repair:
+    if (await verify_tasks.verify(build.building, build.target)).needs_repair:
         raise StepError(_off(build))
 
 

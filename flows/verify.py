@@ -1,9 +1,8 @@
-"""The flow `verify`: the ledger against the store, document by document, for schedules and the command line."""
+"""The flow `verify`: compares every row of an index with its ledger, on a schedule or from the command line."""
 
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
-from typing import Any
 
 from prefect import flow, get_run_logger, runtime
 from prefect.client.schemas.objects import State
@@ -14,24 +13,23 @@ from roost.flows.running import artifacts
 from roost.flows.running.progress import PROGRESS
 from roost.tasks.milvus.lock_wait import LeaseOwner
 from roost.tasks.milvus.store import open_store
+from roost.tasks.prefect_tasks import verify as verify_tasks
 from roost.tasks.settings import load_settings
-from roost.tasks.steps.report import verification_line
 from roost.tasks.versions.lease import acquire_lease
-from roost.tasks.versions.verification import as_report, mark
-from roost.tasks.versions.verification import verify as compare
+from roost.tasks.versions.verify_report import VerifyReport, make_verify_report
 from roost.tasks.versions.version import existing_version
 
 
 @flow(name="verify", flow_run_name="verify {request.index}", persist_result=False)
-async def verify(request: VerifyRequest) -> State[dict[str, Any]]:
-    """Compare every row of an index with its ledger; mend what can be mended without the sources.
+async def verify(request: VerifyRequest) -> State[VerifyReport]:
+    """Compare every row of an index with its ledger; repair what can be repaired without the sources.
 
-    Ends as `Completed` when all agrees or was mended, else as `Failed` under the name `OutOfStep`; its data is the
-    report.
+    Ends as `Completed` when store and ledger agree, before or after a repair, else as `Failed` under the name
+    `OutOfStep`. The data of the state is the report.
 
     Raises:
         UsageError: There is no such index.
-        ConflictError: A run writes it, and this one was not to wait.
+        ConflictError: Another run writes the index for longer than ROOST_INGEST__WAIT_SECONDS.
     """
     settings = load_settings()
     wait, tell = settings.ingest.wait_seconds, PROGRESS.get().waiting
@@ -40,15 +38,16 @@ async def verify(request: VerifyRequest) -> State[dict[str, Any]]:
         store = await stack.enter_async_context(open_store(settings.milvus, create=False, owner=owner))
         version = await existing_version(store, request.index)
         store = await stack.enter_async_context(acquire_lease(store, version, owner))
-        found = left = await compare(store, version, mending=request.repair)
         marked = 0
         if request.repair:
-            marked = await mark(store, version, found.off, run_id=str(runtime.flow_run.id or ""))
-            left = await compare(store, version)
-    report = as_report(version, found, left, marked=marked)
+            found, marked = await verify_tasks.repair(store, version, str(runtime.flow_run.id or ""))
+            remaining = await verify_tasks.verify(store, version)
+        else:
+            found = remaining = await verify_tasks.verify(store, version)
+    report = make_verify_report(version, found, remaining, marked=marked)
     await artifacts.publish_verification(report)
-    words = verification_line(report)
-    get_run_logger().info(words)
-    if report["ok"]:
-        return Completed(message=words, data=report)
-    return Failed(name="OutOfStep", message=words, data=report)
+    summary = report.summary()
+    get_run_logger().info(summary)
+    if report.ok:
+        return Completed(message=summary, data=report)
+    return Failed(name="OutOfStep", message=summary, data=report)

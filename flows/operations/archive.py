@@ -1,12 +1,14 @@
-"""Write a version to a folder, and load one from it: no flow, for nothing is embedded."""
+"""Export a version to a folder, and import one from it. Nothing is embedded, so neither is a flow."""
 
 from __future__ import annotations
 
+import logging
 from contextlib import AsyncExitStack
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from roost.flows.operations.versions import lease_owner
+from roost.flows.operations.versions import Tell, lease_owner
 from roost.tasks.errors import StepError, UsageError
 from roost.tasks.milvus.store import open_store
 from roost.tasks.settings import load_settings
@@ -16,15 +18,73 @@ from roost.tasks.versions.searchable import settle
 from roost.tasks.versions.verification import Findings, verify
 from roost.tasks.versions.version import check_index_name, existing_version
 
+_log = logging.getLogger(__name__)
 
-async def export_index(index: str, wanted: str, folder: Path) -> dict[str, Any]:
-    """Write a version, by default the live one, to a new folder; runs that would write it wait meanwhile.
+
+@dataclass(frozen=True)
+class ExportReport:
+    """What an export wrote.
+
+    chunks: Rows written, with their vectors.
+    bytes: Size of the folder.
+    digest: Of all rows with their vectors, whatever their order; 32 hex digits.
+    """
+
+    index: str
+    version: str
+    folder: str
+    chunks: int
+    bytes: int
+    digest: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give the report under the documented JSON keys."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class ImportReport:
+    """What an import loaded.
+
+    version: Version that was made; the index's alias now points to it.
+    before: Version that the alias pointed to before; None when there was none.
+    digest: As in the export.
+    """
+
+    index: str
+    version: str
+    before: str | None
+    documents: int
+    chunks: int
+    digest: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give the report under the documented JSON keys; `embedded` is always 0."""
+        return {
+            "index": self.index,
+            "version": self.version,
+            "before": self.before,
+            "documents": self.documents,
+            "chunks": self.chunks,
+            "embedded": 0,
+            "digest": self.digest,
+        }
+
+
+async def export_index(index: str, wanted: str, folder: Path, tell: Tell = _log.warning) -> ExportReport:
+    """Write a version to a new folder. Runs that would write the version wait until the export ends.
+
+    Args:
+        index: Name of the index.
+        wanted: Name of the version, or the end of it; empty for the live one.
+        folder: A folder that does not exist yet.
+        tell: Receives one line when another process has to be waited for.
 
     Raises:
-        UsageError: There is no such version, or the folder is there already.
+        UsageError: There is no such version, or the folder exists.
     """
     settings = load_settings()
-    owner = lease_owner("roost export")
+    owner = lease_owner("roost export", tell)
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(open_store(settings.milvus, create=False, owner=owner))
         version = await existing_version(store, index)
@@ -34,35 +94,34 @@ async def export_index(index: str, wanted: str, folder: Path) -> dict[str, Any]:
         store = await stack.enter_async_context(acquire_lease(store, version, owner))
         made = await archive.export_version(store, version, folder)
     size = sum(file.stat().st_size for file in folder.iterdir())
-    return {
-        "index": index, "version": version.name, "folder": str(folder), "chunks": made.rows, "bytes": size,
-        "digest": made.digest,
-    }  # fmt: skip
+    return ExportReport(index, version.name, str(folder), made.rows, size, made.digest)
 
 
-async def import_folder(folder: Path, index: str, *, promote: bool) -> dict[str, Any]:
-    """Load an export into Milvus under its own ids, verify it, and have readers find it.
+async def import_folder(folder: Path, index: str, *, promote: bool, tell: Tell = _log.warning) -> ImportReport:
+    """Load an export into Milvus with its own ids, verify it, and point the index's alias at it.
 
     Args:
-        folder: What `export_index` made.
-        index: Name that readers are to use; empty for the one that it had.
-        promote: Whether it may take the place of what that name leads to now.
+        folder: A folder that `export_index` wrote.
+        index: Name of the index to import into; empty for the name that it was exported from.
+        promote: Whether the import may replace the live version of an existing index.
+        tell: Receives one line when another process has to be waited for.
 
     Raises:
-        UsageError: The folder is no export, or the name is taken.
-        StepError: What Milvus then holds is not what was exported; readers do not see it.
+        UsageError: The folder is no export, or the index exists and `promote` is not set.
+        StepError: The rows in Milvus differ from the exported ones; the alias does not change.
     """
     export = archive.read_export(folder)
     index = index or export.version.index
     check_index_name(index)
-    settings, owner = load_settings(), lease_owner("roost import")
+    settings, owner = load_settings(), lease_owner("roost import", tell)
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(open_store(settings.milvus, owner=owner))
-        live = next((one.version for one in await promotion.version_statuses(store, index) if one.is_live), None)
+        found = await promotion.version_statuses(store, index)
+        live = next((status.version for status in found if status.is_live), None)
         if (live or await store.describe(index)) and not promote:
             raise UsageError(
-                f"{index!r} is there already in {settings.milvus.uri}: import under another name with --index, or have "
-                "it take that one's place with --promote (roost rollback goes back)"
+                f"{index!r} already exists in {settings.milvus.uri}: import under another name with --index, or "
+                "replace its live version with --promote (roost rollback undoes that)"
             )
         version = await archive.open_import(store, export, index)
         store = await stack.enter_async_context(acquire_lease(store, version, owner))
@@ -73,17 +132,20 @@ async def import_folder(folder: Path, index: str, *, promote: bool) -> dict[str,
         await settle(store, version)
         await promotion.note_built(store, version, export.version.quality)
         await promotion.promote(store, version, live)
-    return {
-        "index": index, "version": version.name, "before": live.name if live else None,
-        "documents": findings.documents, "chunks": findings.chunks, "embedded": 0, "digest": export.digest,
-    }  # fmt: skip
+    before = live.name if live else None
+    return ImportReport(index, version.name, before, findings.documents, findings.chunks, export.digest)
 
 
 def _refuse_damaged(export: archive.Export, findings: Findings) -> None:
-    """Refuse to show readers what does not agree with its own ledger: it did not where it was exported either."""
+    """Refuse to promote rows that do not agree with the exported ledger.
+
+    Raises:
+        StepError: They were already inconsistent when they were exported.
+    """
     if findings.needs_repair or findings.documents != export.documents:
         raise StepError(
             f"the export of {export.version.name} is damaged: {findings.documents} of {export.documents} documents in "
-            f"its ledger, {findings.off.height} not as it counts them, {findings.orphaned} rows too many. Run roost "
-            "verify --repair and ingest where it comes from, and export again; readers see nothing of this one"
+            f"its ledger, {findings.off.height} with other content than the ledger says, {findings.orphaned} rows too "
+            "many. Run roost verify --repair and roost ingest on the exported index, then export again; the import was "
+            "not promoted"
         )

@@ -1,9 +1,10 @@
-"""Make an int8 model from the configured one, calibrated on the user's own texts."""
+"""Quantize the configured model to int8, calibrated on the user's own texts."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,41 +20,58 @@ from roost.tasks.steps.plan import Options, plan_run
 from roost.tasks.versions.ledger import ROW
 from roost.tasks.workers import Workers
 
-#: Documents that texts are taken from, spread over all that are listed.
-DOCUMENTS = 200
+#: Documents that texts are taken from, spread evenly over all listed ones.
+MAX_DOCUMENTS = 200
 
 
-async def quantize(sources: Sequence[Source], folder: Path, *, texts: int) -> dict[str, Any]:
-    """Make the model in `folder`; `ROOST_EMBEDDING__MODEL` then names that folder.
+@dataclass(frozen=True)
+class QuantizeReport:
+    """How close the int8 model is to the full one.
+
+    folder: Where the model is.
+    texts: Texts that it was calibrated and compared on.
+    cosine_mean, cosine_least: Cosine between both models' vectors of a text: the mean and the minimum.
+    """
+
+    folder: str
+    texts: int
+    cosine_mean: float
+    cosine_least: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give the report under the documented JSON keys."""
+        return asdict(self)
+
+
+async def quantize(sources: Sequence[Source], folder: Path, *, texts: int) -> QuantizeReport:
+    """Quantize the configured model into `folder`; ROOST_EMBEDDING__MODEL=folder then selects the result.
 
     Args:
-        sources: Where the texts are.
+        sources: Sources of the texts to calibrate on.
         folder: New or empty.
-        texts: How many chunks to calibrate on, at most.
-
-    Returns:
-        See `roost.tasks.models.openvino_engine.quantized`.
+        texts: Chunks to calibrate on, at most.
 
     Raises:
-        UsageError: The folder is not empty, or the sources hold no text.
+        UsageError: The folder is not empty, or the sources contain no text.
         ModelError: The model is int8 already, or cannot be exported.
     """
     settings = load_settings()
     if folder.exists() and any(folder.iterdir()):
-        raise UsageError(f"{folder} is not empty: name a new folder")
+        raise UsageError(f"folder {folder} is not empty: give a new or an empty one")
     model = await asyncio.to_thread(find_model, settings.embedding)
     if model.is_openvino:
-        raise ModelError(f"model {model.name!r} is one that Roost made: start from the original")
+        raise ModelError(f"model {model.name!r} was made by roost quantize already: set the original model")
     check_window(settings.chunking, model)
     limits = settings.ingest
     with spool_folder() as spool, Workers(workers=limits.parse_workers, memory_mb=limits.parse_memory_mb) as workers:
         listed = await list_sources(sources, Path(spool))
         work = (await plan_run(listed, ROW.to_frame(), Options())).of(*WORK)
-        batch = Batch("quantize", work.gather_every(max(1, work.height // DOCUMENTS)).head(DOCUMENTS))
+        batch = Batch("quantize", work.gather_every(max(1, work.height // MAX_DOCUMENTS)).head(MAX_DOCUMENTS))
         loaded = await load_batch(batch, workers, seconds=limits.parse_seconds)
         chunked = await chunk_batch(loaded, settings.chunking, model, workers, seconds=limits.parse_seconds)
     chunks = chunked.chunks.unique("chunk_hash", maintain_order=True)["text"]
     if chunks.is_empty():
-        raise UsageError("the sources hold no text to calibrate on")
+        raise UsageError("the sources contain no text to calibrate on: name sources with documents")
     chosen = chunks.gather_every(max(1, chunks.len() // texts)).head(texts).to_list()
-    return await asyncio.to_thread(quantized, model, settings.embedding, chosen, folder)
+    made = await asyncio.to_thread(quantized, model, settings.embedding, chosen, folder)
+    return QuantizeReport(str(folder), made["texts"], made["cosine_mean"], made["cosine_least"])

@@ -1,77 +1,152 @@
-"""List an index's versions, move its name between them, and drop old ones; none of it is a flow, each is a moment."""
+"""Operations on the versions of an index: list, promote, roll back, prune. None of them needs a flow run."""
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from roost.flows.running.progress import PROGRESS
 from roost.tasks.errors import UsageError
 from roost.tasks.milvus.lock_wait import LeaseOwner
 from roost.tasks.milvus.store import open_store
 from roost.tasks.settings import load_settings
 from roost.tasks.versions import promotion, pruning
+from roost.tasks.versions.description import VersionDescription, describe_version
 from roost.tasks.versions.version import check_index_name
 
+#: Receives one line that says which other process an operation waits for.
+Tell = Callable[[str], None]
 
-async def list_versions(index: str | None) -> dict[str, Any]:
-    """Describe all versions of an index, or of all.
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class VersionList:
+    """All versions at one Milvus URI: by index, the live one first, then the latest first."""
+
+    milvus: str
+    versions: tuple[VersionDescription, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give the list under the documented JSON keys."""
+        return {"milvus": self.milvus, "versions": [version.as_dict() for version in self.versions]}
+
+
+@dataclass(frozen=True)
+class AliasMove:
+    """A move of an index's alias.
+
+    live: Version that the alias now points to.
+    before: Version that it pointed to before, equal to `live` when nothing had to change; None when there was none.
+    """
+
+    index: str
+    live: str
+    before: str | None
+
+    def as_dict(self) -> dict[str, str | None]:
+        """Give the move under the documented JSON keys."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class PruneReport:
+    """Collections that a pruning dropped and kept, each with the reason.
+
+    dry_run: Whether nothing was dropped: `dropped` then names what would be.
+    """
+
+    index: str
+    dry_run: bool
+    dropped: Mapping[str, str]
+    kept: Mapping[str, str]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give the report under the documented JSON keys."""
+        return {
+            "index": self.index,
+            "dry_run": self.dry_run,
+            "dropped": dict(self.dropped),
+            "kept": dict(self.kept),
+        }
+
+
+async def list_versions(index: str | None, tell: Tell = _log.warning) -> VersionList:
+    """Describe all versions of an index, or of all indexes when none is named.
 
     Raises:
-        UsageError: There is no such index, nor a version of it.
+        UsageError: There is no version of such an index.
     """
     settings = load_settings()
-    async with open_store(settings.milvus, create=False, owner=lease_owner("roost versions")) as store:
+    async with open_store(settings.milvus, create=False, owner=lease_owner("roost versions", tell)) as store:
         found = await promotion.version_statuses(store, index)
         if index is not None and not found:
-            raise UsageError(f"no version of an index {index!r} in {settings.milvus.uri}: roost versions lists all")
-        return {"milvus": settings.milvus.uri, "versions": [await promotion.describe(store, one) for one in found]}
+            raise UsageError(
+                f"index {index!r} has no version in {settings.milvus.uri}: roost versions lists the indexes there"
+            )
+        described = [await describe_version(store, status) for status in found]
+        return VersionList(settings.milvus.uri, tuple(described))
 
 
-async def promote_version(index: str, wanted: str, *, force: bool) -> dict[str, Any]:
-    """Have readers see a version, by default the newest complete one that they do not see yet.
+async def promote_version(index: str, wanted: str, *, force: bool, tell: Tell = _log.warning) -> AliasMove:
+    """Point the index's alias at a version.
+
+    Args:
+        index: Name of the index.
+        wanted: Name of the version, or the end of it; empty for the newest complete version after the live one.
+        force: Whether to promote a version that was never completed.
+        tell: Receives one line when another process has to be waited for.
 
     Raises:
-        UsageError: There is none such, or it was never completed and this is not forced.
+        UsageError: There is no such version, or it was never completed and `force` is not set.
     """
-    async with open_store(load_settings().milvus, create=False, owner=lease_owner("roost promote")) as store:
+    async with open_store(load_settings().milvus, create=False, owner=lease_owner("roost promote", tell)) as store:
         found = await promotion.version_statuses(store, index)
         target = promotion.find(found, wanted) if wanted else promotion.newest_candidate(found, index)
-        live = next((one.version for one in found if one.is_live), None)
+        live = next((status.version for status in found if status.is_live), None)
         if not (target.is_complete or force):
             raise UsageError(
-                f"version {target.version.name} was never completed, so documents may be missing: complete it with "
-                "roost rebuild, or promote it all the same with --force"
+                f"version {target.version.name} was never completed and may lack documents: complete it with roost "
+                "rebuild, or promote it as it is with --force"
             )
         if not target.is_live:
             await promotion.promote(store, target.version, live)
-        return {"index": index, "live": target.version.name, "before": live.name if live else None}
+        return AliasMove(index, target.version.name, live.name if live else None)
 
 
-async def roll_back(index: str) -> dict[str, Any]:
-    """Have readers see again what they saw before the live version.
+async def roll_back(index: str, tell: Tell = _log.warning) -> AliasMove:
+    """Point the index's alias back at the version that was live before.
 
     Raises:
-        UsageError: There is nothing to go back to.
+        UsageError: There is no earlier version, or it was pruned.
     """
     check_index_name(index)
-    async with open_store(load_settings().milvus, create=False, owner=lease_owner("roost rollback")) as store:
+    async with open_store(load_settings().milvus, create=False, owner=lease_owner("roost rollback", tell)) as store:
         found = await promotion.version_statuses(store, index)
         target = promotion.previous(found, index)
         await promotion.roll_back(store, target.version)
-        return {"index": index, "live": target.version.name, "before": found[0].version.name}
+        return AliasMove(index, target.version.name, found[0].version.name)
 
 
-async def prune(index: str, keep: int, *, dry_run: bool) -> dict[str, Any]:
-    """Drop all but the newest versions, never one that a name leads to or that a run is building."""
+async def prune(index: str, keep: int, *, dry_run: bool, tell: Tell = _log.warning) -> PruneReport:
+    """Drop all but the newest versions; never one that an alias points to or that a run is building.
+
+    Args:
+        index: Name of the index.
+        keep: Complete versions to keep, the live one among them; at least 1.
+        dry_run: Whether to report what would be dropped, and to drop nothing.
+        tell: Receives one line when another process has to be waited for.
+    """
     check_index_name(index)
-    owner = LeaseOwner("roost prune")
-    async with open_store(load_settings().milvus, create=False, owner=lease_owner("roost prune")) as store:
+    async with open_store(load_settings().milvus, create=False, owner=lease_owner("roost prune", tell)) as store:
         found = await promotion.version_statuses(store, index)
         chosen = pruning.choose(found, await store.names(), index, keep)
-        done = chosen if dry_run else await pruning.prune(store, found, chosen, owner)
-    return {"index": index, "dry_run": dry_run, "dropped": done.drop, "kept": done.keep}
+        # A version that a run is building is kept at once, without waiting for the run to end.
+        done = chosen if dry_run else await pruning.prune(store, found, chosen, LeaseOwner("roost prune"))
+    return PruneReport(index, dry_run, done.drop, done.keep)
 
 
-def lease_owner(what: str) -> LeaseOwner:
-    """Whoever has a file of Lite is waited for as long as a run waits."""
-    return LeaseOwner(what, wait_seconds=load_settings().ingest.wait_seconds, tell=PROGRESS.get().waiting)
+def lease_owner(command: str, tell: Tell) -> LeaseOwner:
+    """Describe a command as a lease owner that waits for another process as long as a run does."""
+    return LeaseOwner(command, wait_seconds=load_settings().ingest.wait_seconds, tell=tell)

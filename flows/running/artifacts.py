@@ -20,7 +20,8 @@ from prefect.artifacts import (
 from roost.flows.running.progress import PROGRESS, ProgressListener
 from roost.tasks.evaluation.report import as_markdown as evaluation_as_markdown
 from roost.tasks.evaluation.report import headline as evaluation_headline
-from roost.tasks.steps.report import SHOWN_REJECTS, as_markdown, headline, rebuild_line, reject_rows, verification_line
+from roost.tasks.steps.report import SHOWN_REJECTS, as_markdown, headline, rebuild_line, reject_rows
+from roost.tasks.versions.verify_report import VerifyReport
 
 #: Seconds between two updates of a run's progress.
 UPDATE_INTERVAL_S = 3.0
@@ -112,15 +113,14 @@ async def publish(report: dict[str, Any], skipped: Counter[str], kind: str = "in
         await acreate_table_artifact(rows, key=f"rejects-{key}", description=f"Not indexed in {report['index']}")
 
 
-async def publish_verification(report: dict[str, Any]) -> None:
-    """Publish what a verification found."""
-    numbers = {name: value for name, value in report.items() if type(value) is int}
-    table = f"| {' | '.join(numbers)} |\n|{' --: |' * len(numbers)}\n| {' | '.join(map(str, numbers.values()))} |"
-    again = "".join(f"\n- {row['source']}/{row['uri']}" for row in report["to_redo"][:SHOWN_REJECTS])
-    redo = f"\n\nDocuments that are off:\n{again}" if again else ""
-    await acreate_markdown_artifact(
-        "\n\n".join([verification_line(report), table, *report["next"]]) + redo, key=f"verify-{_key(report['index'])}"
-    )
+async def publish_verification(report: VerifyReport) -> None:
+    """Publish the report of a verification."""
+    rows = "\n".join(f"| {title} | {count:,} |" for title, count in report.counts().items())
+    parts = [report.summary(), f"| | |\n| :-- | --: |\n{rows}", *report.next_steps]
+    if report.to_redo:
+        names = "\n".join(f"- {name}" for name in report.to_redo[:SHOWN_REJECTS])
+        parts += ["Documents to be re-indexed:", names]
+    await acreate_markdown_artifact("\n\n".join(parts), key=f"verify-{_key(report.index)}")
 
 
 async def publish_evaluation(report: dict[str, Any]) -> None:

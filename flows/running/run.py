@@ -19,7 +19,7 @@ NOTING_SECONDS = 10.0
 POLL_INTERVAL_S = 2.0
 
 
-def run_flow(name: str, request: BaseModel) -> tuple[str, dict[str, Any]]:
+def run_flow(name: str, request: BaseModel) -> tuple[str, Any]:
     """Run the flow `flows.<name>` and return its state's name and its data.
 
     Raises:
@@ -34,7 +34,7 @@ def run_async(work: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
     return asyncio.run(_ended_cleanly(work()))
 
 
-async def _run(name: str, request: BaseModel) -> tuple[str, dict[str, Any]]:
+async def _run(name: str, request: BaseModel) -> tuple[str, Any]:
     from importlib import import_module
 
     flow = getattr(import_module(f"roost.flows.{name}"), name)

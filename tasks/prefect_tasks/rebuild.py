@@ -14,8 +14,6 @@ from roost.tasks.models.embedder import Embedder
 from roost.tasks.prefect_tasks.ingest import POLICY, note_sources
 from roost.tasks.sources.listing import Listed, Source, list_sources
 from roost.tasks.versions import promotion, searchable
-from roost.tasks.versions.verification import Findings, mark
-from roost.tasks.versions.verification import verify as compare
 from roost.tasks.versions.version import Version
 
 
@@ -24,19 +22,6 @@ async def list_again(sources: Sequence[Source], spool: Path, store: Store, versi
     """List the sources for a version that readers do not see yet."""
     await note_sources(store, version, sources)
     return await list_sources(sources, spool)
-
-
-@task(name="verify", task_run_name="verify {version.name}", **POLICY)
-async def verify(store: Store, version: Version) -> Findings:
-    """Compare every row with the ledger."""
-    return await compare(store, version)
-
-
-@task(name="mend", task_run_name="mend {version.name}", **POLICY)
-async def mend(store: Store, version: Version, run_id: str) -> None:
-    """Delete what no document counts; have the next pass write damaged documents again."""
-    found = await compare(store, version, mending=True)
-    await mark(store, version, found.off, run_id=run_id)
 
 
 @task(name="settle", task_run_name="settle {version.name}", **POLICY)

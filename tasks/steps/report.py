@@ -169,20 +169,6 @@ def choice_lines(report: dict[str, Any]) -> Iterator[str]:
         yield f"in none of the sources: {', '.join(chosen['unknown'][:20])}{more}"
 
 
-def verification_line(report: dict[str, Any]) -> str:
-    """Say in one line what a verification found and did."""
-    kinds = ("missing", "orphaned", "duplicated", "mismatched", "unfinished")
-    off = [f"{report[name]} {name}" for name in kinds if report[name]]
-    found = ", ".join(off) or "store and ledger agree"
-    mended = (
-        f"; repaired: {report['deleted']} rows deleted, {report['marked']} documents marked to be written again by the "
-        "next ingest"
-        if report["repaired"]
-        else ""
-    )
-    return f"{report['index']}: {report['documents']} documents, {report['chunks']} chunks: {found}{mended}"
-
-
 def as_markdown(report: dict[str, Any], skipped: Counter[str]) -> str:
     """Write the report for people."""
     sections = [f"# {report['index']}: {outcome_name(report).lower()}", headline(report)]

@@ -12,13 +12,10 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-import polars as pl
-
 from roost.tasks.crash_points import crash_point
 from roost.tasks.errors import StoreError, UsageError
 from roost.tasks.milvus.store import Store
 from roost.tasks.models.recipe import Recipe
-from roost.tasks.versions.ledger import INDEXED, QUARANTINED, WRITING, read_ledger
 from roost.tasks.versions.version import (
     BUILT,
     PREVIOUS,
@@ -34,8 +31,6 @@ from roost.tasks.versions.version import (
     refuse_without_words,
 )
 
-#: Bytes of a number in a vector.
-FLOAT = 4
 #: Seconds after its making in which a run may be about to hold a version, and nobody else may say that it was left.
 YOUNG = 120.0
 
@@ -236,31 +231,6 @@ async def note_built(store: Store, version: Version, quality: Mapping[str, Any])
 async def note_quality(store: Store, version: Version, quality: Mapping[str, Any]) -> None:
     """Keep what was measured of a version."""
     await note(store, version, {QUALITY: json.dumps(quality, ensure_ascii=False)})
-
-
-async def describe(store: Store, standing: VersionStatus) -> dict[str, Any]:
-    """Describe a version: recipe, counts as Milvus has them now, size, quality, dates."""
-    version = standing.version
-    await open_for_reading(store, version)
-    chunks = await store.count(version.name)
-    ledger = pl.DataFrame(schema={"status": pl.String, "size": pl.Int64})
-    if await store.describe(version.ledger):
-        ledger = await read_ledger(store, version.ledger, ["status", "size"])
-    counts = dict(ledger["status"].value_counts().iter_rows())
-    return {
-        "index": version.index,
-        "version": version.name,
-        "live": standing.is_live,
-        "complete": standing.is_complete,
-        "recipe": {**version.recipe.__dict__, "fingerprint": version.recipe.fingerprint, "metric": version.metric},
-        "documents": {status: int(counts.get(status, 0)) for status in (INDEXED, WRITING, QUARANTINED)},
-        "chunks": chunks,
-        "bytes": {"vectors": chunks * version.recipe.dimension * FLOAT, "documents": int(ledger["size"].sum())},
-        "quality": dict(version.quality) or None,
-        "created": version.created,
-        "built": version.built or None,
-        "promoted": version.promoted or None,
-    }
 
 
 async def open_for_reading(store: Store, version: Version) -> None:

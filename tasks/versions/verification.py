@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -107,6 +106,19 @@ async def mark(store: Store, version: Version, documents: pl.DataFrame, *, run_i
     return len(ids)
 
 
+async def repair(store: Store, version: Version, *, run_id: str) -> tuple[Findings, int]:
+    """Delete wrong rows, and mark the documents that the next ingest has to re-index.
+
+    Returns:
+        What was found before the repair, with the count of deleted rows; the count of marked documents.
+
+    Raises:
+        StepError: The lease ran out.
+    """
+    found = await verify(store, version, mending=True)
+    return found, await mark(store, version, found.off, run_id=run_id)
+
+
 async def count_ours(store: Store, version: Version) -> int:
     """Count the chunks that runs wrote; frameworks' rows have no hash."""
     return await store.count(version.name, 'chunk_hash != ""')
@@ -136,50 +148,6 @@ def out_of_step(version: Version, rows: pl.DataFrame, planned: pl.DataFrame, sto
         f"index {version.index!r} holds {stored} chunks, its ledger counts {counted}: "
         f"run roost verify --repair --index {version.index}"
     )
-
-
-def as_report(version: Version, found: Findings, left: Findings, *, marked: int) -> dict[str, Any]:
-    """Put the findings into the documented keys.
-
-    Args:
-        version: What was verified.
-        found: What was off.
-        left: What still is, after a repair; without one the same.
-        marked: Documents that the repair marked to be written again.
-    """
-    redo = left.off.sort("source", "uri")
-    return {
-        "index": version.index,
-        "version": version.name,
-        "documents": found.documents,
-        "chunks": found.chunks,
-        "missing": found.missing,
-        "orphaned": found.orphaned,
-        "duplicated": found.duplicated,
-        "mismatched": found.mismatched,
-        "unfinished": found.unfinished,
-        "foreign": found.foreign,
-        "repaired": found.deleted + marked,
-        "deleted": found.deleted,
-        "marked": marked,
-        "to_redo": redo.select("source", "uri").to_dicts(),
-        "next": list(_next_steps(version, left)),
-        "ok": left.is_clean,
-    }
-
-
-def _next_steps(version: Version, left: Findings) -> Iterator[str]:
-    """Say what is to be done about what is off."""
-    if left.needs_repair:
-        yield f"roost verify --repair --index {version.index} deletes wrong rows and marks documents to write again"
-        return
-    for source, count in left.off.group_by("source").len().sort("source").iter_rows():
-        place = version.places.get(source)
-        yield (
-            f"ingest source {source!r}{f' ({place})' if place else ''} again, without narrower globs: {count} of its "
-            "documents are written again, or deleted where they are gone. If the source is gone for good, ingest an "
-            f"empty folder in its name: {source}=EMPTY_FOLDER"
-        )
 
 
 class _Comparison:

@@ -160,7 +160,7 @@ def quantize(source: str, folder: str) -> dict[str, Any]:
     from roost.flows.operations.quantize import quantize as made
     from roost.tasks.sources.listing import Source
 
-    return asyncio.run(made([Source(uri=source)], Path(folder), texts=100))
+    return asyncio.run(made([Source(uri=source)], Path(folder), texts=100)).as_dict()
 
 
 def quality(model: str) -> dict[str, Any]:

@@ -73,7 +73,7 @@ def test_a_server_without_bm25_refuses_with_the_reason_and_keeps_nothing(
     monkeypatch.setenv("ROOST_EMBEDDING__SPARSE", "bm25")
     with pytest.raises(StoreError, match=r"is v2\.3.*Milvus 2\.5 or later, or Milvus Lite"):
         ingest(documents(folder))
-    assert index not in json.dumps(asyncio.run(describe_indexes(None)))
+    assert index not in json.dumps(asyncio.run(describe_indexes(None)).as_dict())
 
 
 def test_recipes_without_words_keep_the_fingerprint_that_they_had() -> None:

@@ -15,7 +15,7 @@ from tests.conftest import ROOT
 import roost.flows.ingest
 import roost.flows.running.batches
 from roost.cli.output.show_ingest import show_plan
-from roost.flows.operations import search, status
+from roost.flows.operations import status
 from roost.tasks.errors import (
     CollectionNotFoundError,
     ModelError,
@@ -348,14 +348,14 @@ def test_an_index_that_is_dropped_while_all_are_described_is_left_out_and_by_its
 ):
     source = folder(**{"a.md": GOOD})
     ingest(source)
-    read = search.read_ledger
+    read = status.read_ledger
 
     async def drop_first(store, ledger):
         await drop_version(store, await existing_version(store, index))
         return await read(store, ledger)
 
-    monkeypatch.setattr(search, "read_ledger", drop_first)
-    assert asyncio.run(status.describe_indexes(None))["indexes"] == []
+    monkeypatch.setattr(status, "read_ledger", drop_first)
+    assert asyncio.run(status.describe_indexes(None)).indexes == ()
     ingest(source)
     with pytest.raises(CollectionNotFoundError, match="does not exist"):
         asyncio.run(status.describe_indexes(index))

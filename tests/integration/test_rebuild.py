@@ -19,7 +19,7 @@ from pymilvus import MilvusClient
 from tests.conftest import ROOT
 from tests.integration.reader import Reader
 
-from roost.flows.operations.versions import list_versions, prune, roll_back
+from roost.flows.operations.versions import AliasMove, PruneReport, list_versions, prune, roll_back
 from roost.flows.parameters import IngestRequest, RebuildRequest
 from roost.flows.running.progress import PROGRESS, NullProgress
 from roost.flows.running.run import run_flow
@@ -95,8 +95,8 @@ def test_readers_and_runs_go_on_while_a_version_is_built_promoted_and_rolled_bac
         night = asyncio.ensure_future(nightly(IngestRequest(sources=sources, index=index), return_state=True))
         await editing
         pruned = await prune(index, 1, dry_run=False)
-        assert pruned["dropped"] == {}
-        assert len(pruned["kept"]) == 2
+        assert pruned.dropped == {}
+        assert len(pruned.kept) == 2
         return await building, await night
 
     with Reader(server, index, 384) as reader:
@@ -112,7 +112,7 @@ def test_readers_and_runs_go_on_while_a_version_is_built_promoted_and_rolled_bac
     assert "n01.md" not in set(ledger["uri"])
     assert any("puffins" in text for text in after["text"])
     assert after.height > first.height
-    assert moved == {"index": index, "live": report["before"], "before": report["version"]}
+    assert moved == AliasMove(index, live=report["before"], before=report["version"])
     assert set(before["id"]) >= set(first.filter(~first["uri"].is_in(["n00.md", "n01.md"]))["id"])
     assert (reader.errors, reader.empty) == ([], 0)
     assert reader.searches > 20
@@ -144,7 +144,7 @@ def test_a_rebuild_refuses_sources_that_leave_out_or_have_lost_what_the_index_ho
         (one / f"n{n}.md").unlink()
     with pytest.raises(UsageError, match="12 of 17 documents are gone"):
         rebuild(fresh=True)
-    assert len(asyncio.run(list_versions(None))["versions"]) == 1
+    assert len(asyncio.run(list_versions(None)).versions) == 1
     state, report = rebuild(one, fresh=True, reuse=False, leave_out=True, max_delete_fraction=1.0, promote=False)
     assert (state, report["promoted"], report["store"]["documents"]) == ("Completed", False, 4)
     assert report["chunks"]["embedded"] == report["chunks"]["written"] > 0
@@ -162,9 +162,9 @@ def test_one_that_was_killed_before_its_promotion_goes_on_and_stays_out_while_it
     assert "below the 1 that was asked for" in report["missed"][0]
     assert report["chunks"]["written"] == 0
     assert stored()[0].equals(before)
-    rows = {row["version"]: row for row in asyncio.run(list_versions(index))["versions"]}
-    assert rows[report["before"]]["live"]
-    assert rows[report["version"]]["quality"]["missed"] == report["missed"]
+    rows = {row.version: row for row in asyncio.run(list_versions(index)).versions}
+    assert rows[report["before"]].live
+    assert rows[report["version"]].quality["missed"] == report["missed"]
     _, report = rebuild(chunk_size=48)
     assert report["promoted"]
     assert stored()[0].height > before.height
@@ -182,7 +182,7 @@ def test_pruning_drops_what_killed_runs_left_and_what_is_old(lite, ingest, folde
     monkeypatch.setattr(promotion, "YOUNG", 0.0)
     ingest(folder(**{"a.md": text_of(1)}))
 
-    async def work() -> tuple[dict[str, Any], dict[str, Any], list[str]]:
+    async def work() -> tuple[PruneReport, PruneReport, list[str]]:
         settings = load_settings().milvus
         async with open_store(settings) as store:
             live = await existing_version(store, index)
@@ -195,10 +195,10 @@ def test_pruning_drops_what_killed_runs_left_and_what_is_old(lite, ingest, folde
             return foreseen, done, await store.names()
 
     foreseen, done, left = asyncio.run(work())
-    assert foreseen["dropped"] == done["dropped"]
-    assert sorted(done["dropped"].values()) == ["never completed: a killed run left it", "not among the 1 newest"]
-    assert list(done["kept"].values()) == ["live"]
-    assert left == sorted([*done["kept"], *(f"{name}__ledger" for name in done["kept"])])
+    assert foreseen.dropped == done.dropped
+    assert sorted(done.dropped.values()) == ["never completed: a killed run left it", "not among the 1 newest"]
+    assert list(done.kept.values()) == ["live"]
+    assert left == sorted([*done.kept, *(f"{name}__ledger" for name in done.kept)])
 
 
 def test_a_rebuild_refuses_to_lose_what_it_cannot_list_and_what_a_framework_added(
@@ -232,7 +232,7 @@ def test_a_rebuild_refuses_to_lose_what_it_cannot_list_and_what_a_framework_adde
     asyncio.run(add())
     with pytest.raises(UsageError, match="holds 1 rows that were added by a framework"):
         rebuild(fresh=True)
-    assert len(asyncio.run(list_versions(index))["versions"]) == 1
+    assert len(asyncio.run(list_versions(index)).versions) == 1
     state, report = rebuild(fresh=True, leave_out=True)
     assert (state, report["promoted"], report["lost"]) == ("Completed", True, [])
 

@@ -6,7 +6,6 @@ import asyncio
 import re
 from collections.abc import Callable
 from contextlib import closing
-from typing import Any
 
 import numpy as np
 import pytest
@@ -23,13 +22,14 @@ from roost.tasks.settings import load_settings
 from roost.tasks.sources.listing import Source
 from roost.tasks.versions import ledger
 from roost.tasks.versions.lease import Lease
+from roost.tasks.versions.verify_report import DocumentName, VerifyReport
 from roost.tasks.versions.version import existing_version
 
 TEXT = "# Ferry\n\nThe ferry leaves at noon.\n\n## Fares\n\nA child pays four crowns.\n\n## Dogs\n\nDogs ride free.\n"
 
 
 @pytest.fixture
-def verified(prefect_api: str, index: str) -> Callable[..., tuple[str, dict[str, Any]]]:
+def verified(prefect_api: str, index: str) -> Callable[..., tuple[str, VerifyReport]]:
     """Run the flow `verify` on this test's index: (state name, report)."""
     return lambda **choices: run_flow("verify", VerifyRequest(index=index, **choices))
 
@@ -38,10 +38,10 @@ def test_a_fresh_index_is_in_step(milvus, ingest, folder, verified):
     ingest(folder(**{"a.md": TEXT, "b.txt": "Bees."}))
     state, report = verified()
     assert state == "Completed"
-    assert report["ok"]
-    assert (report["documents"], report["chunks"]) == (2, 4)
-    assert sum(report[name] for name in ("missing", "orphaned", "duplicated", "mismatched", "repaired")) == 0
-    assert report["to_redo"] == report["next"] == []
+    assert report.ok
+    assert (report.documents, report.chunks) == (2, 4)
+    assert sum(getattr(report, name) for name in ("missing", "orphaned", "duplicated", "mismatched", "repaired")) == 0
+    assert report.to_redo == report.next_steps == ()
 
 
 def test_rows_deleted_behind_our_back_are_found_and_mended_by_repair_and_a_run(
@@ -54,15 +54,15 @@ def test_rows_deleted_behind_our_back_are_found_and_mended_by_repair_and_a_run(
     with closing(MilvusClient(milvus)) as client:
         client.delete(_version(client, index), ids=[gone])
     state, report = verified()
-    assert (state, report["missing"], report["ok"]) == ("OutOfStep", 1, False)
-    assert report["next"][0].startswith("roost verify --repair --index ")
+    assert (state, report.missing, report.ok) == ("OutOfStep", 1, False)
+    assert report.next_steps[0].startswith("roost verify --repair --index ")
     state, report = verified(repair=True)
-    assert (state, report["missing"], report["deleted"], report["marked"]) == ("OutOfStep", 1, 0, 1)
-    assert report["to_redo"] == [{"source": "docs", "uri": "a.md"}]
-    assert report["next"][0].startswith(f"ingest source 'docs' ({source}) again")
+    assert (state, report.missing, report.deleted, report.marked) == ("OutOfStep", 1, 0, 1)
+    assert report.to_redo == (DocumentName("docs", "a.md"),)
+    assert report.next_steps[0].startswith(f"ingest source 'docs' ({source}) again")
     ingest(source)
     state, report = verified()
-    assert (state, report["ok"]) == ("Completed", True)
+    assert (state, report.ok) == ("Completed", True)
     assert stored()[0]["text"].to_list() == before["text"].to_list()
 
 
@@ -78,9 +78,9 @@ def test_orphaned_rows_are_deleted_page_by_page_and_rows_of_frameworks_are_left(
         client.upsert(_version(client, index), orphans)
         client.upsert(_version(client, index), [foreign])
     state, report = verified()
-    assert (state, report["orphaned"], report["foreign"]) == ("OutOfStep", 10, 1)
+    assert (state, report.orphaned, report.foreign) == ("OutOfStep", 10, 1)
     state, report = verified(repair=True)
-    assert (state, report["deleted"], report["repaired"], report["ok"]) == ("Completed", 10, 10, True)
+    assert (state, report.deleted, report.repaired, report.ok) == ("Completed", 10, 10, True)
     assert "theirs" in stored()[0]["text"].to_list()
     assert "stray" not in stored()[0]["text"].to_list()
 
@@ -95,9 +95,9 @@ def test_a_text_that_was_tampered_with_is_written_again(lite, ingest, folder, st
         client.upsert(name, [row | {"text": "A child pays nothing."}])
         _release(lite)
     state, report = verified(repair=True)
-    assert (state, report["mismatched"], report["deleted"], report["marked"]) == ("OutOfStep", 1, 1, 1)
+    assert (state, report.mismatched, report.deleted, report.marked) == ("OutOfStep", 1, 1, 1)
     ingest(source)
-    assert verified()[1]["ok"]
+    assert verified()[1].ok
     assert any("four crowns" in text for text in stored()[0]["text"])
 
 
@@ -115,10 +115,10 @@ def test_rows_of_one_id_are_found_though_no_query_shows_them_and_are_mended_by_r
     with pytest.raises(StepError, match=r"holds 7 chunks, its ledger counts 5: run roost verify --repair"):
         ingest(source)
     state, report = verified()
-    assert (state, report["chunks"], report["duplicated"]) == ("OutOfStep", 7, 2)
-    assert report["to_redo"] == [{"source": "docs", "uri": "b.txt"}]
+    assert (state, report.chunks, report.duplicated) == ("OutOfStep", 7, 2)
+    assert report.to_redo == (DocumentName("docs", "b.txt"),)
     state, report = verified(repair=True)
-    assert (state, report["duplicated"], report["deleted"], report["marked"]) == ("OutOfStep", 2, 1, 1)
+    assert (state, report.duplicated, report.deleted, report.marked) == ("OutOfStep", 2, 1, 1)
     assert ingest(source)[1]["chunks"]["written"] == 1
     assert verified()[0] == "Completed"
     after, again, _ = stored()
@@ -137,10 +137,10 @@ def test_a_document_that_no_run_lists_is_named_with_what_to_do_until_that_is_don
     verified(repair=True)
     ingest(source / "*.md")
     state, report = verified(repair=True)
-    assert (state, report["unfinished"], report["repaired"]) == ("OutOfStep", 1, 0)
-    assert report["to_redo"] == [{"source": "docs", "uri": "b.txt"}]
-    assert "without narrower globs" in report["next"][0]
-    assert report["next"][0].endswith("docs=EMPTY_FOLDER")
+    assert (state, report.unfinished, report.repaired) == ("OutOfStep", 1, 0)
+    assert report.to_redo == (DocumentName("docs", "b.txt"),)
+    assert "without narrower globs" in report.next_steps[0]
+    assert report.next_steps[0].endswith("docs=EMPTY_FOLDER")
     (tmp_path / "empty").mkdir()
     ingest(Source(uri=str(tmp_path / "empty"), name="docs"))
     assert (verified()[0], stored()[2].height) == ("Completed", 0)
@@ -173,12 +173,12 @@ def test_the_command_ends_with_1_while_something_is_off_and_says_what_it_did_and
         command.verify(index=index, repair=True)
     assert ended.value.exit_code == 1
     shown = capsys.readouterr().out
-    assert "off: docs/a.md" in shown
-    assert "1 missing; repaired: 0 rows deleted, 1 documents marked to be written again by the next ingest" in shown
+    assert "to be re-indexed: docs/a.md" in shown
+    assert "missing chunks: 1; repaired: 0 rows deleted, 1 documents marked: the next ingest re-indexes them" in shown
     assert f"ingest source 'docs' ({source}) again" in shown
     ingest(source)
     command.verify(index=index)
-    assert "3 chunks: store and ledger agree" in capsys.readouterr().out
+    assert "3 chunks; store and ledger agree" in capsys.readouterr().out
 
 
 def test_a_run_that_ends_with_other_counts_than_its_ledger_fails_and_says_so(lite, ingest, folder, index):

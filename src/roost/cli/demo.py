@@ -54,7 +54,7 @@ def run_demo(examples: Path, *, watch: bool) -> dict[str, Any]:
     questions = pl.read_ndjson(examples / "questions" / "queries.jsonl", schema={"_id": pl.String, "text": pl.String})
     judged = _judgments(examples / "questions" / "qrels" / "test.tsv")
     asked = questions.filter(pl.col("_id").is_in(list(judged)))
-    found = run_operation(lambda: search_index(INDEX, asked["text"].to_list(), 5))
+    found = run_operation(lambda _: search_index(INDEX, asked["text"].to_list(), 5))
     rows = [
         {"question": text, "uri": hits[0].uri, "page": hits[0].page or None, "passage": hits[0].text,
          "right": hits[0].uri in judged[key]}

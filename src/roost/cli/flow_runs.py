@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, TypeVar
+
+Report = TypeVar("Report")
 
 
 def check_request(request: Any) -> None:
@@ -17,7 +19,7 @@ def check_request(request: Any) -> None:
     check_sources(request.sources)
 
 
-def run_with_progress(name: str, request: Any, *, bar: bool) -> tuple[str, dict[str, Any]]:
+def run_with_progress(name: str, request: Any, *, bar: bool) -> tuple[str, Any]:
     """Run a flow to its end; return the name of its state and its report.
 
     Args:
@@ -36,15 +38,18 @@ def run_with_progress(name: str, request: Any, *, bar: bool) -> tuple[str, dict[
         return run_flow(name, request)
 
 
-def run_operation(work: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
-    """Run an operation that is not a flow; print for which process it waits if the Milvus Lite file is locked."""
+def run_operation(work: Callable[[Callable[[str], None]], Coroutine[Any, Any, Report]]) -> Report:
+    """Run an operation that is not a flow, and return its report.
+
+    Args:
+        work: Is called with a function that prints one line to standard error: for which process the operation waits.
+    """
     from roost.tasks.settings import set_library_defaults
 
     set_library_defaults(quiet=True)
     from roost.cli.output.progress_bar import bars
-    from roost.flows.running.progress import PROGRESS
     from roost.flows.running.run import run_async
 
     with bars(enabled=False) as listener:
-        PROGRESS.set(listener)
-        return run_async(work)
+        report: Report = run_async(lambda: work(listener.waiting))
+        return report

@@ -25,10 +25,10 @@ def quantize(
     from roost.tasks.sources.listing import Source
 
     places = [Source(uri=place, name=name) for name, place in map(split_name, sources)]
-    made = run_operation(lambda: make(places, to, texts=texts))
+    made = run_operation(lambda _: make(places, to, texts=texts))
     if as_json:
-        print_json({**made, "folder": str(to)})
+        print_json(made.as_dict())
     else:
         from roost.cli.output.show_quantized import show_quantized
 
-        show_quantized(made, to)
+        show_quantized(made)

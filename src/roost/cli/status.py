@@ -19,9 +19,9 @@ def status(
     """Show what indexes there are, what they hold, and what is quarantined."""
     from roost.flows.operations.status import describe_indexes
 
-    found = run_operation(lambda: describe_indexes(index))
+    found = run_operation(lambda _: describe_indexes(index))
     if as_json:
-        print_json(found)
+        print_json(found.as_dict())
     else:
         from roost.cli.output.show_status import show_status
 

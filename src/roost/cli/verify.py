@@ -26,10 +26,10 @@ def verify(
 
     _, report = run_with_progress("verify", VerifyRequest(index=index, repair=repair), bar=False)
     if as_json:
-        print_json(report)
+        print_json(report.as_dict())
     else:
         from roost.cli.output.show_verification import show_verification
 
         show_verification(report)
-    if not report["ok"]:
+    if not report.ok:
         raise typer.Exit(ExitCode.FAILED)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,6 +12,9 @@ from roost.cli.argument_values import parse_threshold, split_name
 from roost.cli.exit_codes import ExitCode
 from roost.cli.flow_runs import run_operation, run_with_progress
 from roost.cli.output.print_json import print_json
+
+if TYPE_CHECKING:
+    from roost.flows.operations.versions import AliasMove
 
 
 @app.command()
@@ -22,9 +25,9 @@ def versions(
     """List versions: recipe, counts, size, quality, dates, and which one is live."""
     from roost.flows.operations.versions import list_versions
 
-    found = run_operation(lambda: list_versions(index))
+    found = run_operation(lambda tell: list_versions(index, tell))
     if as_json:
-        print_json(found)
+        print_json(found.as_dict())
     else:
         from roost.cli.output.show_versions import show_versions
 
@@ -97,7 +100,7 @@ def promote(
     """Have readers see another version, by one call that they do not notice."""
     from roost.flows.operations.versions import promote_version
 
-    _show_move(run_operation(lambda: promote_version(index, version, force=force)), as_json=as_json)
+    _show_move(run_operation(lambda tell: promote_version(index, version, force=force, tell=tell)), as_json=as_json)
 
 
 @app.command()
@@ -105,7 +108,7 @@ def rollback(index: Index = "docs", as_json: Json = False) -> None:
     """Have readers see again what they saw before the live version, at once."""
     from roost.flows.operations.versions import roll_back
 
-    _show_move(run_operation(lambda: roll_back(index)), as_json=as_json)
+    _show_move(run_operation(lambda tell: roll_back(index, tell)), as_json=as_json)
 
 
 @app.command()
@@ -118,9 +121,9 @@ def prune(
     """Drop old versions and what killed runs left; never the live one."""
     from roost.flows.operations.versions import prune as drop
 
-    done = run_operation(lambda: drop(index, keep, dry_run=dry_run))
+    done = run_operation(lambda tell: drop(index, keep, dry_run=dry_run, tell=tell))
     if as_json:
-        print_json(done)
+        print_json(done.as_dict())
     else:
         from roost.cli.output.show_versions import show_pruning
 
@@ -137,9 +140,9 @@ def export(
     """Write an index to a folder of Parquet: chunks with vectors, ledger, recipe."""
     from roost.flows.operations.archive import export_index
 
-    made = run_operation(lambda: export_index(index, version, folder))
+    made = run_operation(lambda tell: export_index(index, version, folder, tell))
     if as_json:
-        print_json(made)
+        print_json(made.as_dict())
     else:
         from roost.cli.output.show_versions import show_export
 
@@ -156,18 +159,18 @@ def import_(
     """Load an exported index into this Milvus, row for row; nothing is embedded."""
     from roost.flows.operations.archive import import_folder
 
-    made = run_operation(lambda: import_folder(folder, index, promote=promote))
+    made = run_operation(lambda tell: import_folder(folder, index, promote=promote, tell=tell))
     if as_json:
-        print_json(made)
+        print_json(made.as_dict())
     else:
         from roost.cli.output.show_versions import show_import
 
         show_import(made)
 
 
-def _show_move(moved: dict[str, Any], *, as_json: bool) -> None:
+def _show_move(moved: AliasMove, *, as_json: bool) -> None:
     if as_json:
-        print_json(moved)
+        print_json(moved.as_dict())
         return
     from roost.cli.output.show_versions import show_move
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from rich import box
 from rich.table import Table
@@ -10,18 +10,22 @@ from rich.table import Table
 from roost.cli.output.console import out
 from roost.cli.output.show_ingest import show_rejects
 
+if TYPE_CHECKING:
+    from roost.flows.operations.status import StatusReport
 
-def show_status(found: dict[str, Any]) -> None:
-    """Show the indexes, then what is quarantined."""
-    if not found["indexes"]:
-        out.print(f"no index in {found['milvus']}: make one with roost ingest")
+
+def show_status(found: StatusReport) -> None:
+    """Show the indexes, then the documents that could not be indexed."""
+    if not found.indexes:
+        out.print(f"no index in {found.milvus}: make one with roost ingest")
         return
     table = Table("index", "documents", "writing", "quarantined", "chunks", "updated (UTC)", box=box.SIMPLE)
-    for row in found["indexes"]:
-        counts = row["documents"]
-        numbers = (counts["indexed"], counts["writing"], counts["quarantined"], row["chunks"])
-        table.add_row(row["index"], *(f"{n:,}" for n in numbers), (row["updated"] or "")[:19].replace("T", " "))
+    for status in found.indexes:
+        counts = status.documents
+        numbers = (counts.indexed, counts.writing, counts.quarantined, status.chunks)
+        updated = (status.updated or "")[:19].replace("T", " ")
+        table.add_row(status.index, *(f"{count:,}" for count in numbers), updated)
     out.print(table)
-    for row in found["indexes"]:
-        out.print(f"{row['index']}: version {row['version']}, {row['model']}", style="dim", soft_wrap=True)
-        show_rejects(row["rejects"])
+    for status in found.indexes:
+        out.print(f"{status.index}: version {status.version}, {status.model}", style="dim", soft_wrap=True)
+        show_rejects([{"uri": reject.uri, "reason": reject.reason} for reject in status.rejects])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.table import Table
@@ -10,49 +11,55 @@ from rich.table import Table
 from roost.cli.output.console import out
 from roost.tasks.steps.report import rebuild_line
 
+if TYPE_CHECKING:
+    from roost.flows.operations.archive import ExportReport, ImportReport
+    from roost.flows.operations.versions import AliasMove, PruneReport, VersionList
 
-def show_versions(found: dict[str, Any]) -> None:
-    """Show versions, the live one of each index first, then what built them."""
-    if not found["versions"]:
-        out.print(f"no version in {found['milvus']}: make one with roost ingest")
+
+def show_versions(found: VersionList) -> None:
+    """Show versions, the live one of each index first, then the recipe and the dates of each."""
+    if not found.versions:
+        out.print(f"no version in {found.milvus}: make one with roost ingest")
         return
     table = Table(box=box.SIMPLE)
     table.add_column("version", no_wrap=True)
-    for name in ("", "documents", "chunks", "vectors, MB", "quality"):
-        table.add_column(name, justify="right" if name[:1] in "dcv" and name else "left")
-    for row in found["versions"]:
-        state = "live" if row["live"] else "" if row["complete"] else "incomplete"
-        table.add_row(
-            row["version"], state, f"{row['documents']['indexed']:,}", f"{row['chunks']:,}",
-            f"{row['bytes']['vectors'] / 1e6:.1f}", _quality(row["quality"]),
-        )  # fmt: skip
+    table.add_column("")
+    for name in ("documents", "chunks", "vectors, MB"):
+        table.add_column(name, justify="right")
+    table.add_column("quality")
+    for version in found.versions:
+        state = "live" if version.live else "" if version.complete else "incomplete"
+        numbers = (f"{version.documents.indexed:,}", f"{version.chunks:,}", f"{version.vector_bytes / 1e6:.1f}")
+        table.add_row(version.version, state, *numbers, _quality(version.quality))
     out.print(table)
-    for row in found["versions"]:
-        recipe, promoted = row["recipe"], row["promoted"]
-        dates = f"made {_minute(row['created'])}" + (f", promoted {_minute(promoted)}" if promoted else "")
+    for version in found.versions:
+        recipe = version.recipe
+        promoted = f", promoted {_minute(version.promoted)}" if version.promoted else ""
         out.print(
-            f"{row['version']}: {recipe['model']} ({recipe['revision'][:16]}), chunks of {recipe['chunk_size']} "
-            f"tokens, {recipe['chunk_overlap']} shared, {recipe['metric']}; {dates} UTC", style="dim", soft_wrap=True,
-        )  # fmt: skip
+            f"{version.version}: model {recipe.model} ({recipe.revision[:16]}), chunks of {recipe.chunk_size} tokens "
+            f"with an overlap of {recipe.chunk_overlap}, {version.metric}; "
+            f"created {_minute(version.created)}{promoted} UTC",
+            style="dim",
+            soft_wrap=True,
+        )
 
 
-def show_move(moved: dict[str, Any]) -> None:
-    """Say what readers see now."""
-    if moved["before"] == moved["live"]:
-        out.print(f"{moved['index']}: readers see {moved['live']} already", soft_wrap=True)
+def show_move(moved: AliasMove) -> None:
+    """Say which version the index uses now."""
+    if moved.before == moved.live:
+        out.print(f"{moved.index} already uses version {moved.live}", soft_wrap=True)
     else:
-        before = f", before it {moved['before']}" if moved["before"] else ""
-        out.print(f"{moved['index']}: readers see {moved['live']}{before}", soft_wrap=True)
+        out.print(f"{moved.index} now uses version {moved.live}{_before(moved.before)}", soft_wrap=True)
 
 
-def show_pruning(done: dict[str, Any]) -> None:
+def show_pruning(done: PruneReport) -> None:
     """Say what was dropped and what was kept, each with its reason."""
-    verb = "would drop" if done["dry_run"] else "dropped"
-    for name, why in done["dropped"].items():
+    verb = "would drop" if done.dry_run else "dropped"
+    for name, why in done.dropped.items():
         out.print(f"{verb} {name}: {why}", soft_wrap=True)
-    for name, why in done["kept"].items():
+    for name, why in done.kept.items():
         out.print(f"kept {name}: {why}", style="dim", soft_wrap=True)
-    if not done["dropped"]:
+    if not done.dropped:
         out.print("nothing to drop")
 
 
@@ -76,24 +83,29 @@ def show_rebuild(report: dict[str, Any]) -> None:
     out.print(f"{report['seconds']:.1f} s", style="dim")
 
 
-def show_export(made: dict[str, Any]) -> None:
+def show_export(made: ExportReport) -> None:
     """Say what was written."""
     out.print(
-        f"{made['version']}: {made['chunks']:,} chunks with vectors, {made['bytes'] / 1e6:.1f} MB in {made['folder']}; "
-        "load it anywhere with roost import", soft_wrap=True,
-    )  # fmt: skip
+        f"{made.version}: exported {made.chunks:,} chunks with vectors, {made.bytes / 1e6:.1f} MB, to {made.folder}; "
+        "load them into any Milvus with roost import",
+        soft_wrap=True,
+    )
 
 
-def show_import(made: dict[str, Any]) -> None:
-    """Say what readers find now."""
-    before = f", before it {made['before']}" if made["before"] else ""
+def show_import(made: ImportReport) -> None:
+    """Say what was loaded, and which version the index uses now."""
     out.print(
-        f"{made['index']}: {made['documents']:,} documents, {made['chunks']:,} chunks, row for row as exported; "
-        f"nothing embedded; readers see {made['version']}{before}", soft_wrap=True,
-    )  # fmt: skip
+        f"{made.index}: imported {made.documents:,} documents, {made.chunks:,} chunks, identical to the exported rows; "
+        f"nothing was embedded; {made.index} now uses version {made.version}{_before(made.before)}",
+        soft_wrap=True,
+    )
 
 
-def _quality(quality: dict[str, Any] | None) -> str:
+def _before(version: str | None) -> str:
+    return f" (was {version})" if version else ""
+
+
+def _quality(quality: Mapping[str, Any] | None) -> str:
     measures = (quality or {}).get("measures", {})
     return ", ".join(f"{name} {value:.3f}" for name, value in list(measures.items())[:1])
 
