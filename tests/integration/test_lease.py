@@ -1,4 +1,4 @@
-"""Runs on one index exclude each other, wherever they were started."""
+"""The writer lease on a real server: runs on one index exclude each other, wherever they were started."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from roost.tasks.versions.version import Version, make_version, open_version, pu
 
 
 @pytest.fixture
-def acquire_lease(standalone, index):
-    """Hold the index of this test on the real server: `acquire_lease(store, version, name, wait)`."""
+def with_version(standalone, index):
+    """Run `work(store, version, hold)` on this test's index on the real server; `hold(...)` acquires its lease."""
 
     async def version_of(store) -> Version:
         version = await open_version(store, index, make_recipe(find_model(Embedding()), Chunking()))
@@ -38,17 +38,17 @@ def acquire_lease(standalone, index):
     return lambda work: asyncio.run(run(work))
 
 
-def test_the_second_run_is_refused_and_told_who_holds_the_index(held):
+def test_the_second_run_is_refused_and_told_who_holds_the_index(with_version):
     async def work(store, version, hold):
         async with hold(store, version, "run 'nightly'"):
             with pytest.raises(ConflictError, match="being written by run 'nightly'"):
                 async with hold(store, version, "run 'by-hand'"):
                     pass
 
-    acquire_lease(work)
+    with_version(work)
 
 
-def test_a_waiting_run_is_told_for_whom_and_goes_on_when_the_first_ends(held, monkeypatch):
+def test_a_waiting_run_is_told_for_whom_and_goes_on_when_the_first_ends(with_version, monkeypatch):
     monkeypatch.setattr(lease, "POLL_INTERVAL_S", 0.1)
 
     async def work(store, version, hold):
@@ -66,10 +66,10 @@ def test_a_waiting_run_is_told_for_whom_and_goes_on_when_the_first_ends(held, mo
         assert len(told) == 1
         assert "waiting for first" in told[0]
 
-    acquire_lease(work)
+    with_version(work)
 
 
-def test_of_many_that_start_together_no_two_ever_hold_it_at_once(held, monkeypatch):
+def test_of_many_that_start_together_no_two_ever_hold_it_at_once(with_version, monkeypatch):
     monkeypatch.setattr(lease, "POLL_INTERVAL_S", 0.2)
 
     async def work(store, version, hold):
@@ -86,10 +86,10 @@ def test_of_many_that_start_together_no_two_ever_hold_it_at_once(held, monkeypat
         await asyncio.gather(*(one(f"run {n}") for n in range(5)))
         assert most == [1] * 5
 
-    acquire_lease(work)
+    with_version(work)
 
 
-def test_a_hold_of_a_process_that_is_gone_does_not_stand(held, standalone, index):
+def test_a_hold_of_a_process_that_is_gone_does_not_stand(with_version, standalone, index):
     def held_and_killed() -> None:
         context = multiprocessing.get_context("spawn")
         process = context.Process(target=_hold_for_ever, args=(standalone, index))
@@ -103,7 +103,7 @@ def test_a_hold_of_a_process_that_is_gone_does_not_stand(held, standalone, index
     async def open_first(store, version, hold):
         return version
 
-    acquire_lease(open_first)
+    with_version(open_first)
     held_and_killed()
     assert asyncio.run(_claims(standalone, index)) == 1
 
@@ -112,10 +112,10 @@ def test_a_hold_of_a_process_that_is_gone_does_not_stand(held, standalone, index
         async with hold(store, version, "the next"):
             assert time.monotonic() - started < lease.EXPIRES_AFTER_S / 2
 
-    acquire_lease(work)
+    with_version(work)
 
 
-def test_a_claim_from_another_machine_stands_until_it_expires(held, monkeypatch):
+def test_a_claim_from_another_machine_stands_until_it_expires(with_version, monkeypatch):
     async def work(store, version, hold):
         monkeypatch.setattr(lease, "_host", lambda: "elsewhere 1")
         monkeypatch.setattr(lease, "EXPIRES_AFTER_S", 3.0)
@@ -130,10 +130,10 @@ def test_a_claim_from_another_machine_stands_until_it_expires(held, monkeypatch)
         async with hold(store, version, "near"):
             pass
 
-    acquire_lease(work)
+    with_version(work)
 
 
-def test_a_run_that_was_paused_writes_and_deletes_no_more_in_the_middle_of_a_batch_either(held, monkeypatch):
+def test_a_run_that_was_paused_writes_and_deletes_no_more_in_the_middle_of_a_batch_either(with_version, monkeypatch):
     async def work(store, version, hold):
         async with hold(store, version, "paused") as kept:
             await kept.delete(version.name, ["0"])
@@ -144,10 +144,10 @@ def test_a_run_that_was_paused_writes_and_deletes_no_more_in_the_middle_of_a_bat
                     await write
             monkeypatch.undo()
 
-    acquire_lease(work)
+    with_version(work)
 
 
-def test_a_renewed_hold_outlasts_its_expiry_while_a_batch_fills_the_gate(held, monkeypatch):
+def test_a_renewed_hold_outlasts_its_expiry_while_a_batch_fills_the_gate(with_version, monkeypatch):
     monkeypatch.setattr(lease, "EXPIRES_AFTER_S", 2.0)
     monkeypatch.setattr(lease, "RENEW_INTERVAL_S", 0.3)
     monkeypatch.setattr(lease, "GRACE", 0.0)
@@ -164,10 +164,10 @@ def test_a_renewed_hold_outlasts_its_expiry_while_a_batch_fills_the_gate(held, m
                 async with hold(store, version, "other"):
                     pass
 
-    acquire_lease(work)
+    with_version(work)
 
 
-def test_a_run_that_waits_outlives_a_server_that_is_away_for_a_moment(held, monkeypatch):
+def test_a_run_that_waits_outlives_a_server_that_is_away_for_a_moment(with_version, monkeypatch):
     monkeypatch.setattr(lease, "POLL_INTERVAL_S", 0.1)
     looks, failing = lease._other_leases, iter([False, True, True])
 
@@ -183,10 +183,10 @@ def test_a_run_that_waits_outlives_a_server_that_is_away_for_a_moment(held, monk
         assert next(failing, None) is None
         assert await store.count(version.ledger, 'status == "lease"') == 0
 
-    acquire_lease(work)
+    with_version(work)
 
 
-def test_a_server_that_stays_away_ends_the_wait(held, monkeypatch):
+def test_a_server_that_stays_away_ends_the_wait(with_version, monkeypatch):
     monkeypatch.setattr(lease, "POLL_INTERVAL_S", 0.05)
     monkeypatch.setattr(lease, "EXPIRES_AFTER_S", 0.3)
 
@@ -199,7 +199,7 @@ def test_a_server_that_stays_away_ends_the_wait(held, monkeypatch):
             async with hold(store, version, "patient", wait=30):
                 pass
 
-    acquire_lease(work)
+    with_version(work)
 
 
 async def _claims(uri: str, index: str) -> int:
@@ -222,7 +222,7 @@ def _hold_for_ever(uri: str, index: str) -> None:
     asyncio.run(work())
 
 
-def test_a_version_that_a_run_holds_is_not_pruned_and_the_run_is_named(held, index, monkeypatch):
+def test_a_version_that_a_run_holds_is_not_pruned_and_the_run_is_named(with_version, index, monkeypatch):
     from roost.tasks.versions import promotion, pruning
 
     monkeypatch.setattr(lease, "GRACE", 0.0)
@@ -239,10 +239,10 @@ def test_a_version_that_a_run_holds_is_not_pruned_and_the_run_is_named(held, ind
         assert "being written by run 'first'" in done.keep[made.name]
         assert list((await pruning.prune(store, found, chosen, LeaseOwner("roost prune"))).drop) == [made.name]
 
-    acquire_lease(work)
+    with_version(work)
 
 
-def test_a_claim_under_which_workers_elsewhere_write_outlives_its_process(held, monkeypatch):
+def test_a_claim_under_which_workers_elsewhere_write_outlives_its_process(with_version, monkeypatch):
     async def work(store, version, hold):
         monkeypatch.setattr(lease, "_is_alive", lambda pid: False)
         mine = lease.Lease("b" * 32, "the next", lease.monotonic_now())
@@ -254,4 +254,4 @@ def test_a_claim_under_which_workers_elsewhere_write_outlives_its_process(held, 
             )
             assert bool(await lease._other_leases(store, version, mine)) is survives_process
 
-    acquire_lease(work)
+    with_version(work)
