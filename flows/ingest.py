@@ -138,7 +138,7 @@ async def execute_plan(
 
 async def _alias_changed(run: Run) -> str:
     """Say so when readers see another version by now than the one that was written; nothing when they see it."""
-    live = await run.store.describe(run.version.index)
+    live = await run.store.describe_collection(run.version.index)
     if live is None or live["collection_name"] == run.version.name:
         return ""
     return (

@@ -1,12 +1,16 @@
-"""Points at which tests kill the process, to prove that the next run mends what is left. Nothing elsewhere."""
+"""Faults that tests inject: points at which a run kills itself, and a shifted clock (`utc_now`).
+
+Both are read from environment variables that count below pytest only; elsewhere they change nothing.
+"""
 
 from __future__ import annotations
 
 import os
 import signal
 from collections import Counter
+from datetime import UTC, datetime, timedelta
 
-from roost.tasks.settings import fault_point
+from roost.tasks.settings import clock_shift_s, fault_point
 
 #: Every point there is, in the order in which a run passes them.
 POINTS = (
@@ -25,10 +29,15 @@ _passed: Counter[str] = Counter()
 
 
 def crash_point(name: str) -> None:
-    """Kill this process, as the power failing would, if a test asked for this pass of this point."""
+    """Kill this process, as a power failure would, if a test asked for this pass of this point."""
     wanted, _, number = fault_point().partition(":")
     if wanted != name:
         return
     _passed[name] += 1
     if _passed[name] == int(number or 1):
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+def utc_now() -> datetime:
+    """Give the time in UTC, shifted by as many seconds as a test asked for."""
+    return datetime.now(UTC) + timedelta(seconds=clock_shift_s())

@@ -216,8 +216,13 @@ def _names() -> list[str]:
 
 
 def fault_point() -> str:
-    """Where tests have this process kill itself: `NAME:N`, the Nth pass of a point. Honoured below pytest only."""
+    """Give the point at which a test has this process kill itself: `NAME:N`, its Nth pass. Empty outside pytest."""
     return os.environ.get("PYTEST_ROOST_FAULT", "") if "PYTEST_VERSION" in os.environ else ""
+
+
+def clock_shift_s() -> float:
+    """Give the seconds by which a test shifts the clock of this process, may be negative. 0 outside pytest."""
+    return float(os.environ.get("PYTEST_ROOST_CLOCK_SHIFT_S", "0")) if "PYTEST_VERSION" in os.environ else 0.0
 
 
 def set_library_defaults(*, quiet: bool) -> None:

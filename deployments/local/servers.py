@@ -35,7 +35,7 @@ START_S = 180.0
 STOP_S = 10.0
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # whatever http_proxy says
 # `milvus-lite server` closes its store on Ctrl-C only; on SIGTERM it would die without doing so.
-_LITE = "import signal as s, milvus_lite.cmdline as m, roost.tasks.milvus.lite_patches as t; t.mend(); "
+_LITE = "import signal as s, milvus_lite.cmdline as m, roost.tasks.milvus.lite_patches as t; t.apply_patches(); "
 _LITE += "s.signal(s.SIGTERM, s.default_int_handler); m.main()"
 _MILVUS_PORTS = ["proxy", "proxy_internal", "root_coord", "query_coord", "query_node"]
 _MILVUS_PORTS += ["index_node", "data_coord", "data_node", "metrics"]

@@ -14,7 +14,7 @@ from roost.tasks.milvus.store import open_store
 from roost.tasks.settings import load_settings
 from roost.tasks.versions import archive, promotion
 from roost.tasks.versions.lease import acquire_lease
-from roost.tasks.versions.searchable import settle
+from roost.tasks.versions.searchable import wait_until_searchable
 from roost.tasks.versions.verification import Findings, verify
 from roost.tasks.versions.version import check_index_name, existing_version
 
@@ -118,7 +118,7 @@ async def import_folder(folder: Path, index: str, *, promote: bool, tell: Tell =
         store = await stack.enter_async_context(open_store(settings.milvus, owner=owner))
         found = await promotion.version_statuses(store, index)
         live = next((status.version for status in found if status.is_live), None)
-        if (live or await store.describe(index)) and not promote:
+        if (live or await store.describe_collection(index)) and not promote:
             raise UsageError(
                 f"{index!r} already exists in {settings.milvus.uri}: import under another name with --index, or "
                 "replace its live version with --promote (roost rollback undoes that)"
@@ -129,7 +129,7 @@ async def import_folder(folder: Path, index: str, *, promote: bool, tell: Tell =
         await archive.check_import(store, version, export)
         findings = await verify(store, version)
         _refuse_damaged(export, findings)
-        await settle(store, version)
+        await wait_until_searchable(store, version)
         await promotion.note_built(store, version, export.version.quality)
         await promotion.promote(store, version, live)
     before = live.name if live else None

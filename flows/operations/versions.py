@@ -141,7 +141,7 @@ async def prune(index: str, keep: int, *, dry_run: bool, tell: Tell = _log.warni
     check_index_name(index)
     async with open_store(load_settings().milvus, create=False, owner=lease_owner("roost prune", tell)) as store:
         found = await promotion.version_statuses(store, index)
-        chosen = pruning.choose(found, await store.names(), index, keep)
+        chosen = pruning.choose(found, await store.list_collections(), index, keep)
         # A version that a run is building is kept at once, without waiting for the run to end.
         done = chosen if dry_run else await pruning.prune(store, found, chosen, LeaseOwner("roost prune"))
     return PruneReport(index, dry_run, done.drop, done.keep)

@@ -139,7 +139,7 @@ async def time_index(store: Store, version: Version, texts: Sequence[str], vecto
     for text, vector in zip(texts[:LATENCY_QUESTIONS], vectors[:LATENCY_QUESTIONS].tolist(), strict=True):
         started = time.perf_counter()
         if version.recipe.sparse:
-            await store.search_both(version.name, [vector], [text], ["text"], metric=version.metric, limit=10)
+            await store.search_hybrid(version.name, [vector], [text], ["text"], metric=version.metric, limit=10)
         else:
             await store.search(version.name, [vector], ["text"], limit=10)
         times.append(1000 * (time.perf_counter() - started))
@@ -164,7 +164,7 @@ class _Bench:
         async with self._opened(client) as (opened, name):
             await asyncio.to_thread(opened.fill, self._rows[:FILLED])
             if self._store.is_lite:
-                await self._store.change("flush", name)  # as a run does: Lite searches unflushed rows ten times slower
+                await self._store.flush(name)  # as a run does: Lite searches unflushed rows ten times slower
             await self._store.count(name)  # the first strong read after many writes waits for all of them
             for count in counts:
                 queries = [self._rows[number % len(self._rows)] for number in range(count)]
@@ -212,8 +212,8 @@ class _Bench:
         finally:
             await opened.close()
             # Lite's own file goes as a whole; a collection dropped from it leaves its log open.
-            if not self._settings.is_lite and await self._store.admin("has_collection", name):
-                await self._store.change("drop_collection", name)
+            if not self._settings.is_lite and await self._store.has_collection(name):
+                await self._store.drop_collection(name)
 
 
 async def _measured(client: Client, operation: str, rows: Sequence[Row], mode: str) -> Measured:
@@ -304,9 +304,9 @@ async def _scratch(settings: Milvus, latency_ms: float) -> AsyncIterator[tuple[M
         try:
             yield reached, store, prefix
         finally:
-            for name in [] if settings.is_lite else await store.names():
+            for name in [] if settings.is_lite else await store.list_collections():
                 if name.startswith(prefix) or _is_forgotten(name):
-                    await store.change("drop_collection", name)
+                    await store.drop_collection(name)
 
 
 def _is_forgotten(name: str) -> bool:

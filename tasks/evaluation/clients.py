@@ -12,7 +12,8 @@ from typing import Any, Protocol
 
 from pymilvus import AsyncMilvusClient, DataType, MilvusClient
 
-from roost.tasks.milvus.store import CALL_ROWS, connection
+from roost.tasks.milvus.connection import connection_options
+from roost.tasks.milvus.store import MAX_WRITE_ROWS
 from roost.tasks.settings import Milvus
 
 #: Hits that each search asks for.
@@ -55,8 +56,8 @@ class PyMilvus:
 
     def __init__(self, settings: Milvus, name: str, dimension: int) -> None:
         self._name = name
-        self._sync = MilvusClient(**connection(settings))
-        self._async = AsyncMilvusClient(**connection(settings))
+        self._sync = MilvusClient(**connection_options(settings))
+        self._async = AsyncMilvusClient(**connection_options(settings))
         if not self._sync.has_collection(name):
             schema = MilvusClient.create_schema(auto_id=False)
             schema.add_field("id", DataType.VARCHAR, max_length=64, is_primary=True)
@@ -86,8 +87,8 @@ class PyMilvus:
 
     def fill(self, rows: Sequence[Row]) -> None:
         """See `Client`."""
-        for first in range(0, len(rows), CALL_ROWS):
-            self._sync.insert(self._name, [asdict(row) for row in rows[first : first + CALL_ROWS]])
+        for first in range(0, len(rows), MAX_WRITE_ROWS):
+            self._sync.insert(self._name, [asdict(row) for row in rows[first : first + MAX_WRITE_ROWS]])
 
     async def close(self) -> None:
         """See `Client`."""
@@ -102,7 +103,7 @@ class LlamaIndex:
         from llama_index.vector_stores.milvus import MilvusVectorStore
 
         fields: dict[str, Any] = {
-            **connection(settings), "collection_name": name, "dim": dimension, "consistency_level": "Strong",
+            **connection_options(settings), "collection_name": name, "dim": dimension, "consistency_level": "Strong",
             "overwrite": False, "similarity_metric": "IP",
         }  # fmt: skip
         self._store = MilvusVectorStore(**fields)
@@ -145,7 +146,7 @@ class LangChain:
         self._vectors: dict[str, list[float]] = {}
         self._store = BridgedMilvus(
             _looked_up(self._vectors), collection_name=name, auto_id=False, consistency_level="Strong",
-            connection_args=connection(settings),
+            connection_args=connection_options(settings),
             index_params={"index_type": "FLAT", "metric_type": "IP", "params": {}},
         )  # fmt: skip
 

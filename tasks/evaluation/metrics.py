@@ -20,6 +20,7 @@ from roost.tasks.evaluation.questions import Questions, resolve
 from roost.tasks.milvus.store import Store
 from roost.tasks.models.embedder import Embedder
 from roost.tasks.versions.ledger import read_ledger
+from roost.tasks.versions.searchable import wait_until_searchable
 from roost.tasks.versions.version import Version
 
 #: Resamples of a bootstrap, and the seed that makes it repeatable.
@@ -71,8 +72,7 @@ async def measure_quality(
         version: Live or not; it is searched by its own name, not through the alias.
         embedder: Owner of the version's own model (`roost.tasks.search.retrieve.model_of`).
         questions: What to ask.
-        exact: Whether to compare with exact search too, which reads every vector of the version. On a server, that is
-            also how it is told that a freshly built index is searched by now.
+        exact: Whether to compare with exact search too, which reads every vector of the version.
 
     Raises:
         UsageError: There are judgments, and the index has none of the documents that they name.
@@ -82,7 +82,7 @@ async def measure_quality(
     resolved = _without_empty(resolve(questions.judgments, ledger), ledger)
     _refuse_strangers(resolved, ledger, version)
     judged = questions.judged
-    await rankings.settle(store, version)
+    await wait_until_searchable(store, version)
     recall = await rankings.ann_recall(store, version, vectors) if exact else None
     if judged:
         names, texts = questions.asked["question"].to_list(), questions.asked["text"].to_list()

@@ -167,7 +167,7 @@ def resolve(judgments: pl.DataFrame, ledger: pl.DataFrame) -> pl.DataFrame:
 async def _same_text(store: Store, version: Version, hashes: set[str]) -> dict[str, set[str]]:
     """Find which documents hold these very chunks: a sentence that stands in several finds any of them rightly."""
     documents: dict[str, set[str]] = {key: set() for key in hashes}
-    async for page in store.pages(version.name, ["chunk_hash", "doc_id"], one_of("chunk_hash", sorted(hashes))):
+    async for page in store.read_pages(version.name, ["chunk_hash", "doc_id"], one_of("chunk_hash", sorted(hashes))):
         for row in page:
             documents[row["chunk_hash"]].add(row["doc_id"])
     return documents

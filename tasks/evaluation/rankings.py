@@ -6,15 +6,15 @@ All reads are strong: what was written before is seen.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from roost.tasks.milvus.expressions import one_of
-from roost.tasks.milvus.store import FUSED, LOOKUP, Store
+from roost.tasks.milvus.expressions import MAX_FILTER_VALUES, one_of
+from roost.tasks.milvus.row_reads import HYBRID_CANDIDATES
+from roost.tasks.milvus.store import Store
 from roost.tasks.versions.version import Version
 
 #: A chunk found. `rank` counts from 1; for every metric a higher `score` is nearer.
@@ -34,10 +34,6 @@ QUERIES_PER_REQUEST, AT_ONCE = 25, 4
 NEAREST = 10
 #: Scores nearer than this are equal: Milvus and NumPy add up in different orders.
 SAME = 1e-5
-#: Seconds to wait for a server's index, then for it to be searched; and between two looks.
-INDEXING_SECONDS, SETTLING_SECONDS, POLL_INTERVAL_S = 120.0, 30.0, 2.0
-#: A settled index finds this share of the exact answer; below it, another look may find more.
-SETTLED_RECALL = 0.99
 #: Rows read at a time for exact search.
 _ROWS = 2_000
 _PLACE = ["doc_id", "start", "end"]
@@ -70,7 +66,7 @@ async def rank_chunks(
     if not total:
         return RANKED.to_frame()
     texts = texts if version.recipe.sparse else ()
-    limit = min(total, 2 * FUSED if texts else FIRST_CHUNKS)
+    limit = min(total, 2 * HYBRID_CANDIDATES if texts else FIRST_CHUNKS)
     found = await _ranked(store, version, names, vectors, limit, texts)
     most = min(total, MOST_CHUNKS)
     if limit < most and not texts:
@@ -95,8 +91,14 @@ async def _ranked(
                 texts[first : first + QUERIES_PER_REQUEST],
             )
             hits = (
-                await store.search_both(
-                    version.name, asked, words, _PLACE, metric=version.metric, limit=limit, wide=FUSED
+                await store.search_hybrid(
+                    version.name,
+                    asked,
+                    words,
+                    _PLACE,
+                    metric=version.metric,
+                    limit=limit,
+                    candidate_count=HYBRID_CANDIDATES,
                 )
                 if words
                 else await store.search(version.name, asked, _PLACE, limit=limit)
@@ -119,25 +121,11 @@ def by_document(ranked: pl.DataFrame, *, documents: int = DOCUMENTS) -> pl.DataF
     return best.with_columns(rank=pl.int_range(1, pl.len() + 1).over("question")).filter(pl.col("rank") <= documents)
 
 
-async def settle(store: Store, version: Version) -> None:
-    """Have a server index what was written last, and wait for it, two minutes at most; until then it misses much."""
-    if store.is_lite:
-        return
-    await store.change("flush", version.name)
-    gives_up = time.monotonic() + INDEXING_SECONDS
-    while time.monotonic() < gives_up:
-        described = await store.admin("describe_index", version.name, "vector")
-        if not int(described.get("pending_index_rows", 0)):
-            return
-        await asyncio.sleep(POLL_INTERVAL_S)
-
-
 async def ann_recall(store: Store, version: Version, vectors: np.ndarray, *, k: int = NEAREST) -> float | None:
     """Compare the index's own search with exact search: the share of the k nearest chunks that it finds, in [0, 1].
 
-    It searches as readers do, for k, and on a server again for half a minute while much is missed: a freshly built
-    index is searched some seconds after it is built. A hit is right when it is as near as the k-th nearest, so equal
-    texts are no mistakes. None when there is nothing to search, or too much to read it all.
+    It searches for k, as readers do, once: `wait_until_searchable` comes before. A hit is right when it is as near as
+    the k-th nearest, so equal texts count as right. None when there is nothing to search, or too much to read it all.
     """
     total = await store.count(version.name)
     if not total or total > EXACT_CHUNKS or not len(vectors):
@@ -146,21 +134,16 @@ async def ann_recall(store: Store, version: Version, vectors: np.ndarray, *, k: 
     limits = await _kth_best(store, version, vectors, k)
     names = [str(row) for row in range(len(vectors))]
     needed = pl.DataFrame({"question": names, "needed": limits - SAME})
-    gives_up = time.monotonic() + (0 if store.is_lite else SETTLING_SECONDS)
-    while True:
-        found = await _ranked(store, version, names, vectors, k)
-        right = found.join(needed, on="question").filter(pl.col("score") >= pl.col("needed")).height
-        recall = right / (len(vectors) * k)
-        if recall >= SETTLED_RECALL or time.monotonic() > gives_up:
-            return recall
-        await asyncio.sleep(POLL_INTERVAL_S)
+    found = await _ranked(store, version, names, vectors, k)
+    right = found.join(needed, on="question").filter(pl.col("score") >= pl.col("needed")).height
+    return right / (len(vectors) * k)
 
 
 async def _kth_best(store: Store, version: Version, vectors: np.ndarray, k: int) -> np.ndarray:
     """Score every chunk against every question; (n,) float32, the k-th best score of each."""
     questions = _prepared(vectors, version.metric)
     best = np.full((len(vectors), k), -np.inf, dtype=np.float32)
-    async for page in store.pages(version.name, ["vector"], rows=_ROWS):
+    async for page in store.read_pages(version.name, ["vector"], rows=_ROWS):
         best = await asyncio.to_thread(_merged, best, page, questions, version.metric)
     return np.asarray(best.min(axis=1))
 
@@ -185,7 +168,7 @@ async def chunk_places(store: Store, version: Version, documents: Sequence[str])
     fields = ["id", "doc_id", "start", "end"]
     schema = pl.Schema({name: RANKED[name] for name in fields})
     frames = [schema.to_frame()]
-    for first in range(0, len(documents), LOOKUP):
-        wanted = one_of("doc_id", documents[first : first + LOOKUP])
-        frames += [pl.DataFrame(page, schema=schema) async for page in store.pages(version.name, fields, wanted)]
+    for first in range(0, len(documents), MAX_FILTER_VALUES):
+        wanted = one_of("doc_id", documents[first : first + MAX_FILTER_VALUES])
+        frames += [pl.DataFrame(page, schema=schema) async for page in store.read_pages(version.name, fields, wanted)]
     return pl.concat(frames)

@@ -14,11 +14,12 @@ from pymilvus.exceptions import (
 )
 from pymilvus.grpc_gen import common_pb2
 
-from roost.tasks.errors import CollectionNotFoundError, StoreError, TransientError
+from roost.tasks.errors import CollectionNotFoundError, RoostError, StoreError, TransientError
 
 # Milvus' merr: unavailable, out of memory, busy, limited; not loaded, no channel and node gone: while it restarts.
 _TRANSIENT_CODES = {2, 3, 4, 5, 8, 9, 101, 503, 901, 902, 903}
-_NO_COLLECTION = 100
+_CONNECT_CODE = 2
+_NO_COLLECTION_CODE = 100
 _UNAUTHENTICATED = {grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED}
 _TRANSIENT_GRPC = {
     grpc.StatusCode.UNAVAILABLE,
@@ -29,64 +30,85 @@ _TRANSIENT_GRPC = {
     grpc.StatusCode.UNKNOWN,
     grpc.StatusCode.INTERNAL,
 }
+_MAX_MESSAGE_LENGTH = 300
 
 
 @contextmanager
-def translated(uri: str) -> Iterator[None]:
-    """Turn what pymilvus and gRPC raise into Roost's two kinds: worth another try, or not."""
+def mapped_errors(uri: str) -> Iterator[None]:
+    """Raise Roost's exceptions in place of those of pymilvus and gRPC, for a call over an open connection.
+
+    Raises:
+        TransientError: The call may succeed when it is repeated.
+        CollectionNotFoundError: The collection does not exist.
+        StoreError: The call would fail again.
+    """
     try:
         yield
-    except (ConnectError, MilvusUnavailableException) as error:
-        raise TransientError(f"Milvus at {uri} does not answer: {_words(error)}") from error
-    except (ConnectionConfigException, ValueError) as error:
-        raise StoreError(f"ROOST_MILVUS__URI={uri}: {_words(error)}") from error
     except (MilvusException, grpc.RpcError) as error:
-        if _is_refused_token(error):
-            raise StoreError(f"Milvus at {uri} refuses the token: set ROOST_MILVUS__TOKEN") from error
-        if _is_connect(error):
-            raise TransientError(
-                f"Milvus at {uri} does not answer: start it (`roost up`), or set ROOST_MILVUS__URI"
-            ) from error
-        if _is_transient(error):
-            raise TransientError(f"Milvus at {uri}: {_words(error)}") from error
-        if isinstance(error, MilvusException) and error.code == _NO_COLLECTION:
-            raise CollectionNotFoundError(f"Milvus at {uri} refuses: {_words(error)}") from error
-        raise StoreError(f"Milvus at {uri} refuses: {_words(error)}") from error
+        raise _as_roost_error(uri, error) from error
+    except ValueError as error:
+        raise StoreError(f"Milvus at {uri}: the client rejected the call: {_first_line(error)}") from error
+
+
+@contextmanager
+def mapped_connect_errors(uri: str) -> Iterator[None]:
+    """Raise Roost's exceptions in place of those of pymilvus and gRPC, while connecting: the URI may be malformed.
+
+    Raises:
+        TransientError: Nothing answers at the URI.
+        StoreError: The URI is malformed, or the token is wrong.
+    """
+    try:
+        yield
+    except (ConnectionConfigException, ValueError) as error:
+        raise StoreError(f"ROOST_MILVUS__URI={uri} is not valid: {_first_line(error)}") from error
+    except (MilvusException, grpc.RpcError) as error:
+        raise _as_roost_error(uri, error) from error
+
+
+def _as_roost_error(uri: str, error: BaseException) -> RoostError:
+    if isinstance(error, ConnectError | MilvusUnavailableException):
+        return TransientError(f"Milvus at {uri} does not answer: {_first_line(error)}")
+    if _is_refused_token(error):
+        return StoreError(f"Milvus at {uri} refuses the token: set ROOST_MILVUS__TOKEN")
+    if isinstance(error, MilvusException) and error.code == _CONNECT_CODE:
+        return TransientError(f"Milvus at {uri} does not answer: start it (`roost up`), or set ROOST_MILVUS__URI")
+    if _is_transient(error):
+        return TransientError(f"Milvus at {uri} cannot answer now: {_first_line(error)}")
+    if isinstance(error, MilvusException) and error.code == _NO_COLLECTION_CODE:
+        return CollectionNotFoundError(f"Milvus at {uri} has no such collection: {_first_line(error)}")
+    return StoreError(f"Milvus at {uri} refuses: {_first_line(error)}")
 
 
 def _is_refused_token(error: BaseException) -> bool:
-    """Also behind a connection that failed for it: pymilvus words that as a server that is away."""
+    """Whether the server refused the token. pymilvus reports that as a failed connection; the cause tells."""
     causes = [cause for cause in (error, _origin(error)) if isinstance(cause, grpc.RpcError)]
     return any(cause.code() in _UNAUTHENTICATED for cause in causes)
 
 
-def _is_connect(error: BaseException) -> bool:
-    return isinstance(error, MilvusException) and error.code == 2
-
-
 def _is_transient(error: BaseException) -> bool:
-    """Judge by codes and causes, never by words."""
+    """Judge by codes and causes, never by the message's text."""
     origin = _origin(error)
     for one in (error, origin):
         if isinstance(one, grpc.RpcError):
             return one.code() in _TRANSIENT_GRPC
     if not isinstance(error, MilvusException):
         return False
-    # A MilvusException below another: pymilvus ran out of its own tries.
+    # A MilvusException raised from another one: pymilvus ran out of its own retries.
     if isinstance(origin, MilvusException | TimeoutError) or error.code in _TRANSIENT_GRPC:
         return True
     if type(error) is not MilvusException:
         return False
-    # Code 1 is Milvus' "not ready", and also pymilvus' own for whatever it has no code for.
+    # Code 1 is Milvus' "not ready", and also pymilvus' own code for any error without one.
     not_ready = error.code == 1 and error.compatible_code != common_pb2.UnexpectedError
     return not_ready or error.code in _TRANSIENT_CODES
 
 
 def _origin(error: BaseException) -> BaseException | None:
-    """What an error was raised for; pymilvus raises errors from themselves on the way, which hides it."""
+    """Give the error that this one was raised from; pymilvus also raises errors from themselves, which hides it."""
     return error.__context__ if error.__cause__ is error else error.__cause__
 
 
-def _words(error: BaseException) -> str:
+def _first_line(error: BaseException) -> str:
     text = getattr(error, "message", None) or getattr(error, "details", lambda: "")() or str(error)
-    return (str(text).strip().splitlines() or [type(error).__name__])[0][:300]
+    return (str(text).strip().splitlines() or [type(error).__name__])[0][:_MAX_MESSAGE_LENGTH]

@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 
+#: Most values in one `field in [...]`.
+MAX_FILTER_VALUES = 500
+
 
 def quoted(value: str) -> str:
     """Write a string as a literal of Milvus' filter language."""

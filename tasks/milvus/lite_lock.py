@@ -1,7 +1,7 @@
-"""A file of Milvus Lite: one owner at a time, of this process or any other, and the server that reads it.
+"""The lock of a Milvus Lite file: one owner at a time, of this process or any other; the owner serves the file.
 
-The owner locks the file `HOLDER`, beside Lite's own `LOCK`, and writes its name there for those who meet it. The
-lock ends with its process: a name that a killed one left behind is read by nobody, and written over.
+The owner locks the file `OWNER` in the database's folder, beside Lite's own `LOCK`, and writes its name there for the
+processes that wait. The lock ends with its process; the name that a killed process left is overwritten.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 from roost.tasks.errors import StoreError
-from roost.tasks.milvus.lite_patches import mend
-from roost.tasks.milvus.lock_wait import LeaseOwner, LockWait, clock
+from roost.tasks.milvus.lite_patches import apply_patches
+from roost.tasks.milvus.lock_wait import LeaseOwner, LockWait, time_of_day
 
-#: Seconds between two looks of a owner that waits.
+#: Seconds between two tries to take the lock.
 POLL_INTERVAL_S = 0.5
 
+_OWNER_FILE = "OWNER"
 _SHARED = (
     "one process at a time may use a file; to share it, run `roost up`, or `milvus-lite server --data-dir DIR "
     "--host 127.0.0.1 --port 19530 --max-workers 1`"
@@ -28,26 +29,26 @@ _SHARED = (
 
 
 @asynccontextmanager
-async def served(uri: str, owner: LeaseOwner) -> AsyncIterator[None]:
-    """Hold a file and serve it in this process, as pymilvus would; unlike it, wait for whoever has it, or name them.
+async def serve_file(uri: str, owner: LeaseOwner) -> AsyncIterator[None]:
+    """Lock a Lite file and serve it in this process, as pymilvus would; unlike pymilvus, wait for another owner.
 
     Raises:
-        ConflictError: Another has it, for longer than the owner waits.
-        StoreError: It is no Milvus Lite database, or cannot be made here.
+        ConflictError: Another owner has the lock for longer than this one waits.
+        StoreError: It is no Milvus Lite database, or none can be created there.
     """
-    path, wait = _checked(uri), LockWait(owner)
-    with _opened(path / "HOLDER") as file:
-        while other := await _take(path, file, owner):
-            wait.check(f"waiting for {other}, which holds {uri}", f"{uri} is held by {other} ({_SHARED})")
+    path, wait = _checked_path(uri), LockWait(owner)
+    with _opened(path / _OWNER_FILE) as file:
+        while other := await _try_lock(path, file, owner):
+            wait.check(f"waiting for {other}, which uses {uri}", f"{uri} is in use by {other} ({_SHARED})")
             await asyncio.sleep(POLL_INTERVAL_S)
         try:
             yield
         finally:
-            await asyncio.to_thread(_stop, path)
+            await asyncio.to_thread(_stop_server, path)
             os.truncate(file, 0)
 
 
-def _checked(uri: str) -> Path:
+def _checked_path(uri: str) -> Path:
     path = Path(uri).absolute()
     if not uri.endswith(".db"):
         raise StoreError(f"ROOST_MILVUS__URI={uri}: a local file must end in .db, a server begins with http://")
@@ -58,7 +59,7 @@ def _checked(uri: str) -> Path:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[int]:
-    """Open the file to lock, made when it is not there; closing it ends the lock."""
+    """Open a file to lock, created when it does not exist; closing it releases the lock."""
     try:
         path.parent.mkdir(exist_ok=True)
         file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
@@ -70,26 +71,26 @@ def _opened(path: Path) -> Iterator[int]:
         os.close(file)
 
 
-async def _take(path: Path, file: int, owner: LeaseOwner) -> str:
-    """Take the file and start its server; or say who has it.
+async def _try_lock(path: Path, file: int, owner: LeaseOwner) -> str:
+    """Lock the file and start its server. Returns an empty string, or the name of the owner that has the lock.
 
     Raises:
-        StoreError: NullProgress has it, and Lite cannot open it.
+        StoreError: The file is not locked, but Lite cannot open it.
     """
-    if not _locked(file):
-        return (path / "HOLDER").read_text("utf-8") or "another process"
+    if not _lock(file):
+        return (path / _OWNER_FILE).read_text("utf-8") or "another process"
     os.truncate(file, 0)
-    os.pwrite(file, f"{owner} since {clock()}".encode(), 0)
-    if await asyncio.to_thread(_start, path):
+    os.pwrite(file, f"{owner} since {time_of_day()}".encode(), 0)
+    if await asyncio.to_thread(_start_server, path):
         return ""
     fcntl.flock(file, fcntl.LOCK_UN)
-    with _opened(path / "LOCK") as lock:  # another program's, or a server's
-        if not _locked(lock):
+    with _opened(path / "LOCK") as lock:  # locked by another program than Roost, or by a Lite server
+        if not _lock(lock):
             return "another process"
     raise StoreError(f"{path} cannot be opened: it is no Milvus Lite database, or a damaged one")
 
 
-def _locked(file: int) -> bool:
+def _lock(file: int) -> bool:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -97,15 +98,15 @@ def _locked(file: int) -> bool:
     return True
 
 
-def _start(path: Path) -> bool:
+def _start_server(path: Path) -> bool:
     from milvus_lite.server_manager import server_manager_instance
 
     logging.getLogger("milvus_lite").setLevel(logging.CRITICAL)
-    mend()
+    apply_patches()
     return server_manager_instance.start_and_get_uri(str(path)) is not None
 
 
-def _stop(path: Path) -> None:
+def _stop_server(path: Path) -> None:
     from milvus_lite.server_manager import server_manager_instance
 
     server_manager_instance.release_server(str(path))

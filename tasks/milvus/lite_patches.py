@@ -1,6 +1,7 @@
-"""Mends of Milvus Lite 3.2.2, mostly for what it does not survive when its process is killed. Until Lite has them.
+"""Patches of Milvus Lite 3.2.2 for defects after its process was killed, and for flushes that end too early.
 
-Those were found by killing it (tests/integration/test_crash.py). All are in place before Lite opens its first file.
+The first kind was found by killing it (tests/integration/test_crash.py). The patches are applied before Lite opens its
+first file. They use private parts of Lite and can go when Lite has repaired the defects.
 """
 
 from __future__ import annotations
@@ -12,20 +13,20 @@ from typing import Any
 
 
 @lru_cache(maxsize=1)
-def mend() -> None:
-    """Have Lite clear away what a killed process left behind, and end a flush when it has ended; once a process."""
+def apply_patches() -> None:
+    """Patch Lite, once a process: it recovers from a kill, and a flush ends when its rows are indexed."""
     from milvus_lite import db
     from milvus_lite.engine import collection
     from milvus_lite.storage.segment import Segment
 
-    collection.Collection.flush = _indexed(collection.Collection.flush)
+    collection.Collection.flush = _waiting_for_index(collection.Collection.flush)
     collection.execute_recovery = _without_flushed_logs(collection.execute_recovery)
-    db.MilvusLite.create_collection = _over_remains(db.MilvusLite.create_collection)
-    Segment.build_or_load_index = _rebuilt(Segment.build_or_load_index, scalar=False)
-    Segment.build_or_load_scalar_index = _rebuilt(Segment.build_or_load_scalar_index, scalar=True)
+    db.MilvusLite.create_collection = _replacing_remains(db.MilvusLite.create_collection)
+    Segment.build_or_load_index = _rebuilding_damaged(Segment.build_or_load_index, scalar=False)
+    Segment.build_or_load_scalar_index = _rebuilding_damaged(Segment.build_or_load_scalar_index, scalar=True)
 
 
-def _indexed(flush: Any) -> Any:
+def _waiting_for_index(flush: Any) -> Any:
     """A flush returned before its rows were indexed: for seconds, searches took six times as long."""
 
     @wraps(flush)
@@ -37,7 +38,7 @@ def _indexed(flush: Any) -> Any:
 
 
 def _without_flushed_logs(recover: Any) -> Any:
-    """A flush commits a file, then deletes its log. Killed in between, Lite read both: every row was there twice."""
+    """A flush commits a file, then deletes its log. Killed in between, Lite read both: each row was there twice."""
     from milvus_lite.storage.wal import _cleanup_old_wals
 
     @wraps(recover)
@@ -48,8 +49,8 @@ def _without_flushed_logs(recover: Any) -> Any:
     return recovered
 
 
-def _over_remains(create: Any) -> Any:
-    """A folder without a schema is no collection. Killed when it made or dropped one, Lite could make it no more."""
+def _replacing_remains(create: Any) -> Any:
+    """Killed while it created or dropped a collection, Lite left a folder without a schema and refused its name."""
 
     @wraps(create)
     def created(self: Any, name: str, *arguments: Any, database_name: str = "default", **options: Any) -> Any:
@@ -60,14 +61,14 @@ def _over_remains(create: Any) -> Any:
     return created
 
 
-def _rebuilt(build: Any, *, scalar: bool) -> Any:
-    """An index file is made of rows that are elsewhere. Killed as it wrote one, Lite could not load the half of it."""
+def _rebuilding_damaged(build: Any, *, scalar: bool) -> Any:
+    """Killed while it wrote an index file, Lite could not load the incomplete file; it is rebuilt from the rows."""
 
     @wraps(build)
     def built(self: Any, spec: Any, index_dir: str, *arguments: Any) -> None:
         try:
             build(self, spec, index_dir, *arguments)
-        except Exception:  # noqa: BLE001  each kind of index raises its own; what is no half file raises again
+        except Exception:  # noqa: BLE001  each kind of index raises its own; any other error is raised again below
             file = self.index_file_path(index_dir, spec.index_type, spec.field_name, scalar=scalar)
             Path(file).unlink(missing_ok=True)
             build(self, spec, index_dir, *arguments)

@@ -1,4 +1,4 @@
-"""Who has an index or a file to itself, and how another waits for it or refuses."""
+"""The owner of a writer lease or of a Lite file's lock (`LeaseOwner`), and its wait for another one (`LockWait`)."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from roost.tasks.crash_points import utc_now
 from roost.tasks.errors import ConflictError
 
 _log = logging.getLogger(__name__)
@@ -16,13 +17,13 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class LeaseOwner:
-    """Who wants something to itself. Its text is what those read who meet it.
+    """A run or command that wants a writer lease or a file's lock. Its text names it to the others.
 
-    what: What it is, as in `run 'nightly'`.
-    wait_seconds: How long it waits for another; 0 refuses at once.
-    tell: Is told, once, for whom it waits.
-    advice: What to do when it was refused.
-    survives_process: Whether others, on Dask or Ray, may still write under its hold when its process is gone.
+    what: What it is: `run 'nightly'`.
+    wait_seconds: Seconds to wait for another owner; 0 refuses at once.
+    tell: Is called once when the wait begins, with a message that names the other owner.
+    advice: What to do after a refusal; ends the message.
+    survives_process: Whether workers of an engine (Dask, Ray) may write under the lease after this process is gone.
     """
 
     what: str
@@ -36,38 +37,40 @@ class LeaseOwner:
 
 
 class LockWait:
-    """A owner's wait: it is told once for whom, and refused when its time is over."""
+    """One owner's wait: reports once what it waits for, and raises when its time is over."""
 
     def __init__(self, owner: LeaseOwner, *, grace: float = 0.0) -> None:
-        """Begin to wait.
+        """Start the wait.
 
         Args:
             owner: Who waits.
-            grace: Seconds that one which is not to wait tries all the same.
+            grace: Seconds to try even if the owner does not wait.
         """
-        self._holder = owner
-        self._ends = time.monotonic() + max(owner.wait_seconds, grace)
-        self._told = False
+        self._owner = owner
+        self._deadline = time.monotonic() + max(owner.wait_seconds, grace)
+        self._is_reported = False
+        self.has_waited = False
 
     def check(self, status: str, error: str) -> None:
-        """Wait on, for the time that is left.
+        """Go on waiting if time is left.
 
         Args:
-            status: For whom it waits.
-            error: What stands in its way, for the refusal.
+            status: What the owner waits for; reported at the first check.
+            error: Why the owner cannot go on; begins the refusal's message.
 
         Raises:
             ConflictError: No time is left.
         """
-        seconds = self._holder.wait_seconds
-        if time.monotonic() >= self._ends:
+        seconds = self._owner.wait_seconds
+        if time.monotonic() >= self._deadline:
             waited = f", waited {seconds:.0f} s for it" if seconds else ""
-            raise ConflictError(f"{error}{waited}: {self._holder.advice}")
-        if seconds and not self._told:
-            self._holder.tell(status)
-            self._told = True
+            raise ConflictError(f"{error}{waited}: {self._owner.advice}")
+        self.has_waited = True
+        if seconds and not self._is_reported:
+            self._owner.tell(status)
+            self._is_reported = True
 
 
-def clock() -> str:
-    """The time of day, for those who read since when something is held."""
-    return time.strftime("%H:%M:%S UTC", time.gmtime())
+def time_of_day() -> str:
+    """Give the time of day for messages that say since when a lock or lease is taken: `09:15:00 UTC`."""
+    return utc_now().strftime("%H:%M:%S UTC")

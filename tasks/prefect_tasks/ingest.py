@@ -142,7 +142,7 @@ async def close(
     """Delete what is gone, then read back what there is: rows deleted, ledger, chunks, what is off, if anything."""
     deleted = await delete_documents(store, version, gone, run_id=run_id)
     if store.is_lite and plan.of(*WORK, "deleted", "moved").height:
-        await store.change("flush", version.name)  # Lite searches unflushed rows ten times slower
+        await store.flush(version.name)  # Lite searches unflushed rows ten times slower
     # Reads that see all writes share the wait for the server's clock when they are gathered.
     ledger, chunks, ours = await asyncio.gather(
         read_ledger(store, version.ledger, COUNTED), store.count(version.name), count_ours(store, version)

@@ -27,7 +27,7 @@ async def list_again(sources: Sequence[Source], spool: Path, store: Store, versi
 @task(name="settle", task_run_name="settle {version.name}", **POLICY)
 async def settle(store: Store, version: Version) -> float:
     """Wait until search finds what is stored."""
-    return await searchable.settle(store, version)
+    return await searchable.wait_until_searchable(store, version)
 
 
 @task(name="evaluate", task_run_name="evaluate {version.name}", **POLICY)

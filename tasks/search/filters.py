@@ -276,7 +276,7 @@ async def checked_where(store: Store, version: Version, text: str) -> str:
     """
     if not text.strip():
         return ""
-    described = await store.describe(version.name) or {}
+    described = await store.describe_collection(version.name) or {}
     kinds = {DataType.VARCHAR: str, DataType.INT64: int}
     fields = {field["name"]: kinds[field["type"]] for field in described["fields"] if field["type"] in kinds}
     where = parse_where(text, fields)

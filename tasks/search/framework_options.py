@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from roost.tasks.errors import UsageError
-from roost.tasks.milvus.store import Store, connection
+from roost.tasks.milvus.connection import connection_options
+from roost.tasks.milvus.store import Store
 from roost.tasks.models.model import Model, load_tokenizer
 from roost.tasks.versions.version import Version
 
@@ -25,7 +26,7 @@ class StoreOptions:
 def options(store: Store, version: Version, ef: int) -> StoreOptions:
     """Say what `open_store` says, so that both share a connection, and search as Roost does."""
     search = {"metric_type": version.metric, "params": {"ef": max(store.settings.search_ef, ef)}}
-    return StoreOptions(connection(store.settings), search)
+    return StoreOptions(connection_options(store.settings), search)
 
 
 def measured(model: Model, texts: Sequence[str]) -> list[int]:

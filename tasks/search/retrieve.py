@@ -108,7 +108,7 @@ async def _find(
     """Search in the way of the version's recipe: by vectors, or by vectors and words."""
     if not version.recipe.sparse:
         return await store.search(version.name, vectors, FIELDS, limit=limit, filter=where)
-    return await store.search_both(
+    return await store.search_hybrid(
         version.name, vectors, queries, FIELDS, metric=version.metric, limit=limit, filter=where
     )
 

@@ -10,13 +10,13 @@ import numpy as np
 import polars as pl
 
 from roost.tasks.ids import chunk_ids
-from roost.tasks.milvus.expressions import one_of
-from roost.tasks.milvus.store import LOOKUP, Store
+from roost.tasks.milvus.expressions import MAX_FILTER_VALUES, one_of
+from roost.tasks.milvus.store import Store
 from roost.tasks.models.embedder import Embedder
 from roost.tasks.records import Chunked, Embedded
 
 #: Rows in one answer: twice the hashes asked for, since a text may stand in several documents.
-PAGE = 2 * LOOKUP
+PAGE = 2 * MAX_FILTER_VALUES
 
 
 async def embed_batch(
@@ -63,7 +63,7 @@ async def _vectors_of(store: Store, collection: str, documents: pl.DataFrame) ->
 
 async def find_vectors(store: Store, collection: str, hashes: Sequence[str]) -> dict[str, np.ndarray]:
     """Look up stored vectors by the hash of their text, in bulk."""
-    parts = [hashes[first : first + LOOKUP] for first in range(0, len(hashes), LOOKUP)]
+    parts = [hashes[first : first + MAX_FILTER_VALUES] for first in range(0, len(hashes), MAX_FILTER_VALUES)]
     found = await asyncio.gather(*(_find_part(store, collection, part) for part in parts))
     return {key: vector for part in found for key, vector in part.items()}
 

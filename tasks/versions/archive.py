@@ -155,7 +155,7 @@ async def import_rows(store: Store, version: Version, folder: Path) -> None:
             crash_point("part_imported")
     await _write_ledger(store, version, documents)
     if store.is_lite:
-        await store.change("flush", version.name)
+        await store.flush(version.name)
 
 
 async def check_import(store: Store, version: Version, export: Export) -> None:
@@ -176,7 +176,7 @@ async def check_import(store: Store, version: Version, export: Export) -> None:
 
 async def _pages(store: Store, version: Version) -> AsyncIterator[list[dict[str, Any]]]:
     """Read all rows, without what Milvus makes of their texts itself, and takes from nobody."""
-    async for page in store.pages(version.name, ["*"], rows=PAGE_ROWS):
+    async for page in store.read_pages(version.name, ["*"], rows=PAGE_ROWS):
         if version.recipe.sparse:
             for row in page:
                 row.pop("sparse", None)

@@ -93,7 +93,7 @@ async def describe_version(store: Store, status: VersionStatus) -> VersionDescri
     await open_for_reading(store, version)
     chunks = await store.count(version.name)
     ledger = pl.DataFrame(schema={"status": pl.String, "size": pl.Int64})
-    if await store.describe(version.ledger):
+    if await store.describe_collection(version.ledger):
         ledger = await read_ledger(store, version.ledger, ["status", "size"])
     return VersionDescription(
         index=version.index,

@@ -23,7 +23,7 @@ from typing import Any
 from roost.tasks.errors import RoostError, StepError, TransientError
 from roost.tasks.ids import ALL_IDS, IdRange
 from roost.tasks.milvus.expressions import quoted
-from roost.tasks.milvus.lock_wait import LeaseOwner, LockWait, clock
+from roost.tasks.milvus.lock_wait import LeaseOwner, LockWait, time_of_day
 from roost.tasks.milvus.store import Store
 from roost.tasks.models.recipe import Recipe
 from roost.tasks.versions import ledger
@@ -101,7 +101,7 @@ async def acquire_lease(
     if store.settings.is_lite:  # the owner has the file, whatever is in it
         yield store
         return
-    beside = store.beside()
+    beside = store.with_own_gate()
     lease = await _acquire(beside, version, owner, id_range, parent_lease)
     renewing = asyncio.ensure_future(_renew(beside, version, lease))
     try:
@@ -124,7 +124,7 @@ async def join_lease(store: Store, version: Version, key: str) -> AsyncIterator[
     lease = Lease(key, "the run that started this batch", monotonic_now())
     await _read_expiry(store, version, lease)
     lease.check()
-    looking = asyncio.ensure_future(_poll_expiry(store.beside(), version, lease))
+    looking = asyncio.ensure_future(_poll_expiry(store.with_own_gate(), version, lease))
     try:
         yield store.guarded(lease.check, key)
     finally:
@@ -168,7 +168,7 @@ async def acquire_live_lease(
     while True:
         version = await open_version(store, index, recipe)
         async with acquire_lease(store, version, owner) as mine:
-            live = await store.describe(index)
+            live = await store.describe_collection(index)
             if live is None or live["collection_name"] == version.name:
                 yield mine, version
                 return
@@ -208,7 +208,7 @@ async def _acquire(store: Store, version: Version, owner: LeaseOwner, id_range: 
 async def _is_granted(store: Store, version: Version, lease: Lease) -> bool:
     """Write the claim and look again; of two that claim in the same moment, one or both withdraw."""
     granted = False
-    lease.since = clock()
+    lease.since = time_of_day()
     try:
         lease.renewed = await _write(store, version, lease)
         granted = not await _other_leases(store, version, lease)

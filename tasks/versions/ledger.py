@@ -60,7 +60,7 @@ def schema() -> Any:
 async def read_ledger(store: Store, ledger: str, columns: Sequence[str] = tuple(ROW)) -> pl.DataFrame:
     """Read every document's row, as a frame of `ROW` or of some of its columns, `status` among them."""
     schema = pl.Schema({name: ROW[name] for name in columns})
-    frames = [pl.DataFrame(page, schema=schema) async for page in store.pages(ledger, list(columns))]
+    frames = [pl.DataFrame(page, schema=schema) async for page in store.read_pages(ledger, list(columns))]
     return pl.concat([schema.to_frame(), *frames]).filter(pl.col("status") != LEASE)
 
 

@@ -73,7 +73,7 @@ async def version_statuses(store: Store, index: str | None = None) -> list[Versi
     """List all versions of an index, or of all: by index, the live one first, then the latest first."""
     if index is not None:
         check_index_name(index)
-    found = [match for name in await store.names() if (match := VERSION_NAME.fullmatch(name))]
+    found = [match for name in await store.list_collections() if (match := VERSION_NAME.fullmatch(name))]
     mine = [match for match in found if index in (None, match["index"])]
     all_of = [standing for match in mine if (standing := await _standing(store, match["index"], match[0]))]
     all_of.sort(key=lambda standing: standing.since, reverse=True)
@@ -81,11 +81,11 @@ async def version_statuses(store: Store, index: str | None = None) -> list[Versi
 
 
 async def _standing(store: Store, index: str, name: str) -> VersionStatus | None:
-    described = await store.describe(name)
+    described = await store.describe_collection(name)
     version = as_version(index, described) if described else None
     if version is None:
         return None
-    aliases = tuple(sorted((await store.admin("list_aliases", collection_name=name))["aliases"]))
+    aliases = tuple(await store.list_aliases(name))
     return VersionStatus(version, index in aliases, aliases)
 
 
@@ -168,8 +168,8 @@ async def roll_back(store: Store, target: Version) -> None:
 
 async def point(store: Store, target: Version, *, is_new: bool) -> None:
     """Point the index's name at a version: the one call that readers may notice, and do not."""
-    method = "create_alias" if is_new else "alter_alias"
-    await store.change(method, collection_name=target.name, alias=target.index)
+    change = store.create_alias if is_new else store.alter_alias
+    await change(target.index, target.name)
 
 
 async def load(store: Store, version: Version) -> None:
@@ -178,10 +178,10 @@ async def load(store: Store, version: Version) -> None:
     Raises:
         StoreError: Its ledger is gone.
     """
-    if await store.describe(version.ledger) is None:
+    if await store.describe_collection(version.ledger) is None:
         raise StoreError(f"version {version.name} has no ledger {version.ledger}: it cannot be promoted; rebuild it")
     for name in (version.name, version.ledger):
-        await store.admin("load_collection", name)
+        await store.load_collection(name)
 
 
 async def open_beside(store: Store, versions: Sequence[VersionStatus], recipe: Recipe, *, fresh: bool) -> Version:
@@ -214,7 +214,7 @@ async def open_beside(store: Store, versions: Sequence[VersionStatus], recipe: R
 
 async def free_name(store: Store, name: str) -> str:
     """Number a name on until neither a version nor a left-over ledger bears it: `docs__0a1b2c3d_2`."""
-    names = set(await store.names())
+    names = set(await store.list_collections())
     taken, number = name, 1
     while {taken, f"{taken}__ledger"} & names:
         number += 1
@@ -236,5 +236,5 @@ async def note_quality(store: Store, version: Version, quality: Mapping[str, Any
 async def open_for_reading(store: Store, version: Version) -> None:
     """Lite releases collections when it is closed."""
     for name in (version.name, version.ledger):
-        if await store.describe(name):
-            await store.admin("load_collection", name)
+        if await store.describe_collection(name):
+            await store.load_collection(name)

@@ -61,9 +61,9 @@ async def prune(store: Store, versions: Sequence[VersionStatus], chosen: Pruning
     drop, kept = {}, dict(chosen.keep)
     for name, why in chosen.drop.items():
         if name not in by_name:
-            if await store.describe(name.removesuffix("__ledger")):
+            if await store.describe_collection(name.removesuffix("__ledger")):
                 continue  # a first run is just making both
-            await store.change("drop_collection", name)
+            await store.drop_collection(name)
         elif other := await _drop_unless_held(store, by_name[name], owner):
             kept[name] = other
             continue
@@ -73,7 +73,7 @@ async def prune(store: Store, versions: Sequence[VersionStatus], chosen: Pruning
 
 async def _drop_unless_held(store: Store, version: Version, owner: LeaseOwner) -> str:
     """Drop a version; or say what speaks against it now."""
-    if await store.describe(version.ledger) is None:
+    if await store.describe_collection(version.ledger) is None:
         return await _drop(store, version)
     await open_for_reading(store, version)
     try:
@@ -88,14 +88,14 @@ async def _drop(store: Store, version: Version) -> str:
     if await _is_named(store, version):  # Lite and Milvus 2.3 drop it all the same
         return "promoted meanwhile"
     try:
-        await store.change("drop_collection", version.name)
+        await store.drop_collection(version.name)
     except StoreError:
         if await _is_named(store, version):
             return "promoted meanwhile"
         raise
-    await store.change("drop_collection", version.ledger)
+    await store.drop_collection(version.ledger)
     return ""
 
 
 async def _is_named(store: Store, version: Version) -> bool:
-    return bool((await store.admin("list_aliases", collection_name=version.name))["aliases"])
+    return bool(await store.list_aliases(version.name))

@@ -17,7 +17,7 @@ TEXTS = ("id", "text", "doc_id", "source", "uri", "chunk_hash", "heading")
 NUMBERS = ("ordinal", "page", "start", "end")
 #: What the server makes of the text by itself.
 SPARSE = "sparse"
-#: How words are told apart where they are indexed: what Lite and servers do alike, for any language with spaces.
+#: How BM25 splits texts into terms: Lite and servers do it alike, for any language that separates words by spaces.
 ANALYZER = {"tokenizer": "standard", "filter": ["lowercase"]}
 
 _Index = tuple[str, str, str, dict[str, int]]
@@ -44,7 +44,7 @@ async def make_ledger(store: Store, name: str) -> None:
 
 async def make_chunks(store: Store, name: str, shape: Shape, properties: dict[str, str]) -> None:
     """Make a version's collection, or what a killed run left it lacking; properties are known from the first moment."""
-    scalar = store.scalar_index
+    scalar = store.scalar_index_type
     indexes = [_vector_index(store.settings, shape.metric), ("doc_id", scalar, "", {}), ("chunk_hash", scalar, "", {})]
     if shape.words:
         indexes.append((SPARSE, "SPARSE_INVERTED_INDEX", "BM25", {}))
@@ -55,18 +55,17 @@ async def _make(
     store: Store, name: str, schema: Any, indexes: list[_Index], properties: dict[str, str] | None = None
 ) -> None:
     """Make a collection with its indexes, loaded; of one that a killed run left behind, make what it lacks."""
-    if await store.describe(name) is None:
-        facts = properties or {}
-        await store.change("create_collection", name, schema=schema, consistency_level="Strong", properties=facts)
-    made = await store.admin("list_indexes", name)
+    if await store.describe_collection(name) is None:
+        await store.create_collection(name, schema, properties or {})
+    made = await store.list_indexes(name)
     await asyncio.gather(*(_make_index(store, name, *index) for index in indexes if index[0] not in made))
-    await store.change("load_collection", name)
+    await store.load_collection(name)
 
 
 async def _make_index(store: Store, name: str, column: str, kind: str, metric: str, options: dict[str, int]) -> None:
     params = MilvusClient.prepare_index_params()
     params.add_index(column, index_type=kind, params=options, **({"metric_type": metric} if metric else {}))
-    await store.change("create_index", name, params)
+    await store.create_index(name, params)
 
 
 def _vector_index(settings: Milvus, metric: str) -> _Index:

@@ -43,11 +43,11 @@ async def end(store: Store, version: Version, key: str) -> None:
 
 
 async def _read(store: Store, version: Version) -> dict[str, str]:
-    described = await store.describe(version.name)
+    described = await store.describe_collection(version.name)
     found: dict[str, str] = json.loads(((described or {}).get("properties") or {}).get(_UNDER_WAY) or "{}")
     return found
 
 
 async def _write(store: Store, version: Version, facts: dict[str, str]) -> None:
     properties = {_UNDER_WAY: json.dumps(facts)}
-    await store.change("alter_collection_properties", version.name, properties, timeout=store.settings.timeout)
+    await store.alter_properties(version.name, properties)

@@ -15,8 +15,8 @@ from typing import Any
 import polars as pl
 
 from roost.tasks.ids import chunk_hash
-from roost.tasks.milvus.expressions import one_of
-from roost.tasks.milvus.store import LOOKUP, Store, gathered
+from roost.tasks.milvus.expressions import MAX_FILTER_VALUES, one_of
+from roost.tasks.milvus.store import Store, gather_all
 from roost.tasks.versions import ledger
 from roost.tasks.versions.ledger import WRITING
 from roost.tasks.versions.version import Version
@@ -81,7 +81,7 @@ async def verify(store: Store, version: Version, *, mending: bool = False) -> Fi
     comparison = _Comparison(documents)
     chunks = await store.count(version.name)
     deleted = 0
-    async for page in store.pages(version.name, ["id", "chunk_hash", "text"], rows=TEXT_ROWS):
+    async for page in store.read_pages(version.name, ["id", "chunk_hash", "text"], rows=TEXT_ROWS):
         bad = await asyncio.to_thread(comparison.add, page)
         deleted += await _delete(store, version, bad, mending)
     duplicated: Counter[str] = Counter()
@@ -94,9 +94,9 @@ async def verify(store: Store, version: Version, *, mending: bool = False) -> Fi
 async def mark(store: Store, version: Version, documents: pl.DataFrame, *, run_id: str) -> int:
     """Have the next ingest write these documents again. Returns how many it would have left alone."""
     ids = documents.filter(pl.col("status") != WRITING)["doc_id"].to_list()
-    for first in range(0, len(ids), LOOKUP):
-        part = ids[first : first + LOOKUP]
-        rows = await store.query(version.ledger, one_of("doc_id", part), list(ledger.ROW), limit=LOOKUP)
+    for first in range(0, len(ids), MAX_FILTER_VALUES):
+        part = ids[first : first + MAX_FILTER_VALUES]
+        rows = await store.query(version.ledger, one_of("doc_id", part), list(ledger.ROW), limit=MAX_FILTER_VALUES)
         marked = [
             {**row, "status": WRITING, "content_hash": "",
              "pending_chunk_count": max(row["chunk_count"], row["pending_chunk_count"])}
@@ -204,14 +204,14 @@ async def _find_duplicates(store: Store, version: Version, mending: bool) -> tup
     """
     found: Counter[str] = Counter()
     deleted = 0
-    async for page in store.pages(version.name, ["id"]):
+    async for page in store.read_pages(version.name, ["id"]):
         ids = [row["id"] for row in page if _OURS.fullmatch(row["id"])]
-        for first in range(0, len(ids), LOOKUP):
-            part = ids[first : first + LOOKUP]
+        for first in range(0, len(ids), MAX_FILTER_VALUES):
+            part = ids[first : first + MAX_FILTER_VALUES]
             if not await _extra(store, version, part):
                 continue
             documents = [list(keys) for _, keys in groupby(part, key=lambda key: key[:32])]
-            extras = await gathered([asyncio.ensure_future(_extra(store, version, keys)) for keys in documents])
+            extras = await gather_all([asyncio.ensure_future(_extra(store, version, keys)) for keys in documents])
             for keys, extra in zip(documents, extras, strict=True):
                 if extra:
                     found[keys[0][:32]] += extra

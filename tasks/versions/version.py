@@ -77,7 +77,7 @@ async def live_version(store: Store, index: str) -> Version | None:
         StoreError: The name belongs to a collection that Roost did not make.
     """
     check_index_name(index)
-    described = await store.describe(index)
+    described = await store.describe_collection(index)
     if described is None:
         return None
     version = as_version(index, described)
@@ -87,8 +87,8 @@ async def live_version(store: Store, index: str) -> Version | None:
             "choose another name with --index, or drop it yourself"
         )
     for collection in (version.name, version.ledger):
-        if await store.admin("has_collection", collection):
-            await store.admin("load_collection", collection)  # Lite releases collections when it is closed
+        if await store.has_collection(collection):
+            await store.load_collection(collection)  # Lite releases collections when it is closed
     return version
 
 
@@ -108,12 +108,12 @@ async def existing_version(store: Store, index: str) -> Version:
 async def all_versions(store: Store) -> list[Version]:
     """List the live versions of all indexes, by name."""
     found = []
-    for name in await store.names():
-        described = await store.describe(name)
+    for name in await store.list_collections():
+        described = await store.describe_collection(name)
         if not described or not _read_facts(described):
             continue
         with suppress(CollectionNotFoundError):
-            aliases = (await store.admin("list_aliases", collection_name=name))["aliases"]
+            aliases = await store.list_aliases(name)
             ours = [alias for alias in sorted(aliases) if re.fullmatch(_INDEX_NAME, alias)]
             found += [live for alias in ours if (live := await live_version(store, alias))]
     return found
@@ -125,10 +125,10 @@ def refuse_without_words(store: Store, recipe: Recipe) -> None:
     Raises:
         StoreError: It is older than Milvus 2.5.
     """
-    if recipe.sparse and not store.indexes_words:
+    if recipe.sparse and not store.supports_bm25:
         raise StoreError(
-            f"Milvus at {store.settings.uri} is {store.version}, which has no BM25: hybrid search needs Milvus 2.5 or "
-            "later, or Milvus Lite. Unset ROOST_EMBEDDING__SPARSE, or take another server"
+            f"Milvus at {store.settings.uri} is {store.server_version}, which has no BM25: hybrid search needs "
+            "Milvus 2.5 or later, or Milvus Lite. Unset ROOST_EMBEDDING__SPARSE, or take another server"
         )
 
 
@@ -161,7 +161,7 @@ async def open_version(store: Store, index: str, recipe: Recipe) -> Version:
             await asyncio.sleep(5.0)
             return await make_version(store, blank_version(store, index, recipe))
     refuse_other_recipe(version, recipe)
-    if await store.describe(version.ledger) is None:
+    if await store.describe_collection(version.ledger) is None:
         raise StoreError(f"index {index!r}: its ledger {version.ledger} is gone; drop the index and ingest again")
     return version
 
@@ -172,7 +172,7 @@ async def reread_version(store: Store, version: Version) -> Version:
     Raises:
         StoreError: It is gone.
     """
-    described = await store.describe(version.name)
+    described = await store.describe_collection(version.name)
     found = as_version(version.index, described) if described else None
     if found is None:
         raise StoreError(f"index {version.index!r}: its version {version.name} was dropped meanwhile; ingest again")
@@ -185,9 +185,9 @@ async def publish(store: Store, version: Version) -> None:
     Raises:
         StoreError: They find another one by now.
     """
-    live = await store.describe(version.index)
+    live = await store.describe_collection(version.index)
     if live is None:
-        await store.change("create_alias", collection_name=version.name, alias=version.index)
+        await store.create_alias(version.index, version.name)
     elif live["collection_name"] != version.name:
         raise StoreError(
             f"index {version.index!r} is {live['collection_name']} by now, not {version.name}: another run made it "
@@ -220,16 +220,16 @@ async def note_places(
 
 async def note(store: Store, version: Version, facts: dict[str, str]) -> None:
     """Keep facts as properties of a version's collection."""
-    await store.change("alter_collection_properties", version.name, facts, timeout=store.settings.timeout)
+    await store.alter_properties(version.name, facts)
 
 
 async def drop_version(store: Store, version: Version) -> None:
     """Drop a version with its alias and its ledger, whether readers see it or not: for tests and benchmarks."""
-    aliases = (await store.admin("list_aliases", collection_name=version.name))["aliases"]
+    aliases = await store.list_aliases(version.name)
     for alias in aliases:
-        await store.change("drop_alias", alias)
+        await store.drop_alias(alias)
     for name in (version.name, version.ledger):
-        await store.change("drop_collection", name)
+        await store.drop_collection(name)
 
 
 async def make_version(store: Store, blank: Version) -> Version:

@@ -104,7 +104,7 @@ def test_a_lite_file_that_another_process_holds_is_one_clear_line(roost, folder,
         ended = roost("search", "x")
         process.kill()
     assert ended.code == 1
-    assert "roost.db is held by another process" in ended.err
+    assert "roost.db is in use by another process" in ended.err
     assert "milvus-lite server" in ended.err
     assert len(ended.err.strip().splitlines()) == 1
 

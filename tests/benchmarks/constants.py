@@ -77,7 +77,7 @@ async def write_chunks(store: Store, version: Version, documents: pl.DataFrame) 
     for number, part in enumerate(documents.iter_slices(PART // PER_DOCUMENT)):
         rows = list(chunk_rows(embedded(part, version.recipe.dimension, number)))
         written += await store.upsert(version.name, rows)
-    await store.change("flush", version.name)
+    await store.flush(version.name)
     return written
 
 
@@ -97,7 +97,7 @@ async def measure(uri: str, data: Path, pid: int, chunks: int, documents: int) -
         rows = known(listing(documents)).to_dicts()
         disk = _disk(data)
         wall, used, _ = await timed(write_rows(store, version.ledger, rows, run_id="0" * 36))
-        await store.change("flush", version.ledger)
+        await store.flush(version.ledger)
         found |= {"ledger_rows": documents, "ledger_rows_written_per_second": round(documents / wall)}
         found["client_cpu_ms_per_ledger_row"] = round(used / documents * 1000, 3)
         await asyncio.sleep(5)

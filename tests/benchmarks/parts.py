@@ -97,7 +97,7 @@ async def _search(chunks: int) -> dict[str, Any]:
         for first in range(0, chunks, 2000):
             await store.upsert(version.name, rows[first : first + 2000])
         if store.is_lite:
-            await store.change("flush", version.name)  # as a run does at its end
+            await store.flush(version.name)  # as a run does at its end
         times = []
         for row in rows[:60]:
             started = time.perf_counter()

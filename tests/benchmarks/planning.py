@@ -153,7 +153,7 @@ async def fill(uri: str, count: int) -> dict[str, Any]:
         await make_ledger(store, LEDGER)
         for part in ledger.iter_slices(WRITTEN_AT_ONCE):
             await write_rows(store, LEDGER, part.to_dicts(), run_id="0" * 36)
-        await store.change("flush", LEDGER)
+        await store.flush(LEDGER)
         await answered(store)
     return {"write_seconds": round(time.perf_counter() - started, 1)}
 

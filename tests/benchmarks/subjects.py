@@ -100,7 +100,7 @@ async def searching(folder: Path) -> dict[str, Any]:
     async with open_store(load_settings().milvus) as store:
         while not running.done():
             await asyncio.sleep(LOOK)
-            if await store.describe(index):
+            if await store.describe_collection(index):
                 started = time.perf_counter()
                 await store.search(
                     index, [[0.05] * find_model(load_settings().embedding).dimension], ["text"], limit=10

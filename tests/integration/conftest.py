@@ -53,7 +53,7 @@ def read() -> Read:
     async def pages(index: str) -> tuple[pl.DataFrame, np.ndarray, pl.DataFrame]:
         async with open_store(load_settings().milvus) as store:
             version = await existing_version(store, index)
-            rows = [row async for page in store.pages(version.name, ["*"]) for row in page]
+            rows = [row async for page in store.read_pages(version.name, ["*"]) for row in page]
             ledger = await read_ledger(store, version.ledger)
         rows.sort(key=lambda row: row["id"])
         vectors = np.array([row.pop("vector") for row in rows], dtype=np.float32)

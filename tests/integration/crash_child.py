@@ -73,7 +73,7 @@ CHANGING = ("create_collection", "create_index", "load_collection", "create_alia
 #: The same on the async client.
 WRITING = ("insert_rows", "upsert_rows")
 #: Rows in one write and keys in one delete: few, so that a run makes many of both.
-CALL_ROWS, DELETE_ROWS = 3, 2
+MAX_WRITE_ROWS, MAX_DELETE_KEYS = 3, 2
 
 
 def modules() -> list[ModuleType]:
@@ -173,8 +173,8 @@ def put_stand_ins(model: Model) -> None:
     replace(chunk._tokenizer, _tokenizer)
     replace(embedder.Embedder, Embedder)
     replace(workers.Workers, Workers)
-    set_constant("CALL_ROWS", CALL_ROWS)
-    set_constant("DELETE_ROWS", DELETE_ROWS)
+    set_constant("MAX_WRITE_ROWS", MAX_WRITE_ROWS)
+    set_constant("MAX_DELETE_KEYS", MAX_DELETE_KEYS)
     # pymilvus asks every half second whether an index is there.
     grpc_handler.time = SimpleNamespace(time=time.time, sleep=lambda seconds: time.sleep(min(seconds, 0.005)))
 
@@ -310,8 +310,8 @@ def read(step: dict[str, Any]) -> dict[str, Any]:
     async def pages() -> dict[str, Any]:
         async with open_store(load_settings().milvus) as store:
             version = await existing_version(store, step["index"])
-            chunks = [row async for page in store.pages(version.name, ["*"]) for row in page]
-            rows = [row async for page in store.pages(version.ledger, list(ledger.ROW)) for row in page]
+            chunks = [row async for page in store.read_pages(version.name, ["*"]) for row in page]
+            rows = [row async for page in store.read_pages(version.ledger, list(ledger.ROW)) for row in page]
         return {"chunks": chunks, "ledger": rows}
 
     try:

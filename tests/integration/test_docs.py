@@ -26,15 +26,17 @@ def named_handbook(lite_handbook: tuple[str, str]) -> Iterator[str]:
     """The handbook's index under the name that the page gives it: the URI."""
     uri, index = lite_handbook
 
-    async def alias(change: str) -> None:
+    async def create_alias() -> None:
         async with open_store(Milvus(uri=uri)) as store:
-            version = await existing_version(store, index)
-            words = {"collection_name": version.name} if change == "create_alias" else {}
-            await store.change(change, alias="handbook", **words)
+            await store.create_alias("handbook", (await existing_version(store, index)).name)
 
-    asyncio.run(alias("create_alias"))
+    async def drop_alias() -> None:
+        async with open_store(Milvus(uri=uri)) as store:
+            await store.drop_alias("handbook")
+
+    asyncio.run(create_alias())
     yield uri
-    asyncio.run(alias("drop_alias"))
+    asyncio.run(drop_alias())
 
 
 @pytest.mark.filterwarnings("ignore:unclosed transport:ResourceWarning")  # OpenAI's client leaves its own open

@@ -224,7 +224,7 @@ async def _swap_vectors(index: str) -> None:
     """Give every chunk the vector of the next one, as a wrong pooling or a mixed-up model would."""
     async with open_store(load_settings().milvus) as store:
         version = await existing_version(store, index)
-        rows = [row async for page in store.pages(version.name, ["*"]) for row in page]
+        rows = [row async for page in store.read_pages(version.name, ["*"]) for row in page]
         rows.sort(key=lambda row: str(row["id"]))
         vectors = [row["vector"] for row in rows]
         for row, vector in zip(rows, [*vectors[1:], vectors[0]], strict=True):
@@ -237,6 +237,6 @@ def _collections(index: str) -> set[str]:
 
     async def names() -> set[str]:
         async with open_store(load_settings().milvus) as store:
-            return {name for name in await store.names() if name.startswith((f"{index}__", "roost_scratch"))}
+            return {name for name in await store.list_collections() if name.startswith((f"{index}__", "roost_scratch"))}
 
     return asyncio.run(names())

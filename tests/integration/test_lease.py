@@ -10,8 +10,9 @@ from dataclasses import replace
 import pytest
 
 from roost.tasks.errors import ConflictError, StepError, TransientError
+from roost.tasks.milvus.connection import MAX_SERVER_WRITES
 from roost.tasks.milvus.lock_wait import LeaseOwner
-from roost.tasks.milvus.store import SERVER_WRITES, open_store
+from roost.tasks.milvus.store import open_store
 from roost.tasks.models.model import find_model
 from roost.tasks.models.recipe import make_recipe
 from roost.tasks.settings import Chunking, Embedding, Milvus
@@ -154,10 +155,10 @@ def test_a_renewed_hold_outlasts_its_expiry_while_a_batch_fills_the_gate(with_ve
 
     async def work(store, version, hold):
         async with hold(store, version, "long") as kept:
-            for _ in range(SERVER_WRITES):
+            for _ in range(MAX_SERVER_WRITES):
                 await kept._gate.acquire()
             await asyncio.sleep(3.0)
-            for _ in range(SERVER_WRITES):
+            for _ in range(MAX_SERVER_WRITES):
                 kept._gate.release()
             await kept.delete(version.name, ["0"])
             with pytest.raises(ConflictError):

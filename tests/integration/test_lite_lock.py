@@ -60,7 +60,7 @@ def held_elsewhere(program: str, uri: str) -> Iterator[subprocess.Popen[str]]:
 
 async def opened(uri: str | Path, owner: LeaseOwner = LeaseOwner("run 'by-hand'")) -> None:  # noqa: B008  it is frozen
     async with open_store(Milvus(uri=str(uri)), owner=owner) as store:
-        await store.names()
+        await store.list_collections()
 
 
 def test_a_file_that_another_run_holds_is_refused_by_its_name_or_waited_for_until_that_is_killed(lite, monkeypatch):
@@ -81,7 +81,7 @@ def test_a_file_that_another_run_holds_is_refused_by_its_name_or_waited_for_unti
             asyncio.run(opened(lite))
         told = asyncio.run(wait_for(process))
     nightly = rf"run 'nightly' \(.*, pid {process.pid}\) since \d\d:\d\d:\d\d UTC"
-    assert refused.match(rf"roost.db is held by {nightly} .*milvus-lite server.*: try again when it has ended$")
+    assert refused.match(rf"roost.db is in use by {nightly} .*milvus-lite server.*: try again when it has ended$")
     assert "\n" not in str(refused.value)
     [words] = told
     assert words.startswith("waiting for run 'nightly' (")
@@ -104,7 +104,7 @@ def test_in_one_process_no_two_hold_a_file_at_once_under_whatever_name(lite, mon
             inside.append(name)
             most.append(len(inside))
             await asyncio.sleep(0.05)
-            assert await store.names() == []
+            assert await store.list_collections() == []
             inside.remove(name)
 
     async def all_at_once():
@@ -133,7 +133,7 @@ async def test_a_flush_ends_when_its_rows_are_indexed(tmp_path):
         vectors = np.random.default_rng(7).standard_normal((3000, version.recipe.dimension), dtype=np.float32)
         rows = [{"id": f"{n:06d}", "text": "x", "vector": vector} for n, vector in enumerate(vectors)]
         await store.upsert(version.name, rows)
-        await store.change("flush", version.name)
+        await store.flush(version.name)
         [held] = [o for o in gc.get_objects() if type(o) is Collection and o.name == version.name]
         assert sum(segment.num_rows for segment in held._segments_snapshot()) == 3000
         assert all("vector" in segment.indexes for segment in held._segments_snapshot())

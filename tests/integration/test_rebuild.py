@@ -192,7 +192,7 @@ def test_pruning_drops_what_killed_runs_left_and_what_is_old(lite, ingest, folde
         foreseen = await prune(index, 1, dry_run=True)
         done = await prune(index, 1, dry_run=False)
         async with open_store(settings) as store:
-            return foreseen, done, await store.names()
+            return foreseen, done, await store.list_collections()
 
     foreseen, done, left = asyncio.run(work())
     assert foreseen.dropped == done.dropped

@@ -51,7 +51,7 @@ def rows() -> Rows:
 async def test_as_many_rows_are_fused_for_a_measurement_as_for_readers(rows):
     store = Store(Milvus(), None, rows, "v2.6.0")
     for limit in (1, 10, 100):
-        await store.search_both("docs__v1", [[0.0]], ["why?"], ["text"], metric="COSINE", limit=limit)
+        await store.search_hybrid("docs__v1", [[0.0]], ["why?"], ["text"], metric="COSINE", limit=limit)
     vectors = np.zeros((1, 1), dtype=np.float32)
     ranked = await rank_chunks(store, VERSION, ["q"], vectors, texts=["why?"])
     assert ranked["id"].to_list() == ["a"]

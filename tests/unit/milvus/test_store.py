@@ -28,9 +28,9 @@ from pymilvus.exceptions import (
 from pymilvus.grpc_gen import common_pb2
 
 from roost.tasks.errors import CollectionNotFoundError, StoreError, TransientError
-from roost.tasks.milvus.error_mapping import translated
+from roost.tasks.milvus.error_mapping import mapped_connect_errors, mapped_errors
 from roost.tasks.milvus.expressions import one_of, quoted
-from roost.tasks.milvus.store import CALL_BYTES, CALL_ROWS, Store, cut_calls, gathered
+from roost.tasks.milvus.store import MAX_WRITE_BYTES, MAX_WRITE_ROWS, Store, gather_all, split_into_writes
 from roost.tasks.settings import Milvus
 
 HOSTILE = [
@@ -122,7 +122,7 @@ async def test_a_guarded_store_asks_before_each_write_and_after_its_wait_at_the_
 
     guarded = store().guarded(refuse, "index/docs")
     guarded._gate = asyncio.Semaphore(1)
-    for write in (guarded.upsert("docs", [{"id": "a"}]), guarded.delete("docs", ["a"]), guarded.change("flush", "x")):
+    for write in (guarded.upsert("docs", [{"id": "a"}]), guarded.delete("docs", ["a"]), guarded.flush("x")):
         with pytest.raises(TransientError, match="held by another"):
             await write
     assert asked == [True] * 3
@@ -135,29 +135,29 @@ def weight(row: dict[str, Any]) -> int:
     return sum(len(value) for value in row.values() if isinstance(value, str))
 
 
+SIZES = st.one_of(st.integers(0, 50), st.integers(0, MAX_WRITE_BYTES // 3), st.just(2 * MAX_WRITE_BYTES))
 ROWS = st.lists(
-    st.builds(lambda size, number: {"id": "i", "text": "x" * size, "vector": [0.0], "n": number},
-              st.one_of(st.integers(0, 50), st.integers(0, CALL_BYTES // 3), st.just(2 * CALL_BYTES)), st.integers()),
+    st.builds(lambda size, n: {"id": "i", "text": "x" * size, "vector": [0.0], "n": n}, SIZES, st.integers()),
     max_size=30,
-)  # fmt: skip
+)
 
 
 @settings(max_examples=60, deadline=None)
 @given(rows=ROWS, times=st.integers(1, 12))
 def test_every_row_is_in_one_call_in_order_and_calls_are_bounded(rows: list[dict[str, Any]], times: int) -> None:
-    calls = list(cut_calls(iter(rows * times)))
+    calls = list(split_into_writes(iter(rows * times)))
     assert [row for call in calls for row in call] == rows * times
     for call in calls:
-        assert 1 <= len(call) <= CALL_ROWS
-        assert sum(map(weight, call)) <= CALL_BYTES or len(call) == 1
+        assert 1 <= len(call) <= MAX_WRITE_ROWS
+        assert sum(map(weight, call)) <= MAX_WRITE_BYTES or len(call) == 1
 
 
 @settings(max_examples=60, deadline=None)
 @given(rows=ROWS, times=st.integers(1, 12))
 def test_calls_are_no_smaller_than_the_bounds_ask(rows: list[dict[str, Any]], times: int) -> None:
-    calls = list(cut_calls(rows * times))
+    calls = list(split_into_writes(rows * times))
     for call, after in itertools.pairwise(calls):
-        assert len(call) == CALL_ROWS or sum(map(weight, call)) + weight(after[0]) > CALL_BYTES
+        assert len(call) == MAX_WRITE_ROWS or sum(map(weight, call)) + weight(after[0]) > MAX_WRITE_BYTES
 
 
 def test_rows_are_taken_as_they_are_needed() -> None:
@@ -165,12 +165,12 @@ def test_rows_are_taken_as_they_are_needed() -> None:
 
     def rows() -> Iterator[dict[str, Any]]:
         nonlocal taken
-        for _ in range(10 * CALL_ROWS):
+        for _ in range(10 * MAX_WRITE_ROWS):
             taken += 1
             yield {"id": "a"}
 
-    next(cut_calls(rows()))
-    assert taken <= CALL_ROWS + 1
+    next(split_into_writes(rows()))
+    assert taken <= MAX_WRITE_ROWS + 1
 
 
 async def test_when_one_call_fails_the_others_are_waited_for() -> None:
@@ -184,7 +184,7 @@ async def test_when_one_call_fails_the_others_are_waited_for() -> None:
         raise TransientError("away")
 
     with pytest.raises(TransientError, match="away"):
-        await gathered([asyncio.ensure_future(failing()), asyncio.ensure_future(slow())])
+        await gather_all([asyncio.ensure_future(failing()), asyncio.ensure_future(slow())])
     assert ended == ["slow"]
 
 
@@ -209,7 +209,7 @@ def answered(code: int, old: int, reason: str = "reason") -> MilvusException:
 
 
 def kind_of(error: BaseException) -> type[Exception]:
-    with pytest.raises((TransientError, StoreError)) as caught, translated("http://milvus:19530"):
+    with pytest.raises((TransientError, StoreError)) as caught, mapped_errors("http://milvus:19530"):
         raise error
     assert "\n" not in str(caught.value)
     assert "http://milvus:19530" in str(caught.value)
@@ -248,11 +248,10 @@ def test_what_another_try_may_mend_is_transient(error: BaseException) -> None:
         rpc(grpc.StatusCode.PERMISSION_DENIED),
         rpc(grpc.StatusCode.UNIMPLEMENTED),
         rpc(grpc.StatusCode.INVALID_ARGUMENT),
-        ConnectionConfigException(message="illegal uri"),
         ParamError(message="wrong parameter"),
         DataNotMatchException(message="row lacks a field"),
         PrimaryKeyException(message="no key"),
-        ValueError("port is no number"),
+        ValueError("Cannot invoke RPC on closed channel!"),
         caused(MilvusException(grpc.StatusCode.OUT_OF_RANGE, "in vain"), rpc(grpc.StatusCode.OUT_OF_RANGE)),
         answered(65535, common_pb2.UnexpectedError, "unexpected"),
         answered(1100, common_pb2.IllegalArgument, "invalid parameter"),
@@ -279,19 +278,41 @@ def test_an_answer_of_milvus_lite_that_something_is_there_already_is_not_tried_a
 
 def test_a_server_that_is_away_is_told_with_what_to_do() -> None:
     words = r"does not answer: start it \(`roost up`\), or set ROOST_MILVUS__URI"
-    with pytest.raises(TransientError, match=words), translated("http://milvus:19530"):
+    with pytest.raises(TransientError, match=words), mapped_errors("http://milvus:19530"):
         raise MilvusException(2, "Fail connecting to server on milvus:19530, illegal connection params")
 
 
 @pytest.mark.parametrize("code", [grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED])
 def test_a_refused_token_is_told_though_pymilvus_calls_the_server_away(code: grpc.StatusCode) -> None:
     away = caused(MilvusException(2, "Fail connecting to server on milvus:19530"), rpc(code))
-    with pytest.raises(StoreError, match="ROOST_MILVUS__TOKEN"), translated("http://milvus:19530"):
+    with pytest.raises(StoreError, match="ROOST_MILVUS__TOKEN"), mapped_errors("http://milvus:19530"):
         raise away
 
 
+@pytest.mark.parametrize(
+    "error", [ConnectionConfigException(message="illegal uri"), ValueError("port is no number")], ids=type
+)
+def test_an_error_of_connecting_names_the_setting_of_the_uri(error: Exception) -> None:
+    words = r"^ROOST_MILVUS__URI=http://milvus:x is not valid: (illegal uri|port is no number)$"
+    with pytest.raises(StoreError, match=words), mapped_connect_errors("http://milvus:x"):
+        raise error
+
+
+def test_a_value_error_of_a_later_call_is_not_blamed_on_the_uri() -> None:
+    with pytest.raises(StoreError) as caught, mapped_errors("http://milvus:19530"):
+        raise ValueError("dimension of a vector is wrong")
+    assert str(caught.value) == (
+        "Milvus at http://milvus:19530: the client rejected the call: dimension of a vector is wrong"
+    )
+
+
+def test_a_server_that_is_away_while_connecting_is_transient() -> None:
+    with pytest.raises(TransientError, match="does not answer"), mapped_connect_errors("http://milvus:19530"):
+        raise MilvusException(2, "Fail connecting to server on milvus:19530")
+
+
 def test_errors_that_are_not_of_milvus_pass_as_they_are() -> None:
-    with pytest.raises(KeyError), translated("http://milvus:19530"):
+    with pytest.raises(KeyError), mapped_errors("http://milvus:19530"):
         raise KeyError("ours")
-    with pytest.raises(asyncio.CancelledError), translated("http://milvus:19530"):
+    with pytest.raises(asyncio.CancelledError), mapped_errors("http://milvus:19530"):
         raise asyncio.CancelledError
