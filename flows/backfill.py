@@ -8,8 +8,8 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from prefect import flow, get_run_logger, runtime
 from prefect.client.schemas.objects import State
@@ -32,7 +32,8 @@ from roost.tasks.settings import load_settings
 from roost.tasks.sources.listing import Listed, check_sources, list_sources, refuse_moved, spool_folder
 from roost.tasks.steps.chunk import check_window
 from roost.tasks.steps.plan import Options
-from roost.tasks.steps.report import choice, choice_lines, headline, make_plan_report, outcome_name
+from roost.tasks.steps.report import Chosen, IngestReport, PlanReport, make_plan_report
+from roost.tasks.steps.report_text import choice_lines
 from roost.tasks.steps.select import Selected, Selection
 from roost.tasks.versions import unfinished_backfills
 from roost.tasks.versions.lease import acquire_live_lease
@@ -40,7 +41,7 @@ from roost.tasks.versions.version import Version, live_version, refuse_other_rec
 
 
 @flow(name="backfill", flow_run_name="backfill {request.index}", persist_result=False, validate_parameters=True)
-async def backfill(request: BackfillRequest) -> State[dict[str, Any]]:
+async def backfill(request: BackfillRequest) -> State[IngestReport | PlanReport]:
     """Index chosen documents of some sources: what is new, changed or failed, with `force` what is unchanged too.
 
     What was done before it was killed is not done again: the ledger tells. Ends as `Completed`, or as `Partial` when
@@ -86,29 +87,28 @@ async def backfill(request: BackfillRequest) -> State[dict[str, Any]]:
         done, off = await execute_plan(run, plan, started, request)
         if request.force and not off:
             await unfinished_backfills.end(store, version, _key(request))
-    done = done | {"chosen": choice(selected, resumed)}
+    done = replace(done, chosen=Chosen.of(selected, resumed=resumed))
     await artifacts.publish(done, plan.skipped, "backfill")
     if off:
         raise StepError(off)
-    get_run_logger().info(headline(done))
-    return Completed(name=outcome_name(done), message=headline(done), data=done)
+    get_run_logger().info(done.summary())
+    return Completed(name=done.outcome, message=done.summary(), data=done)
 
 
-def _planned(report: dict[str, Any]) -> State[dict[str, Any]]:
+def _planned(report: PlanReport) -> State[IngestReport | PlanReport]:
     """End without having written anything: only a plan was asked for, or it was declined."""
-    name = "Partial" if report["chosen"]["unknown"] else "Completed"
-    return Completed(name=name, message="planned only", data=report)
+    return Completed(name=report.outcome, message="planned only", data=report)
 
 
 async def _foreseen(
     request: BackfillRequest, recipe: Recipe, spool: Path, store: Store | None, known: Version | None
-) -> dict[str, Any]:
+) -> PlanReport:
     """Report what the backfill would do."""
     begun = await _begun(request, store, known) if store and known else ""
     listed = await list_sources(request.sources, spool)
     plan, selected = await _choose(request, listed, store, known, begun)
-    report = make_plan_report(request.index, recipe, known, plan, None)
-    return report | {"chosen": choice(selected, bool(begun))}
+    chosen = Chosen.of(selected, resumed=bool(begun))
+    return make_plan_report(request.index, recipe, known, plan, chosen=chosen)
 
 
 async def _choose(

@@ -9,7 +9,6 @@ import asyncio
 import time
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 from prefect import flow, get_run_logger, runtime
@@ -34,7 +33,7 @@ from roost.tasks.sources.listing import Listed, check_sources, list_sources, ref
 from roost.tasks.steps.chunk import check_window
 from roost.tasks.steps.index import without_failed_moves
 from roost.tasks.steps.plan import Options
-from roost.tasks.steps.report import headline, make_plan_report, make_report, outcome_name
+from roost.tasks.steps.report import ChunkCounts, IngestReport, PlanReport, StageSeconds, make_plan_report, make_report
 from roost.tasks.versions.lease import acquire_live_lease
 from roost.tasks.versions.version import Version, live_version, note_rate, refuse_other_recipe
 
@@ -43,7 +42,7 @@ MEASURED_CHUNKS = 100
 
 
 @flow(name="ingest", flow_run_name="ingest {request.index}", persist_result=False, validate_parameters=True)
-async def ingest(request: IngestRequest) -> State[dict[str, Any]]:
+async def ingest(request: IngestRequest) -> State[IngestReport | PlanReport]:
     """Bring an index in step with its sources: embed what is new or changed, delete what is gone.
 
     Ends as `Completed`, or as `Partial` when documents are quarantined; its data is the report.
@@ -85,23 +84,24 @@ async def ingest(request: IngestRequest) -> State[dict[str, Any]]:
         plan = await ingest_tasks.discover(request.index, listed, store, version, options)
         discovering = time.perf_counter() - discovering
         run = Run(settings, model, store, version, workers, embedder, run_id=str(runtime.flow_run.id or ""))
-        run.tally.seconds["discover"] = discovering
+        run.tally.seconds += StageSeconds(discover=discovering)
         report, off = await execute_plan(run, plan, started, request)
     await artifacts.publish(report, plan.skipped)
     if off:
         raise StepError(off)
     events.ingested(report)
-    get_run_logger().info(headline(report))
-    return Completed(name=outcome_name(report), message=headline(report), data=report)
+    get_run_logger().info(report.summary())
+    return Completed(name=report.outcome, message=report.summary(), data=report)
 
 
 async def _planned(
     request: IngestRequest, options: Options, recipe: Recipe, listed: Listed, store: Store | None,
     known: Version | None,
-) -> State[dict[str, Any]]:  # fmt: skip
+) -> State[IngestReport | PlanReport]:  # fmt: skip
     """Report what a run would do. Without a store there is no index, and none is made."""
     plan, refusal = await ingest_tasks.foresee(request.index, listed, store, known, options)
-    return Completed(message="planned only", data=make_plan_report(request.index, recipe, known, plan, refusal))
+    report = make_plan_report(request.index, recipe, known, plan, refusal=refusal)
+    return Completed(message="planned only", data=report)
 
 
 def lease_owner(request: IngestRequest | BackfillRequest, settings: Settings) -> LeaseOwner:
@@ -120,7 +120,7 @@ def lease_owner(request: IngestRequest | BackfillRequest, settings: Settings) ->
 
 async def execute_plan(
     run: Run, plan: Plan, started: float, request: IngestRequest | BackfillRequest | None = None
-) -> tuple[dict[str, Any], str]:
+) -> tuple[IngestReport, str]:
     """Do what is planned; report it from what Milvus then holds, with what is off, if anything is."""
     store, version = run.store, run.version
     run.is_empty = await store.count(version.name) == 0
@@ -132,7 +132,7 @@ async def execute_plan(
     deleted, ledger, chunks, off = await ingest_tasks.close(version, store, gone, plan, run.run_id)
     if request is not None and not off:  # a rebuild writes what readers do not see yet
         off = await _alias_changed(run)
-    run.tally.chunks["deleted"] += deleted
+    run.tally.chunks += ChunkCounts(deleted=deleted)
     return make_report(version, plan, run.tally, ledger, chunks, time.perf_counter() - started), off
 
 
@@ -159,7 +159,7 @@ async def _run_work(run: Run, work: pl.DataFrame, request: IngestRequest | Backf
 
 async def _note_rate(run: Run) -> None:
     """Keep how fast this run embedded, if that tells something; no reason to fail."""
-    embedded = run.tally.chunks["embedded"]
+    embedded = run.tally.chunks.embedded
     if embedded < MEASURED_CHUNKS or not run.embedder.seconds:
         return
     try:

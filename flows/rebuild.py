@@ -12,7 +12,7 @@ import shutil
 import time
 from collections import Counter
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -45,7 +45,7 @@ from roost.tasks.settings import Settings, load_settings
 from roost.tasks.sources.listing import Listed, Source, check_sources, list_sources, refuse_moved, spool_folder
 from roost.tasks.steps.chunk import check_window
 from roost.tasks.steps.plan import Options, find_missing, plan_run
-from roost.tasks.steps.report import rebuild_line
+from roost.tasks.steps.report import IngestReport, rebuild_line
 from roost.tasks.versions import carry_over, promotion
 from roost.tasks.versions.lease import acquire_lease
 from roost.tasks.versions.ledger import read_ledger
@@ -85,7 +85,7 @@ class Build:
     workers: Workers
     spool: Path
     run_id: str
-    reports: list[dict[str, Any]] = field(default_factory=list)
+    reports: list[IngestReport] = field(default_factory=list)
     listed: Listed | None = None
 
 
@@ -382,8 +382,9 @@ def _report(
     """Put the report together, in the documented keys."""
     chunks, documents = Counter[str](), Counter[str]()
     for report in build.reports:
-        chunks.update(report["chunks"])
-        documents.update({name: report["documents"][name] for name in ("added", "changed", "renamed", "deleted")})
+        chunks.update(asdict(report.chunks))
+        counted = asdict(report.documents)
+        documents.update({name: counted[name] for name in ("added", "changed", "renamed", "deleted")})
     last = build.reports[-1]
     return {
         "index": build.request.index,
@@ -393,9 +394,9 @@ def _report(
         "changes": changes(build.live.recipe, recipe),
         "settings": _settings_needed(build.request),
         "passes": len(build.reports),
-        "documents": dict(documents) | {"quarantined": last["documents"]["quarantined"]},
+        "documents": dict(documents) | {"quarantined": last.documents.quarantined},
         "chunks": dict(chunks),
-        "store": last["store"],
+        "store": asdict(last.store),
         "quality": {
             "questions": verdict.questions.origin if verdict.questions else None,
             "asked": verdict.after.asked if verdict.after else 0,
@@ -406,6 +407,6 @@ def _report(
         "max_drop": build.request.max_drop,
         "missed": verdict.missed,
         "lost": verdict.lost.select("source", "uri", "reason").to_dicts(),
-        "rejects": last["rejects"],
+        "rejects": [asdict(reject) for reject in last.rejects],
         "seconds": round(seconds, 3),
     }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from prefect.states import Completed
 from roost.flows.parameters import ShardRequest
 from roost.flows.running.batches import Run, open_tools, run_batches
 from roost.flows.running.cluster import run_batches_there
-from roost.flows.running.shards import _KEY
+from roost.flows.running.shards import _KEY, row_of_tally
 from roost.tasks.errors import ConflictError
 from roost.tasks.ids import id_range_of
 from roost.tasks.milvus.lock_wait import LeaseOwner
@@ -29,7 +28,6 @@ from roost.tasks.settings import load_settings
 from roost.tasks.sources.listing import Listed, spool_folder
 from roost.tasks.steps.chunk import check_window
 from roost.tasks.steps.plan import Options
-from roost.tasks.steps.report import Tally
 from roost.tasks.steps.select import Selection
 from roost.tasks.versions.lease import acquire_lease
 from roost.tasks.versions.version import Version, existing_version, refuse_other_recipe
@@ -68,9 +66,9 @@ async def shard(request: ShardRequest) -> State[dict[str, Any]]:
         work = plan.of(*WORK)
         if work.height:
             await (run_batches if settings.scale.engine == "local" else run_batches_there)(run, work)
-    counts = _counts(run.tally)
+    counts = row_of_tally(run.tally)
     await acreate_table_artifact([counts], key=_KEY, description=f"Shard {request.number} of {request.count}")
-    return Completed(message=f"{run.tally.documents} documents, {run.tally.chunks['written']} chunks", data=counts)
+    return Completed(message=f"{run.tally.documents} documents, {run.tally.chunks.written} chunks", data=counts)
 
 
 def _refuse_other_version(version: Version, request: ShardRequest) -> None:
@@ -97,10 +95,3 @@ async def _plan(request: ShardRequest, listed: Listed, store: Store, version: Ve
         max_delete_fraction=1.0, id_range=id_range,
     )  # fmt: skip
     return await ingest_tasks.discover(request.index, listed, store, version, options)
-
-
-def _counts(tally: Tally) -> dict[str, float]:
-    """Lay a tally flat: `chunks embedded`, `tokens embedded`, `seconds load` and so on."""
-    groups: dict[str, Mapping[str, float]] = {"chunks": tally.chunks, "tokens": tally.tokens, "seconds": tally.seconds}
-    flat = {f"{group} {key}": round(value, 3) for group, values in groups.items() for key, value in values.items()}
-    return {"documents": tally.documents, **flat}

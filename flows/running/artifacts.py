@@ -20,7 +20,8 @@ from prefect.artifacts import (
 from roost.flows.running.progress import PROGRESS, ProgressListener
 from roost.tasks.evaluation.report import as_markdown as evaluation_as_markdown
 from roost.tasks.evaluation.report import headline as evaluation_headline
-from roost.tasks.steps.report import SHOWN_REJECTS, as_markdown, headline, rebuild_line, reject_rows
+from roost.tasks.steps.report import MAX_REJECT_ROWS, IngestReport, PlanReport, rebuild_line
+from roost.tasks.steps.report_text import as_markdown, reject_rows
 from roost.tasks.versions.verify_report import VerifyReport
 
 #: Seconds between two updates of a run's progress.
@@ -51,7 +52,7 @@ class ProgressArtifact:
         self.words = words
         self._watcher.waiting(words)
 
-    def agrees(self, report: dict[str, Any]) -> bool:
+    def agrees(self, report: PlanReport) -> bool:
         """Ask whom it passes things on to."""
         return self._watcher.agrees(report)
 
@@ -104,13 +105,13 @@ async def _show(watcher: ProgressArtifact, index: str) -> None:
                 await aupdate_progress_artifact(made, watcher.percent, description=watcher.words)
 
 
-async def publish(report: dict[str, Any], skipped: Counter[str], kind: str = "ingest") -> None:
+async def publish(report: IngestReport, skipped: Counter[str], kind: str = "ingest") -> None:
     """Publish a run's report; one key an index and kind of run, so that they line up on its timeline."""
-    key = _key(report["index"])
+    key = _key(report.index)
     words = f"{as_markdown(report, skipped)}\n\n{_links(key, 'evaluation', 'rebuild', 'verify')}"
-    await acreate_markdown_artifact(words, key=f"{kind}-{key}", description=headline(report))
+    await acreate_markdown_artifact(words, key=f"{kind}-{key}", description=report.summary())
     if rows := reject_rows(report):
-        await acreate_table_artifact(rows, key=f"rejects-{key}", description=f"Not indexed in {report['index']}")
+        await acreate_table_artifact(rows, key=f"rejects-{key}", description=f"Not indexed in {report.index}")
 
 
 async def publish_verification(report: VerifyReport) -> None:
@@ -118,7 +119,7 @@ async def publish_verification(report: VerifyReport) -> None:
     rows = "\n".join(f"| {title} | {count:,} |" for title, count in report.counts().items())
     parts = [report.summary(), f"| | |\n| :-- | --: |\n{rows}", *report.next_steps]
     if report.to_redo:
-        names = "\n".join(f"- {name}" for name in report.to_redo[:SHOWN_REJECTS])
+        names = "\n".join(f"- {name}" for name in report.to_redo[:MAX_REJECT_ROWS])
         parts += ["Documents to be re-indexed:", names]
     await acreate_markdown_artifact("\n\n".join(parts), key=f"verify-{_key(report.index)}")
 
@@ -142,7 +143,7 @@ async def publish_rebuild(report: dict[str, Any]) -> None:
     parts += [f"Recipe: `{name}` {now!r}, was {then!r}." for name, (then, now) in report["changes"].items()]
     parts += [table] if rows else []
     parts += ["\n".join(["Missed:", "", *(f"- {line}" for line in report["missed"])])] if report["missed"] else []
-    lost = [f"- {row['source']}/{row['uri']}: {row['reason']}" for row in report["lost"][:SHOWN_REJECTS]]
+    lost = [f"- {row['source']}/{row['uri']}: {row['reason']}" for row in report["lost"][:MAX_REJECT_ROWS]]
     parts += ["\n".join(["Searchable before, not any more:", "", *lost])] if lost else []
     await acreate_markdown_artifact("\n\n".join(parts), key=f"rebuild-{_key(report['index'])}")
 

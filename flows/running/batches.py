@@ -19,7 +19,7 @@ from roost.tasks.prefect_tasks import ingest as ingest_tasks
 from roost.tasks.records import Batch
 from roost.tasks.settings import Embedding, Ingest, Settings
 from roost.tasks.steps.plan import cut_batches
-from roost.tasks.steps.report import Tally
+from roost.tasks.steps.report import StageSeconds, Tally
 from roost.tasks.versions.version import Version
 from roost.tasks.workers import Workers
 
@@ -66,7 +66,7 @@ async def run_batches(run: Run, work: pl.DataFrame) -> None:
     for result in results:
         if isinstance(result, BaseException):
             raise result
-    run.tally.seconds["embed"] += run.embedder.seconds
+    run.tally.seconds += StageSeconds(embed=run.embedder.seconds)
 
 
 async def take_batches(run: Run, waiting: Iterator[Batch], work: Callable[[Batch], Awaitable[Tally]]) -> None:
@@ -79,7 +79,7 @@ async def take_batches(run: Run, waiting: Iterator[Batch], work: Callable[[Batch
                 pass
             raise
         run.tally.merge(tally)
-        PROGRESS.get().advanced(batch.documents.height, tally.chunks["written"])
+        PROGRESS.get().advanced(batch.documents.height, tally.chunks.written)
 
 
 async def run_batch(run: Run, batch: Batch) -> Tally:

@@ -37,7 +37,7 @@ from roost.tasks.models.recipe import make_recipe
 from roost.tasks.records import Batch
 from roost.tasks.settings import Chunking, Embedding, Scale, Settings, load_settings
 from roost.tasks.steps.plan import cut_batches
-from roost.tasks.steps.report import Tally
+from roost.tasks.steps.report import StageSeconds, Tally
 from roost.tasks.versions.lease import join_lease
 from roost.tasks.versions.version import Version, refuse_other_recipe, reread_version
 from roost.tasks.workers import Workers, cores
@@ -224,7 +224,7 @@ async def work_there(batch: Batch, job: Job) -> Tally:
             embedder.forget()  # this process may have worked for other runs
         before = embedder.seconds
         tally = await run_batch(run, await _as_begun(batch, store, version))
-        tally.seconds["embed"] += embedder.seconds - before
+        tally.seconds += StageSeconds(embed=embedder.seconds - before)
         return tally
 
 

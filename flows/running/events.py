@@ -5,11 +5,12 @@ Payloads carry numbers and one line, never a document's text or a setting.
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from prefect.events import emit_event
 
-from roost.tasks.steps.report import headline, outcome_name
+from roost.tasks.steps.report import IngestReport
 
 COMPLETED = "roost.ingest.completed"
 QUARANTINED = "roost.documents.quarantined"
@@ -18,20 +19,21 @@ DROPPED = "roost.quality.dropped"
 NAMED = 20
 
 
-def ingested(report: dict[str, Any]) -> None:
+def ingested(report: IngestReport) -> None:
     """Tell that an index is in step with its sources, and which documents are not in it, if any."""
-    numbers = {name: report[name] for name in ("documents", "chunks", "store")}
-    _tell(COMPLETED, report["index"], {"summary": headline(report), "outcome": outcome_name(report), **numbers})
-    if report["documents"]["quarantined"]:
+    numbers = {name: asdict(getattr(report, name)) for name in ("documents", "chunks", "store")}
+    _tell(COMPLETED, report.index, {"summary": report.summary(), "outcome": report.outcome, **numbers})
+    if report.documents.quarantined:
         quarantined(report)
 
 
-def quarantined(report: dict[str, Any]) -> None:
+def quarantined(report: IngestReport) -> None:
     """Tell that documents could not be indexed."""
-    count, rejects = report["documents"]["quarantined"], report["rejects"]
-    named = ", ".join(reject["uri"] for reject in rejects[:3]) + (", …" if count > 3 else "")
-    summary = f"{count} documents of {report['index']} are quarantined: {named}"
-    _tell(QUARANTINED, report["index"], {"summary": summary, "quarantined": count, "rejects": rejects[:NAMED]})
+    count, rejects = report.documents.quarantined, report.rejects
+    named = ", ".join(reject.uri for reject in rejects[:3]) + (", …" if count > 3 else "")
+    summary = f"{count} documents of {report.index} are quarantined: {named}"
+    first = [asdict(reject) for reject in rejects[:NAMED]]
+    _tell(QUARANTINED, report.index, {"summary": summary, "quarantined": count, "rejects": first})
 
 
 def quality_dropped(report: dict[str, Any]) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from contextvars import ContextVar
-from typing import Any, Protocol
+from typing import Protocol
+
+from roost.tasks.steps.report import PlanReport
 
 
 class ProgressListener(Protocol):
@@ -18,7 +20,7 @@ class ProgressListener(Protocol):
     def waiting(self, words: str) -> None:
         """Another run holds the index; the words name it."""
 
-    def agrees(self, report: dict[str, Any]) -> bool:
+    def agrees(self, report: PlanReport) -> bool:
         """Whether to go on with what is planned: a plan's report. Called in a thread, so it may ask."""
 
 
@@ -34,7 +36,7 @@ class NullProgress:
     def waiting(self, words: str) -> None:
         """Nothing to draw."""
 
-    def agrees(self, report: dict[str, Any]) -> bool:
+    def agrees(self, report: PlanReport) -> bool:
         """NullProgress to ask."""
         return True
 

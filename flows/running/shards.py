@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Mapping
+from dataclasses import asdict, fields
 from typing import Any
 from uuid import UUID
 
@@ -23,10 +25,12 @@ from roost.flows.running.cluster import refuse_lite, refuse_lite_file
 from roost.flows.running.work_pool import cancel, check_room, join, start
 from roost.tasks.errors import ConfigurationError, StepError
 from roost.tasks.settings import Settings
-from roost.tasks.steps.report import Tally
+from roost.tasks.steps.report import ChunkCounts, StageSeconds, Tally, TokenCounts
 from roost.tasks.versions.ledger import read_ledger
 
 _KEY = "shard"
+#: Parts of a tally that a shard hands to its parent.
+_COUNTED = {"chunks": ChunkCounts, "tokens": TokenCounts, "seconds": StageSeconds}
 
 
 async def check_shards(request: IngestRequest | BackfillRequest, settings: Settings) -> None:
@@ -111,8 +115,22 @@ async def _counted(run: UUID) -> Tally:
     [table] = [artifact for artifact in artifacts if artifact.key == _KEY]
     data: Any = table.data
     [counts] = json.loads(data) if isinstance(data, str) else data
-    tally = Tally(documents=int(counts.pop("documents")))
-    for name, value in counts.items():
-        group, _, key = name.partition(" ")
-        getattr(tally, group)[key] = value
-    return tally
+    return tally_of_row(counts)
+
+
+def row_of_tally(tally: Tally) -> dict[str, float]:
+    """Lay the counts of a tally flat, as one row of a table: `documents`, `chunks embedded`, `seconds load`."""
+    row: dict[str, float] = {"documents": tally.documents}
+    for group, counts in _COUNTED.items():
+        values = asdict(getattr(tally, group))
+        row |= {f"{group} {name.name}": round(values[name.name], 3) for name in fields(counts)}
+    return row
+
+
+def tally_of_row(row: Mapping[str, Any]) -> Tally:
+    """Read what `row_of_tally` wrote; a missing count is zero."""
+    groups: dict[str, Any] = {
+        group: counts(**{one.name: row.get(f"{group} {one.name}", 0) for one in fields(counts)})
+        for group, counts in _COUNTED.items()
+    }
+    return Tally(documents=int(row["documents"]), **groups)

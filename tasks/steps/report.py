@@ -1,11 +1,10 @@
-"""Report: what a run did, as one object for programs and as Markdown and tables for people."""
+"""Reports of ingest and backfill runs, and of their plans, as frozen dataclasses with one JSON form each."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import asdict, astuple, dataclass, field
+from typing import Any, Self
 
 import polars as pl
 
@@ -15,190 +14,333 @@ from roost.tasks.steps.select import Selected
 from roost.tasks.versions.ledger import INDEXED
 from roost.tasks.versions.version import Version
 
-STAGES = ("discover", "load", "chunk", "embed", "index")
-#: Rows that a table of rejects shows; all of them stand in the JSON and in the ledger.
-SHOWN_REJECTS = 200
-#: What a plan's documents may have done to them, as its report names it.
-DOING = ("added", "changed", "retried", "forced")
-#: Bytes of text in a chunk, for estimates: what the Prefect documentation's chunks average at size 240.
+#: Bytes of text in a chunk, for estimates: the average of the Prefect documentation's chunks at chunk size 240.
 CHUNK_BYTES = 540
+#: Rows of a table of rejects; the JSON report and the ledger have all of them.
+MAX_REJECT_ROWS = 200
+#: URIs of no source that the lines about a backfill's choice name.
+MAX_UNKNOWN_NAMED = 20
+_SECONDS_DIGITS = 3
+
+
+class _Counts:
+    """Counts that can be added up field by field."""
+
+    def __add__(self, other: Self) -> Self:
+        sums = (mine + others for mine, others in zip(astuple(self), astuple(other), strict=True))  # type: ignore[call-overload]
+        return type(self)(*sums)
+
+
+@dataclass(frozen=True)
+class DocumentCounts:
+    """Documents of a run by what was, or would be, done to them.
+
+    listed: Documents that the sources hold; of a backfill, those that it chose.
+    quarantined: Documents that are not indexed, with a reason each.
+    retried: Documents whose last write was cut off, or whose failure is tried again.
+    forced: Unchanged documents that a backfill embeds again.
+    skipped: Files without text.
+    """
+
+    listed: int = 0
+    unchanged: int = 0
+    added: int = 0
+    changed: int = 0
+    renamed: int = 0
+    deleted: int = 0
+    forced: int = 0
+    quarantined: int = 0
+    retried: int = 0
+    skipped: int = 0
+
+    @property
+    def has_work(self) -> bool:
+        """Whether documents are to be loaded, chunked, embedded and written."""
+        return bool(self.added or self.changed or self.retried or self.forced)
+
+    def named(self) -> Iterator[str]:
+        """Name the counts that are not zero, without `listed`: `3 added`."""
+        return (f"{count} {name}" for name, count in asdict(self).items() if count and name != "listed")
+
+
+@dataclass(frozen=True)
+class ChunkCounts(_Counts):
+    """Chunks of a run. `reused` chunks took a stored vector; `deleted` are rows of the version's collection."""
+
+    embedded: int = 0
+    reused: int = 0
+    written: int = 0
+    deleted: int = 0
+
+
+@dataclass(frozen=True)
+class TokenCounts(_Counts):
+    """Tokens of the embedding model. `truncated` tokens were beyond the model's window and were not embedded."""
+
+    embedded: int = 0
+    truncated: int = 0
+
+
+@dataclass(frozen=True)
+class StageSeconds(_Counts):
+    """Seconds of each stage, summed over batches: stages overlap, so the sum may exceed the run's seconds."""
+
+    discover: float = 0.0
+    load: float = 0.0
+    chunk: float = 0.0
+    embed: float = 0.0
+    index: float = 0.0
+
+
+@dataclass(frozen=True)
+class RunSeconds:
+    """Seconds of the whole run and of each stage (see `StageSeconds`), rounded to milliseconds."""
+
+    total: float
+    discover: float
+    load: float
+    chunk: float
+    embed: float
+    index: float
+
+    @classmethod
+    def of(cls, total: float, stages: StageSeconds) -> Self:
+        """Round the seconds of a run and of its stages."""
+        return cls(*(round(seconds, _SECONDS_DIGITS) for seconds in (total, *astuple(stages))))
+
+
+@dataclass(frozen=True)
+class StoreCounts:
+    """What the index holds after the run, read back from Milvus: indexed documents and chunk rows."""
+
+    documents: int
+    chunks: int
+
+
+@dataclass(frozen=True)
+class Reject:
+    """A document that is not indexed. `reason` is `kind: detail`."""
+
+    uri: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What a backfill chose from.
+
+    listed: Documents of the sources.
+    chosen: Documents that the backfill chose of them.
+    undated: Documents without a modification time, which `since` and `until` leave out.
+    unknown: Requested URIs that name no document of the sources.
+    resumed: Whether it continues a forced backfill that was interrupted.
+    """
+
+    listed: int
+    chosen: int
+    undated: int
+    unknown: tuple[str, ...]
+    resumed: bool
+
+    @classmethod
+    def of(cls, selected: Selected, *, resumed: bool) -> Self:
+        """Count what was selected."""
+        return cls(selected.listed, selected.documents.height, selected.undated, selected.unknown, resumed)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a run would take: chunks to embed, and seconds at the last run's speed; None where that is unknown."""
+
+    chunks: int
+    seconds: float | None
+
+
+@dataclass(frozen=True)
+class IngestReport:
+    """What an ingest or a backfill did.
+
+    index: Name of the index.
+    version: Collection that was written.
+    fingerprint: Its recipe's.
+    unlisted: `source/prefix` of what could not be listed; nothing there was added or deleted.
+    rejects: All quarantined documents of these sources, by URI.
+    chosen: What a backfill chose from; None for an ingest.
+    """
+
+    index: str
+    version: str
+    fingerprint: str
+    documents: DocumentCounts
+    unlisted: tuple[str, ...]
+    chunks: ChunkCounts
+    tokens: TokenCounts
+    store: StoreCounts
+    seconds: RunSeconds
+    rejects: tuple[Reject, ...]
+    chosen: Chosen | None = None
+
+    @property
+    def outcome(self) -> str:
+        """State name: `Partial` when documents are quarantined, not found or not listed, else `Completed`."""
+        is_partial = self.documents.quarantined or self.unlisted or (self.chosen and self.chosen.unknown)
+        return "Partial" if is_partial else "Completed"
+
+    def summary(self) -> str:
+        """Say in one line what happened."""
+        return (
+            f"{self.index}: {self.documents.listed} documents {'chosen' if self.chosen else 'listed'} "
+            f"({', '.join(self.documents.named()) or 'nothing to do'}); "
+            f"{self.chunks.embedded} chunks embedded, {self.chunks.reused} reused; "
+            f"{self.store.documents} documents, {self.store.chunks} chunks in the index"
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give the report as its documented JSON object; `chosen` is there for a backfill only."""
+        return _as_json(self)
+
+
+@dataclass(frozen=True)
+class PlanReport:
+    """What an ingest or a backfill would do; nothing was written.
+
+    index: Name of the index.
+    version: Live version's collection; None when there is no such index yet.
+    fingerprint: Recipe's with which the run would embed.
+    would_refuse: Why the run would be refused; None when it would not.
+    chosen: What a backfill chose from; None for an ingest.
+    """
+
+    index: str
+    version: str | None
+    fingerprint: str
+    documents: DocumentCounts
+    estimate: Estimate
+    would_refuse: str | None
+    chosen: Chosen | None = None
+    dry_run: bool = True
+
+    @property
+    def outcome(self) -> str:
+        """State name: `Partial` when requested documents were not found, else `Completed`."""
+        return "Partial" if self.chosen and self.chosen.unknown else "Completed"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give the report as its documented JSON object; `chosen` is there for a backfill only."""
+        return _as_json(self)
 
 
 @dataclass
 class Tally:
-    """Counts that a run adds up while it works. `seconds` are sums over batches: stages overlap."""
+    """Counts that a run adds up while it works; `rejected` holds the `doc_id` of refused documents."""
 
-    chunks: Counter[str] = field(default_factory=Counter)
-    tokens: Counter[str] = field(default_factory=Counter)
-    seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(STAGES, 0.0))
     documents: int = 0
+    chunks: ChunkCounts = ChunkCounts()
+    tokens: TokenCounts = TokenCounts()
+    seconds: StageSeconds = StageSeconds()
     rejected: list[str] = field(default_factory=list)
 
     def add(self, record: Loaded | Chunked | Embedded | Written) -> None:
-        """Add one batch's record of one stage."""
+        """Add one batch's record of one stage. The embedding seconds are the embedder's, added by the caller."""
         match record:
             case Loaded():
-                self.seconds["load"] += record.seconds
+                self.seconds += StageSeconds(load=record.seconds)
             case Chunked():
-                self.seconds["chunk"] += record.seconds
+                self.seconds += StageSeconds(chunk=record.seconds)
             case Embedded():
-                self.chunks.update(embedded=record.embedded, reused=record.reused)
-                self.tokens.update(embedded=record.tokens, truncated=record.truncated)
+                self.chunks += ChunkCounts(embedded=record.embedded, reused=record.reused)
+                self.tokens += TokenCounts(embedded=record.tokens, truncated=record.truncated)
             case Written():
-                self.seconds["index"] += record.seconds
-                self.chunks.update(written=record.written, deleted=record.deleted)
+                self.seconds += StageSeconds(index=record.seconds)
+                self.chunks += ChunkCounts(written=record.written, deleted=record.deleted)
                 self.documents += record.documents
                 self.rejected += record.rejects["doc_id"].to_list()
 
     def merge(self, other: Tally) -> None:
-        """Add what another one counted: a batch's."""
-        self.chunks.update(other.chunks)
-        self.tokens.update(other.tokens)
-        self.seconds = {name: seconds + other.seconds[name] for name, seconds in self.seconds.items()}
+        """Add the counts of another tally."""
         self.documents += other.documents
+        self.chunks += other.chunks
+        self.tokens += other.tokens
+        self.seconds += other.seconds
         self.rejected += other.rejected
 
 
 def make_report(
-    version: Version, plan: Plan, tally: Tally, ledger: pl.DataFrame, chunks: int, total: float
-) -> dict[str, Any]:
-    """Put the run's report together.
+    version: Version, plan: Plan, tally: Tally, ledger: pl.DataFrame, chunks: int, seconds: float
+) -> IngestReport:
+    """Put the report of a run together.
 
     Args:
         version: What was written.
         plan: What was planned.
         tally: What was done.
         ledger: The index's whole ledger, a frame of `ledger.COUNTED` at least, read after the run.
-        chunks: Rows of the version, counted after the run.
-        total: Seconds of the whole run.
+        chunks: Rows of the version's collection, counted after the run.
+        seconds: Duration of the whole run.
     """
     done = plan.documents.filter(~pl.col("doc_id").is_in(tally.rejected))
-    counts = Counter(dict(done["action"].value_counts().iter_rows()))
-    mine = ledger.join(plan.documents, on="doc_id", how="semi").filter(pl.col("reason") != "")
-    documents = {action: counts[action] for action in ACTIONS} | {"quarantined": mine.height}
-    documents["retried"] = documents.pop("retry")
-    return {
-        "index": version.index,
-        "version": version.name,
-        "fingerprint": version.recipe.fingerprint,
-        "documents": {
-            "listed": plan.listed,
-            **documents,
-            "skipped": sum(plan.skipped.values()),
-        },
-        "unlisted": [f"{source}/{prefix}" for source, prefix in plan.unlisted],
-        "chunks": {name: tally.chunks[name] for name in ("embedded", "reused", "written", "deleted")},
-        "tokens": {name: tally.tokens[name] for name in ("embedded", "truncated")},
-        "store": {"documents": ledger.filter(pl.col("status") == INDEXED).height, "chunks": chunks},
-        "seconds": {"total": round(total, 3)} | {name: round(s, 3) for name, s in tally.seconds.items()},
-        "rejects": mine.sort("uri").select("uri", "reason").to_dicts(),
-    }
+    refused = ledger.join(plan.documents, on="doc_id", how="semi").filter(pl.col("reason") != "")
+    counts = _action_counts(done) | {"quarantined": refused.height}
+    return IngestReport(
+        index=version.index,
+        version=version.name,
+        fingerprint=version.recipe.fingerprint,
+        documents=DocumentCounts(listed=plan.listed, skipped=plan.skipped.total(), **counts),
+        unlisted=tuple(f"{source}/{prefix}" for source, prefix in plan.unlisted),
+        chunks=tally.chunks,
+        tokens=tally.tokens,
+        store=StoreCounts(documents=ledger.filter(pl.col("status") == INDEXED).height, chunks=chunks),
+        seconds=RunSeconds.of(seconds, tally.seconds),
+        rejects=tuple(Reject(uri, reason) for uri, reason in refused.sort("uri").select("uri", "reason").iter_rows()),
+    )
 
 
 def make_plan_report(
-    index: str, recipe: Recipe, version: Version | None, plan: Plan, refusal: str | None
-) -> dict[str, Any]:
-    """Report what a run would do, with an estimate of the chunks it would embed and how long that takes.
+    index: str,
+    recipe: Recipe,
+    version: Version | None,
+    plan: Plan,
+    *,
+    refusal: str | None = None,
+    chosen: Chosen | None = None,
+) -> PlanReport:
+    """Report what a run would do, with an estimate of the chunks to embed and of the time that takes.
 
     Args:
-        index: Name that readers use.
-        recipe: What would decide the vectors.
-        version: The live one; None when there is no such index yet.
+        index: Name of the index.
+        recipe: Recipe with which the run would embed.
+        version: Live version; None when there is no such index yet.
         plan: What would be done.
-        refusal: Why a run would be refused all the same; None when it would not.
+        refusal: Why the run would be refused; None when it would not.
+        chosen: What a backfill chose from.
     """
     work = plan.of(*WORK).filter(pl.col("action") != "renamed")
     chunks = int(work.select((text_bytes() / CHUNK_BYTES).ceil().sum()).item() or 0)
-    counts = plan.counts()
-    counts["retried"] = counts.pop("retry")
-    return {
-        "index": index,
-        "version": version.name if version else None,
-        "fingerprint": recipe.fingerprint,
-        "dry_run": True,
-        "documents": {"listed": plan.listed, **counts, "skipped": sum(plan.skipped.values())},
-        "estimate": {"chunks": chunks, "seconds": round(chunks / version.rate) if version and version.rate else None},
-        "would_refuse": refusal,
-    }
-
-
-def outcome_name(report: dict[str, Any]) -> str:
-    """Name the state in which a run ends: `Partial` when documents are quarantined, or could not be found or listed."""
-    off = report["documents"]["quarantined"] or report["unlisted"] or report.get("chosen", {}).get("unknown")
-    return "Partial" if off else "Completed"
-
-
-def headline(report: dict[str, Any]) -> str:
-    """Say in one line what happened."""
-    documents, chunks = report["documents"], report["chunks"]
-    parts = [f"{documents[name]} {name}" for name in documents if documents[name] and name != "listed"]
-    return (
-        f"{report['index']}: {documents['listed']} documents {'chosen' if 'chosen' in report else 'listed'} "
-        f"({', '.join(parts) or 'nothing to do'}); "
-        f"{chunks['embedded']} chunks embedded, {chunks['reused']} reused; "
-        f"{report['store']['documents']} documents, {report['store']['chunks']} chunks in the index"
+    seconds = round(chunks / version.rate) if version and version.rate else None
+    counts = _action_counts(plan.documents)
+    return PlanReport(
+        index=index,
+        version=version.name if version else None,
+        fingerprint=recipe.fingerprint,
+        documents=DocumentCounts(listed=plan.listed, skipped=plan.skipped.total(), **counts),
+        estimate=Estimate(chunks, seconds),
+        would_refuse=refusal,
+        chosen=chosen,
     )
 
 
-def choice(selected: Selected, resumed: bool) -> dict[str, Any]:
-    """Report what a backfill chose from: the part `chosen` of its report."""
-    return {
-        "listed": selected.listed,
-        "chosen": selected.documents.height,
-        "undated": selected.undated,
-        "unknown": list(selected.unknown),
-        "resumed": resumed,
-    }
+def _action_counts(documents: pl.DataFrame) -> dict[str, int]:
+    """Count planned documents by the field of `DocumentCounts` that counts their action."""
+    found = dict(documents["action"].value_counts().iter_rows())
+    return {"retried" if action == "retry" else action: int(found.get(action, 0)) for action in ACTIONS}
 
 
-def choice_lines(report: dict[str, Any]) -> Iterator[str]:
-    """Say what a backfill chose from, and what is to be known of it."""
-    chosen, documents, estimate = report["chosen"], report["documents"], report["estimate"]
-    doing = ", ".join(f"{documents[name]} {name}" for name in DOING if documents[name]) or "nothing to do"
-    seconds = estimate["seconds"]
-    time = f", {max(1, round(seconds / 60))} min at the last run's speed" if seconds is not None else ""
-    yield f"{report['index']}: {chosen['chosen']} of {chosen['listed']} documents chosen: {doing}"
-    if any(documents[name] for name in DOING):
-        yield f"about {estimate['chunks']} chunks to embed{time}"
-    if chosen["resumed"]:
-        yield f"goes on with a backfill that did not end: {documents['unchanged']} documents are done"
-    if chosen["undated"]:
-        yield f"{chosen['undated']} documents have no modification time (a table's rows have none) and are left out"
-    if chosen["unknown"]:
-        more = " …" if len(chosen["unknown"]) > 20 else ""
-        yield f"in none of the sources: {', '.join(chosen['unknown'][:20])}{more}"
-
-
-def as_markdown(report: dict[str, Any], skipped: Counter[str]) -> str:
-    """Write the report for people."""
-    sections = [f"# {report['index']}: {outcome_name(report).lower()}", headline(report)]
-    sections.append(f"Version `{report['version']}`, recipe `{report['fingerprint']}`.")
-    for name in ("documents", "chunks", "tokens", "store", "seconds"):
-        sections.append(_table(name, report[name]))
-    if report["unlisted"]:
-        sections.append("Could not be listed, so nothing there was added or deleted: " + ", ".join(report["unlisted"]))
-    if skipped:
-        kinds = ", ".join(f"{count} {suffix}" for suffix, count in skipped.most_common())
-        sections.append(f"Skipped because such files hold no text: {kinds}.")
-    if report["seconds"]["total"]:
-        sections.append("Stages overlap: their seconds are sums over batches and may exceed the total.")
-    return "\n\n".join(sections)
-
-
-def reject_rows(report: dict[str, Any]) -> list[dict[str, str]]:
-    """List the quarantined documents for a table: reason class, document, detail."""
-    rows = []
-    for reject in report["rejects"][:SHOWN_REJECTS]:
-        kind, _, detail = reject["reason"].partition(": ")
-        rows.append({"reason": kind, "detail": detail, "document": reject["uri"]})
-    return rows
-
-
-def _table(title: str, values: dict[str, Any]) -> str:
-    names, numbers = list(values), [f"{value:,}" for value in values.values()]
-    return "\n".join(
-        f"| {' | '.join(cells)} |" for cells in ([title, *names], [":--", *["--:"] * len(names)], ["", *numbers])
-    )
+def _as_json(report: IngestReport | PlanReport) -> dict[str, Any]:
+    """Give a report's fields as dictionaries and lists; `chosen` only where there is one."""
+    fields = asdict(report)
+    if report.chosen is None:
+        del fields["chosen"]
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in fields.items()}
 
 
 def rebuild_line(report: dict[str, Any]) -> str:

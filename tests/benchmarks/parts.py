@@ -17,6 +17,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -152,7 +153,7 @@ def memory(documents: int) -> dict[str, Any]:
         request = IngestRequest(sources=[Source(uri=str(table))], index=index)
         report = asyncio.run(_ingested(ingest(request, return_state=True), index))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return {"peak_mb": peak, **report["store"], "seconds": report["seconds"]["total"]}
+    return {"peak_mb": peak, **asdict(report.store), "seconds": report.seconds.total}
 
 
 def quantize(source: str, folder: str) -> dict[str, Any]:

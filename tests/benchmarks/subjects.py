@@ -17,6 +17,7 @@ import sys
 import time
 import uuid
 from collections.abc import Awaitable, Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -77,9 +78,9 @@ async def roost(folder: Path) -> dict[str, Any]:
     await _drop(index)
     return {
         "seconds": seconds,
-        **report["store"],
+        **asdict(report.store),
         "batches": watcher.batches,
-        "embedding_seconds": report["seconds"]["embed"],
+        "embedding_seconds": report.seconds.embed,
         "first_searchable_seconds": watcher.first - started,
         "unchanged_seconds": unchanged,
         "loop_block_ms": 1000 * watcher.longest,

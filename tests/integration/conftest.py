@@ -18,7 +18,7 @@ from roost.tasks.settings import load_settings
 from roost.tasks.versions.ledger import read_ledger
 from roost.tasks.versions.version import existing_version
 
-Ingest = Callable[..., tuple[str, dict[str, Any]]]
+Ingest = Callable[..., tuple[str, Any]]
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def ingest(prefect_api: str, index: str) -> Ingest:
     from roost.flows.running.run import run_flow
     from roost.tasks.sources.listing import Source
 
-    def run(*places: str | Path | Source, **choices: Any) -> tuple[str, dict[str, Any]]:
+    def run(*places: str | Path | Source, **choices: Any) -> tuple[str, Any]:
         sources = [place if isinstance(place, Source) else Source(uri=str(place)) for place in places]
         return run_flow("ingest", IngestRequest(sources=sources, index=index, **choices))
 

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from roost.tasks.settings import Ingest
+from roost.tasks.steps.report import ChunkCounts
 
 ROOT = Path(__file__).parents[2]
 KILLED = -signal.SIGKILL
@@ -216,7 +217,7 @@ def _settled(answers: list[dict[str, Any]]) -> State:
     for run in (first, second):
         assert run["state"] in ("Completed", "Partial"), run
     state = as_state(look)
-    assert second["report"]["chunks"] == {"embedded": 0, "reused": 0, "written": 0, "deleted": 0}
+    assert second["report"].chunks == ChunkCounts()
     assert second["run_id"] not in {row["run_id"] for row in state.ledger.values()}  # no row was touched
     return state
 

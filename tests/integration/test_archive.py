@@ -19,6 +19,7 @@ from tests.conftest import ROOT
 from roost.flows.operations.archive import export_index, import_folder
 from roost.flows.operations.search import search_index
 from roost.tasks.errors import StepError, UsageError
+from roost.tasks.steps.report import ChunkCounts
 from roost.tasks.versions import archive
 
 GOOD = "# Ferry\n\nThe ferry to the island leaves at noon, says “Ørjan”.\n\n## Fares\n\nA child pays four crowns.\n"
@@ -59,7 +60,7 @@ def test_from_lite_to_a_server_rows_stay_identical_and_nothing_is_embedded(
     with pytest.raises(UsageError, match="already exists in"):
         asyncio.run(import_folder(tmp_path / "kept", "", promote=False))
     _, report = ingest(source)
-    assert report["chunks"] == {"embedded": 0, "reused": 0, "written": 0, "deleted": 0}
+    assert report.chunks == ChunkCounts()
 
 
 def test_an_import_that_was_killed_goes_on_whether_by_another_import_or_by_an_ingest(
@@ -89,7 +90,7 @@ def test_an_import_that_was_killed_goes_on_whether_by_another_import_or_by_an_in
 
     monkeypatch.setenv("ROOST_MILVUS__URI", str(other))
     _, report = ingest(source)
-    assert report["chunks"]["embedded"] == 0
+    assert report.chunks.embedded == 0
     assert stored()[0].equals(before[0])
 
 

@@ -17,10 +17,11 @@ from roost.tasks.milvus.lock_wait import LeaseOwner
 from roost.tasks.milvus.store import open_store
 from roost.tasks.models.embedder import Embedder
 from roost.tasks.settings import load_settings
+from roost.tasks.steps.report import Chosen
 from roost.tasks.versions import lease
 from roost.tasks.versions.version import existing_version
 
-Backfill = Callable[..., tuple[str, dict[str, Any]]]
+Backfill = Callable[..., tuple[str, Any]]
 #: Documents that are a batch each, one after the other.
 ONE_BY_ONE = {"ROOST_INGEST__BATCH_BYTES": "1024", "ROOST_INGEST__BATCHES_IN_FLIGHT": "1"}
 FOUR = {f"{name}.txt": f"{name} is told at length. " * 60 for name in ("ada", "bea", "cai", "dov")}
@@ -33,7 +34,7 @@ def backfill(prefect_api: str, index: str) -> Backfill:
     from roost.flows.running.run import run_flow
     from roost.tasks.sources.listing import Source
 
-    def run(*places: str | Path, **choices: Any) -> tuple[str, dict[str, Any]]:
+    def run(*places: str | Path, **choices: Any) -> tuple[str, Any]:
         sources = [Source(uri=str(place)) for place in places]
         return run_flow("backfill", BackfillRequest(sources=sources, index=index, **choices))
 
@@ -51,7 +52,7 @@ def test_a_backfill_does_what_it_chooses_touches_nothing_else_and_deletes_nothin
         (source / name).write_text(f"# {name}\n\nBirds of {name}.")
     os.utime(source / "b.md", (1, 1))
     state, report = backfill(source, until=datetime(2000, 1, 1, tzinfo=UTC))
-    assert (state, report["documents"]["changed"], report["chosen"]["chosen"]) == ("Completed", 1, 1)
+    assert (state, report.documents.changed, report.chosen.chosen) == ("Completed", 1, 1)
     chunks, _, after = stored()
     assert "Ants." in "".join(chunks["text"])
     assert "Birds of b.md." in "".join(chunks["text"])
@@ -61,7 +62,7 @@ def test_a_backfill_does_what_it_chooses_touches_nothing_else_and_deletes_nothin
     (source / "d.pdf").write_bytes(b"%PDF still no")
     state, report = backfill(source, only_failed=True, uris=["docs/d.pdf", "nowhere.md"])
     assert state == "Partial"
-    assert report["chosen"] == {"listed": 3, "chosen": 1, "undated": 0, "unknown": ["nowhere.md"], "resumed": False}
+    assert report.chosen == Chosen(listed=3, chosen=1, undated=0, unknown=("nowhere.md",), resumed=False)
     assert stored()[2].filter(uri="d.pdf")["attempts"].to_list() == [2]
 
 
@@ -72,15 +73,15 @@ def test_force_embeds_unchanged_documents_without_their_stored_vectors_and_makes
     ingest(source)
     before, vectors, ledger = stored()
     _, planned = backfill(source, only=["t.csv"], force=True, dry_run=True)
-    assert (planned["dry_run"], planned["documents"]["forced"], planned["estimate"]["chunks"]) == (True, 2, 2)
+    assert (planned.dry_run, planned.documents.forced, planned.estimate.chunks) == (True, 2, 2)
     assert stored()[2].equals(ledger)
     _, report = backfill(source, only=["t.csv"], force=True)
-    assert (report["documents"]["forced"], report["chunks"]["embedded"], report["chunks"]["reused"]) == (2, 2, 0)
+    assert (report.documents.forced, report.chunks.embedded, report.chunks.reused) == (2, 2, 0)
     after, same, _ = stored()
     assert after.equals(before)
     assert (same == vectors).all()
     _, again = backfill(source, only=["t.csv"], force=True)
-    assert (again["documents"]["forced"], again["chosen"]["resumed"]) == (2, False)  # that one had ended
+    assert (again.documents.forced, again.chosen.resumed) == (2, False)  # that one had ended
 
 
 def test_a_forced_backfill_that_was_cut_off_goes_on_where_it_was_unless_it_is_to_restart(
@@ -89,18 +90,18 @@ def test_a_forced_backfill_that_was_cut_off_goes_on_where_it_was_unless_it_is_to
     for name, value in ONE_BY_ONE.items():
         monkeypatch.setenv(name, value)
     source = folder(**FOUR)
-    whole = ingest(source)[1]["chunks"]["embedded"]
+    whole = ingest(source)[1].chunks.embedded
     _cut_off(monkeypatch, backfill, source, after=3)
     _, report = backfill(source, force=True)
-    assert report["chosen"]["resumed"]
-    assert (report["documents"]["forced"], report["documents"]["unchanged"]) == (1, 3)
-    assert report["chunks"]["embedded"] == whole / 4
+    assert report.chosen.resumed
+    assert (report.documents.forced, report.documents.unchanged) == (1, 3)
+    assert report.chunks.embedded == whole / 4
     assert stored()[2]["run_id"].n_unique() == 1
     _cut_off(monkeypatch, backfill, source, after=2)
     _, other = backfill(source, force=True, only=["a*"])
-    assert (other["chosen"]["resumed"], other["documents"]["forced"]) == (False, 1)  # another request
+    assert (other.chosen.resumed, other.documents.forced) == (False, 1)  # another request
     _, report = backfill(source, force=True, restart=True)
-    assert (report["chosen"]["resumed"], report["documents"]["forced"]) == (False, 4)
+    assert (report.chosen.resumed, report.documents.forced) == (False, 4)
 
 
 def test_a_backfill_does_not_write_beside_another_run(standalone, monkeypatch, ingest, folder, index):

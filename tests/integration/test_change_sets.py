@@ -24,6 +24,7 @@ from roost.tasks.settings import Embedding
 from roost.tasks.sources.listing import Source
 from roost.tasks.sources.parsers.parse import parse
 from roost.tasks.steps.chunk import cut
+from roost.tasks.steps.report import IngestReport
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class History:
         passages = pl.DataFrame(rows, schema=TEXT_BLOCK, orient="row")
         return cut(passages, 240, 24, str(find_model(Embedding()).tokenizer_file))["text"].to_list()
 
-    def ingest(self, folder: Path, index: str) -> dict:
+    def ingest(self, folder: Path, index: str) -> IngestReport:
         source = Source(
             uri=str(folder), name="docs", include=[f"{part}{glob}" for part in self.parts for glob in ("*", "*/**")]
         )
@@ -110,11 +111,11 @@ def _follow(history: History, data: Path, folder: Path, index: str, read) -> Non
     for old, new in itertools.pairwise(history.dates):
         report = history.ingest(folder / new, index)
         expected = history.changes(data, old, new)
-        assert {name: report["documents"][name] for name in expected} == expected
+        assert {name: getattr(report.documents, name) for name in expected} == expected
         fresh = [text for text in texts[new] if text not in known[old]]
         # A new text that two batches hold at the same time is embedded in both.
-        assert 0 < len(set(fresh)) <= report["chunks"]["embedded"] <= len(fresh)
-        assert report["store"]["chunks"] == len(texts[new])
+        assert 0 < len(set(fresh)) <= report.chunks.embedded <= len(fresh)
+        assert report.store.chunks == len(texts[new])
     history.ingest(folder / history.dates[-1], f"{index}c")
     (chunks, vectors, ledger), (clean, clean_vectors, clean_ledger) = read(index), read(f"{index}c")
     assert [name for name in clean.columns if not chunks[name].equals(clean[name])] == []

@@ -58,7 +58,7 @@ def test_an_engine_makes_the_rows_of_one_process_though_a_worker_is_killed_in_th
     finally:
         PROGRESS.reset(token)
     assert killed
-    assert (state, report["documents"]["added"]) == ("Completed", len(SHIPS))
+    assert (state, report.documents.added) == ("Completed", len(SHIPS))
     assert same(stored(), alone)
 
 

@@ -20,6 +20,8 @@ import pytest
 from tests.integration.crash import USUAL_BATCHES, Nursery, Site, State, differences
 from tests.integration.crash_corpus import Corpus, Schedule
 
+from roost.tasks.steps.report import Reject
+
 #: Passes of fault points at which a run over the corpora below is killed. Each is reached, or its test fails.
 PASSES = [
     *(f"{name}:{n}" for name in ("before_intent", "after_intent", "after_chunks") for n in (1, 3)),
@@ -247,7 +249,7 @@ def test_what_a_crash_left_of_a_document_that_cannot_be_read_now_stays_and_is_co
         with_gaps += ordinals != set(range(len(ordinals)))
         [answer, _] = cut.run(away=[str(corpus.root / "a.txt")]).answers
         assert answer["state"] == "Partial"
-        assert answer["report"]["rejects"] == [{"uri": "a.txt", "reason": "unreadable: it is away"}]
+        assert answer["report"].rejects == (Reject("a.txt", "unreadable: it is away"),)
         assert cut.read().chunks.keys() == before.keys()
         assert cut.off_from_clean(tmp_path) == []
     assert with_gaps
@@ -262,7 +264,7 @@ def test_documents_that_cannot_be_read_while_they_move_keep_their_chunks(attack,
     away = [str(corpus.root / path) for path in corpus.files]
     for _ in range(2):
         [answer, _] = site.run(away=away).answers
-        assert (answer["state"], answer["report"]["documents"]["quarantined"]) == ("Partial", 24)
+        assert (answer["state"], answer["report"].documents.quarantined) == ("Partial", 24)
         assert {row["text"] for row in site.read().chunks.values()} == texts
     assert site.off_from_clean(tmp_path) == []
 

@@ -22,6 +22,7 @@ from roost.tasks.evaluation.measures import MEASURES
 from roost.tasks.milvus.store import open_store
 from roost.tasks.prefect_tasks import evaluation as evaluation_tasks
 from roost.tasks.settings import load_settings
+from roost.tasks.steps.report import StoreCounts
 from roost.tasks.versions.version import existing_version
 
 ANIMALS = {
@@ -212,8 +213,8 @@ def test_a_document_that_is_not_cut_is_one_chunk_and_what_is_not_seen_is_counted
     monkeypatch.setenv("ROOST_CHUNKING__METHOD", "none")
     long = "The ferry leaves at noon. " * 200
     _, report = ingest(folder(**{"long.txt": long, "short.md": "# Bees\n\nA hive.\n\n## Clover\n\nIt blooms."}))
-    assert report["store"] == {"documents": 2, "chunks": 2}
-    assert report["tokens"]["truncated"] == 200 * 6 + 2 - 256
+    assert report.store == StoreCounts(documents=2, chunks=2)
+    assert report.tokens.truncated == 200 * 6 + 2 - 256
     chunks, _, _ = stored()
     assert (
         set(chunks["text"]) == {long.strip(), "# Bees\n\nA hive.\n\n## Clover\n\nIt blooms."} or long in chunks["text"]

@@ -17,6 +17,7 @@ from roost.tasks.models.recipe import Recipe
 from roost.tasks.search.open_index import open_retriever
 from roost.tasks.search.retrieve import SearchOptions
 from roost.tasks.settings import load_settings
+from roost.tasks.steps.report import ChunkCounts
 from roost.tasks.versions.archive import check_import, export_version, import_rows, open_import
 from roost.tasks.versions.version import existing_version
 
@@ -35,8 +36,8 @@ def test_a_rare_word_is_found_by_hybrid_search_on_lite_whoever_asks(
     source = documents(folder)
     state, first = ingest(source)
     _, again = ingest(source)
-    assert (state, first["store"]["documents"]) == ("Completed", 13)
-    assert again["chunks"] == {"embedded": 0, "reused": 0, "written": 0, "deleted": 0}
+    assert (state, first.store.documents) == ("Completed", 13)
+    assert again.chunks == ChunkCounts()
     query = f"which pump has water part {CODE}"
     [hits] = asyncio.run(search_index(index, [query], 3))
     assert hits[0].uri == "odd.md"
@@ -51,7 +52,7 @@ def test_a_rare_word_is_found_by_hybrid_search_on_lite_whoever_asks(
         found = documents_of.invoke(query)
     assert len(found) == 3
     assert not any("sparse" in document.metadata for document in found)
-    assert asyncio.run(exported_and_imported(index, Path("copy"))) == first["chunks"]["written"]
+    assert asyncio.run(exported_and_imported(index, Path("copy"))) == first.chunks.written
     monkeypatch.delenv("ROOST_EMBEDDING__SPARSE")
     with pytest.raises(StoreError, match="sparse 'bm25' there, '' here"):
         ingest(source)

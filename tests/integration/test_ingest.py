@@ -28,6 +28,7 @@ from roost.tasks.errors import (
 from roost.tasks.models.model import find_model
 from roost.tasks.settings import Embedding
 from roost.tasks.sources.listing import Source
+from roost.tasks.steps.report import ChunkCounts, StoreCounts
 from roost.tasks.versions.version import drop_version, existing_version
 
 HANDBOOK = ROOT / "examples" / "handbook"
@@ -38,12 +39,12 @@ def test_every_format_of_the_handbook_is_indexed_and_counted_by_milvus(milvus, i
     state, report = ingest(HANDBOOK)
     chunks, vectors, ledger = stored()
     assert state == "Completed"
-    assert report["documents"]["added"] == report["documents"]["listed"] == ledger.height == 45
-    assert report["store"] == {"documents": 45, "chunks": chunks.height}
+    assert report.documents.added == report.documents.listed == ledger.height == 45
+    assert report.store == StoreCounts(documents=45, chunks=chunks.height)
     assert set(ledger["status"]) == {"indexed"}
-    assert ledger["chunk_count"].sum() == chunks.height == report["chunks"]["written"]
+    assert ledger["chunk_count"].sum() == chunks.height == report.chunks.written
     assert np.allclose(np.linalg.norm(vectors, axis=1), 1.0, atol=1e-3)
-    assert report["tokens"]["truncated"] == 0
+    assert report.tokens.truncated == 0
 
 
 def test_pdf_chunks_know_their_page_and_markdown_chunks_their_headings(lite, ingest, stored):
@@ -62,8 +63,8 @@ def test_a_second_run_embeds_nothing_and_writes_nothing(milvus, ingest, folder, 
     before, vectors, ledger = stored()
     _, report = ingest(source)
     after, same, again = stored()
-    assert report["documents"]["unchanged"] == 2
-    assert report["chunks"] == {"embedded": 0, "reused": 0, "written": 0, "deleted": 0}
+    assert report.documents.unchanged == 2
+    assert report.chunks == ChunkCounts()
     assert after.equals(before)
     assert np.array_equal(same, vectors)
     assert again.equals(ledger)  # updated_at and run_id too: not one row was touched
@@ -77,7 +78,7 @@ def test_a_shrunken_document_leaves_no_rows_behind(milvus, ingest, folder, store
     chunks, _, ledger = stored()
     assert chunks["text"].to_list() == ["Only this remains."]
     assert ledger["chunk_count"].to_list() == [1]
-    assert report["chunks"]["deleted"] > 5
+    assert report.chunks.deleted > 5
 
 
 def test_a_changed_section_embeds_itself_only(lite, ingest, folder):
@@ -85,9 +86,9 @@ def test_a_changed_section_embeds_itself_only(lite, ingest, folder):
     ingest(source)
     (source / "ferry.md").write_text(GOOD.replace("four crowns", "five crowns"))
     _, report = ingest(source)
-    assert report["documents"]["changed"] == 1
-    assert report["chunks"]["embedded"] == 1
-    assert report["chunks"]["reused"] == 1
+    assert report.documents.changed == 1
+    assert report.chunks.embedded == 1
+    assert report.chunks.reused == 1
 
 
 def test_a_renamed_document_embeds_nothing_and_leaves_nothing_under_its_old_name(milvus, ingest, folder, stored):
@@ -96,9 +97,9 @@ def test_a_renamed_document_embeds_nothing_and_leaves_nothing_under_its_old_name
     (source / "ferry.md").rename(source / "boat.md")
     _, report = ingest(source)
     chunks, _, ledger = stored()
-    assert report["documents"]["renamed"] == 1
-    assert report["documents"]["deleted"] == 0
-    assert report["chunks"]["embedded"] == 0
+    assert report.documents.renamed == 1
+    assert report.documents.deleted == 0
+    assert report.chunks.embedded == 0
     assert set(chunks["uri"]) == {"boat.md", "other.md"} == set(ledger["uri"])
 
 
@@ -108,7 +109,7 @@ def test_a_deleted_document_leaves_the_index_and_other_sources_stay(milvus, inge
     (one / "a.md").unlink()
     _, report = ingest(one)
     chunks, _, ledger = stored()
-    assert report["documents"]["deleted"] == 1
+    assert report.documents.deleted == 1
     assert set(chunks["uri"]) == {"b.md", "c.md"} == set(ledger["uri"])
 
 
@@ -118,8 +119,8 @@ def test_one_bad_document_is_named_and_reasoned_and_does_not_stop_the_others(mil
     )
     state, report = ingest(source)
     assert state == "Partial"
-    assert report["documents"]["quarantined"] == 3
-    assert {r["uri"]: r["reason"].split(":")[0] for r in report["rejects"]} == {
+    assert report.documents.quarantined == 3
+    assert {r.uri: r.reason.split(":")[0] for r in report.rejects} == {
         "broken.pdf": "damaged",
         "empty.txt": "empty",
         "noise.xyz": "unknown_format",
@@ -131,10 +132,10 @@ def test_a_quarantined_document_is_left_alone_until_it_changes(lite, ingest, fol
     source = folder(**{"good.md": GOOD, "empty.txt": b""})
     ingest(source)
     state, report = ingest(source)
-    assert (state, report["documents"]["quarantined"]) == ("Partial", 1)
+    assert (state, report.documents.quarantined) == ("Partial", 1)
     (source / "empty.txt").write_text("No longer empty.")
     state, report = ingest(source)
-    assert (state, report["documents"]["quarantined"]) == ("Completed", 0)
+    assert (state, report.documents.quarantined) == ("Completed", 0)
 
 
 def test_a_document_that_breaks_keeps_its_old_chunks_searchable(milvus, ingest, folder, stored):
@@ -146,7 +147,7 @@ def test_a_document_that_breaks_keeps_its_old_chunks_searchable(milvus, ingest, 
     assert state == "Partial"
     assert "High water at dawn." in chunks["text"][0]
     assert ledger.select("status", "chunk_count").rows() == [("quarantined", 1)]
-    assert report["store"]["chunks"] == 1
+    assert report.store.chunks == 1
 
 
 def test_rows_of_a_table_are_documents_and_a_ragged_row_refuses_itself(lite, ingest, folder, stored):
@@ -158,20 +159,20 @@ def test_rows_of_a_table_are_documents_and_a_ragged_row_refuses_itself(lite, ing
     assert set(chunks["uri"]) == {"faq.csv#1", "faq.csv#3"}
     assert chunks.filter(pl.col("uri") == "faq.csv#1")["text"].to_list() == ["Soup\n\nLeek\nsoup"]
     assert chunks.filter(pl.col("uri") == "faq.csv#1")["topic"].to_list() == ["food"]
-    assert [r["uri"] for r in report["rejects"]] == ["faq.csv#2"]
+    assert [r.uri for r in report.rejects] == ["faq.csv#2"]
 
 
 def test_a_dry_run_counts_and_makes_nothing(lite, ingest, folder, tmp_path):
     source = folder(**{"a.md": GOOD})
     before = set(tmp_path.iterdir())
     _, plan = ingest(source, dry_run=True)
-    assert plan["documents"]["added"] == 1
-    assert plan["estimate"]["chunks"] >= 1
-    assert (plan["version"], plan["would_refuse"]) == (None, None)
+    assert plan.documents.added == 1
+    assert plan.estimate.chunks >= 1
+    assert (plan.version, plan.would_refuse) == (None, None)
     assert set(tmp_path.iterdir()) == before
     ingest(source)
     _, plan = ingest(source, dry_run=True)
-    assert (plan["documents"]["added"], plan["documents"]["unchanged"]) == (0, 1)
+    assert (plan.documents.added, plan.documents.unchanged) == (0, 1)
 
 
 def test_deleting_most_of_an_index_is_refused_before_anything_is_written(lite, ingest, folder, stored, capsys):
@@ -182,13 +183,13 @@ def test_deleting_most_of_an_index_is_refused_before_anything_is_written(lite, i
     with pytest.raises(UsageError, match=r"15 of 20 documents are gone.*--max-delete-fraction 0.7") as refused:
         ingest(source)
     _, plan = ingest(source, dry_run=True)
-    assert (plan["documents"]["deleted"], plan["would_refuse"]) == (15, str(refused.value))
+    assert (plan.documents.deleted, plan.would_refuse) == (15, str(refused.value))
     show_plan(plan)
     assert f"a run would be refused: {refused.value}" in capsys.readouterr().out
-    assert ingest(source, dry_run=True, max_delete_fraction=0.8)[1]["would_refuse"] is None
+    assert ingest(source, dry_run=True, max_delete_fraction=0.8)[1].would_refuse is None
     assert stored()[2].height == 20
     _, report = ingest(source, max_delete_fraction=0.8)
-    assert report["documents"]["deleted"] == 15
+    assert report.documents.deleted == 15
 
 
 def test_another_chunk_size_refuses_and_names_both(lite, ingest, folder, monkeypatch):
@@ -266,17 +267,17 @@ def test_a_rename_to_what_cannot_be_parsed_keeps_the_old_chunks(lite, ingest, fo
     ingest(source)
     (source / "notes.txt").rename(source / "notes.pdf")
     state, report = ingest(source)
-    assert (state, report["documents"]["quarantined"]) == ("Partial", 1)
+    assert (state, report.documents.quarantined) == ("Partial", 1)
     before, _, ledger = stored()
     assert "The lamp is lit at dusk." in before["text"].to_list()
     state, report = ingest(source)
-    assert (state, report["documents"]["quarantined"], report["documents"]["deleted"]) == ("Partial", 1, 0)
+    assert (state, report.documents.quarantined, report.documents.deleted) == ("Partial", 1, 0)
     after, _, again = stored()
     assert after.equals(before)
     assert again.equals(ledger)
     (source / "notes.pdf").unlink()
     _, report = ingest(source)
-    assert report["documents"]["deleted"] == 2
+    assert report.documents.deleted == 2
     assert set(stored()[2]["uri"]) == {"other.txt"}
 
 
@@ -288,14 +289,14 @@ def test_a_derived_name_that_turns_up_in_another_place_is_refused_until_it_is_sa
     ingest(Source(uri=str(two), name="more"))
     assert set(stored()[2]["source"]) == {"docs", "more"}
     _, report = ingest(Source(uri=str(one.rename(one.parent / "moved")), name="docs"))
-    assert report["documents"]["unchanged"] == 1
+    assert report.documents.unchanged == 1
 
 
 def test_a_narrower_glob_deletes_nothing_that_it_leaves_out(lite, ingest, folder, stored):
     source = folder(**{"a.md": GOOD, "b.txt": "Bees."})
     ingest(source)
     _, report = ingest(source / "*.md")
-    assert report["documents"]["deleted"] == 0
+    assert report.documents.deleted == 0
     assert set(stored()[2]["uri"]) == {"a.md", "b.txt"}
 
 
@@ -307,9 +308,9 @@ def test_a_section_that_moves_to_a_later_batch_is_not_embedded_again(lite, inges
     _, first = ingest(source)
     folder(**{"a.md": "# Start\n\nNow.\n", "z.md": f"# End\n\nThen.\n\n## Cabins\n\n{moving}\n"})
     _, second = ingest(source)
-    assert second["documents"]["changed"] == 2
-    assert second["chunks"]["embedded"] == 2
-    assert second["chunks"]["reused"] == first["chunks"]["written"] - 2
+    assert second.documents.changed == 2
+    assert second.chunks.embedded == 2
+    assert second.chunks.reused == first.chunks.written - 2
 
 
 def test_a_text_in_two_batches_of_a_first_run_is_embedded_once(lite, ingest, folder, monkeypatch):
@@ -317,7 +318,7 @@ def test_a_text_in_two_batches_of_a_first_run_is_embedded_once(lite, ingest, fol
     monkeypatch.setenv("ROOST_INGEST__BATCHES_IN_FLIGHT", "1")
     text = "The ferry to the island leaves at noon. " * 40
     _, report = ingest(folder(**{"a.txt": text, "b.txt": text}))
-    assert report["chunks"]["reused"] == report["chunks"]["embedded"] == report["chunks"]["written"] / 2
+    assert report.chunks.reused == report.chunks.embedded == report.chunks.written / 2
 
 
 def test_an_embedder_that_fails_leaves_the_old_chunks_searchable_and_the_next_run_goes_on(
@@ -335,7 +336,7 @@ def test_an_embedder_that_fails_leaves_the_old_chunks_searchable_and_the_next_ru
             ingest(source)
     assert stored()[0].equals(before)
     _, report = ingest(source)
-    assert report["documents"]["changed"] == 1
+    assert report.documents.changed == 1
     assert any("dawn" in text for text in stored()[0]["text"])
 
 

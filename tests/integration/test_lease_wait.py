@@ -80,7 +80,7 @@ def test_it_lists_its_sources_only_then_and_keeps_the_places_that_others_noted(m
         return report, places
 
     report, places = asyncio.run(work())
-    assert report["documents"]["added"] == 2
+    assert report.documents.added == 2
     assert places == {"docs": str(docs), "more": str(more), "third": "/third"}
     assert set(stored()[2]["uri"]) == {"a.md", "b.md", "late.md"}
 
@@ -108,7 +108,7 @@ def test_of_two_first_runs_of_one_name_from_two_places_one_is_refused(milvus, st
     [report] = [end for end in ends if isinstance(end, dict)]
     assert isinstance(refused, SourceError)
     assert "source 'docs' of this index is " in str(refused)
-    assert report["documents"]["added"] == 1
+    assert report.documents.added == 1
     assert stored()[2].height == 1
 
 
@@ -133,7 +133,7 @@ def test_a_first_run_whose_source_cannot_be_read_as_asked_leaves_no_index_behind
     with pytest.raises(UsageError, match=f"no index '{index}'"):
         asyncio.run(look())
     _, report = ingest(table)
-    assert report["documents"]["added"] == 1
+    assert report.documents.added == 1
 
 
 def test_a_speed_that_cannot_be_noted_is_no_reason_to_fail(lite, ingest, folder, monkeypatch):
@@ -143,4 +143,4 @@ def test_a_speed_that_cannot_be_noted_is_no_reason_to_fail(lite, ingest, folder,
     monkeypatch.setattr("roost.flows.ingest.MEASURED_CHUNKS", 1)
     monkeypatch.setattr("roost.flows.ingest.note_rate", away)
     state, report = ingest(folder(**{"a.md": "# A\n\nApples."}))
-    assert (state, report["documents"]["added"]) == ("Completed", 1)
+    assert (state, report.documents.added) == ("Completed", 1)

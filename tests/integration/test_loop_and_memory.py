@@ -65,8 +65,8 @@ def test_a_slow_parser_and_a_slow_model_do_not_hold_up_the_loop(standalone, inge
     monkeypatch.setattr(roost.tasks.steps.load, "load_file", slow_load_file)
     text = " ".join(f"Sentence {n} speaks of herring and of the sea." for n in range(2_000))
     _, report = ingest(folder(**{f"{n}.txt": f"Document {n}. {text}" for n in range(6)}))
-    assert report["documents"]["added"] == 6
-    assert report["chunks"]["written"] > 500
+    assert report.documents.added == 6
+    assert report.chunks.written > 500
     assert heart.beats > 50
     assert heart.gap < SLOW * 0.8, "a stand-in worked on the loop"
     assert heart.work < MOST_CPU

@@ -99,12 +99,12 @@ def test_four_shards_on_two_workers_make_the_rows_of_one_run_and_are_cancelled_w
         assert sorted(run.name for run in shards) == [f"shard {n} of 4: {index}" for n in (1, 2, 3, 4)]
         assert {run.state_name for run in shards} == {"Completed"}
         rows = alone[0].height
-        assert (state, report["documents"]["added"], report["documents"]["deleted"]) == ("Completed", 12, 1)
-        chunks = report["chunks"]
+        assert (state, report.documents.added, report.documents.deleted) == ("Completed", 12, 1)
+        chunks = report.chunks
         assert (chunks["written"], chunks["embedded"], chunks["deleted"]) == (rows, rows, 1)
-        assert report["store"]["documents"] == 12
-        assert report["tokens"]["embedded"] > rows
-        assert report["seconds"]["embed"] > 0
+        assert report.store.documents == 12
+        assert report.tokens.embedded > rows
+        assert report.seconds.embed > 0
         assert same(stored(), alone)
         assert len(set(stored()[2]["run_id"])) == 1
 
@@ -122,7 +122,7 @@ def test_four_shards_on_two_workers_make_the_rows_of_one_run_and_are_cancelled_w
         ended = until(lambda: all(run.state.is_final() for run in pool.shards()) and pool.shards())
         assert sorted(run.state_name for run in ended) == ["Cancelled"] * 3 + ["Completed"] * 4
     _, report = ingest(source)
-    assert report["store"]["documents"] == 13
+    assert report.store.documents == 13
     assert set(stored()[2]["status"]) == {"indexed"}
     assert stored()[2]["chunk_count"].sum() == stored()[0].height == rows + 1
 

@@ -119,7 +119,7 @@ def test_rows_of_one_id_are_found_though_no_query_shows_them_and_are_mended_by_r
     assert report.to_redo == (DocumentName("docs", "b.txt"),)
     state, report = verified(repair=True)
     assert (state, report.duplicated, report.deleted, report.marked) == ("OutOfStep", 2, 1, 1)
-    assert ingest(source)[1]["chunks"]["written"] == 1
+    assert ingest(source)[1].chunks.written == 1
     assert verified()[0] == "Completed"
     after, again, _ = stored()
     assert after.equals(before)

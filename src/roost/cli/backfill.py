@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import ExitStack
-from typing import Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Self
 
 import typer
 
@@ -25,6 +25,9 @@ from roost.cli.argument_values import parse_time, read_uris, split_name
 from roost.cli.exit_codes import ExitCode
 from roost.cli.flow_runs import check_request
 from roost.cli.output.print_json import print_json
+
+if TYPE_CHECKING:
+    from roost.tasks.steps.report import PlanReport
 
 
 class _Teller:
@@ -56,10 +59,10 @@ class _Teller:
         """Say for whom this run waits."""
         self._drawn.waiting(words)
 
-    def agrees(self, report: dict[str, Any]) -> bool:
+    def agrees(self, report: PlanReport) -> bool:
         """Show the plan; ask whether to begin, where there is somebody to answer."""
         from roost.cli.output.progress_bar import bars
-        from roost.tasks.steps.report import choice_lines
+        from roost.tasks.steps.report_text import choice_lines
 
         for line in choice_lines(report):
             print(line, file=sys.stderr)  # noqa: T201
@@ -106,7 +109,8 @@ def backfill(
     from roost.flows.running.run import run_flow
     from roost.tasks.sources.listing import Source
     from roost.tasks.sources.tables import Columns
-    from roost.tasks.steps.report import choice_lines
+    from roost.tasks.steps.report import IngestReport
+    from roost.tasks.steps.report_text import choice_lines
 
     columns = Columns(id=id_column, title=title_column, text=text_column, metadata=metadata_column or None)
     request = BackfillRequest(
@@ -121,8 +125,8 @@ def backfill(
         PROGRESS.set(teller)
         state, report = run_flow("backfill", request)
     if as_json:
-        print_json(report)
-    elif not report.get("dry_run"):
+        print_json(report.as_dict())
+    elif isinstance(report, IngestReport):
         show_report(report)
     else:
         for line in choice_lines(report) if dry_run else ():

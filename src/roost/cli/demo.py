@@ -64,7 +64,7 @@ def run_demo(examples: Path, *, watch: bool) -> dict[str, Any]:
     if watch:
         show_report(report)
         show_demo(rows, right, INDEX)
-    return {"ingest": report, "questions": len(rows), "right": right, "answers": rows}
+    return {"ingest": report.as_dict(), "questions": len(rows), "right": right, "answers": rows}
 
 
 def _judgments(file: Path) -> dict[str, set[str]]:

@@ -67,7 +67,7 @@ def ingest(
     check_request(request)
     state, report = run_with_progress("ingest", request, bar=not as_json)
     if as_json:
-        print_json(report)
+        print_json(report.as_dict())
     else:
         from roost.cli.output.show_ingest import show_plan, show_report
 

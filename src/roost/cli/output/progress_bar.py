@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from rich.console import Console
 from rich.progress import (
@@ -17,6 +16,7 @@ from rich.progress import (
 )
 
 from roost.flows.running.progress import NullProgress, ProgressListener
+from roost.tasks.steps.report import PlanReport
 
 
 class Bars:
@@ -41,7 +41,7 @@ class Bars:
         """Say for whom this run waits."""
         self._progress.update(self._task, description=words)
 
-    def agrees(self, report: dict[str, Any]) -> bool:
+    def agrees(self, report: PlanReport) -> bool:
         """Go on: asking is for those who have something to ask."""
         return True
 

@@ -2,48 +2,48 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import timedelta
-from typing import Any
 
 from rich import box
 from rich.table import Table
 
 from roost.cli.output.console import out
-from roost.tasks.steps.report import headline
+from roost.tasks.steps.report import IngestReport, PlanReport
 
 
-def show_report(report: dict[str, Any]) -> None:
+def show_report(report: IngestReport) -> None:
     """Show what an ingest run did."""
-    out.print(headline(report))
-    seconds = report["seconds"]
-    stages = ", ".join(f"{name} {value:.1f}" for name, value in seconds.items() if name != "total")
-    out.print(f"{seconds['total']:.1f} s ({stages}; stages overlap)", style="dim")
-    for place in report["unlisted"]:
+    out.print(report.summary())
+    stages = ", ".join(f"{name} {value:.1f}" for name, value in asdict(report.seconds).items() if name != "total")
+    out.print(f"{report.seconds.total:.1f} s ({stages}; stages overlap)", style="dim")
+    for place in report.unlisted:
         out.print(f"could not be listed, so nothing there was added or deleted: {place}")
-    show_rejects(report["rejects"])
+    show_rejects([(reject.uri, reject.reason) for reject in report.rejects])
 
 
-def show_plan(report: dict[str, Any]) -> None:
+def show_plan(report: PlanReport) -> None:
     """Show what an ingest run would do."""
-    out.print(f"{report['index']}: plan, nothing written")
+    out.print(f"{report.index}: plan, nothing written")
     table = Table("action", "documents", box=box.SIMPLE)
-    for name, count in report["documents"].items():
+    for name, count in asdict(report.documents).items():
         table.add_row(name, f"{count:,}")
     out.print(table)
-    chunks, seconds = report["estimate"]["chunks"], report["estimate"]["seconds"]
+    chunks, seconds = report.estimate.chunks, report.estimate.seconds
     duration = f", {timedelta(seconds=seconds)} at the last run's speed" if seconds is not None else ""
     out.print(f"about {chunks:,} chunks to embed{duration}; unchanged passages of changed documents cost nothing")
-    if report["would_refuse"]:
-        out.print(f"a run would be refused: {report['would_refuse']}", soft_wrap=True)
+    if report.would_refuse:
+        out.print(f"a run would be refused: {report.would_refuse}", soft_wrap=True)
 
 
-def show_rejects(rejects: list[dict[str, Any]]) -> None:
+def show_rejects(rejects: Sequence[tuple[str, str]]) -> None:
     """Show the first 50 documents in quarantine, each with its reason."""
     if not rejects:
         return
     table = Table("not indexed", "reason", title_justify="left")
-    for reject in rejects[:50]:
-        table.add_row(reject["uri"], reject["reason"])
+    for uri, reason in rejects[:50]:
+        table.add_row(uri, reason)
     out.print(table)
     if len(rejects) > 50:
         out.print(f"and {len(rejects) - 50} more: roost status --json lists all")

@@ -28,4 +28,4 @@ def show_status(found: StatusReport) -> None:
     out.print(table)
     for status in found.indexes:
         out.print(f"{status.index}: version {status.version}, {status.model}", style="dim", soft_wrap=True)
-        show_rejects([{"uri": reject.uri, "reason": reject.reason} for reject in status.rejects])
+        show_rejects([(reject.uri, reject.reason) for reject in status.rejects])

@@ -1,0 +1,74 @@
+"""Reports as text for people: Markdown, table rows and lines for the terminal."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+from roost.tasks.steps.report import MAX_REJECT_ROWS, MAX_UNKNOWN_NAMED, IngestReport, PlanReport
+
+_SECONDS_PER_MINUTE = 60
+
+
+def choice_lines(report: PlanReport) -> Iterator[str]:
+    """Say what a backfill chose from, and what would be done to the chosen documents."""
+    chosen, documents, estimate = report.chosen, report.documents, report.estimate
+    if chosen is None:
+        return
+    work = {
+        "added": documents.added,
+        "changed": documents.changed,
+        "retried": documents.retried,
+        "forced": documents.forced,
+    }
+    planned = ", ".join(f"{count} {name}" for name, count in work.items() if count) or "nothing to do"
+    yield f"{report.index}: {chosen.chosen} of {chosen.listed} documents chosen: {planned}"
+    if documents.has_work:
+        minutes = None if estimate.seconds is None else max(1, round(estimate.seconds / _SECONDS_PER_MINUTE))
+        speed = "" if minutes is None else f", {minutes} min at the last run's speed"
+        yield f"about {estimate.chunks} chunks to embed{speed}"
+    if chosen.resumed:
+        yield f"continues a backfill that was interrupted: {documents.unchanged} documents are done"
+    if chosen.undated:
+        yield f"{chosen.undated} documents have no modification time (rows of a table have none) and are left out"
+    if chosen.unknown:
+        more = " …" if len(chosen.unknown) > MAX_UNKNOWN_NAMED else ""
+        yield f"in none of the sources: {', '.join(chosen.unknown[:MAX_UNKNOWN_NAMED])}{more}"
+
+
+def as_markdown(report: IngestReport, skipped: Counter[str]) -> str:
+    """Write the report of an ingest or a backfill as Markdown.
+
+    Args:
+        report: The report.
+        skipped: Files without text, counted by suffix.
+    """
+    sections = [f"# {report.index}: {report.outcome.lower()}", report.summary()]
+    sections.append(f"Version `{report.version}`, recipe `{report.fingerprint}`.")
+    fields = report.as_dict()
+    sections += [_table(name, fields[name]) for name in ("documents", "chunks", "tokens", "store", "seconds")]
+    if report.unlisted:
+        sections.append("Could not be listed, so nothing there was added or deleted: " + ", ".join(report.unlisted))
+    if skipped:
+        kinds = ", ".join(f"{count} {suffix}" for suffix, count in skipped.most_common())
+        sections.append(f"Skipped because such files hold no text: {kinds}.")
+    if report.seconds.total:
+        sections.append("Stages overlap: their seconds are sums over batches and may exceed the total.")
+    return "\n\n".join(sections)
+
+
+def reject_rows(report: IngestReport) -> list[dict[str, str]]:
+    """List the quarantined documents for a table: kind of the reason, its detail, and the document."""
+    rows = []
+    for reject in report.rejects[:MAX_REJECT_ROWS]:
+        kind, _, detail = reject.reason.partition(": ")
+        rows.append({"reason": kind, "detail": detail, "document": reject.uri})
+    return rows
+
+
+def _table(title: str, counts: dict[str, Any]) -> str:
+    """Write counts as a Markdown table of one row."""
+    names, numbers = list(counts), [f"{count:,}" for count in counts.values()]
+    rows = ([title, *names], [":--", *["--:"] * len(names)], ["", *numbers])
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in rows)
