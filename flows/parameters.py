@@ -1,134 +1,148 @@
-"""What a run may be asked: the forms of the Prefect UI and the options of the command line."""
+"""Request models: the parameters of each flow.
+
+The forms in the Prefect UI and the options of the command line are made from these models: a parameter's name, help
+text, bounds, default and position (the order in the class) are written here and nowhere else.
+"""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
-from pydantic.config import JsonDict
+from pydantic import Field, field_validator, model_validator
 
 from roost.tasks.evaluation.thresholds import ThresholdRows
+from roost.tasks.form_model import FormModel
 from roost.tasks.sources.listing import Source
 
-#: For the form, which so refuses a wrong name before a run starts; the flows word it better.
-_NAME: JsonDict = {"pattern": "^[A-Za-z][A-Za-z0-9]*(_[A-Za-z0-9]+)*$", "maxLength": 200}
+IndexName = Annotated[
+    str,
+    Field(
+        title="Index",
+        description="Name of the index: letters, digits, single underscores.",
+        examples=["docs", "handbook"],
+        # Only in the form, which then refuses a wrong name before a run starts; the flows have a clearer message.
+        json_schema_extra={"pattern": "^[A-Za-z][A-Za-z0-9]*(_[A-Za-z0-9]+)*$", "maxLength": 200},
+    ),
+]
+DryRun = Annotated[bool, Field(title="Dry run", description="Show the plan; write nothing.")]
+OnConflict = Annotated[
+    Literal["wait", "refuse"],
+    Field(title="If another run writes the index", description="If another run writes the index: wait, or refuse."),
+]
+Shards = Annotated[
+    int,
+    Field(
+        ge=1,
+        le=200,
+        title="Shards",
+        description="Number of runs in the work pool that share the work; 1 with Milvus Lite.",
+    ),
+]
+Split = Annotated[
+    str, Field(title="Split", description="Name of the qrels file in the questions (default: test, or the only one).")
+]
+SampleSize = Annotated[
+    int,
+    Field(
+        ge=1,
+        le=5000,
+        title="Sample size",
+        description="Without questions: number of sentences to sample from the index as synthetic questions.",
+    ),
+]
 
 
-class VerifyRequest(BaseModel):
+class VerifyRequest(FormModel):
     """Compare an index with its ledger."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    index: str = Field(
-        "docs", title="Index", description="Name that readers use.", json_schema_extra={"position": 0, **_NAME}
-    )  # fmt: skip
+    index: IndexName = "docs"
     repair: bool = Field(
-        False, title="Repair", description="Delete left-over rows; have the next ingest write damaged documents again.",
-        json_schema_extra={"position": 1},
-    )  # fmt: skip
+        False,
+        title="Repair",
+        description="Delete left-over rows; mark damaged documents, which the next ingest writes again.",
+    )
 
 
-class IngestRequest(BaseModel):
+class IngestRequest(FormModel):
     """Bring an index in step with its sources."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     sources: list[Source] = Field(
         min_length=1,
         title="Sources",
-        description="Where the documents are: all of them, because what is missing from a source leaves the index.",
-        json_schema_extra={"position": 0},
+        description="List every source of this index. Documents no longer found in a source are deleted from the "
+        "index.",
     )
-    index: str = Field(
-        "docs",
-        title="Index",
-        description="Name that readers use: letters, digits, single underscores.",
-        examples=["docs", "handbook"],
-        json_schema_extra={"position": 1, **_NAME},
-    )
-    dry_run: bool = Field(
-        False, title="Only plan", description="Show what would be done; write nothing.",
-        json_schema_extra={"position": 2},
-    )  # fmt: skip
+    index: IndexName = "docs"
+    dry_run: DryRun = False
     keep_missing: bool = Field(
-        False, title="Keep missing", description="Do not delete documents that are gone from their source.",
-        json_schema_extra={"position": 3},
-    )  # fmt: skip
+        False, title="Keep missing", description="Do not delete documents that are gone from their source."
+    )
     retry_quarantined: bool = Field(
-        False, title="Retry quarantined", description="Try failed documents again though they have not changed.",
-        json_schema_extra={"position": 4},
-    )  # fmt: skip
+        False,
+        title="Retry quarantined",
+        description="Process quarantined documents again although they have not changed.",
+    )
     checksum: bool = Field(
-        False, title="Read everything", description="Compare contents, not sizes and times.",
-        json_schema_extra={"position": 5},
-    )  # fmt: skip
-    on_conflict: Literal["wait", "refuse"] = Field(
-        "wait", title="When another run writes", description="Wait for it to end, or refuse at once.",
-        json_schema_extra={"position": 7},
-    )  # fmt: skip
+        False,
+        title="Compare checksums",
+        description="Compare contents instead of sizes and modification times.",
+    )
     max_delete_fraction: float | None = Field(
-        None, ge=0, le=1, title="Most to delete",
-        description="Share of the index that this run may delete; None: the setting.",
-        json_schema_extra={"position": 6},
-    )  # fmt: skip
-    shards: int = Field(
-        1, ge=1, le=200, title="Shards", description="Share the work among so many runs of the deployment shard; not "
-        "on Milvus Lite.", json_schema_extra={"position": 11},
-    )  # fmt: skip
+        None,
+        ge=0,
+        le=1,
+        title="Max share of deletions",
+        description="Largest share of the index that this run may delete (default: ROOST_INGEST__MAX_DELETE_FRACTION).",
+    )
+    on_conflict: OnConflict = "wait"
+    shards: Shards = 1
 
 
-class BackfillRequest(BaseModel):
+class BackfillRequest(FormModel):
     """Index chosen documents of some sources again; delete nothing."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     sources: list[Source] = Field(
-        min_length=1, title="Sources", description="Where the documents are.", json_schema_extra={"position": 0}
+        min_length=1, title="Sources", description="The sources from which documents are chosen."
     )
-    index: str = Field(
-        "docs", title="Index", description="Name that readers use.", json_schema_extra={"position": 1, **_NAME}
-    )  # fmt: skip
-    dry_run: bool = Field(
-        False, title="Only plan", description="Show what would be done; write nothing.",
-        json_schema_extra={"position": 2},
-    )  # fmt: skip
+    index: IndexName = "docs"
+    dry_run: DryRun = False
     since: datetime | None = Field(
-        None, title="Changed since", description="Only documents modified at this time or later; UTC unless it says.",
-        json_schema_extra={"position": 3},
-    )  # fmt: skip
+        None,
+        title="Modified since",
+        description="Only documents modified at this time or later; UTC unless the time has a zone.",
+    )
     until: datetime | None = Field(
-        None, title="Changed before", description="Only documents modified before this time; UTC unless it says.",
-        json_schema_extra={"position": 4},
-    )  # fmt: skip
+        None,
+        title="Modified before",
+        description="Only documents modified before this time; UTC unless the time has a zone.",
+    )
     only: list[str] = Field(
-        [], title="Only paths", description="Globs, of which a document's path in its source, or its table's, must "
-        "match one.", examples=[["reports/2026/**"]], json_schema_extra={"position": 5},
-    )  # fmt: skip
+        [],
+        title="Only these paths",
+        description="Glob that the document's path in its source, or the path of its table, must match.",
+        examples=[["reports/2026/**"]],
+    )
     uris: list[str] = Field(
-        [], title="Only these", description="Documents by name: path in the source, source/path, or where they lie.",
-        json_schema_extra={"position": 6},
-    )  # fmt: skip
+        [],
+        title="Only these documents",
+        description="Names of documents: path in the source, source/path, or location.",
+    )
     only_failed: bool = Field(
-        False, title="Only failed", description="Only documents that are quarantined; they are tried again.",
-        json_schema_extra={"position": 7},
-    )  # fmt: skip
+        False, title="Only quarantined", description="Only quarantined documents; they are processed again."
+    )
     force: bool = Field(
-        False, title="Force", description="Read and embed unchanged documents too, without using stored vectors.",
-        json_schema_extra={"position": 8},
-    )  # fmt: skip
+        False,
+        title="Force",
+        description="Parse and embed unchanged documents too, without reusing stored vectors.",
+    )
     restart: bool = Field(
-        False, title="From the beginning", description="Force all again, even if the same backfill was cut off before.",
-        json_schema_extra={"position": 9},
-    )  # fmt: skip
-    on_conflict: Literal["wait", "refuse"] = Field(
-        "wait", title="When another run writes", description="Wait for it to end, or refuse at once.",
-        json_schema_extra={"position": 10},
-    )  # fmt: skip
-    shards: int = Field(
-        1, ge=1, le=200, title="Shards", description="Share the work among so many runs of the deployment shard; not "
-        "on Milvus Lite.", json_schema_extra={"position": 11},
-    )  # fmt: skip
+        False,
+        title="Start over",
+        description="With force: start over, even if the same backfill was interrupted before.",
+    )
+    on_conflict: OnConflict = "wait"
+    shards: Shards = 1
 
     @field_validator("since", "until")
     @classmethod
@@ -142,101 +156,93 @@ class BackfillRequest(BaseModel):
         return self
 
 
-class ShardRequest(BaseModel):
-    """Work on one part of what another run planned: made by that run."""
+class ShardRequest(FormModel):
+    """Process one part of the plan of another run. That run creates the request; people do not."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    number: int = Field(ge=1, title="Number", description="Which shard this is, from 1.")
-    count: int = Field(ge=1, title="Of", description="How many there are.")
-    version: str = Field(title="Version", description="What the parent run writes; readers see it.")
-    parent_lease: str = Field(title="Hold", description="The claim that the parent run has on the index.")
-    run_id: str = Field(title="Parent", description="What the ledger names as the run.")
-    ingest: IngestRequest | None = Field(None, title="Ingest", description="What the parent was asked.")
-    backfill: BackfillRequest | None = Field(None, title="Backfill", description="What the parent was asked.")
+    number: int = Field(ge=1, title="Number", description="Number of this shard, from 1.")
+    count: int = Field(ge=1, title="Count", description="Number of shards of the parent run.")
+    version: str = Field(title="Version", description="Version that the parent run writes; the live one.")
+    parent_lease: str = Field(title="Parent lease", description="Key of the parent run's writer lease on the index.")
+    run_id: str = Field(title="Parent run", description="Run id that the ledger rows get.")
+    ingest: IngestRequest | None = Field(None, title="Ingest", description="Request of the parent run, if an ingest.")
+    backfill: BackfillRequest | None = Field(
+        None, title="Backfill", description="Request of the parent run, if a backfill."
+    )
 
     @model_validator(mode="after")
     def _one_of_two(self) -> ShardRequest:
         if (self.ingest is None) == (self.backfill is None):
-            raise ValueError("a shard is of an ingest or of a backfill")
+            raise ValueError("a shard needs the request of either an ingest or a backfill")
         if self.number > self.count:
-            raise ValueError(f"shard {self.number} of {self.count}")
+            raise ValueError(f"shard {self.number} is more than the {self.count} shards of its run")
         return self
 
     @property
-    def _asked(self) -> IngestRequest | BackfillRequest:
-        asked = self.ingest or self.backfill
-        assert asked is not None  # noqa: S101  by the validator
-        return asked
+    def _parent_request(self) -> IngestRequest | BackfillRequest:
+        request = self.ingest or self.backfill
+        assert request is not None  # noqa: S101  by the validator
+        return request
 
     @property
     def title(self) -> str:
-        """Name of the run."""
+        """Name of the flow run."""
         return f"shard {self.number} of {self.count}: {self.index}"
 
     @property
     def index(self) -> str:
-        """Name that readers use."""
-        return self._asked.index
+        """Name of the index that the parent run writes."""
+        return self._parent_request.index
 
     @property
     def sources(self) -> list[Source]:
-        """Where the documents are."""
-        return self._asked.sources
+        """Sources of the parent run."""
+        return self._parent_request.sources
 
 
-class EvaluationRequest(BaseModel):
-    """Measure how well and how fast an index answers."""
+class EvaluationRequest(FormModel):
+    """Measure retrieval quality and latency of an index."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    index: str = Field(
-        "docs", title="Index", description="Name that readers use.", json_schema_extra={"position": 0, **_NAME}
-    )  # fmt: skip
+    index: IndexName = "docs"
     questions: str = Field(
-        "", title="Questions",
-        description="Folder with queries.jsonl and qrels/*.tsv, or a .jsonl file; empty: drawn from the index itself.",
-        json_schema_extra={"position": 1},
-    )  # fmt: skip
-    split: str = Field(
-        "", title="Split", description="Which file of qrels; empty: test, or the only one.",
-        json_schema_extra={"position": 2},
-    )  # fmt: skip
-    sample: int = Field(
-        50, ge=1, le=5000, title="Known items", description="Without questions: how many sentences to draw.",
-        json_schema_extra={"position": 3},
-    )  # fmt: skip
+        "",
+        title="Questions",
+        description="Folder with queries.jsonl and qrels/*.tsv, or a .jsonl file; empty: sampled from the index.",
+    )
+    split: Split = ""
+    sample: SampleSize = 50
     thresholds: ThresholdRows = Field(
         [],
         title="Thresholds",
         description="Minimum values of measures; a value below its threshold ends the run as QualityMissed.",
-        json_schema_extra={"position": 4},
     )
     max_drop: float | None = Field(
-        None, ge=0, le=1, title="Most to fall",
-        description="How far nDCG@10 may fall since the last evaluation of these questions that passed, or the first.",
-        json_schema_extra={"position": 5},
-    )  # fmt: skip
+        None,
+        ge=0,
+        le=1,
+        title="Max nDCG@10 drop",
+        description="Largest allowed drop of nDCG@10 since the last passed (or else the first) evaluation of these "
+        "questions.",
+    )
     timings: Literal["tutorials", "all", "none"] = Field(
-        "tutorials", title="Timings",
-        description="Sync beside async: as the Milvus tutorials have it (minutes on a server), everything, or nothing.",
-        json_schema_extra={"position": 6},
-    )  # fmt: skip
-    counts: list[int] = Field(
-        [], title="Counts", description="Calls to time, in place of the usual 10, 100 and 1,000.",
-        json_schema_extra={"position": 7},
-    )  # fmt: skip
+        "tutorials",
+        title="Timings",
+        description="Compare sync with async calls: as the Milvus tutorials do (minutes on a server), all, or none.",
+    )
+    counts: list[int] = Field([], title="Counts", description="Numbers of calls to time (default: 10, 100 and 1,000).")
     latency_ms: float = Field(
-        0.0, ge=0, le=10_000, title="Round trip, ms",
-        description="Put so long a round trip before the server while timing, as if it were far away.",
-        json_schema_extra={"position": 8},
-    )  # fmt: skip
-
+        0.0,
+        ge=0,
+        le=10_000,
+        title="Added latency, ms",
+        description="Round-trip time in ms to add before the server while timing, to simulate a remote server.",
+    )
     answers: int = Field(
-        0, ge=0, le=500, title="Answers",
-        description="Questions for the language model to answer through the index (ROOST_LLM__MODEL), to be read.",
-        json_schema_extra={"position": 9},
-    )  # fmt: skip
+        0,
+        ge=0,
+        le=500,
+        title="Answers",
+        description="Number of questions that the language model (ROOST_LLM__MODEL) answers, for a person to read.",
+    )
 
     @field_validator("counts")
     @classmethod
@@ -246,61 +252,64 @@ class EvaluationRequest(BaseModel):
         return sorted(set(counts))
 
 
-class RebuildRequest(BaseModel):
-    """Build a version beside the live one, and promote it if it answers as well."""
+class RebuildRequest(FormModel):
+    """Build a new version beside the live one, and promote it if its retrieval quality is not worse."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    index: str = Field(
-        "docs", title="Index", description="Name that readers use.", json_schema_extra={"position": 0, **_NAME}
-    )  # fmt: skip
+    index: IndexName = "docs"
     sources: list[Source] = Field(
-        [], title="Sources", description="Where the documents are; none: where the index's own runs last found them.",
-        json_schema_extra={"position": 1},
-    )  # fmt: skip
+        [], title="Sources", description="The sources of the new version; empty: those that the index was built from."
+    )
     fresh: bool = Field(
-        False, title="Start anew", description="Build even with the live version's recipe, and nothing half-built on.",
-        json_schema_extra={"position": 2},
-    )  # fmt: skip
+        False,
+        title="Rebuild unchanged",
+        description="Rebuild even if model and chunking are unchanged; start over if a rebuild was interrupted.",
+    )
     reuse: bool = Field(
-        True, title="Reuse vectors", description="Of texts that the same model has embedded for the live version.",
-        json_schema_extra={"position": 3},
-    )  # fmt: skip
-    model: str = Field("", title="Model", description="Empty: the setting.", json_schema_extra={"position": 4})
+        True,
+        title="Reuse vectors",
+        description="Reuse the live version's vectors of unchanged chunks, if the model is the same.",
+    )
+    model: str = Field("", title="Model", description="Override ROOST_EMBEDDING__MODEL.")
     chunk_size: int | None = Field(
-        None, ge=16, title="Chunk size", description="Tokens; None: the setting.", json_schema_extra={"position": 5}
+        None, ge=16, title="Chunk size", description="Override ROOST_CHUNKING__SIZE, in tokens."
     )
     chunk_overlap: int | None = Field(
-        None, ge=0, title="Chunk overlap", description="Tokens; None: the setting.", json_schema_extra={"position": 6}
+        None, ge=0, title="Chunk overlap", description="Override ROOST_CHUNKING__OVERLAP, in tokens."
     )
     questions: str = Field(
-        "", title="Questions", description="File or folder that both versions are asked from; empty: drawn from the "
-        "live version.", json_schema_extra={"position": 7},
-    )  # fmt: skip
-    split: str = Field("", title="Split", description="Which judgments of it.", json_schema_extra={"position": 8})
-    sample: int = Field(
-        200, ge=1, title="Sample", description="Questions to draw where none are given.",
-        json_schema_extra={"position": 9},
-    )  # fmt: skip
+        "",
+        title="Questions",
+        description="Folder or .jsonl file of questions to compare both versions with; empty: sampled from the live "
+        "version.",
+    )
+    split: Split = ""
+    sample: SampleSize = 200
     thresholds: ThresholdRows = Field(
         [],
         title="Thresholds",
         description="Minimum values of measures that the new version must reach to be promoted.",
-        json_schema_extra={"position": 10},
     )
     max_drop: float = Field(
-        0.02, ge=0, le=1, title="Most to lose", description="How far nDCG@10 may be below the live version's; 1: any.",
-        json_schema_extra={"position": 11},
-    )  # fmt: skip
+        0.02,
+        ge=0,
+        le=1,
+        title="Max nDCG@10 drop",
+        description="Largest allowed drop of nDCG@10 below the live version's; 1 allows any.",
+    )
     promote: bool = Field(
-        True, title="Promote", description="Have readers see it when all thresholds hold.",
-        json_schema_extra={"position": 12},
-    )  # fmt: skip
+        True, title="Promote", description="Switch the index to the new version if all thresholds are met."
+    )
     leave_out: bool = Field(
-        False, title="Leave out", description="Do without documents of the live version that no source here covers.",
-        json_schema_extra={"position": 13},
-    )  # fmt: skip
+        False,
+        title="Leave out uncovered documents",
+        description="Continue although some indexed documents are in none of the sources; the new version will not "
+        "contain them.",
+    )
     max_delete_fraction: float | None = Field(
-        None, ge=0, le=1, title="Most to lack", description="Share of the live version's documents that may be gone; "
-        "None: the setting.", json_schema_extra={"position": 14},
-    )  # fmt: skip
+        None,
+        ge=0,
+        le=1,
+        title="Max share of missing documents",
+        description="Largest share of the live version's documents that the new version may lack "
+        "(default: ROOST_INGEST__MAX_DELETE_FRACTION).",
+    )

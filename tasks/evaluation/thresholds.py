@@ -6,31 +6,30 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, Field
 
 from roost.tasks.errors import UsageError, unknown_value
 from roost.tasks.evaluation.measures import BY_CHUNK, MAIN, Estimate, measure_names
+from roost.tasks.form_model import FormModel
 
 if TYPE_CHECKING:
     from roost.tasks.evaluation.questions import Questions
 
 
-class Threshold(BaseModel):
+class Threshold(FormModel):
     """The minimum value of one measure."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     measure: str = Field(
         title="Measure",
         description="A measure of documents; with the prefix chunk, of chunks, if the questions judge spans.",
         examples=["nDCG@10"],
-        json_schema_extra={"position": 0, "enum": [*measure_names()]},
+        json_schema_extra={"enum": [*measure_names()]},
     )
     value: float = Field(
         title="Minimum value",
         description="From 0 to 1.",
         examples=[0.6],
-        json_schema_extra={"position": 1, "minimum": 0, "maximum": 1},
+        json_schema_extra={"minimum": 0, "maximum": 1},
     )
 
 

@@ -19,9 +19,10 @@ from urllib.parse import urlsplit
 import fsspec
 import polars as pl
 from fsspec.utils import glob_translate
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from roost.tasks.errors import DocumentError, SourceError
+from roost.tasks.form_model import FormModel
 from roost.tasks.ids import doc_id
 from roost.tasks.records import DOCUMENT
 from roost.tasks.sources.parsers.parse import MEDIA_SUFFIXES
@@ -33,38 +34,27 @@ _OBJECT_STORES = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "adl", "az"}
 _NO_FILES = {"directory": "linked folder", "other": "pipe or device"}
 
 
-class Source(BaseModel):
+class Source(FormModel):
     """A place that lists documents."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     uri: str = Field(
         min_length=1,
-        title="Where",
+        title="Location",
         description="A file, a folder, a glob, or any fsspec URL (s3://, gs://, abfs://, https://, zip://), as the "
         "worker sees it: /sources/handbook, /sources/docs/**/*.md, s3://bucket/reports, /sources/corpus.jsonl",
         examples=["./handbook", "docs/**/*.md", "s3://bucket/reports", "corpus.jsonl"],
-        json_schema_extra={"position": 0},
     )
     name: str = Field(
         "",
         max_length=200,
         title="Name",
-        description="What its documents are filed under; empty: the last part of the path.",
-        json_schema_extra={"position": 1},
+        description="Name of the source in the index; empty: the last part of the path.",
     )
-    include: list[str] = Field(
-        [], title="Include", description="Only files that match one of these globs, e.g. **/*.md",
-        json_schema_extra={"position": 2},
-    )  # fmt: skip
-    exclude: list[str] = Field(
-        [], title="Exclude", description="No files that match one of these globs, e.g. drafts/**",
-        json_schema_extra={"position": 3},
-    )  # fmt: skip
+    include: list[str] = Field([], title="Include", description="Glob of the files to index, as in **/*.md.")
+    exclude: list[str] = Field([], title="Exclude", description="Glob of files to leave out, as in drafts/**.")
     columns: Columns = Field(
-        Columns(), title="Table columns", description="For tables: which columns hold what.",
-        json_schema_extra={"position": 4},
-    )  # fmt: skip
+        Columns(), title="Table columns", description="For tables: the columns of id, title, text and metadata."
+    )
 
     @property
     def key(self) -> str:

@@ -16,9 +16,10 @@ from typing import Any
 import fsspec
 import orjson
 import polars as pl
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from roost.tasks.errors import DocumentError, SourceError, unknown_value
+from roost.tasks.form_model import FormModel
 from roost.tasks.ids import digest, doc_id
 from roost.tasks.records import DOCUMENT
 from roost.tasks.sources.table_readers import ERROR, READERS, Row
@@ -34,25 +35,22 @@ _PART = pl.Schema({"title": pl.String, "text": pl.String, "metadata": pl.String}
 _LONGEST_ID = 1000
 
 
-class Columns(BaseModel):
-    """Which columns of a table hold what. What is left out is found by name, then by length of text."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+class Columns(FormModel):
+    """The columns of a table. An empty one is chosen by its name, the text's else by its length."""
 
     id: str = Field(
-        "", title="Id column", description="Names the row for good. Without one, a row is named by its content.",
-        json_schema_extra={"position": 0},
-    )  # fmt: skip
-    title: str = Field(
-        "", title="Title column", description="Put before the text.", json_schema_extra={"position": 1}
-    )  # fmt: skip
-    text: str = Field(
-        "", title="Text column", description="The text to index.", json_schema_extra={"position": 2}
-    )  # fmt: skip
+        "",
+        title="Id column",
+        description="Column with a unique, stable id. Without it a content hash is used, so an edited row counts as "
+        "a new one.",
+    )
+    title: str = Field("", title="Title column", description="Column with a title, which is put before the text.")
+    text: str = Field("", title="Text column", description="Column with the text to index.")
     metadata: list[str] | None = Field(
-        None, title="Columns to keep", description="SupervisedServer beside the text; unset: all the others.",
-        json_schema_extra={"position": 3},
-    )  # fmt: skip
+        None,
+        title="Metadata columns",
+        description="Columns to store with each chunk (default: all others).",
+    )
 
 
 def is_table(name: str) -> bool:

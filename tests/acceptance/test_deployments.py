@@ -264,7 +264,7 @@ def test_the_form_in_a_browser_starts_a_run_shows_its_report_and_refuses_mistake
 
     page.goto(form)
     page.get_by_text("Submit", exact=True).wait_for()
-    for title in ("Sources", "Where", "Only plan (Optional)", "Most to delete (Optional)"):
+    for title in ("Sources", "Location", "Dry run (Optional)", "Max share of deletions (Optional)"):
         assert page.get_by_text(title, exact=True).count() == 1, title
     fill("Index (Optional)", "not-a-name")
     page.get_by_role("button", name="Submit").click()
@@ -272,14 +272,14 @@ def test_the_form_in_a_browser_starts_a_run_shows_its_report_and_refuses_mistake
     browser.picture("1-refused-by-the-form")
 
     fill("Index (Optional)", "browsed")
-    fill("Where", "nowhere/at/all")
+    fill("Location", "nowhere/at/all")
     submit()
     page.get_by_text("no such file or folder: nowhere/at/all").first.wait_for(timeout=90_000)
     page.get_by_text("Failed", exact=True).first.wait_for(timeout=30_000)
     browser.picture("2-refused-by-the-run")
 
     page.goto(form)
-    fill("Where", str(mine))
+    fill("Location", str(mine))
     fill("Index (Optional)", "browsed")
     browser.picture("3-form")
     submit()

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from roost.flows.parameters import BackfillRequest, IngestRequest
 
 Report = TypeVar("Report")
 
 
-def check_request(request: Any) -> None:
-    """Refuse here what the flow would refuse after Prefect has started, which takes seconds."""
+def check_request(request: IngestRequest | BackfillRequest) -> None:
+    """Check settings, index name and sources before Prefect starts, which takes seconds.
+
+    Raises:
+        UsageError: One of them is wrong.
+    """
     from roost.tasks.settings import load_settings
     from roost.tasks.sources.listing import check_sources
     from roost.tasks.versions.version import check_index_name
@@ -27,8 +35,6 @@ def run_with_progress(name: str, request: Any, *, bar: bool) -> tuple[str, Any]:
         request: Its parameter.
         bar: Draw a progress bar, if standard error is a terminal; else print only which run this one waits for.
     """
-    import sys
-
     from roost.cli.output.progress_bar import bars
     from roost.flows.running.progress import PROGRESS
     from roost.flows.running.run import run_flow

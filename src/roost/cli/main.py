@@ -5,22 +5,21 @@ from __future__ import annotations
 import sys
 from typing import NoReturn
 
-import typer
+import click
+from click.exceptions import Exit
 
-from roost.cli import (  # noqa: F401  importing a module adds its commands to the app
-    backfill,
-    demo,
-    evaluate,
-    ingest,
-    quantize,
-    search,
-    servers,
-    status,
-    verify,
-    versions,
-)
-from roost.cli.app import app
+from roost.cli.backfill import backfill
+from roost.cli.demo import demo
+from roost.cli.evaluate import evaluate
 from roost.cli.exit_codes import ExitCode
+from roost.cli.ingest import ingest
+from roost.cli.options import CommandGroup
+from roost.cli.quantize import quantize
+from roost.cli.search import ask, search
+from roost.cli.servers import deploy, up
+from roost.cli.status import status
+from roost.cli.verify import verify
+from roost.cli.versions import export, import_, promote, prune, rebuild, rollback, versions
 from roost.tasks.errors import RoostError
 
 #: Names of exceptions that mean a signal ended the run: asyncio's and Prefect's (for SIGTERM). They are compared by
@@ -28,15 +27,31 @@ from roost.tasks.errors import RoostError
 SIGNAL_EXCEPTIONS = ("CancelledError", "TerminationSignal")
 
 
+@click.group(
+    cls=CommandGroup,
+    context_settings={"max_content_width": 100},
+    epilog="Exit codes: 0 done, 1 failed, 2 wrong usage, 3 done but documents are quarantined, 4 a quality threshold "
+    "was missed, 130 interrupted.",
+)
+def app() -> None:
+    """Keep Milvus collections in step with sources of documents."""
+
+
+COMMANDS = (
+    *(demo, ingest, backfill, status, verify, search, ask, evaluate),
+    *(versions, rebuild, promote, rollback, prune, export, import_, quantize, deploy, up),
+)
+for command in COMMANDS:
+    app.add_command(command)
+
+
 def main() -> NoReturn:
     """Run the command line, and exit with the code for the way in which the command ended."""
     try:
-        code = app(standalone_mode=False) or ExitCode.DONE  # the code of a typer.Exit, or None
-        if code == ExitCode.INTERRUPTED:  # typer returns it for Ctrl-C
-            code = _interrupted()
+        code = run(sys.argv[1:])
     except RoostError as error:
         code = _print_error(str(error), error.exit_code)
-    except (typer.Abort, KeyboardInterrupt):
+    except (click.Abort, KeyboardInterrupt):
         code = _interrupted()
     except Exception as error:  # noqa: BLE001  everything else becomes a message with an exit code here
         code = _unexpected(error)
@@ -48,6 +63,17 @@ def main() -> NoReturn:
     sys.exit(code)
 
 
+def run(arguments: list[str]) -> int:
+    """Run one command; return its exit code. Errors are raised, not printed."""
+    try:
+        # Not `app(...)`: click would print an empty line to standard error on Ctrl-C.
+        with app.make_context("roost", arguments) as context:
+            app.invoke(context)
+    except Exit as ended:
+        return ended.exit_code
+    return ExitCode.DONE
+
+
 def _interrupted() -> int:
     """Report Ctrl-C or SIGTERM."""
     return _print_error("interrupted: committed documents stay; run it again to continue", ExitCode.INTERRUPTED)
@@ -57,11 +83,13 @@ def _unexpected(error: Exception) -> int:
     """Report a wrong option (from click), a wrong parameter (from pydantic), or else a defect with its traceback."""
     from pydantic import ValidationError
 
-    if hasattr(error, "format_message"):
-        return _print_error(error.format_message(), getattr(error, "exit_code", ExitCode.USAGE))
+    if isinstance(error, click.ClickException):
+        return _print_error(error.format_message(), error.exit_code)
     if isinstance(error, ValidationError):
         first = error.errors(include_input=False)[0]
-        return _print_error(f"{'.'.join(map(str, first['loc']))}: {first['msg']}", ExitCode.USAGE)
+        place = ".".join(map(str, first["loc"]))
+        message = first["msg"].removeprefix("Value error, ")
+        return _print_error(f"{place}: {message}" if place else message, ExitCode.USAGE)
     import traceback
 
     traceback.print_exception(error)

@@ -3,29 +3,35 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
-import typer
+import click
 
-from roost.cli.app import Json, app
-from roost.cli.argument_values import split_name
 from roost.cli.flow_runs import run_operation
+from roost.cli.option_values import make_sources
+from roost.cli.options import json_option
 from roost.cli.output.print_json import print_json
 
 
-@app.command()
-def quantize(
-    sources: Annotated[list[str], typer.Argument(help="Where the texts are that it will embed.")],
-    to: Annotated[Path, typer.Option("--to", help="New folder for the model.")],
-    texts: Annotated[int, typer.Option(min=8, max=2000, help="Chunks to calibrate on.")] = 100,
-    as_json: Json = False,
-) -> None:
-    """Make an int8 model from the configured one: faster, a little less exact, a recipe of its own."""
-    from roost.flows.operations.quantize import quantize as make
-    from roost.tasks.sources.listing import Source
+@click.command()
+@click.argument("sources", nargs=-1, required=True, metavar="SOURCE...", help="Sources of the texts to calibrate on.")
+@click.option("--to", required=True, type=click.Path(path_type=Path), help="New folder for the model.")
+@click.option(
+    "--texts",
+    type=click.IntRange(8, 2000),
+    default=100,
+    show_default=True,
+    help="Number of chunks to calibrate on.",
+)
+@json_option
+def quantize(*, sources: tuple[str, ...], to: Path, texts: int, as_json: bool) -> None:
+    """Make a faster int8 model of the configured model.
 
-    places = [Source(uri=place, name=name) for name, place in map(split_name, sources)]
-    made = run_operation(lambda _: make(places, to, texts=texts))
+    Its vectors differ a little from those of the configured model, so it is another recipe: use it for a new index or
+    with `roost rebuild`.
+    """
+    from roost.flows.operations.quantize import quantize as make_int8_model
+
+    made = run_operation(lambda _: make_int8_model(make_sources(sources), to, texts=texts))
     if as_json:
         print_json(made.as_dict())
     else:

@@ -1,45 +1,61 @@
-"""The commands that look into an index: `search`, `ask`."""
+"""The commands that query an index: `search`, `ask`."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Callable
+from typing import Any
 
-import typer
+import click
 
-from roost.cli.app import Index, Json, app
+from roost.cli.flow_runs import run_operation
+from roost.cli.options import Function, index_option, json_option
 from roost.cli.output.print_json import print_json
 from roost.tasks.errors import RoostError, UsageError
 
-Where = Annotated[str, typer.Option("--where", "-w", help='Filter, as in: source == "handbook" and page > 2.')]
+
+def filter_options(function: Function) -> Function:
+    """Add `--where` and `--diverse`."""
+    where = click.option("--where", "-w", default="", help='Filter, as in: source == "handbook" and page > 2.')
+    diverse = click.option("--diverse", is_flag=True, help="Prefer chunks that differ from each other.")
+    return where(diverse(function))
 
 
-@app.command()
+def limit_option(default: int, most: int, text: str) -> Callable[[Function], Function]:
+    """Add `--k`."""
+    return click.option("--k", "-k", type=click.IntRange(1, most), default=default, show_default=True, help=text)
+
+
+@click.command()
+@click.argument("query", help="A question or a few words.")
+@index_option()
+@limit_option(5, 1000, "Number of hits to show.")
+@filter_options
+@click.option(
+    "--by",
+    type=click.Choice(["chunk", "document"]),
+    default="chunk",
+    show_default=True,
+    help="Rank chunks, or documents by their best chunk.",
+)
+@click.option(
+    "--neighbours", type=click.IntRange(0, 10), default=0, help="Number of chunks before and after each hit to show."
+)
+@click.option("--client", default="pymilvus", help="Client library: pymilvus, llamaindex, langchain.")
+@json_option
 def search(
-    query: Annotated[str, typer.Argument(help="What to look for, in words.")],
-    index: Index = "docs",
-    k: Annotated[int, typer.Option("--k", "-k", min=1, max=1000, help="Passages to show.")] = 5,
-    where: Where = "",
-    diverse: Annotated[bool, typer.Option("--diverse", help="Passages unlike each other.")] = False,
-    by: Annotated[str, typer.Option("--by", help="Rank passages (chunk), or documents by their best one.")] = "chunk",
-    neighbours: Annotated[int, typer.Option(min=0, max=10, help="Passages before and after each to show.")] = 0,
-    client: Annotated[str, typer.Option(help="Whose search: pymilvus, llamaindex, langchain.")] = "pymilvus",
-    as_json: Json = False,
+    *, query: str, index: str, k: int, where: str, diverse: bool, by: str, neighbours: int, client: str, as_json: bool
 ) -> None:
-    """Find passages by a question or a few words."""
+    """Find the chunks that match a question or a few words."""
     from roost.tasks.settings import set_library_defaults
 
     set_library_defaults(quiet=True)
     from roost.flows.operations.search import search_index
-    from roost.flows.running.run import run_async
-    from roost.tasks.errors import unknown_value
     from roost.tasks.search.retrieve import SearchOptions
 
     if not query.strip():
         raise UsageError("the query is empty: write a question or a few words")
-    if by not in ("chunk", "document"):
-        raise UsageError(unknown_value("--by", by, ("chunk", "document")))
-    how = SearchOptions(where=where, diverse=diverse, by_document=by == "document", neighbours=neighbours)
-    [hits] = run_async(lambda: search_index(index, [query], k, how, client))
+    options = SearchOptions(where=where, diverse=diverse, by_document=by == "document", neighbours=neighbours)
+    [hits] = run_operation(lambda _: search_index(index, [query], k, options, client))
     if as_json:
         print_json({"query": query, "index": index, "hits": [hit.as_dict() for hit in hits]})
     else:
@@ -48,42 +64,36 @@ def search(
         show_hits(query, hits, where=where)
 
 
-@app.command()
-def ask(
-    question: Annotated[str, typer.Argument(help="What you want to know.")],
-    index: Index = "docs",
-    k: Annotated[int, typer.Option("--k", "-k", min=1, max=100, help="Passages to answer from.")] = 6,
-    where: Where = "",
-    diverse: Annotated[bool, typer.Option("--diverse", help="Passages unlike each other.")] = False,
-    as_json: Json = False,
-) -> None:
-    """Have a language model answer from the passages found, and name them."""
-    from roost.tasks.settings import set_library_defaults
+@click.command()
+@click.argument("question", help="The question.")
+@index_option()
+@limit_option(6, 100, "Number of chunks to answer from.")
+@filter_options
+@json_option
+def ask(*, question: str, index: str, k: int, where: str, diverse: bool, as_json: bool) -> None:
+    """Let a language model answer from the chunks found."""
+    from roost.tasks.settings import load_settings, set_library_defaults
 
     set_library_defaults(quiet=True)
     from roost.cli.output.show_hits import show_hits, show_piece, show_sources
     from roost.flows.operations.search import find_passages
-    from roost.flows.running.run import run_async
+    from roost.tasks.search.answer import answer_from
     from roost.tasks.search.retrieve import SearchOptions
 
     if not question.strip():
         raise UsageError("the question is empty")
-    how = SearchOptions(where=where, diverse=diverse)
-    from roost.tasks.search.answer import answer_from
-    from roost.tasks.settings import load_settings
-
-    hits = run_async(lambda: find_passages(question, index, k, how))
-    asked = {"question": question, "index": index}
+    options = SearchOptions(where=where, diverse=diverse)
+    hits = run_operation(lambda _: find_passages(question, index, k, options))
     if not hits:
-        raise UsageError("no passage was found, so there is nothing to answer from")
+        raise UsageError("no chunk was found, so there is nothing to answer from")
+    asked: dict[str, Any] = {"question": question, "index": index}
+    show = (lambda _: None) if as_json else show_piece
     try:
-        answer = run_async(
-            lambda: answer_from(question, hits, load_settings().llm, (lambda _: None) if as_json else show_piece)
-        )
+        answer = run_operation(lambda _: answer_from(question, hits, load_settings().llm, show))
     except RoostError as error:
         if as_json:
-            why = {"answer": None, "why": str(error), "cited": [], "passages": [hit.as_dict() for hit in hits]}
-            print_json({**asked, **why})
+            failed = {"answer": None, "why": str(error), "cited": [], "passages": [hit.as_dict() for hit in hits]}
+            print_json({**asked, **failed})
         else:
             show_hits(question, hits)
         raise

@@ -1,53 +1,70 @@
-"""The commands `deploy` and `up`."""
+"""The commands that set up and start servers: `deploy`, `up`."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
-import typer
+import click
 
-from roost.cli.app import app
+from roost.cli.options import json_option
+from roost.cli.output.print_json import print_json
+
+PORT = click.IntRange(1, 65_535)
 
 
-@app.command()
+@click.command()
+@click.argument("names", nargs=-1, metavar="[NAME]...", help="Names of deployments; all if left out.")
+@click.option(
+    "--secret",
+    multiple=True,
+    metavar="VARIABLE",
+    help="Environment variable to store as a Secret block and pass to every run. May be repeated.",
+)
+@click.option("--runs-at-once", type=click.IntRange(1), help="Concurrency limit of the work pool.")
+@click.option(
+    "--notify", default="", metavar="URL", help="Web hook to call on quarantined documents and on a drop in quality."
+)
+@json_option
 def deploy(
-    names: Annotated[list[str] | None, typer.Argument(help="Which deployments; all when left out.")] = None,
-    secret: Annotated[
-        list[str], typer.Option(help="Environment variable to keep as a Secret block and hand to every run.")
-    ] = [],  # noqa: B006
-    runs_at_once: Annotated[int | None, typer.Option(min=1, help="Runs of the work pool at once.")] = None,
-    notify: Annotated[str, typer.Option(help="Web hook to tell of quarantined documents and dropped quality.")] = "",
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")] = False,
+    *, names: tuple[str, ...], secret: tuple[str, ...], runs_at_once: int | None, notify: str, as_json: bool
 ) -> None:
-    """Make the work pool and the deployments on the Prefect server that PREFECT_API_URL names."""
+    """Create work pool and deployments on a Prefect server.
+
+    The server is the one that PREFECT_API_URL names.
+    """
     from roost.tasks.settings import set_library_defaults
 
     set_library_defaults(quiet=True)
-    import json
-
     from roost.deployments.prefect_setup import POOL, ServerSetup, prepare
     from roost.deployments.prefect_setup import deploy as deploy_all
     from roost.flows.running.run import run_async
 
-    done = run_async(lambda: prepare(ServerSetup(secret, runs_at_once, notify)))
-    made = deploy_all(names or ())
+    done = run_async(lambda: prepare(ServerSetup(list(secret), runs_at_once, notify)))
+    made = deploy_all(names)
     if as_json:
-        typer.echo(json.dumps({"work_pool": POOL, "deployments": made}))
+        print_json({"work_pool": POOL, "deployments": made})
         return
     for line in [*done, *(f"deployment  {name}" for name in made)]:
-        typer.echo(line)
-    typer.echo(f"Start a worker where the sources can be read: prefect worker start --pool {POOL}")
+        click.echo(line)
+    click.echo(f"Start a worker where the sources can be read: prefect worker start --pool {POOL}")
 
 
-@app.command()
-def up(
-    data: Annotated[Path, typer.Option(help="Folder for all data of the servers.")] = Path("roost-data"),
-    milvus_port: Annotated[int, typer.Option(min=1, max=65535)] = 19530,
-    prefect_port: Annotated[int, typer.Option(min=1, max=65535)] = 4200,
-    demo: Annotated[bool, typer.Option("--demo", help="Index the example handbook, by its deployment.")] = False,
-) -> None:
-    """Start Milvus, Prefect with its UI, the deployments and a worker on this machine; stop them with Ctrl-C."""
+@click.command()
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    default=Path("roost-data"),
+    show_default=True,
+    help="Folder for all data of the servers.",
+)
+@click.option("--milvus-port", type=PORT, default=19530, show_default=True, help="Port of Milvus.")
+@click.option("--prefect-port", type=PORT, default=4200, show_default=True, help="Port of Prefect's API and UI.")
+@click.option("--demo", is_flag=True, help="Index the example handbook, by its deployment.")
+def up(*, data: Path, milvus_port: int, prefect_port: int, demo: bool) -> None:
+    """Start Milvus, Prefect and a worker on this machine.
+
+    Also creates the deployments. Stop all of it with Ctrl-C.
+    """
     from roost.tasks.settings import set_library_defaults
 
     set_library_defaults(quiet=False)
@@ -56,6 +73,6 @@ def up(
     from roost.tasks.errors import UsageError
 
     try:
-        run_stack(data, milvus_port=milvus_port, prefect_port=prefect_port, demo=demo, tell=typer.echo)
+        run_stack(data, milvus_port=milvus_port, prefect_port=prefect_port, demo=demo, tell=click.echo)
     except StackError as error:
         raise UsageError(str(error)) from None

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import click
 
-import typer
-
-from roost.cli.app import Json, app
 from roost.cli.flow_runs import run_operation
+from roost.cli.options import index_option, json_option
 from roost.cli.output.print_json import print_json
 
 
-@app.command()
-def status(
-    index: Annotated[str | None, typer.Option("--index", "-i", help="One index; all when left out.")] = None,
-    as_json: Json = False,
-) -> None:
-    """Show what indexes there are, what they hold, and what is quarantined."""
+@click.command()
+@index_option(required_name=False)
+@json_option
+def status(*, index: str | None, as_json: bool) -> None:
+    """List indexes with their documents, chunks and rejects."""
     from roost.flows.operations.status import describe_indexes
 
     found = run_operation(lambda _: describe_indexes(index))

@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING
 
-import typer
+from click.exceptions import Exit
 
-from roost.cli.app import Index, Json, app
 from roost.cli.exit_codes import ExitCode
 from roost.cli.flow_runs import run_with_progress
+from roost.cli.options import json_option
 from roost.cli.output.print_json import print_json
+from roost.cli.request_command import request_command
+
+if TYPE_CHECKING:
+    from roost.flows.parameters import VerifyRequest
 
 
-@app.command()
-def verify(
-    index: Index = "docs",
-    repair: Annotated[bool, typer.Option("--repair", help="Mend what can be mended, and say what was done.")] = False,
-    as_json: Json = False,
-) -> None:
-    """Compare an index with its ledger, document by document."""
+@request_command("VerifyRequest")
+@json_option
+def verify(request: VerifyRequest, *, as_json: bool) -> None:
+    """Compare every row of an index with its ledger."""
     from roost.tasks.settings import set_library_defaults
 
     set_library_defaults(quiet=True)
-    from roost.flows.parameters import VerifyRequest
-
-    _, report = run_with_progress("verify", VerifyRequest(index=index, repair=repair), bar=False)
+    _, report = run_with_progress("verify", request, bar=False)
     if as_json:
         print_json(report.as_dict())
     else:
@@ -32,4 +31,4 @@ def verify(
 
         show_verification(report)
     if not report.ok:
-        raise typer.Exit(ExitCode.FAILED)
+        raise Exit(ExitCode.FAILED)

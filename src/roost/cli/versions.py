@@ -1,28 +1,29 @@
-"""The commands around versions: versions, promote, rollback, prune, rebuild, export, import."""
+"""The commands that manage versions: versions, rebuild, promote, rollback, prune, export, import."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
+import click
+from click.exceptions import Exit
 
-from roost.cli.app import Index, Json, Verbose, app
-from roost.cli.argument_values import parse_threshold, split_name
 from roost.cli.exit_codes import ExitCode
 from roost.cli.flow_runs import run_operation, run_with_progress
+from roost.cli.options import index_option, json_option, verbose_option
 from roost.cli.output.print_json import print_json
+from roost.cli.request_command import request_command
 
 if TYPE_CHECKING:
     from roost.flows.operations.versions import AliasMove
+    from roost.flows.parameters import RebuildRequest
 
 
-@app.command()
-def versions(
-    index: Annotated[str | None, typer.Option("--index", "-i", help="One index; all when left out.")] = None,
-    as_json: Json = False,
-) -> None:
-    """List versions: recipe, counts, size, quality, dates, and which one is live."""
+@click.command()
+@index_option(required_name=False)
+@json_option
+def versions(*, index: str | None, as_json: bool) -> None:
+    """List versions: recipe, size, quality, dates."""
     from roost.flows.operations.versions import list_versions
 
     found = run_operation(lambda tell: list_versions(index, tell))
@@ -34,49 +35,22 @@ def versions(
         show_versions(found)
 
 
-@app.command()
-def rebuild(
-    sources: Annotated[
-        list[str], typer.Argument(help="Where the documents are; none: where its runs last found them.")
-    ] = [],  # noqa: B006
-    index: Index = "docs",
-    fresh: Annotated[bool, typer.Option("--fresh", help="Also with the recipe that it has.")] = False,
-    no_reuse: Annotated[bool, typer.Option("--no-reuse", help="Embed known texts again.")] = False,
-    model: Annotated[str, typer.Option(help="Model, in place of the setting.")] = "",
-    chunk_size: Annotated[int | None, typer.Option(help="Tokens, in place of the setting.")] = None,
-    chunk_overlap: Annotated[int | None, typer.Option(help="Tokens, in place of the setting.")] = None,
-    questions: Annotated[str, typer.Option(help="File or folder to ask both from; else drawn from the live one.")] = "",
-    split: Annotated[str, typer.Option(help="Which judgments of it.")] = "",
-    sample: Annotated[int, typer.Option(min=1, help="Questions to draw.")] = 200,
-    threshold: Annotated[
-        list[str], typer.Option(help="Minimum value of a measure, e.g. nDCG@10=0.60; may be repeated.")
-    ] = [],  # noqa: B006
-    max_drop: Annotated[float, typer.Option(min=0, max=1, help="How far nDCG@10 may fall; 1: any.")] = 0.02,
-    no_promote: Annotated[bool, typer.Option("--no-promote", help="Leave the live version in place.")] = False,
-    leave_out: Annotated[bool, typer.Option("--leave-out", help="Do without what no source covers.")] = False,
-    max_delete_fraction: Annotated[
-        float | None, typer.Option(min=0, max=1, help="Share of its documents that may be gone.")
-    ] = None,
-    as_json: Json = False,
-    verbose: Verbose = False,
-) -> None:
-    """Build a version beside the live one, ask both the same, and promote it if it answers as well."""
-    from roost.tasks.settings import set_library_defaults
+@request_command("RebuildRequest")
+@json_option
+@verbose_option
+def rebuild(request: RebuildRequest, *, as_json: bool, verbose: bool) -> None:
+    """Build a new version; switch to it if it is not worse.
+
+    The live version stays in use while the new one is built beside it. Then the retrieval quality of both is compared.
+    Exits with code 4 if a threshold is missed; the live version stays.
+    """
+    from roost.tasks.settings import load_settings, set_library_defaults
 
     set_library_defaults(quiet=not verbose)
-    from roost.flows.parameters import RebuildRequest
-    from roost.tasks.settings import load_settings
-    from roost.tasks.sources.listing import Source
     from roost.tasks.versions.version import check_index_name
 
-    request = RebuildRequest(
-        sources=[Source(uri=place, name=name) for name, place in map(split_name, sources)], index=index, fresh=fresh,
-        reuse=not no_reuse, model=model, chunk_size=chunk_size, chunk_overlap=chunk_overlap, questions=questions,
-        split=split, sample=sample, thresholds=[*map(parse_threshold, threshold)], max_drop=max_drop, promote=not no_promote,
-        leave_out=leave_out, max_delete_fraction=max_delete_fraction,
-    )  # fmt: skip
     load_settings()
-    check_index_name(index)
+    check_index_name(request.index)
     state, report = run_with_progress("rebuild", request, bar=not as_json)
     if as_json:
         print_json(report)
@@ -85,43 +59,49 @@ def rebuild(
 
         show_rebuild(report)
     if state == "QualityMissed":
-        raise typer.Exit(ExitCode.QUALITY_MISSED)
+        raise Exit(ExitCode.QUALITY_MISSED)
     if state == "Partial":
-        raise typer.Exit(ExitCode.PARTIAL)
+        raise Exit(ExitCode.PARTIAL)
 
 
-@app.command()
-def promote(
-    version: Annotated[str, typer.Argument(help="The version, or the end of its name; the newest when left out.")] = "",
-    index: Index = "docs",
-    force: Annotated[bool, typer.Option("--force", help="Also one that was never completed.")] = False,
-    as_json: Json = False,
-) -> None:
-    """Have readers see another version, by one call that they do not notice."""
+@click.command()
+@click.argument("version", default="", help="Name of the version, or the end of it; the newest if left out.")
+@index_option()
+@click.option("--force", is_flag=True, help="Promote even a version that is incomplete.")
+@json_option
+def promote(*, version: str, index: str, force: bool, as_json: bool) -> None:
+    """Switch the index to another version, no downtime."""
     from roost.flows.operations.versions import promote_version
 
-    _show_move(run_operation(lambda tell: promote_version(index, version, force=force, tell=tell)), as_json=as_json)
+    _print_switch(run_operation(lambda tell: promote_version(index, version, force=force, tell=tell)), as_json=as_json)
 
 
-@app.command()
-def rollback(index: Index = "docs", as_json: Json = False) -> None:
-    """Have readers see again what they saw before the live version, at once."""
+@click.command()
+@index_option()
+@json_option
+def rollback(*, index: str, as_json: bool) -> None:
+    """Switch the index back to its previous version."""
     from roost.flows.operations.versions import roll_back
 
-    _show_move(run_operation(lambda tell: roll_back(index, tell)), as_json=as_json)
+    _print_switch(run_operation(lambda tell: roll_back(index, tell)), as_json=as_json)
 
 
-@app.command()
-def prune(
-    index: Index = "docs",
-    keep: Annotated[int, typer.Option(min=1, help="Versions to keep, the live one among them.")] = 2,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be dropped; drop nothing.")] = False,
-    as_json: Json = False,
-) -> None:
-    """Drop old versions and what killed runs left; never the live one."""
-    from roost.flows.operations.versions import prune as drop
+@click.command()
+@index_option()
+@click.option(
+    "--keep",
+    type=click.IntRange(1),
+    default=2,
+    show_default=True,
+    help="Number of versions to keep, including the live one.",
+)
+@click.option("--dry-run", is_flag=True, help="Show what would be deleted; delete nothing.")
+@json_option
+def prune(*, index: str, keep: int, dry_run: bool, as_json: bool) -> None:
+    """Delete old and abandoned versions, never the live one."""
+    from roost.flows.operations.versions import prune as prune_versions
 
-    done = run_operation(lambda tell: drop(index, keep, dry_run=dry_run, tell=tell))
+    done = run_operation(lambda tell: prune_versions(index, keep, dry_run=dry_run, tell=tell))
     if as_json:
         print_json(done.as_dict())
     else:
@@ -130,14 +110,16 @@ def prune(
         show_pruning(done)
 
 
-@app.command()
-def export(
-    folder: Annotated[Path, typer.Argument(help="New folder to write to.")],
-    index: Index = "docs",
-    version: Annotated[str, typer.Option("--version", help="One that is not live.")] = "",
-    as_json: Json = False,
-) -> None:
-    """Write an index to a folder of Parquet: chunks with vectors, ledger, recipe."""
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path), help="New folder to write to.")
+@index_option()
+@click.option("--version", default="", help="Name of a version that is not live, to export that one.")
+@json_option
+def export(*, folder: Path, index: str, version: str, as_json: bool) -> None:
+    """Write an index to a folder of Parquet files.
+
+    The folder gets the chunks with their vectors, the ledger and the recipe.
+    """
     from roost.flows.operations.archive import export_index
 
     made = run_operation(lambda tell: export_index(index, version, folder, tell))
@@ -149,14 +131,13 @@ def export(
         show_export(made)
 
 
-@app.command(name="import")
-def import_(
-    folder: Annotated[Path, typer.Argument(help="What roost export wrote.")],
-    index: Annotated[str, typer.Option("--index", "-i", help="Another name than it had.")] = "",
-    promote: Annotated[bool, typer.Option("--promote", help="Take the place of the index of that name.")] = False,
-    as_json: Json = False,
-) -> None:
-    """Load an exported index into this Milvus, row for row; nothing is embedded."""
+@click.command(name="import")
+@click.argument("folder", type=click.Path(path_type=Path), help="Folder that `roost export` wrote.")
+@click.option("--index", "-i", default="", help="New name of the index; by default the exported one's.")
+@click.option("--promote", is_flag=True, help="If an index of that name exists, switch it to the imported version.")
+@json_option
+def import_(*, folder: Path, index: str, promote: bool, as_json: bool) -> None:
+    """Load an exported index; nothing is embedded."""
     from roost.flows.operations.archive import import_folder
 
     made = run_operation(lambda tell: import_folder(folder, index, promote=promote, tell=tell))
@@ -168,10 +149,11 @@ def import_(
         show_import(made)
 
 
-def _show_move(moved: AliasMove, *, as_json: bool) -> None:
+def _print_switch(switched: AliasMove, *, as_json: bool) -> None:
+    """Print which version is live after a promotion or a rollback."""
     if as_json:
-        print_json(moved.as_dict())
+        print_json(switched.as_dict())
         return
-    from roost.cli.output.show_versions import show_move
+    from roost.cli.output.show_versions import show_switch
 
-    show_move(moved)
+    show_switch(switched)

@@ -44,7 +44,7 @@ def show_versions(found: VersionList) -> None:
         )
 
 
-def show_move(moved: AliasMove) -> None:
+def show_switch(moved: AliasMove) -> None:
     """Say which version the index uses now."""
     if moved.before == moved.live:
         out.print(f"{moved.index} already uses version {moved.live}", soft_wrap=True)

@@ -1,0 +1,39 @@
+"""Options that several commands share, and the group that lists the commands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def index_option(*, required_name: bool = True) -> Callable[[Function], Function]:
+    """Add `--index`.
+
+    Args:
+        required_name: Take the index `docs` where no name is given; if False, pass None, which means all indexes.
+    """
+    text = "Name of the index." if required_name else "Name of one index; without it, all indexes."
+    default = "docs" if required_name else None
+    return click.option("--index", "-i", default=default, show_default=required_name, help=text)
+
+
+def json_option(function: Function) -> Function:
+    """Add `--json`."""
+    return click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output.")(function)
+
+
+def verbose_option(function: Function) -> Function:
+    """Add `--verbose`."""
+    return click.option("--verbose", "-v", is_flag=True, help="Show the run's log on standard error.")(function)
+
+
+class CommandGroup(click.Group):
+    """A group that lists its commands in the order in which they were added."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """List the names of the commands."""
+        return list(self.commands)
