@@ -4,8 +4,10 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 EXTRAS := local,cluster,dev
+# Three test processes: a test waits for servers half of its time.
+SPREAD := --numprocesses 3 --dist loadscope --no-loadscope-reorder
 
-.PHONY: help setup demo up test bench check clean
+.PHONY: help setup demo up test test-unit test-all bench check clean
 
 help:            ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -28,8 +30,14 @@ demo: $(STAMP)   ## index the example handbook and ask it its questions: no keys
 up: $(STAMP)     ## run Milvus, the Prefect UI and a worker on this machine until Ctrl-C
 	$(BIN)/roost up
 
-test: $(STAMP)   ## every test: unit, Milvus Lite, a real Milvus server, the command line
-	$(BIN)/python -m pytest --numprocesses 3 --dist loadscope --no-loadscope-reorder
+test: $(STAMP)       ## run the tests: unit, Milvus Lite, a real Milvus server, the command line
+	$(BIN)/python -m pytest $(SPREAD)
+
+test-unit: $(STAMP)  ## run the unit tests: seconds, no model and no server
+	$(BIN)/python -m pytest tests/unit
+
+test-all: $(STAMP)   ## run the long form too: 1,000 crash schedules, every matrix (hours)
+	$(BIN)/python -m pytest $(SPREAD) --long
 
 bench: $(STAMP)  ## measure speed against LlamaIndex, LangChain and the bare model (FULL=--full: the long form)
 	$(BIN)/python -m tests.benchmarks.bench $(FULL)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 from tests.shared import common_folder, shared
 
 from roost.tasks.settings import set_library_defaults
@@ -39,8 +40,26 @@ def _file(nodeid: str) -> str:
     return nodeid.partition("::")[0]
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put first what takes longest, so that all processes end at about the same time."""
+settings.register_profile("usual", max_examples=30, deadline=None)
+settings.register_profile("long", max_examples=300, deadline=None)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--long", action="store_true", help="run the long form: every matrix, more examples, 1,000 schedules"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    settings.load_profile("long" if config.getoption("--long") else "usual")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the long form, if not asked for; put first what takes longest, so that all processes end together."""
+    if not config.getoption("--long"):
+        left_out = [item for item in items if item.get_closest_marker("long")]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if not item.get_closest_marker("long")]
     groups, folders = list(dict.fromkeys(_TOGETHER.values())), ("acceptance", "integration", "unit")
 
     def rank(item: pytest.Item) -> tuple[int, int]:

@@ -52,6 +52,7 @@ import pyarrow.dataset  # noqa: E402
 import pyarrow.substrait  # noqa: E402, F401
 from pymilvus.client import async_grpc_handler, grpc_handler  # noqa: E402
 from tests.integration.crash import DIMENSION, vector_of  # noqa: E402
+from tests.stand_ins import InProcessWorkers  # noqa: E402
 
 import roost.flows.ingest  # noqa: E402
 from roost.cli import main as command_line  # noqa: E402
@@ -132,33 +133,8 @@ class Embedder(embedder.Embedder):
         return np.array([vector_of(text) for text in texts], dtype=np.float32).reshape(-1, DIMENSION)
 
 
-class Workers:
-    """Has the interface of `roost.tasks.workers.Workers`, and works in this process."""
-
-    size = 1
-
-    def __init__(self, **_: int) -> None:
-        pass
-
-    def __enter__(self) -> Workers:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-    def start(self) -> None:
-        """Do nothing: there are no processes."""
-
-    def stop(self) -> None:
-        """Do nothing: there are no processes."""
-
-    async def run(self, function: Callable[..., Any], arguments: tuple[Any, ...], seconds: float | None = None) -> Any:
-        await asyncio.sleep(0.001)
-        return function(*arguments)
-
-
 check_interface(Embedder, embedder.Embedder)
-check_interface(Workers, workers.Workers)
+check_interface(InProcessWorkers, workers.Workers)
 
 
 @lru_cache(maxsize=2)
@@ -172,7 +148,7 @@ def put_stand_ins(model: Model) -> None:
     replace(load_tokenizer, _tokenizer)
     replace(chunk._tokenizer, _tokenizer)
     replace(embedder.Embedder, Embedder)
-    replace(workers.Workers, Workers)
+    replace(workers.Workers, InProcessWorkers)
     set_constant("MAX_WRITE_ROWS", MAX_WRITE_ROWS)
     set_constant("MAX_DELETE_KEYS", MAX_DELETE_KEYS)
     # pymilvus asks every half second whether an index is there.

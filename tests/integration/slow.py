@@ -7,13 +7,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from roost.tasks.sources.parsers.parse import ALL_IDS, IdRange
+from roost.tasks.sources.parsers.parse import WHOLE_FILE, PageRange
 from roost.tasks.steps.load import Outcome, load_file
 
 SLOW = 1.0
 
 
-def slow_load_file(location: str, name: str, part: IdRange = ALL_IDS) -> Outcome:
+def slow_load_file(location: str, name: str, part: PageRange = WHOLE_FILE) -> Outcome:
     """Parse slowly."""
     time.sleep(SLOW)
     return load_file(location, name, part)

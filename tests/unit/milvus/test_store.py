@@ -11,7 +11,7 @@ from typing import Any
 import grpc
 import pytest
 from grpc.aio import AioRpcError, Metadata
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from milvus_lite.search.filter.exceptions import FilterParseError
 from milvus_lite.search.filter.parser import parse_expr
@@ -43,7 +43,6 @@ WRITTEN = st.text(st.characters(exclude_categories=["Cs", "Cc"]) | st.sampled_fr
 # filters: read back by Milvus Lite's own parser
 
 
-@settings(max_examples=300, deadline=None)
 @given(value=WRITTEN)
 @example(value="'] or ordinal >= 0 or id in ['")
 @example(value='"] or ordinal >= 0 or id in ["')
@@ -53,7 +52,6 @@ def test_a_quoted_string_means_itself_and_nothing_else(value: str) -> None:
     assert (type(found).__name__, found.op, found.left.name, found.right.value) == ("CmpOp", "==", "uri", value)
 
 
-@settings(max_examples=200, deadline=None)
 @given(values=st.lists(WRITTEN | st.sampled_from(HOSTILE), max_size=8))
 @example(values=HOSTILE)
 def test_a_list_of_quoted_strings_means_them_and_nothing_else(values: list[str]) -> None:
@@ -142,7 +140,6 @@ ROWS = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
 @given(rows=ROWS, times=st.integers(1, 12))
 def test_every_row_is_in_one_call_in_order_and_calls_are_bounded(rows: list[dict[str, Any]], times: int) -> None:
     calls = list(split_into_writes(iter(rows * times)))
@@ -152,7 +149,6 @@ def test_every_row_is_in_one_call_in_order_and_calls_are_bounded(rows: list[dict
         assert sum(map(weight, call)) <= MAX_WRITE_BYTES or len(call) == 1
 
 
-@settings(max_examples=60, deadline=None)
 @given(rows=ROWS, times=st.integers(1, 12))
 def test_calls_are_no_smaller_than_the_bounds_ask(rows: list[dict[str, Any]], times: int) -> None:
     calls = list(split_into_writes(rows * times))

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import codecs
-import csv
 import io
 import json
 import logging
 import random
 import zipfile
 from collections.abc import Iterator
-from pathlib import Path
 
 import docx
 import pytest
 from fpdf import FPDF
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from tests.checks import outcome_of, reason_of, text_of
 
 from roost.tasks.errors import DocumentError
-from roost.tasks.sources.parsers.parse import MEDIA_SUFFIXES, Parsed, clean, decode, join, parse, split_front_matter
+from roost.tasks.sources.parsers.parse import MEDIA_SUFFIXES, clean, decode, join, parse, split_front_matter
 
 
 @pytest.fixture(autouse=True)
@@ -56,25 +55,6 @@ def make_docx() -> bytes:
     stream = io.BytesIO()
     document.save(stream)
     return stream.getvalue()
-
-
-def text_of(parsed: Parsed) -> str:
-    return "\n".join(passage.text for passage in parsed.passages)
-
-
-def reason_of(data: bytes, name: str) -> str:
-    with pytest.raises(DocumentError) as caught:
-        parse(data, name)
-    assert "\n" not in str(caught.value)
-    return caught.value.reason
-
-
-def outcome_of(data: bytes, name: str) -> str:
-    """`text`, or the reason of the refusal."""
-    try:
-        return "text" if text_of(parse(data, name)).strip() else "blank"
-    except DocumentError as error:
-        return error.reason
 
 
 # PDF
@@ -118,36 +98,6 @@ def test_a_pdf_cut_off_in_the_middle_is_read_or_refused_but_never_more_than_that
     whole = make_pdf(*(f"page {n} " * 200 for n in range(5)))
     for end in range(100, len(whole), 997):
         assert outcome_of(whole[:end], "a.pdf") in ("text", "damaged", "no_text")
-
-
-def test_every_messy_pdf_ends_as_its_category_says(data: Path) -> None:
-    outcome = {
-        "text": "text",
-        "almost_no_text": "text",
-        "encrypted_empty_password": "text",
-        "zero_text": "no_text",
-        "needs_password": "encrypted",
-        "malformed_or_unsupported": "damaged",
-    }
-    folder = data / "messy_pdf"
-    with (folder / "categories.tsv").open() as stream:
-        rows = [row for row in csv.DictReader(stream, delimiter="\t") if (folder / row["file"]).is_file()]
-    expected = {row["file"]: outcome[row["category"]] for row in rows}
-    assert set(expected.values()) >= {"text", "no_text", "encrypted"}
-    assert {name: outcome_of((folder / name).read_bytes(), name) for name in expected} == expected
-
-
-def test_every_page_of_a_messy_pdf_is_there(data: Path) -> None:
-    folder = data / "messy_pdf"
-    with (folder / "categories.tsv").open() as stream:
-        pages = {
-            row["file"]: int(row["pages"])
-            for row in csv.DictReader(stream, delimiter="\t")
-            if row["category"] == "text" and int(row["pages"]) > 1 and (folder / row["file"]).is_file()
-        }
-    assert len(pages) >= 5
-    found = {name: [passage.page for passage in parse((folder / name).read_bytes(), name).passages] for name in pages}
-    assert found == {name: list(range(1, count + 1)) for name, count in pages.items()}
 
 
 # Markdown
@@ -333,26 +283,6 @@ def test_a_damaged_docx_is_refused_as_damaged() -> None:
 # plain text
 
 
-def test_every_text_in_an_odd_encoding_is_read_as_expected(data: Path) -> None:
-    folder = data / "encodings"
-    with (folder / "expected.tsv").open() as stream:
-        encodings = {row["file"]: row["encoding"] for row in csv.DictReader(stream, delimiter="\t")}
-    assert len(encodings) >= 15
-    raw = {name: (folder / "charset_normalizer" / name).read_bytes() for name in encodings}
-    expected = {name: clean(raw[name].decode(encoding)).removeprefix("\ufeff") for name, encoding in encodings.items()}
-    assert {name: text_of(parse(raw[name], name)) for name in encodings} == expected
-
-
-@pytest.mark.parametrize("name", ["fake-text-utf-16-be.txt", "fake-text-utf-16-le.txt", "fake-text-utf-16.txt",
-                                  "fake-text-utf-32.txt", "eml/fake-email-utf-16.eml"])  # fmt: skip
-def test_wide_encodings_with_a_mark_are_read(data: Path, name: str) -> None:
-    text = text_of(parse((data / "encodings" / "unstructured" / name).read_bytes(), name))
-    assert "test" in text.lower()
-    assert "\0" not in text
-    assert "\ufffd" not in text
-    assert "\ufeff" not in text
-
-
 @pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
 def test_wide_encodings_without_a_mark_are_read(encoding: str) -> None:
     words = "these plain words were written without any mark in front of them\n" * 3
@@ -414,10 +344,6 @@ def test_a_text_of_blanks_is_refused_as_without_text(data: bytes) -> None:
     assert reason_of(data, "a.txt") == "no_text"
 
 
-def test_the_real_empty_text_is_refused_as_empty(data: Path) -> None:
-    assert reason_of((data / "encodings" / "unstructured" / "empty.txt").read_bytes(), "empty.txt") == "empty"
-
-
 NASTY = st.one_of(
     st.binary(max_size=300),
     st.text(max_size=200).map(lambda text: text.encode("utf-8", errors="surrogatepass")),
@@ -426,7 +352,6 @@ NASTY = st.one_of(
 )
 
 
-@settings(max_examples=150, deadline=None)
 @given(data=NASTY, suffix=st.sampled_from([".md", ".html", ".txt", ".docx", ".pdf"]))
 def test_whatever_the_bytes_a_document_is_read_or_refused_with_a_reason(data: bytes, suffix: str) -> None:
     try:

@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from roost.tasks.errors import DocumentError, SourceError
@@ -190,65 +190,6 @@ def test_a_wrong_metadata_column_is_named_too(listed: Lister) -> None:
 def test_a_table_of_numbers_is_refused_with_its_columns(listed: Lister) -> None:
     with pytest.raises(DocumentError, match=r"no_text: .*--text-column \(a, b\)"):
         listed("a.csv", b"a,b\n1,2\n")
-
-
-@pytest.mark.parametrize(
-    ("file", "columns"),
-    [
-        ("llama_index/commit_history.csv", Columns(id="commit", title="change summary", text="change details",
-                                                   metadata=["author", "date"])),
-        ("derived/scifact_corpus.parquet", Columns(id="doc_id", title="title", text="text", metadata=[])),
-        ("llama_index/train.csv", Columns(text="Name", metadata=[
-            "PassengerId", "Survived", "Pclass", "Sex", "Age", "SibSp", "Parch", "Ticket", "Fare", "Cabin",
-            "Embarked"])),
-    ],
-)  # fmt: skip
-def test_the_columns_of_real_tables_are_found(data: Path, file: str, columns: Columns) -> None:
-    name = data / "tabular" / file
-    read = pl.read_parquet if name.suffix == ".parquet" else pl.read_csv
-    rows = read(name).head(500).to_dicts()
-    assert find_columns(rows, Columns(), "t") == columns
-
-
-@pytest.mark.parametrize(
-    "file", ["dlt/csv/mlb_players.csv", "dlt/jsonl/mlb_players.jsonl", "dlt/parquet/mlb_players.parquet"]
-)
-def test_the_same_real_table_is_told_to_hold_no_text_in_all_its_kinds(data: Path, tmp_path: Path, file: str) -> None:
-    with pytest.raises(DocumentError, match=r"no_text: .*\(Name, Team, Position"):
-        list_rows(str(data / "tabular" / file), "s", file, Columns(), tmp_path)
-
-
-@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
-def test_the_same_real_table_makes_the_same_documents_in_all_its_kinds(data: Path, tmp_path: Path, kind: str) -> None:
-    file = data / "tabular" / "dlt" / kind / f"mlb_players.{kind}"
-    columns = Columns(text="Name", title="Position", metadata=["Team"])
-    found, complete = list_rows(str(file), "s", "players", columns, tmp_path)
-    assert complete
-    assert found.height == 1034
-    assert found["doc_id"].n_unique() == 1034
-    first = read_rows(found.head(1)).to_dicts()[0]
-    assert (first["text"], first["title"], json.loads(first["metadata"])) == (
-        "Adam Donachie",
-        "Catcher",
-        {"Team": "BAL"},
-    )
-
-
-def test_the_real_corpus_is_read_without_losing_a_row(data: Path, tmp_path: Path) -> None:
-    found, complete = list_rows(str(data / "scifact" / "corpus.jsonl"), "s", "corpus.jsonl", Columns(), tmp_path)
-    assert (found.height, found["doc_id"].n_unique(), complete) == (5183, 5183, True)
-    assert found.filter(pl.col("reason") != "").is_empty()
-
-
-def test_the_real_gzipped_table_is_read(data: Path, tmp_path: Path) -> None:
-    found, _ = list_rows(str(data / "tabular" / "dlt" / "gzip" / "taxi.csv.gz"), "s", "t", Columns(), tmp_path)
-    assert found.height == 9
-
-
-def test_a_real_table_whose_rows_all_miss_the_header_says_so(data: Path, tmp_path: Path) -> None:
-    file = data / "tabular" / "dlt" / "csv" / "freshman_lbs.csv"  # its header holds unquoted commas
-    with pytest.raises(DocumentError, match=r"not 7 fields as in the header, but 5 \(line 2\)"):
-        list_rows(str(file), "s", "t", Columns(), tmp_path)
 
 
 # bad rows
@@ -445,7 +386,6 @@ def test_two_tables_of_one_name_do_not_overwrite_each_other_in_the_spool(tmp_pat
 WORDS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=30)
 
 
-@settings(max_examples=60, deadline=None)
 @given(rows=st.lists(st.fixed_dictionaries({"text": WORDS, "title": WORDS, "place": WORDS}), min_size=1, max_size=8))
 def test_what_is_laid_down_comes_back_exactly(tmp_path_factory: pytest.TempPathFactory, rows: Rows) -> None:
     folder = tmp_path_factory.mktemp("table")

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from tests.checks import check_chunks
+from tests.stand_ins import InProcessWorkers, made_model
 
 from roost.tasks.errors import ModelError
-from roost.tasks.ids import chunk_hash
-from roost.tasks.models.model import Model, find_model, load_tokenizer
+from roost.tasks.models.model import Model, load_tokenizer
 from roost.tasks.records import CHUNK, LOADED, REJECT, TEXT_BLOCK, Loaded
-from roost.tasks.settings import Chunking, Embedding
+from roost.tasks.settings import Chunking
 from roost.tasks.steps.chunk import MAX_CHARACTERS, MAX_HEADING, check_window, chunk_batch, cut
-from roost.tasks.workers import Workers
 
-MODEL = find_model(Embedding())
+MODEL = made_model()
 TOKENIZER = load_tokenizer(MODEL.tokenizer_file)
 SIZES = st.sampled_from([(16, 0), (16, 4), (40, 8), (40, 39), (240, 24)])
 
@@ -44,20 +43,8 @@ def tokens(text: str) -> int:
     return len(TOKENIZER.encode(text, add_special_tokens=False).ids)
 
 
-def check(text: str, chunks: Chunks, size: int) -> None:
-    """What must hold of every cut."""
-    covered = bytearray(len(text))
-    for number, chunk in enumerate(chunks):
-        assert chunk["ordinal"] == number
-        assert chunk["text"] == text[chunk["start"] : chunk["end"]]
-        assert chunk["text"].strip()
-        assert chunk["tokens"] == tokens(chunk["text"]) <= size
-        assert len(chunk["text"].encode()) <= 65_535
-        assert chunk["chunk_hash"] == chunk_hash(chunk["text"])
-        covered[chunk["start"] : chunk["end"]] = b"\1" * len(chunk["text"])
-    lost = [place for place, letter in enumerate(text) if not letter.isspace() and not covered[place]]
-    assert not lost, f"{len(lost)} characters are in no chunk, the first at {lost[0]}"
-
+#: A text takes a tenth of a second: a third of the usual number of examples.
+FEWER = settings(max_examples=settings.default.max_examples // 3)
 
 WORDS = [
     "a", "word", "the", "Sentence.", "x" * 130, "supercalifragilistic" * 9, "1234567890" * 20, "日本語のテキスト。",
@@ -115,7 +102,7 @@ MARKDOWN = st.lists(BLOCK, max_size=10).map("\n".join)
 SECTION = st.lists(st.sampled_from(["Trains run.", "Ships sail!", "日本語。", "Why not?"]), min_size=1, max_size=40)
 
 
-@settings(max_examples=80, deadline=None)
+@FEWER
 @given(text=TEXT, sizes=SIZES)
 @example(text="same line here.\n" * 300, sizes=(40, 8))
 @example(text="a " * 1000, sizes=(40, 39))
@@ -124,39 +111,25 @@ SECTION = st.lists(st.sampled_from(["Trains run.", "Ships sail!", "日本語。"
 @example(text="x" * 50_000, sizes=(240, 24))
 @example(text=" \n\t", sizes=(16, 0))
 def test_whatever_the_text_each_chunk_fits_and_nothing_is_lost(text: str, sizes: tuple[int, int]) -> None:
-    check(text, cut_text(text, *sizes), sizes[0])
+    check_chunks(text, cut_text(text, *sizes), sizes[0], TOKENIZER)
 
 
-@settings(max_examples=80, deadline=None)
+@FEWER
 @given(text=MARKDOWN, sizes=SIZES)
 @example(text="## A\n# A\n# A\n## A\n", sizes=(40, 8))
 @example(text="#\tTab\n\ntext\n\n##\u3000Wide\n\nmore\n", sizes=(40, 8))
 @example(text="# A\n\n| 1 | 2 |\n" + "| 1 | 2 |\n" * 300, sizes=(40, 8))
 @example(text="## Example\n\nsame\n\n" * 50, sizes=(16, 4))
 def test_whatever_the_markdown_each_chunk_fits_and_nothing_is_lost(text: str, sizes: tuple[int, int]) -> None:
-    check(text, cut_text(text, *sizes, markdown=True), sizes[0])
+    check_chunks(text, cut_text(text, *sizes, markdown=True), sizes[0], TOKENIZER)
 
 
-@settings(max_examples=15, deadline=None)
+@FEWER
 @given(text=MARKDOWN, sizes=SIZES, markdown=st.booleans())
 def test_the_same_text_is_always_cut_the_same(text: str, sizes: tuple[int, int], markdown: bool) -> None:
     first = cut_text(text, *sizes, markdown=markdown)
     cut_text("something else in between", *sizes, markdown=markdown)
     assert cut_text(text, *sizes, markdown=markdown) == first
-
-
-def test_a_real_essay_is_cut_without_losing_a_letter(data: Path) -> None:
-    text = (data / "tutorial" / "paul_graham" / "paul_graham_essay.txt").read_text("utf-8")
-    chunks = cut_text(text, 240, 24)
-    check(text, chunks, 240)
-    assert len(chunks) > 60
-    assert max(chunk["tokens"] for chunk in chunks) > 200, "chunks make use of the window"
-
-
-@pytest.mark.parametrize("name", ["state_of_the_union.md", "wikitexts.md"])
-def test_real_markdown_is_cut_without_losing_a_letter(data: Path, name: str) -> None:
-    text = (data / "chunk_eval" / "corpora" / name).read_text("utf-8")[:60_000]
-    check(text, cut_text(text, 240, 24, markdown=True), 240)
 
 
 def test_neighbours_share_the_overlap_and_no_more() -> None:
@@ -188,7 +161,7 @@ def test_a_text_without_letters_makes_no_chunk() -> None:
 def test_one_endless_word_is_cut_so_that_it_can_be_stored() -> None:
     text = "語" * 3 + "x" * 200_000
     chunks = cut_text(text, 240, 24)
-    check(text, chunks, 240)
+    check_chunks(text, chunks, 240, TOKENIZER)
     assert all(len(chunk["text"]) <= MAX_CHARACTERS for chunk in chunks)
 
 
@@ -271,11 +244,10 @@ def test_plain_text_has_no_headings() -> None:
 def test_an_endless_heading_is_kept_short_and_its_text_whole() -> None:
     text = f"# {'many words ' * 300}\n\nBody."
     chunks = cut_text(text, markdown=True)
-    check(text, chunks, 40)
+    check_chunks(text, chunks, 40, TOKENIZER)
     assert {len(chunk["heading"]) for chunk in chunks} == {MAX_HEADING}
 
 
-@settings(max_examples=40, deadline=None)
 @given(
     bodies=st.lists(SECTION.map(" ".join), min_size=2, max_size=5),
     changed=st.integers(0, 4),
@@ -285,7 +257,7 @@ def test_an_edit_in_one_section_leaves_the_chunks_of_the_others_as_they_are(
     bodies: list[str], changed: int, words: str
 ) -> None:
     def by_heading(sections: list[str]) -> dict[str, list[str]]:
-        text = "\n\n".join(f"# IdRange {n}\n\n{body}" for n, body in enumerate(sections))
+        text = "\n\n".join(f"# Part {n}\n\n{body}" for n, body in enumerate(sections))
         found: dict[str, list[str]] = {}
         for chunk in cut_text(text, markdown=True):
             found.setdefault(chunk["heading"], []).append(chunk["chunk_hash"])
@@ -294,7 +266,7 @@ def test_an_edit_in_one_section_leaves_the_chunks_of_the_others_as_they_are(
     changed %= len(bodies)
     before = by_heading(bodies)
     after = by_heading([words if n == changed else body for n, body in enumerate(bodies)])
-    kept = [f"IdRange {n}" for n in range(len(bodies)) if n != changed]
+    kept = [f"Part {n}" for n in range(len(bodies)) if n != changed]
     assert [after[name] for name in kept] == [before[name] for name in kept]
 
 
@@ -313,7 +285,7 @@ def test_one_token_more_is_refused_and_the_largest_size_named() -> None:
     with pytest.raises(ModelError) as caught:
         check_window(Chunking(size=255), MODEL)
     assert str(caught.value) == (
-        "ROOST_CHUNKING__SIZE=255 does not fit sentence-transformers/all-MiniLM-L6-v2: its window is 256 tokens, "
+        f"ROOST_CHUNKING__SIZE=255 does not fit {MODEL.name}: its window is 256 tokens, "
         "2 of them its own; the largest size is 254"
     )
 
@@ -339,8 +311,8 @@ async def test_a_batch_cut_by_several_workers_is_the_batch_cut_by_one():
     frame = pl.concat(each.with_columns(doc_id=pl.lit(f"{n:032x}")) for n, each in enumerate(pages))
     rows = [dict.fromkeys(LOADED) | {"doc_id": key} for key in frame["doc_id"].unique(maintain_order=True)]
     batch = Loaded("docs-0000", pl.DataFrame(rows, schema=LOADED), frame, REJECT.to_frame(), 0.0)
-    with Workers(workers=2, memory_mb=2048) as workers, pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr("roost.tasks.steps.chunk.PART_BYTES", 1000)
-        chunked = await chunk_batch(batch, Chunking(size=40, overlap=8), MODEL, workers, seconds=60)
+        chunked = await chunk_batch(batch, Chunking(size=40, overlap=8), MODEL, InProcessWorkers(), seconds=60)
     assert chunked.chunks.equals(cut(frame, 40, 8, str(MODEL.tokenizer_file)))
     assert chunked.rejects.is_empty()

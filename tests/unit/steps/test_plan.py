@@ -10,7 +10,7 @@ from typing import Any
 import fsspec
 import polars as pl
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from roost.tasks.errors import REASONS, SourceError, UsageError
@@ -386,7 +386,6 @@ def test_a_listing_that_came_back_empty_deletes_nothing_of_a_larger_index() -> N
     assert set(plan(documents, known, Options(max_delete_fraction=1.0)).values()) == {"deleted"}
 
 
-@settings(max_examples=60, deadline=None)
 @example(gone=29, kept=71)
 @given(gone=st.integers(DELETE_FLOOR + 1, 150), kept=st.integers(0, 150))
 def test_the_share_that_the_refusal_names_is_enough(gone: int, kept: int) -> None:
@@ -413,7 +412,6 @@ CONTENTS = st.sampled_from([b"aaaa", b"bbbb", b"cccc", b"a longer one", b""])
 FOLDER = st.dictionaries(st.sampled_from([f"{n}.md" for n in range(DELETE_FLOOR)]), CONTENTS)
 
 
-@settings(max_examples=200, deadline=None)
 @given(before=FOLDER, after=FOLDER, touched=st.sets(st.sampled_from([f"{n}.md" for n in range(DELETE_FLOOR)])),
        checksum=st.booleans())  # fmt: skip
 def test_any_two_states_of_a_folder_give_the_plan_that_leads_from_one_to_the_other(
@@ -519,7 +517,6 @@ def test_rows_of_one_table_stay_together(tmp_path: Path) -> None:
     assert batches[0].documents["row"].to_list() == list(range(10))
 
 
-@settings(max_examples=200, deadline=None)
 @given(
     sizes=st.lists(st.one_of(st.integers(0, 3000), st.integers(0, 10**9)), max_size=60),
     batch_bytes=st.integers(1024, 10_000),

@@ -16,6 +16,7 @@ from tests.conftest import ROOT
 
 from roost.tasks.errors import ModelError
 from roost.tasks.models import engine, openvino_engine
+from roost.tasks.models.embedder import Embedder
 from roost.tasks.models.engine import load_engine
 from roost.tasks.models.model import Model, find_model
 from roost.tasks.models.openvino_engine import OpenVinoEngine, exported, quantized
@@ -183,3 +184,37 @@ def test_an_int8_model_is_one_of_its_own_and_masks_its_padding(tmp_path: Path) -
     short = [" ".join(words[length : 2 * length]) for length in range(1, 40)]  # every share of padding there is
     cosines = (full.passages(short, []) * quick.passages(short, [])).sum(axis=1)
     assert cosines.min() > 0.95
+
+
+async def test_each_text_gets_its_own_unit_vector_whatever_shares_its_call() -> None:
+    settings = Embedding(tokens_per_call=64)
+    texts = ["trains", "a much longer sentence about ships " * 6, "", "trains", "日本語", "short one"]
+    with Embedder(find_model(settings), settings) as embedder:
+        tokens = [len(text.split()) + 2 for text in texts]
+        together = await embedder.passages(texts, tokens)
+        alone = np.concatenate([await embedder.passages([text], [9]) for text in texts])
+        none = await embedder.passages([], [])
+        query = await embedder.queries(["trains"])
+    assert together.shape == (6, 384)
+    assert together.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(together, axis=1), 1.0, atol=1e-5)
+    np.testing.assert_allclose(together, alone, atol=1e-5)
+    np.testing.assert_allclose(together[0], together[3], atol=1e-6)
+    np.testing.assert_allclose(query[0], together[0], atol=1e-5)
+    assert none.shape == (0, 384)
+
+
+async def test_a_model_whose_weights_do_not_load_is_refused_in_one_line(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    folder = tmp_path_factory.mktemp("model")
+    real = find_model(Embedding()).folder
+    for name in ("config.json", "tokenizer.json", "tokenizer_config.json", "vocab.txt", "special_tokens_map.json"):
+        if (real / name).is_file():
+            (folder / name).write_bytes((real / name).read_bytes())
+    (folder / "model.safetensors").write_bytes(b"these are no weights")
+    settings = Embedding(model=str(folder))
+    with Embedder(find_model(settings), settings) as embedder, pytest.raises(ModelError) as caught:
+        await embedder.load()
+    assert str(folder) in str(caught.value)
+    assert "\n" not in str(caught.value)
