@@ -22,7 +22,6 @@ from roost.flows.running.batches import Run, open_tools
 from roost.flows.running.cluster import check_scale
 from roost.flows.running.progress import PROGRESS
 from roost.flows.running.shards import check_shards
-from roost.tasks.errors import StepError
 from roost.tasks.milvus.store import Store, open_store
 from roost.tasks.models.model import find_model
 from roost.tasks.models.recipe import Recipe, make_recipe
@@ -84,13 +83,13 @@ async def backfill(request: BackfillRequest) -> State[IngestReport | PlanReport]
         run.is_fresh = request.force
         resumed = request.force and await _resume(request, run)
         plan, selected = await _choose(request, listed, store, version, run.run_id)
-        done, off = await execute_plan(run, plan, started, request)
-        if request.force and not off:
+        done, error = await execute_plan(run, plan, started, request)
+        if request.force and error is None:
             await unfinished_backfills.end(store, version, _key(request))
     done = replace(done, chosen=Chosen.of(selected, resumed=resumed))
     await artifacts.publish(done, plan.skipped, "backfill")
-    if off:
-        raise StepError(off)
+    if error:
+        raise error
     get_run_logger().info(done.summary())
     return Completed(name=done.outcome, message=done.summary(), data=done)
 

@@ -21,7 +21,7 @@ from roost.flows.running.batches import Run, open_tools, run_batches
 from roost.flows.running.cluster import check_scale, run_batches_there
 from roost.flows.running.progress import PROGRESS
 from roost.flows.running.shards import check_shards, run_shards
-from roost.tasks.errors import RoostError, StepError
+from roost.tasks.errors import InconsistentIndexError, RoostError, RunError, VersionChangedError
 from roost.tasks.milvus.lock_wait import LeaseOwner
 from roost.tasks.milvus.store import Store, open_store
 from roost.tasks.models.model import find_model
@@ -85,10 +85,10 @@ async def ingest(request: IngestRequest) -> State[IngestReport | PlanReport]:
         discovering = time.perf_counter() - discovering
         run = Run(settings, model, store, version, workers, embedder, run_id=str(runtime.flow_run.id or ""))
         run.tally.seconds += StageSeconds(discover=discovering)
-        report, off = await execute_plan(run, plan, started, request)
+        report, error = await execute_plan(run, plan, started, request)
     await artifacts.publish(report, plan.skipped)
-    if off:
-        raise StepError(off)
+    if error:
+        raise error
     events.ingested(report)
     get_run_logger().info(report.summary())
     return Completed(name=report.outcome, message=report.summary(), data=report)
@@ -120,8 +120,8 @@ def lease_owner(request: IngestRequest | BackfillRequest, settings: Settings) ->
 
 async def execute_plan(
     run: Run, plan: Plan, started: float, request: IngestRequest | BackfillRequest | None = None
-) -> tuple[IngestReport, str]:
-    """Do what is planned; report it from what Milvus then holds, with what is off, if anything is."""
+) -> tuple[IngestReport, RunError | None]:
+    """Carry out the plan, then report what Milvus holds, with the error to raise after the report is published."""
     store, version = run.store, run.version
     run.is_empty = await store.count(version.name) == 0
     work, gone = plan.of(*WORK), plan.of("deleted", "moved")
@@ -129,21 +129,22 @@ async def execute_plan(
         await _run_work(run, work, request)
     await _note_rate(run)
     gone = without_failed_moves(gone, plan.documents.filter(pl.col("doc_id").is_in(run.tally.rejected)))
-    deleted, ledger, chunks, off = await ingest_tasks.close(version, store, gone, plan, run.run_id)
-    if request is not None and not off:  # a rebuild writes what readers do not see yet
-        off = await _alias_changed(run)
+    deleted, ledger, chunks, inconsistency = await ingest_tasks.close(version, store, gone, plan, run.run_id)
+    error: RunError | None = InconsistentIndexError(inconsistency) if inconsistency else None
+    if request is not None and error is None:  # a rebuild writes a version that the alias does not point to yet
+        error = await _alias_changed(run)
     run.tally.chunks += ChunkCounts(deleted=deleted)
-    return make_report(version, plan, run.tally, ledger, chunks, time.perf_counter() - started), off
+    return make_report(version, plan, run.tally, ledger, chunks, time.perf_counter() - started), error
 
 
-async def _alias_changed(run: Run) -> str:
-    """Say so when readers see another version by now than the one that was written; nothing when they see it."""
+async def _alias_changed(run: Run) -> VersionChangedError | None:
+    """Give the error for an alias that now points to another version than the one that this run wrote."""
     live = await run.store.describe_collection(run.version.index)
     if live is None or live["collection_name"] == run.version.name:
-        return ""
-    return (
-        f"index {run.version.index!r}: readers were moved to {live['collection_name']} meanwhile, this run wrote "
-        f"{run.version.name}: run it again"
+        return None
+    return VersionChangedError(
+        f"index {run.version.index!r} now points to {live['collection_name']}: another version was promoted while this "
+        f"run wrote {run.version.name}. Run it again"
     )
 
 

@@ -27,7 +27,7 @@ from roost.flows.parameters import RebuildRequest
 from roost.flows.running import artifacts
 from roost.flows.running.batches import Run, open_tools
 from roost.flows.running.progress import PROGRESS
-from roost.tasks.errors import ConflictError, ModelError, StepError, UsageError
+from roost.tasks.errors import ConflictError, InconsistentIndexError, ModelError, UsageError
 from roost.tasks.evaluation.measures import BY_CHUNK
 from roost.tasks.evaluation.metrics import Quality
 from roost.tasks.evaluation.questions import Questions, draw_questions, read_questions
@@ -114,7 +114,7 @@ async def rebuild(request: RebuildRequest) -> State[dict[str, Any]]:
 
     Raises:
         UsageError: The request, a setting or the index does not allow it; nothing is written.
-        StepError: The new version does not hold what it should; the live one stays.
+        InconsistentIndexError: The new version does not hold what it should; the live one stays.
         ConflictError: Another version was promoted meanwhile.
     """
     started = time.perf_counter()
@@ -238,7 +238,7 @@ async def _pass(build: Build, listed: Listed | None = None) -> bool:
     """Bring the new version in step once. Says whether there was anything to do.
 
     Raises:
-        StepError: Its ledger then counts what the store does not hold.
+        InconsistentIndexError: Its ledger then counts what the store does not hold.
     """
     started = time.perf_counter()
     folder = build.spool / str(len(build.reports))
@@ -254,11 +254,11 @@ async def _pass(build: Build, listed: Listed | None = None) -> bool:
         build.settings, build.model, build.building, build.target, build.workers, build.embedder, build.run_id,
         also=build.also,
     )  # fmt: skip
-    report, off = await execute_plan(run, plan, started)
+    report, error = await execute_plan(run, plan, started)
     await asyncio.to_thread(shutil.rmtree, folder)
     build.reports.append(report)
-    if off:
-        raise StepError(_off(build))
+    if error:
+        raise InconsistentIndexError(_off(build))
     return bool(run.tally.documents or plan.of("deleted", "moved").height)
 
 
@@ -266,14 +266,14 @@ async def _verify(build: Build) -> None:
     """Compare every row with the ledger; mend once what an earlier, killed rebuild may have left.
 
     Raises:
-        StepError: It is off all the same.
+        InconsistentIndexError: It is off all the same.
     """
     if not (await verify_tasks.verify(build.building, build.target)).needs_repair:
         return
     await verify_tasks.repair(build.building, build.target, build.run_id)
     await _catch_up(build)
     if (await verify_tasks.verify(build.building, build.target)).needs_repair:
-        raise StepError(_off(build))
+        raise InconsistentIndexError(_off(build))
 
 
 def _off(build: Build) -> str:

@@ -1,16 +1,22 @@
-"""What can go wrong, and whose turn it then is.
+"""Exception hierarchy and exit codes.
 
-RoostError                    exit 1, the run failed
-├── UsageError                exit 2, the caller changes a word and tries again
-│   ├── ConfigurationError    a setting is missing, unknown or out of range
-│   ├── SourceError           a source cannot be listed or read as asked
-│   ├── ModelError            the embedding model cannot be had, or does not fit the settings
-│   └── StoreError            Milvus refuses: wrong token, a foreign collection, another recipe
-│       └── CollectionNotFoundError         the collection is not there, or no longer
-├── TransientError            worth another try: a network, a server that is away or busy
-├── ConflictError             another run writes the same index
-├── StepError                 the run ended, the index does not hold what the ledger says
-└── DocumentError             one document cannot be indexed; it is quarantined, the others go on
+RoostError                         exit 1: the run failed
+├── UsageError                     exit 2: the caller can correct the call, a setting or the index
+│   ├── ConfigurationError         a setting is missing, unknown or out of range
+│   ├── SourceError                a source cannot be listed or read as asked
+│   ├── ModelError                 the embedding model is not available, or does not fit the settings
+│   └── StoreError                 Milvus refuses: wrong token, a foreign collection, another recipe
+│       ├── CollectionNotFoundError    the collection does not exist
+│       └── IndexFormatError           the index has a ledger format that this Roost cannot read
+├── TransientError                 a network or a server failed; a repeated call may succeed
+├── ConflictError                  another run writes the same index
+├── RunError                       the run cannot go on, or its result is wrong; committed documents stay
+│   ├── InconsistentIndexError     the index does not hold what its ledger says
+│   ├── LeaseLostError             the writer lease expired while the run worked
+│   ├── VersionChangedError        the alias points to another version than the run wrote
+│   ├── EngineError                Dask or Ray could not be used, or failed on a batch
+│   └── WorkerPoolError            a Prefect work pool did not complete the shards of a run
+└── DocumentError                  one document cannot be indexed; it is quarantined, the others go on
 """
 
 from __future__ import annotations
@@ -19,13 +25,13 @@ from collections.abc import Iterable
 
 
 class RoostError(Exception):
-    """Something Roost noticed; the message says what, which value, and what to do."""
+    """Base of all errors that Roost raises; the message says what happened, to which value, and what to do."""
 
     exit_code = 1
 
 
 class UsageError(RoostError):
-    """The caller can put this right."""
+    """The caller can correct the call, a setting or the index."""
 
     exit_code = 2
 
@@ -39,27 +45,51 @@ class SourceError(UsageError):
 
 
 class ModelError(UsageError):
-    """The embedding model cannot be had, or does not fit the settings."""
+    """The embedding model is not available, or does not fit the settings."""
 
 
 class StoreError(UsageError):
-    """Milvus refuses what was asked, and will refuse it again."""
+    """Milvus refuses a call, and would refuse it again."""
 
 
 class CollectionNotFoundError(StoreError):
-    """The collection is not there, or no longer: another dropped it meanwhile."""
+    """The collection does not exist; another command may have dropped it."""
+
+
+class IndexFormatError(StoreError):
+    """The index, or an export, has a format that this Roost cannot read."""
 
 
 class TransientError(RoostError):
-    """A network or a server failed in a way that another try may mend."""
+    """A network or a server failed; a repeated call may succeed."""
 
 
 class ConflictError(RoostError):
     """Another run writes the same index."""
 
 
-class StepError(RoostError):
-    """The run ended, but the index does not hold what the ledger says."""
+class RunError(RoostError):
+    """The run cannot go on, or its result is wrong. Committed documents stay committed."""
+
+
+class InconsistentIndexError(RunError):
+    """The index does not hold what its ledger says."""
+
+
+class LeaseLostError(RunError):
+    """The writer lease expired while the run worked: another run may be writing."""
+
+
+class VersionChangedError(RunError):
+    """The alias of the index points to another version than the one that the run wrote."""
+
+
+class EngineError(RunError):
+    """An engine, Dask or Ray, could not be started or reached, or failed on a batch."""
+
+
+class WorkerPoolError(RunError):
+    """A Prefect work pool did not complete the shards of a run."""
 
 
 class DocumentError(RoostError):
@@ -67,7 +97,7 @@ class DocumentError(RoostError):
 
     Args:
         reason: Class of the failure, one of `REASONS`.
-        detail: What exactly, for a person.
+        detail: The exact failure, for a person.
     """
 
     def __init__(self, reason: str, detail: str) -> None:
@@ -81,7 +111,7 @@ class DocumentError(RoostError):
         return f"{self.reason}: {self.detail}"
 
 
-#: Reason classes of quarantine, and whether an unchanged document is tried again by the next run.
+#: Reason classes of quarantine: whether the next run tries an unchanged document again.
 REASONS: dict[str, bool] = {
     "empty": False,
     "no_text": False,
@@ -97,5 +127,5 @@ REASONS: dict[str, bool] = {
 
 
 def unknown_value(what: str, received: str, valid: Iterable[str]) -> str:
-    """Word the one line for a value outside a known set."""
+    """Give the message for a value outside a known set."""
     return f"unknown {what} {received!r}; known: {', '.join(sorted(valid))}"

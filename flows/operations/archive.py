@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from roost.flows.operations.versions import Tell, lease_owner
-from roost.tasks.errors import StepError, UsageError
+from roost.tasks.errors import InconsistentIndexError, UsageError
 from roost.tasks.milvus.store import open_store
 from roost.tasks.settings import load_settings
 from roost.tasks.versions import archive, promotion
@@ -108,7 +108,7 @@ async def import_folder(folder: Path, index: str, *, promote: bool, tell: Tell =
 
     Raises:
         UsageError: The folder is no export, or the index exists and `promote` is not set.
-        StepError: The rows in Milvus differ from the exported ones; the alias does not change.
+        InconsistentIndexError: The rows in Milvus differ from the exported ones; the alias does not change.
     """
     export = archive.read_export(folder)
     index = index or export.version.index
@@ -140,10 +140,10 @@ def _refuse_damaged(export: archive.Export, findings: Findings) -> None:
     """Refuse to promote rows that do not agree with the exported ledger.
 
     Raises:
-        StepError: They were already inconsistent when they were exported.
+        InconsistentIndexError: They were already inconsistent when they were exported.
     """
     if findings.needs_repair or findings.documents != export.documents:
-        raise StepError(
+        raise InconsistentIndexError(
             f"the export of {export.version.name} is damaged: {findings.documents} of {export.documents} documents in "
             f"its ledger, {findings.off.height} with other content than the ledger says, {findings.orphaned} rows too "
             "many. Run roost verify --repair and roost ingest on the exported index, then export again; the import was "

@@ -28,7 +28,7 @@ from prefect.settings import get_current_settings
 
 from roost.flows.running.batches import Run, run_batch, take_batches
 from roost.flows.running.progress import PROGRESS
-from roost.tasks.errors import ConfigurationError, RoostError, StepError, StoreError
+from roost.tasks.errors import ConfigurationError, EngineError, RoostError, StoreError
 from roost.tasks.milvus.lock_wait import LeaseOwner
 from roost.tasks.milvus.store import Store, open_store
 from roost.tasks.models.embedder import Embedder, model_of
@@ -177,7 +177,7 @@ def _result(pool: Pool, batch: Batch, job: Job, engine: str) -> Tally:
     except RoostError:
         raise
     except Exception as error:
-        raise StepError(f"{batch.name} failed on {engine}: {_first_line(error)}") from error
+        raise EngineError(f"{batch.name} failed on {engine}: {_first_line(error)}") from error
     del pool.futures[batch.name]
     return tally
 
@@ -198,7 +198,8 @@ async def work_there(batch: Batch, job: Job) -> Tally:
     """Take a batch through the four steps, on a worker.
 
     Raises:
-        StepError: The run's hold is gone, or the rows of a table lie where this worker cannot read them.
+        LeaseLostError: The run's writer lease is lost.
+        EngineError: The rows of a table are in a folder that this worker cannot read.
         UsageError: This worker has another Milvus, another revision of the model, or another Roost.
     """
     settings = load_settings()
@@ -231,7 +232,7 @@ async def work_there(batch: Batch, job: Job) -> Tally:
 def _check_spool(batch: Batch) -> None:
     for folder in {Path(file).parent for file in batch.documents["spool"].unique() if file}:
         if not folder.is_dir():
-            raise StepError(
+            raise EngineError(
                 f"{batch.name}: this worker cannot read {folder}, where rows of tables are laid down; "
                 "set ROOST_SCALE__SPOOL to a folder that all machines share"
             )
@@ -273,7 +274,7 @@ async def _pool(scale: Scale, batches: int) -> AsyncIterator[Pool]:
         except RoostError:
             raise
         except Exception as error:
-            raise StepError(f"{scale.engine} could not be started or reached: {_first_line(error)}") from error
+            raise EngineError(f"{scale.engine} could not be started or reached: {_first_line(error)}") from error
         try:
             yield pool
         finally:
@@ -294,7 +295,7 @@ def _dask(scale: Scale, batches: int) -> Iterator[Pool]:
         try:
             runner.client.wait_for_workers(1 if scale.address else count, timeout=JOIN_SECONDS)
         except TimeoutError:
-            raise StepError(f"no worker of Dask joined in {JOIN_SECONDS:.0f} s") from None
+            raise EngineError(f"no worker of Dask joined in {JOIN_SECONDS:.0f} s") from None
         workers = runner.client.scheduler_info(n_workers=-1)["workers"].values()
         hosts = Counter(worker["host"] for worker in workers)
         slots = sum(worker["nthreads"] for worker in workers)

@@ -23,7 +23,7 @@ from roost.flows.parameters import BackfillRequest, IngestRequest, ShardRequest
 from roost.flows.running.batches import Run
 from roost.flows.running.cluster import refuse_lite, refuse_lite_file
 from roost.flows.running.work_pool import cancel, check_room, join, start
-from roost.tasks.errors import ConfigurationError, StepError
+from roost.tasks.errors import ConfigurationError, WorkerPoolError
 from roost.tasks.settings import Settings
 from roost.tasks.steps.report import ChunkCounts, StageSeconds, Tally, TokenCounts
 from roost.tasks.versions.ledger import read_ledger
@@ -56,8 +56,8 @@ async def run_shards(run: Run, request: IngestRequest | BackfillRequest, work: p
     """Start the shards, wait until all have ended, and take in what they counted.
 
     Raises:
-        StepError: A shard failed or never began, or none saw a planned document; what is not committed is left for the
-            next run.
+        WorkerPoolError: A shard failed or never started, or none saw a planned document. The next run does what is not
+            committed.
     """
     refuse_lite(run.store, f"--shards {request.shards}")
     sources = [source.from_anywhere() for source in request.sources]
@@ -78,7 +78,7 @@ async def run_shards(run: Run, request: IngestRequest | BackfillRequest, work: p
         raise
     if failed := [one for one in ended if not one.state or not one.state.is_completed()]:
         words = "; ".join(f"{one.name}: {one.state.message if one.state else 'unknown'}" for one in failed)
-        raise StepError(f"{len(failed)} of {len(ended)} shards did not complete; run it again. {words[:1000]}")
+        raise WorkerPoolError(f"{len(failed)} of {len(ended)} shards did not complete; run it again. {words[:1000]}")
     for one in ended:
         run.tally.merge(await _counted(one.id))
     ledger = await read_ledger(run.store, run.version.ledger, ["doc_id", "status", "reason", "run_id"])
@@ -96,12 +96,12 @@ def refuse_unseen(work: pl.DataFrame, ledger: pl.DataFrame, run_id: str) -> None
         run_id: This run's.
 
     Raises:
-        StepError: Some of it was neither committed nor refused.
+        WorkerPoolError: Some of it was neither committed nor refused.
     """
     unseen = work.join(ledger.filter(pl.col("run_id") == run_id), on="doc_id", how="anti")
     if unseen.height:
         first = unseen.row(0, named=True)
-        raise StepError(
+        raise WorkerPoolError(
             f"{unseen.height} planned documents were seen by no shard, {first['source']}/{first['uri']} for one: do "
             "all workers read the same sources? If so, those documents left them meanwhile: run it again"
         )

@@ -23,7 +23,7 @@ from prefect.exceptions import ObjectNotFound
 from prefect.states import Cancelling
 from pydantic import BaseModel
 
-from roost.tasks.errors import ConfigurationError, StepError
+from roost.tasks.errors import ConfigurationError, WorkerPoolError
 
 #: Seconds between two looks at the runs, and after which those that nobody took up are told of.
 POLL_INTERVAL_S = 2.0
@@ -95,7 +95,7 @@ async def join(ids: Sequence[UUID], patience: float) -> list[FlowRun]:
         patience: Seconds that some may wait for a place while none runs and none ends.
 
     Raises:
-        StepError: They waited longer.
+        WorkerPoolError: They waited longer.
     """
     asked = FlowRunFilter(id=FlowRunFilterId(any_=list(ids)))
     clock = asyncio.get_running_loop().time
@@ -114,7 +114,7 @@ async def join(ids: Sequence[UUID], patience: float) -> list[FlowRun]:
                 get_run_logger().warning("%d shards wait for a worker of the work pool %r", len(idle), pool)
                 told = True
             if idle and waited > patience:
-                raise StepError(_given_up(len(idle), len(ids), patience, pool))
+                raise WorkerPoolError(_given_up(len(idle), len(ids), patience, pool))
             await asyncio.sleep(POLL_INTERVAL_S)
 
 

@@ -18,7 +18,7 @@ import numpy as np
 import polars as pl
 
 from roost.tasks.crash_points import crash_point
-from roost.tasks.errors import StepError, UsageError
+from roost.tasks.errors import InconsistentIndexError, UsageError
 from roost.tasks.ids import digest
 from roost.tasks.milvus.store import Store
 from roost.tasks.models.recipe import SCHEMA_VERSION, Recipe
@@ -162,13 +162,13 @@ async def check_import(store: Store, version: Version, export: Export) -> None:
     """Read everything back and compare it with what was exported, vectors too.
 
     Raises:
-        StepError: A row differs, is missing or too many.
+        InconsistentIndexError: A row differs, is missing or too many.
     """
     found = Fingerprint()
     async for page in _pages(store, version):
         await asyncio.to_thread(found.add, page)
     if (found.rows, str(found)) != (export.rows, export.digest):
-        raise StepError(
+        raise InconsistentIndexError(
             f"version {version.name} holds {found.rows} rows after the import, the export {export.rows}, and they are "
             "not the same: import again; if that does not help, drop it with roost prune and look at the folder"
         )

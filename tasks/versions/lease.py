@@ -1,9 +1,10 @@
-"""One writer an index: a lease in the ledger, for all that share a Milvus, whoever started them.
+"""The writer lease: one writer an index at a time, for all processes that share a Milvus.
 
-Milvus has no compare-and-set. A writer therefore writes its own claim first and reads all claims after that, with
-Strong consistency: of two writers at least one reads after both claims are written, sees the other, and withdraws.
-Both may; neither ever works beside the other. A claim is renewed while its run lives and expires when it does not;
-on the same machine a claim of a process that is gone counts as expired at once, unless others write under it.
+A lease is a row in the version's ledger. Milvus has no compare-and-set, so a writer first writes its own row and then
+reads all rows, with Strong consistency: of two writers at least one reads after both rows are written, sees the other
+row, and withdraws. Both may withdraw; two never write at the same time. The owner renews its lease while its run lives;
+the lease expires when it is no longer renewed. On the same machine the lease of a process that has ended counts as
+expired at once, unless workers of an engine may still write under it.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
-from roost.tasks.errors import RoostError, StepError, TransientError
+from roost.tasks.crash_points import utc_now
+from roost.tasks.errors import LeaseLostError, RoostError, TransientError
 from roost.tasks.ids import ALL_IDS, IdRange
 from roost.tasks.milvus.expressions import quoted
 from roost.tasks.milvus.lock_wait import LeaseOwner, LockWait, time_of_day
@@ -29,55 +31,74 @@ from roost.tasks.models.recipe import Recipe
 from roost.tasks.versions import ledger
 from roost.tasks.versions.version import Version, open_version
 
-#: Seconds after its last renewal that a claim still counts; a server may be away for less, and hosts' clocks must
-#: agree better than that.
+#: Seconds from a renewal until the lease expires. A server may be away for less, and the clocks of hosts must agree
+#: better than that.
 EXPIRES_AFTER_S = 120.0
-#: IdRange of it after which a run no longer writes.
-MARGIN = 0.75
-#: Seconds between renewals.
+#: Share of `EXPIRES_AFTER_S` after which the owner no longer writes.
+WRITE_SHARE = 0.75
+#: Seconds between two renewals.
 RENEW_INTERVAL_S = 10.0
-#: Seconds that a run which is not to wait tries all the same: of two that start together one must work.
-GRACE = 4.0
-#: Seconds between two looks of a run that waits, on average.
+#: Seconds for which an owner that does not wait tries all the same: of two that start together one must succeed.
+GRACE_S = 4.0
+#: Seconds between two checks of an owner that waits, on average.
 POLL_INTERVAL_S = 2.0
+#: Most lease rows that are read of one ledger.
+MAX_LEASES = 1000
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass
 class Lease:
-    """A claim that was granted; no write goes out without a `check`."""
+    """A writer lease that was granted. No write is sent without a `check`.
+
+    key: Primary key of its row.
+    index: Name of the index.
+    owner: Text that names the owner to others.
+    renewed: `monotonic_now` of the start of the last renewal that succeeded in time.
+    since: Time of day of the grant, for others' messages.
+    id_range: The documents that the owner writes.
+    parent_lease: Key of the lease of the run that this one is a part of; empty for a run of its own.
+    survives_process: Whether workers of an engine may write under it after this process is gone: only time ends it.
+    has_waited: Whether another owner had the lease, or nearly had it, since this one first tried.
+    """
 
     key: str
+    index: str
     owner: str
-    renewed: float  # `monotonic_now` of the last renewal that Milvus took in time
+    renewed: float
     since: str = ""
     id_range: IdRange = ALL_IDS
-    parent_lease: str = ""  # the claim of the run that this one is a part of
-    survives_process: bool = False  # others may write under it when this process is gone: only time ends it
+    parent_lease: str = ""
+    survives_process: bool = False
+    has_waited: bool = False
 
     @property
     def is_lost(self) -> bool:
-        """Whether others may hold it by now. Once lost it stays lost: what was planned under it is out of date."""
-        return monotonic_now() - self.renewed > EXPIRES_AFTER_S * MARGIN
+        """Whether another owner may have the lease. Once lost it stays lost: its plan may be out of date."""
+        return monotonic_now() - self.renewed > EXPIRES_AFTER_S * WRITE_SHARE
 
-    def renew(self, began: float) -> None:
-        """Count from when a renewal began that Milvus has taken; one that took too long renews nothing."""
+    def renew(self, started: float) -> None:
+        """Count from the start of a renewal that Milvus acknowledged; one that took too long renews nothing."""
         if not self.is_lost:
-            self.renewed = began
+            self.renewed = started
 
     def check(self) -> None:
-        """Refuse to write on when the claim may have expired: this process was paused, or Milvus was away.
+        """Refuse to write when the lease may have expired.
 
         Raises:
-            StepError: Another run may be writing by now; the next run goes on.
+            LeaseLostError: This process was suspended, or Milvus was unreachable: another run may be writing.
         """
         if self.is_lost:
-            raise StepError(f"{self.owner} could not renew its hold on the index in time; run it again")
+            seconds = monotonic_now() - self.renewed
+            raise LeaseLostError(
+                f"{self.owner} lost the writer lease on index {self.index!r} (last renewed {seconds:.0f} s ago): "
+                "Milvus was unreachable or this process was suspended. Committed documents stay; run it again."
+            )
 
 
 def monotonic_now() -> float:
-    """Seconds of a clock that runs on while the machine sleeps."""
+    """Give the seconds of a clock that also runs while the machine sleeps."""
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
@@ -85,52 +106,61 @@ def monotonic_now() -> float:
 async def acquire_lease(
     store: Store, version: Version, owner: LeaseOwner, *, id_range: IdRange = ALL_IDS, parent_lease: str = ""
 ) -> AsyncIterator[Store]:
-    """Hold the index, or a part of it, for one run: yields a store that refuses to write when the hold is lost.
+    """Acquire the writer lease of a version for one run: yields a store that refuses to write when the lease is lost.
 
     Args:
-        store: Where it is.
-        version: What is to be written.
+        store: Where the version is.
+        version: The version to write.
         owner: This run.
-        id_range: Which documents it writes; runs whose parts do not meet do not wait for each other.
-        under: The claim of the run that started this one and holds the whole: it is not waited for.
+        id_range: The documents that it writes; runs with disjoint ranges do not wait for each other.
+        parent_lease: Key of the lease of the run that started this one; this run does not wait for that lease.
 
     Raises:
-        ConflictError: Another run holds it, for longer than this one waits.
-        TransientError: Milvus is away for longer than a hold lasts.
+        ConflictError: Another owner has the lease for longer than this one waits.
+        TransientError: Milvus is unreachable for longer than a lease lasts.
     """
-    if store.settings.is_lite:  # the owner has the file, whatever is in it
-        yield store
+    async with _leased(store, version, owner, id_range, parent_lease) as (leased, _):
+        yield leased
+
+
+@asynccontextmanager
+async def _leased(
+    store: Store, version: Version, owner: LeaseOwner, id_range: IdRange = ALL_IDS, parent_lease: str = ""
+) -> AsyncIterator[tuple[Store, bool]]:
+    """Like `acquire_lease`; also yields whether another owner may have written since this one first tried."""
+    if store.settings.is_lite:  # the owner has locked the whole file
+        yield store, False
         return
-    beside = store.with_own_gate()
-    lease = await _acquire(beside, version, owner, id_range, parent_lease)
-    renewing = asyncio.ensure_future(_renew(beside, version, lease))
+    renewals = store.with_own_gate()
+    lease = await _acquire(renewals, version, owner, id_range, parent_lease)
+    renewing = asyncio.ensure_future(_renew(renewals, version, lease))
     try:
-        yield store.guarded(lease.check, lease.key)
+        yield store.guarded(lease.check, lease.key), lease.has_waited
     finally:
         renewing.cancel()
         with suppress(asyncio.CancelledError):
             await renewing
-        with suppress(RoostError):  # it expires by itself
-            await beside.delete(version.ledger, [lease.key])
+        with suppress(RoostError):  # else it expires by itself
+            await renewals.delete(version.ledger, [lease.key])
 
 
 @asynccontextmanager
 async def join_lease(store: Store, version: Version, key: str) -> AsyncIterator[Store]:
-    """Write under a hold that another process of this run has and renews: yields the store to write with.
+    """Write under a lease that another process of this run has and renews: yields the store to write with.
 
     Raises:
-        StepError: NullProgress holds it any more.
+        LeaseLostError: The lease has expired or was released.
     """
-    lease = Lease(key, "the run that started this batch", monotonic_now())
+    lease = Lease(key, version.index, "the run that started this batch", monotonic_now())
     await _read_expiry(store, version, lease)
     lease.check()
-    looking = asyncio.ensure_future(_poll_expiry(store.with_own_gate(), version, lease))
+    polling = asyncio.ensure_future(_poll_expiry(store.with_own_gate(), version, lease))
     try:
         yield store.guarded(lease.check, key)
     finally:
-        looking.cancel()
+        polling.cancel()
         with suppress(asyncio.CancelledError):
-            await looking
+            await polling
 
 
 async def _poll_expiry(store: Store, version: Version, lease: Lease) -> None:
@@ -139,104 +169,108 @@ async def _poll_expiry(store: Store, version: Version, lease: Lease) -> None:
         try:
             await _read_expiry(store, version, lease)
         except RoostError as error:
-            _log.warning("looking at the hold on %s: %s", version.index, error)
+            _log.warning("reading the writer lease on index %r failed: %s", version.index, error)
 
 
 async def _read_expiry(store: Store, version: Version, lease: Lease) -> None:
-    """Read how long a hold is good for; one that is gone is lost."""
-    began = monotonic_now()
+    """Read when a lease expires; a lease without a row is lost."""
+    started = monotonic_now()
     rows = await store.fetch(version.ledger, "doc_id", [lease.key], ["modified"])
-    left = float(rows[0]["modified"]) - time.time() if rows else 0.0
-    if left > 0:
-        lease.renew(began - EXPIRES_AFTER_S + left)
+    seconds_left = float(rows[0]["modified"]) - utc_now().timestamp() if rows else 0.0
+    if seconds_left > 0:
+        lease.renew(started - EXPIRES_AFTER_S + seconds_left)
     else:
-        lease.renewed = began - EXPIRES_AFTER_S
+        lease.renewed = started - EXPIRES_AFTER_S
 
 
 @asynccontextmanager
 async def acquire_live_lease(
     store: Store, index: str, recipe: Recipe, owner: LeaseOwner
 ) -> AsyncIterator[tuple[Store, Version]]:
-    """Hold the live version of an index, or the one that a first run makes: the store to write with, and the version.
+    """Acquire the lease of an index's live version, or of the one that a first run makes.
 
-    A run that waited while another version was promoted holds that one instead.
+    A run that waited while another version was promoted gets that one instead.
+
+    Yields:
+        The store to write with, and the version.
 
     Raises:
-        StoreError: The live version was built with another recipe, or its ledger is gone.
+        StoreError: The live version was built with another recipe, or its ledger does not exist.
         ConflictError, TransientError: As `acquire_lease`.
     """
     while True:
         version = await open_version(store, index, recipe)
-        async with acquire_lease(store, version, owner) as mine:
+        async with acquire_lease(store, version, owner) as leased:
             live = await store.describe_collection(index)
             if live is None or live["collection_name"] == version.name:
-                yield mine, version
+                yield leased, version
                 return
 
 
 async def _acquire(store: Store, version: Version, owner: LeaseOwner, id_range: IdRange, parent_lease: str) -> Lease:
-    """Claim the index as soon as nobody else does; Milvus may be away now and then meanwhile."""
-    wait, answered = LockWait(owner, grace=GRACE), monotonic_now()
+    """Wait until no other owner has the lease, and take it; Milvus may be unreachable for moments in between."""
+    wait, answered = LockWait(owner, grace=GRACE_S), monotonic_now()
     lease = Lease(
-        uuid.uuid4().hex,
-        str(owner),
-        monotonic_now(),
+        key=uuid.uuid4().hex,
+        index=version.index,
+        owner=str(owner),
+        renewed=answered,
         id_range=id_range,
         parent_lease=parent_lease,
         survives_process=owner.survives_process,
     )
     while True:
+        others: list[dict[str, Any]] = []
         try:
-            others = await _other_leases(store, version, lease)  # first a look: it costs those who write nothing
-            if not others and await _is_granted(store, version, lease):
+            others = await _read_other_leases(store, version, lease)  # before any write: a refused run writes nothing
+            if not others and await _try_take(store, version, lease):
                 return lease
             answered = monotonic_now()
         except TransientError as error:
             if monotonic_now() - answered > EXPIRES_AFTER_S:
                 raise
-            _log.warning("looking who holds %s: %s", version.index, error)
-            others = []
+            _log.warning("reading the writer leases on index %r failed: %s", version.index, error)
+        lease.has_waited = True
         if others:
-            first, since = others[0]["uri"], others[0]["source"]
+            other, since = others[0]["uri"], others[0]["source"]
             wait.check(
-                f"waiting for {first}, which writes index {version.index!r}",
-                f"index {version.index!r} is being written by {first} since {since}",
+                f"waiting for {other}, which writes index {version.index!r}",
+                f"index {version.index!r} is being written by {other} since {since}",
             )
         await asyncio.sleep(random.uniform(0.5, 1.5) * POLL_INTERVAL_S)  # noqa: S311  jitter is no secret
 
 
-async def _is_granted(store: Store, version: Version, lease: Lease) -> bool:
-    """Write the claim and look again; of two that claim in the same moment, one or both withdraw."""
-    granted = False
+async def _try_take(store: Store, version: Version, lease: Lease) -> bool:
+    """Write the lease's row and read all rows again; of two that write at the same moment, one or both withdraw."""
+    is_granted = False
     lease.since = time_of_day()
     try:
-        lease.renewed = await _write(store, version, lease)
-        granted = not await _other_leases(store, version, lease)
+        lease.renewed = await _write_row(store, version, lease)
+        is_granted = not await _read_other_leases(store, version, lease)
     finally:
-        if not granted:
+        if not is_granted:
             await store.delete(version.ledger, [lease.key])
-    return granted
+    return is_granted
 
 
-async def _other_leases(store: Store, version: Version, lease: Lease) -> list[dict[str, Any]]:
-    """Read the claims of others that still count and whose documents are ours too; drop those that do not count."""
+async def _read_other_leases(store: Store, version: Version, lease: Lease) -> list[dict[str, Any]]:
+    """Read the valid leases of other owners on the same documents; delete the expired ones."""
     fields = ["doc_id", "uri", "source", "modified", "reason", "size", "attempts"]
-    rows = await store.query(version.ledger, f"status == {quoted(ledger.LEASE)}", fields, limit=1000)
-    rows = [
-        row for row in rows if row["doc_id"] not in (lease.key, lease.parent_lease) and _overlaps(row, lease.id_range)
-    ]
-    dead = [row for row in rows if _is_dead(row)]
-    await store.delete(version.ledger, [row["doc_id"] for row in dead])
-    return [row for row in rows if row not in dead]
+    rows = await store.query(version.ledger, f"status == {quoted(ledger.LEASE)}", fields, limit=MAX_LEASES)
+    own = (lease.key, lease.parent_lease)
+    rows = [row for row in rows if row["doc_id"] not in own and _overlaps(row, lease.id_range)]
+    expired = [row for row in rows if _is_expired(row)]
+    await store.delete(version.ledger, [row["doc_id"] for row in expired])
+    return [row for row in rows if row not in expired]
 
 
 def _overlaps(row: dict[str, Any], id_range: IdRange) -> bool:
-    """Whether a claim is on documents of a part."""
+    """Whether a lease covers documents of a range."""
     return bool(row["size"] < id_range[1] and id_range[0] < row["attempts"])
 
 
-def _is_dead(row: dict[str, Any]) -> bool:
-    if time.time() > float(row["modified"]):
+def _is_expired(row: dict[str, Any]) -> bool:
+    if utc_now().timestamp() > float(row["modified"]):
         return True
     host, _, pid = row["reason"].rpartition(" ")
     return host == _host() and not _is_alive(int(pid))
@@ -253,23 +287,30 @@ def _is_alive(pid: int) -> bool:
 
 
 def _host() -> str:
-    """This machine since its last start: containers share names, not boot ids with process spaces."""
+    """Name this machine since its last start. Containers share host names, but not both boot id and process space."""
     with suppress(OSError), open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:  # noqa: PTH123
         return f"{socket.gethostname()} {file.read().strip()} {os.stat('/proc/self/ns/pid').st_ino}"  # noqa: PTH116
     return socket.gethostname()
 
 
-async def _write(store: Store, version: Version, lease: Lease) -> float:
-    """Write the claim, as good from now on; returns the `monotonic_now` from which it counts."""
-    began = monotonic_now()
+async def _write_row(store: Store, version: Version, lease: Lease) -> float:
+    """Write the lease's row, valid from now on; returns the `monotonic_now` from which it counts."""
+    started = monotonic_now()
     row = {
-        "doc_id": lease.key, "uri": lease.owner, "source": lease.since,
-        "content_hash": "", "size": lease.id_range[0], "modified": str(time.time() + EXPIRES_AFTER_S), "status": ledger.LEASE,
-        "chunk_count": 0, "pending_chunk_count": 0, "reason": "" if lease.survives_process else f"{_host()} {os.getpid()}",
+        "doc_id": lease.key,
+        "uri": lease.owner,
+        "source": lease.since,
+        "content_hash": "",
+        "size": lease.id_range[0],
+        "modified": str(utc_now().timestamp() + EXPIRES_AFTER_S),
+        "status": ledger.LEASE,
+        "chunk_count": 0,
+        "pending_chunk_count": 0,
+        "reason": "" if lease.survives_process else f"{_host()} {os.getpid()}",
         "attempts": lease.id_range[1],
-    }  # fmt: skip
+    }
     await ledger.write_rows(store, version.ledger, [row], run_id="")
-    return began
+    return started
 
 
 async def _renew(store: Store, version: Version, lease: Lease) -> None:
@@ -278,6 +319,6 @@ async def _renew(store: Store, version: Version, lease: Lease) -> None:
         if lease.is_lost:
             return
         try:
-            lease.renew(await _write(store, version, lease))
+            lease.renew(await _write_row(store, version, lease))
         except RoostError as error:
-            _log.warning("the hold on %s could not be renewed: %s", version.index, error)
+            _log.warning("renewing the writer lease on index %r failed: %s", version.index, error)

@@ -75,7 +75,7 @@ async def verify(store: Store, version: Version, *, mending: bool = False) -> Fi
             for its vector may be altered too, and the next ingest would find it by its text's hash.
 
     Raises:
-        StepError: The lease ran out.
+        LeaseLostError: The writer lease is lost.
     """
     documents = await ledger.read_ledger(store, version.ledger, _DOCUMENT)
     comparison = _Comparison(documents)
@@ -113,7 +113,7 @@ async def repair(store: Store, version: Version, *, run_id: str) -> tuple[Findin
         What was found before the repair, with the count of deleted rows; the count of marked documents.
 
     Raises:
-        StepError: The lease ran out.
+        LeaseLostError: The writer lease is lost.
     """
     found = await verify(store, version, mending=True)
     return found, await mark(store, version, found.off, run_id=run_id)

@@ -18,7 +18,7 @@ from tests.conftest import ROOT
 
 from roost.flows.operations.archive import export_index, import_folder
 from roost.flows.operations.search import search_index
-from roost.tasks.errors import StepError, UsageError
+from roost.tasks.errors import InconsistentIndexError, UsageError
 from roost.tasks.steps.report import ChunkCounts
 from roost.tasks.versions import archive
 
@@ -100,10 +100,10 @@ def test_an_export_that_was_damaged_is_not_published(lite, index, ingest, source
     asyncio.run(export_index(index, "", kept))
     facts = json.loads((kept / "version.json").read_text())
     (kept / "version.json").write_text(json.dumps(facts | {"documents": facts["documents"] + 1}))
-    with pytest.raises(StepError, match=r"is damaged: 7 of 8 documents"):
+    with pytest.raises(InconsistentIndexError, match=r"is damaged: 7 of 8 documents"):
         asyncio.run(import_folder(kept, "other", promote=False))
     (kept / "version.json").write_text(json.dumps(facts | {"digest": "0" * 32}))
-    with pytest.raises(StepError, match="are not the same"):
+    with pytest.raises(InconsistentIndexError, match="are not the same"):
         asyncio.run(import_folder(kept, "other", promote=False))
     with pytest.raises(UsageError, match="no index 'other'"):
         asyncio.run(search_index("other", ["ferry"], 1))
@@ -111,7 +111,8 @@ def test_an_export_that_was_damaged_is_not_published(lite, index, ingest, source
     ledger = pl.read_parquet(kept / "ledger.parquet")
     ledger.with_columns(pl.col("chunk_count") + 1).write_parquet(kept / "ledger.parquet")
     with pytest.raises(
-        StepError, match=r"is damaged: 7 of 7 documents in its ledger, 7 with other content than the ledger says"
+        InconsistentIndexError,
+        match=r"is damaged: 7 of 7 documents in its ledger, 7 with other content than the ledger says",
     ):
         asyncio.run(import_folder(kept, "other", promote=False))
     with pytest.raises(UsageError, match="no index 'other'"):

@@ -110,7 +110,7 @@ def test_a_backfill_does_not_write_beside_another_run(standalone, monkeypatch, i
     from roost.tasks.sources.listing import Source
 
     monkeypatch.setenv("ROOST_MILVUS__URI", standalone)
-    monkeypatch.setattr(lease, "GRACE", 0.0)
+    monkeypatch.setattr(lease, "GRACE_S", 0.0)
     source = folder(**{"a.md": "# A\n\nAnts."})
     ingest(source)
     request = BackfillRequest(sources=[Source(uri=str(source))], index=index, force=True, on_conflict="refuse")

@@ -12,7 +12,7 @@ import pytest
 from tests.integration.conftest import SHIPS, same
 
 from roost.flows.running.shards import refuse_unseen
-from roost.tasks.errors import ConfigurationError, ConflictError, StepError, StoreError
+from roost.tasks.errors import ConfigurationError, ConflictError, LeaseLostError, StoreError, WorkerPoolError
 from roost.tasks.ids import ALL_IDS, id_range_of, in_id_range
 from roost.tasks.milvus.lock_wait import LeaseOwner
 from roost.tasks.milvus.store import open_store
@@ -79,7 +79,7 @@ def test_shards_without_a_deployment_are_refused_before_anything_is_written(serv
 def test_parts_that_do_not_meet_are_held_at_once_and_the_whole_waits_for_each(
     server, ingest, folder, index, monkeypatch
 ):
-    monkeypatch.setattr(lease, "GRACE", 0.0)
+    monkeypatch.setattr(lease, "GRACE_S", 0.0)
     ingest(folder(**{"a.md": "# A"}))
 
     async def work() -> None:
@@ -116,7 +116,7 @@ def test_a_worker_writes_under_the_runs_hold_only_while_that_stands(server, inge
                 key = kept.hold
                 async with lease.join_lease(store, version, key) as there:
                     await there.delete(version.name, ["0"])
-            with pytest.raises(StepError, match="could not renew its hold"):
+            with pytest.raises(LeaseLostError, match="lost the writer lease on index"):
                 async with lease.join_lease(store, version, key):
                     pass
 
@@ -134,6 +134,6 @@ def test_every_document_is_in_one_part():
 def test_documents_that_no_shard_saw_end_a_run_with_the_name_of_one():
     work = pl.DataFrame({"doc_id": ["a", "b", "c"], "source": ["docs"] * 3, "uri": ["a.md", "b.md", "c.md"]})
     seen = pl.DataFrame({"doc_id": ["a", "b", "c"], "run_id": ["this", "earlier", "this"]})
-    with pytest.raises(StepError, match=r"1 planned documents were seen by no shard, docs/b\.md for one"):
+    with pytest.raises(WorkerPoolError, match=r"1 planned documents were seen by no shard, docs/b\.md for one"):
         refuse_unseen(work, seen, "this")
     refuse_unseen(work.filter(pl.col("doc_id") != "b"), seen, "this")

@@ -103,7 +103,7 @@ def _ended_for_now_at_worst(job: Job) -> int:
     assert answer["code"] in (0, 1), answer
     if answer["code"]:
         assert answer["out"] == ""
-        assert answer["err"].startswith("roost: Milvus at http://") or "could not renew its hold" in answer["err"]
+        assert answer["err"].startswith("roost: Milvus at http://") or "lost the writer lease on index" in answer["err"]
         assert answer["err"].count("\n") == 1
     return int(answer["code"])
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from roost.tasks.errors import ConflictError, StepError, TransientError
+from roost.tasks.errors import ConflictError, LeaseLostError, TransientError
 from roost.tasks.milvus.connection import MAX_SERVER_WRITES
 from roost.tasks.milvus.lock_wait import LeaseOwner
 from roost.tasks.milvus.store import open_store
@@ -120,9 +120,9 @@ def test_a_claim_from_another_machine_stands_until_it_expires(with_version, monk
     async def work(store, version, hold):
         monkeypatch.setattr(lease, "_host", lambda: "elsewhere 1")
         monkeypatch.setattr(lease, "EXPIRES_AFTER_S", 3.0)
-        monkeypatch.setattr(lease, "GRACE", 0.0)
-        claim = lease.Lease("a" * 32, "run 'far away'", lease.monotonic_now(), since="noon")
-        await lease._write(store, version, claim)
+        monkeypatch.setattr(lease, "GRACE_S", 0.0)
+        claim = lease.Lease("a" * 32, "docs", "run 'far away'", lease.monotonic_now(), since="noon")
+        await lease._write_row(store, version, claim)
         monkeypatch.setattr(lease, "_host", lambda: "here 2")
         with pytest.raises(ConflictError, match="far away"):
             async with hold(store, version, "near"):
@@ -139,9 +139,9 @@ def test_a_run_that_was_paused_writes_and_deletes_no_more_in_the_middle_of_a_bat
         async with hold(store, version, "paused") as kept:
             await kept.delete(version.name, ["0"])
             clock = lease.monotonic_now
-            monkeypatch.setattr(lease, "now", lambda: clock() + lease.EXPIRES_AFTER_S)
+            monkeypatch.setattr(lease, "monotonic_now", lambda: clock() + lease.EXPIRES_AFTER_S)
             for write in (kept.upsert(version.name, [{"id": "a"}]), kept.delete(version.name, ["a"])):
-                with pytest.raises(StepError, match=r"paused \(.*\) could not renew its hold"):
+                with pytest.raises(LeaseLostError, match=r"paused \(.*\) lost the writer lease on index"):
                     await write
             monkeypatch.undo()
 
@@ -151,7 +151,7 @@ def test_a_run_that_was_paused_writes_and_deletes_no_more_in_the_middle_of_a_bat
 def test_a_renewed_hold_outlasts_its_expiry_while_a_batch_fills_the_gate(with_version, monkeypatch):
     monkeypatch.setattr(lease, "EXPIRES_AFTER_S", 2.0)
     monkeypatch.setattr(lease, "RENEW_INTERVAL_S", 0.3)
-    monkeypatch.setattr(lease, "GRACE", 0.0)
+    monkeypatch.setattr(lease, "GRACE_S", 0.0)
 
     async def work(store, version, hold):
         async with hold(store, version, "long") as kept:
@@ -170,7 +170,7 @@ def test_a_renewed_hold_outlasts_its_expiry_while_a_batch_fills_the_gate(with_ve
 
 def test_a_run_that_waits_outlives_a_server_that_is_away_for_a_moment(with_version, monkeypatch):
     monkeypatch.setattr(lease, "POLL_INTERVAL_S", 0.1)
-    looks, failing = lease._other_leases, iter([False, True, True])
+    looks, failing = lease._read_other_leases, iter([False, True, True])
 
     async def look(store, version, mine):
         if next(failing, False):
@@ -178,7 +178,7 @@ def test_a_run_that_waits_outlives_a_server_that_is_away_for_a_moment(with_versi
         return await looks(store, version, mine)
 
     async def work(store, version, hold):
-        monkeypatch.setattr(lease, "_other_leases", look)
+        monkeypatch.setattr(lease, "_read_other_leases", look)
         async with hold(store, version, "patient", wait=30) as kept:
             await kept.delete(version.name, ["0"])
         assert next(failing, None) is None
@@ -195,7 +195,7 @@ def test_a_server_that_stays_away_ends_the_wait(with_version, monkeypatch):
         raise TransientError("away")
 
     async def work(store, version, hold):
-        monkeypatch.setattr(lease, "_other_leases", look)
+        monkeypatch.setattr(lease, "_read_other_leases", look)
         with pytest.raises(TransientError, match="away"):
             async with hold(store, version, "patient", wait=30):
                 pass
@@ -226,7 +226,7 @@ def _hold_for_ever(uri: str, index: str) -> None:
 def test_a_version_that_a_run_holds_is_not_pruned_and_the_run_is_named(with_version, index, monkeypatch):
     from roost.tasks.versions import promotion, pruning
 
-    monkeypatch.setattr(lease, "GRACE", 0.0)
+    monkeypatch.setattr(lease, "GRACE_S", 0.0)
     monkeypatch.setattr(promotion, "YOUNG", 0.0)
 
     async def work(store, version, hold):
@@ -246,13 +246,13 @@ def test_a_version_that_a_run_holds_is_not_pruned_and_the_run_is_named(with_vers
 def test_a_claim_under_which_workers_elsewhere_write_outlives_its_process(with_version, monkeypatch):
     async def work(store, version, hold):
         monkeypatch.setattr(lease, "_is_alive", lambda pid: False)
-        mine = lease.Lease("b" * 32, "the next", lease.monotonic_now())
+        mine = lease.Lease("b" * 32, "docs", "the next", lease.monotonic_now())
         for survives_process in (True, False):
-            await lease._write(
+            await lease._write_row(
                 store,
                 version,
-                lease.Lease("a" * 32, "killed", lease.monotonic_now(), survives_process=survives_process),
+                lease.Lease("a" * 32, "docs", "killed", lease.monotonic_now(), survives_process=survives_process),
             )
-            assert bool(await lease._other_leases(store, version, mine)) is survives_process
+            assert bool(await lease._read_other_leases(store, version, mine)) is survives_process
 
     with_version(work)

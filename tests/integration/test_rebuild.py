@@ -23,7 +23,7 @@ from roost.flows.operations.versions import AliasMove, PruneReport, list_version
 from roost.flows.parameters import IngestRequest, RebuildRequest
 from roost.flows.running.progress import PROGRESS, NullProgress
 from roost.flows.running.run import run_flow
-from roost.tasks.errors import SourceError, StepError, UsageError
+from roost.tasks.errors import SourceError, UsageError, VersionChangedError
 from roost.tasks.milvus.lock_wait import LeaseOwner
 from roost.tasks.milvus.store import open_store
 from roost.tasks.settings import load_settings
@@ -279,7 +279,7 @@ def test_a_version_promoted_meanwhile_is_not_pruned_and_the_run_that_wrote_the_o
     (source / "b.md").write_text(text_of(2))
     token = PROGRESS.set(Mover())
     try:
-        with pytest.raises(StepError, match=f"readers were moved to {other} meanwhile"):
+        with pytest.raises(VersionChangedError, match=f"now points to {other}"):
             ingest(source)
     finally:
         PROGRESS.reset(token)

@@ -18,7 +18,7 @@ from tests.waiting import until
 
 from roost.deployments.local.servers import Service, prefect_worker
 from roost.flows.running import work_pool
-from roost.tasks.errors import ConfigurationError, ConflictError, StepError
+from roost.tasks.errors import ConfigurationError, ConflictError, WorkerPoolError
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -134,7 +134,7 @@ def test_shards_that_nobody_takes_up_are_cancelled_and_the_run_says_what_to_do(
     monkeypatch.setattr(work_pool, "POLL_INTERVAL_S", 0.2)
     source = folder(**{"a.md": "# A"})
     words = rf"2 of 2 shards waited 0\.5 s for a place in the work pool '{pool.name}' while none ran: start a worker"
-    with pytest.raises(StepError, match=words):
+    with pytest.raises(WorkerPoolError, match=words):
         ingest(source, shards=2)
     shards = sorted((run.name[:12], run.state_name) for run in pool.shards())
     assert shards == [("shard 1 of 2", "Cancelled"), ("shard 2 of 2", "Cancelled")]

@@ -15,7 +15,7 @@ import roost.tasks.versions.verification
 from roost.cli.main import run
 from roost.flows.parameters import VerifyRequest
 from roost.flows.running.run import run_flow
-from roost.tasks.errors import StepError
+from roost.tasks.errors import InconsistentIndexError, LeaseLostError
 from roost.tasks.milvus.store import open_store
 from roost.tasks.settings import load_settings
 from roost.tasks.sources.listing import Source
@@ -111,7 +111,7 @@ def test_rows_of_one_id_are_found_though_no_query_shows_them_and_are_mended_by_r
         name = _version(client, index)
         [row] = client.query(name, 'text == "Bees."', output_fields=["*"])
         client.insert(name, [row | {"vector": [0.1] * 384}] * 2)
-    with pytest.raises(StepError, match=r"holds 7 chunks, its ledger counts 5: run roost verify --repair"):
+    with pytest.raises(InconsistentIndexError, match=r"holds 7 chunks, its ledger counts 5: run roost verify --repair"):
         ingest(source)
     state, report = verified()
     assert (state, report.chunks, report.duplicated) == ("OutOfStep", 7, 2)
@@ -147,7 +147,7 @@ def test_a_document_that_no_run_lists_is_named_with_what_to_do_until_that_is_don
 
 def test_a_repair_whose_lease_ran_out_deletes_nothing(lite, ingest, folder, stored, index):
     ingest(folder(**{"a.md": TEXT}))
-    lease = Lease("", "run 'late'", renewed=float("-inf"))
+    lease = Lease("", "docs", "run 'late'", renewed=float("-inf"))
 
     async def mend() -> None:
         async with open_store(load_settings().milvus) as store:
@@ -155,7 +155,7 @@ def test_a_repair_whose_lease_ran_out_deletes_nothing(lite, ingest, folder, stor
             await store.delete(version.ledger, (await ledger.read_ledger(store, version.ledger))["doc_id"].to_list())
             await roost.tasks.versions.verification.verify(store.guarded(lease.check, lease.key), version, mending=True)
 
-    with pytest.raises(StepError, match="run 'late' could not renew its hold"):
+    with pytest.raises(LeaseLostError, match="run 'late' lost the writer lease on index"):
         asyncio.run(mend())
     assert stored()[0].height == 3
 
@@ -185,7 +185,7 @@ def test_a_run_that_ends_with_other_counts_than_its_ledger_fails_and_says_so(lit
         name = _version(client, index)
         client.delete(name, filter='text == "Bees."')
         _release(lite)
-    with pytest.raises(StepError, match=r"holds 3 chunks, its ledger counts 4.*roost verify --repair"):
+    with pytest.raises(InconsistentIndexError, match=r"holds 3 chunks, its ledger counts 4.*roost verify --repair"):
         ingest(source)
 
 

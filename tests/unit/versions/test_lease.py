@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from roost.tasks.errors import StepError
+from roost.tasks.errors import LeaseLostError
 from roost.tasks.versions import lease
+
+MESSAGE = (
+    r"^run 'a' lost the writer lease on index 'docs' \(last renewed 125 s ago\): Milvus was unreachable or this "
+    r"process was suspended. Committed documents stay; run it again.$"
+)
 
 
 @pytest.fixture
@@ -20,19 +25,19 @@ def pass_time(monkeypatch):
     return move
 
 
-def test_a_hold_that_is_renewed_in_time_stands(pass_time):
-    held = lease.Lease("a" * 32, "run 'a'", lease.monotonic_now())
+def test_a_lease_that_is_renewed_in_time_stays_valid(pass_time):
+    taken = lease.Lease("a" * 32, "docs", "run 'a'", lease.monotonic_now())
     for _ in range(5):
         pass_time(60)
-        held.renew(lease.monotonic_now() - 5)
-        held.check()
+        taken.renew(lease.monotonic_now() - 5)
+        taken.check()
 
 
-def test_a_renewal_that_took_too_long_does_not_bring_a_lost_hold_back(pass_time):
-    held = lease.Lease("a" * 32, "run 'a'", lease.monotonic_now())
+def test_a_renewal_that_took_too_long_does_not_restore_a_lost_lease(pass_time):
+    taken = lease.Lease("a" * 32, "docs", "run 'a'", lease.monotonic_now())
     pass_time(85)
     began = lease.monotonic_now()
     pass_time(40)
-    held.renew(began)
-    with pytest.raises(StepError, match="run 'a' could not renew its hold on the index in time"):
-        held.check()
+    taken.renew(began)
+    with pytest.raises(LeaseLostError, match=MESSAGE):
+        taken.check()
