@@ -10,7 +10,7 @@ import signal
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 
-from roost.tasks.settings import clock_shift_s, fault_point
+from roost.tasks.settings import clock_shift_s, crash_point_setting
 
 #: Every point there is, in the order in which a run passes them.
 POINTS = (
@@ -30,7 +30,7 @@ _passed: Counter[str] = Counter()
 
 def crash_point(name: str) -> None:
     """Kill this process, as a power failure would, if a test asked for this pass of this point."""
-    wanted, _, number = fault_point().partition(":")
+    wanted, _, number = crash_point_setting().partition(":")
     if wanted != name:
         return
     _passed[name] += 1

@@ -1,12 +1,13 @@
-"""Operator's facts: one frozen tree of settings, read from the environment and `.env`.
+"""Settings: all that Roost reads from environment variables and `.env`, as one frozen tree.
 
-Every name is `ROOST_<SUBJECT>__<NAME>`, for example `ROOST_MILVUS__URI`. Nothing else in Roost reads the
-environment.
+Every name is `ROOST_<SUBJECT>__<NAME>`, for example `ROOST_MILVUS__URI`. No other module of
+Roost reads the environment.
 """
 
 from __future__ import annotations
 
 import os
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
@@ -14,10 +15,12 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
-from roost.tasks.errors import ConfigurationError, unknown_value
+from roost.tasks.errors import ConfigurationError
 
 PREFIX = "ROOST_"
 ENV_FILE = ".env"
+#: Similarity of whole names, from 0 to 1 by difflib, from which a known name is suggested for an unknown one.
+MIN_SIMILARITY = 0.85
 
 
 class _Group(BaseModel):
@@ -25,18 +28,22 @@ class _Group(BaseModel):
 
 
 class Milvus(_Group):
-    """Where the index lives, and how it is built."""
+    """The connection to Milvus, and the parameters of its vector index."""
 
-    uri: str = Field("./roost.db", description="A local file (Milvus Lite), or http(s)://host:port.")
-    token: SecretStr = Field(SecretStr(""), description="`user:password`, or an API key.")
-    database: str = Field("", description="Database on the server; empty for its default.")
-    ca_file: Path | None = Field(None, description="PEM file that signs the server's TLS certificate.")
-    timeout: float = Field(30.0, gt=0, description="Seconds that one call may take.")
-    index_type: Literal["HNSW", "FLAT", "AUTOINDEX"] = Field("HNSW", description="Vector index.")
+    uri: str = Field("./roost.db", description="Local file for Milvus Lite, or http(s)://host:port of a server.")
+    token: SecretStr = Field(SecretStr(""), description="`user:password` or an API key.")
+    database: str = Field("", description="Name of the database; empty: the server's default.")
+    ca_file: Path | None = Field(
+        None, description="PEM file of the authority that signed the server's TLS certificate."
+    )
+    timeout: float = Field(30.0, gt=0, description="Time limit of one call, in seconds.")
+    index_type: Literal["HNSW", "FLAT", "AUTOINDEX"] = Field("HNSW", description="Type of the vector index.")
     metric: Literal["COSINE", "IP", "L2"] = Field("COSINE", description="Similarity measure.")
-    hnsw_m: int = Field(16, ge=2, le=2048, description="HNSW: links a node.")
-    hnsw_ef_construction: int = Field(200, ge=8, description="HNSW: candidates while building.")
-    search_ef: int = Field(128, ge=1, description="HNSW: candidates while searching.")
+    hnsw_m: int = Field(16, ge=2, le=2048, description="HNSW: number of links per node (M).")
+    hnsw_ef_construction: int = Field(
+        200, ge=8, description="HNSW: number of candidates while building (efConstruction)."
+    )
+    search_ef: int = Field(128, ge=1, description="HNSW: number of candidates while searching (ef).")
 
     @field_validator("uri")
     @classmethod
@@ -44,7 +51,7 @@ class Milvus(_Group):
         if "://" not in uri:
             return str(Path(uri).expanduser())
         if "@" in urlsplit(uri).netloc:
-            raise ValueError("a user and password belong in ROOST_MILVUS__TOKEN, not in the address")
+            raise ValueError("write user and password into ROOST_MILVUS__TOKEN, not into the address")
         return uri
 
     @property
@@ -54,38 +61,38 @@ class Milvus(_Group):
 
     @property
     def is_missing(self) -> bool:
-        """Whether the URI names a local Milvus Lite file that is not there yet."""
+        """Whether the URI names a local Milvus Lite file that does not exist yet."""
         return self.is_lite and not Path(self.uri).exists()
 
 
 class Embedding(_Group):
-    """Which model makes the vectors."""
+    """The embedding model."""
 
     model: str = Field(
-        "sentence-transformers/all-MiniLM-L6-v2", description="Hub name, or a folder that holds the model."
+        "sentence-transformers/all-MiniLM-L6-v2", description="Name on the Hugging Face hub, or folder of the model."
     )
-    revision: str = Field("", description="Commit, tag or branch on the hub; empty for the newest.")
+    revision: str = Field("", description="Commit, tag or branch on the hub; empty: the newest.")
     backend: Literal["auto", "torch", "openvino"] = Field(
-        "auto", description="What runs the model; `auto` takes OpenVINO on a CPU where it is installed."
+        "auto", description="Engine that runs the model; `auto`: OpenVINO on a CPU if it is installed, else PyTorch."
     )
-    device: str = Field("", description="`cpu`, `cuda`, `mps`, for PyTorch; empty to choose by itself.")
-    cache: str = Field("", description="Folder for exported models; empty for the user's cache folder.")
-    query_instruction: str | None = Field(None, description="Put before a query; unset: the model's own.")
-    text_instruction: str | None = Field(None, description="Put before a passage; unset: the model's own.")
-    threads: int = Field(0, ge=0, description="Cores that the model may use; 0 for all of them.")
-    sparse: Literal["", "bm25"] = Field("", description="`bm25`: index words too, and search by both.")
-    tokens_per_call: int = Field(4096, ge=64, description="Padded tokens that one call of PyTorch may hold.")
+    device: str = Field("", description="Device for PyTorch: `cpu`, `cuda`, `mps`; empty: the fastest available.")
+    cache: str = Field("", description="Folder for exported models; empty: the user's cache folder.")
+    query_instruction: str | None = Field(None, description="Text put before each query; unset: the model's own.")
+    text_instruction: str | None = Field(None, description="Text put before each chunk; unset: the model's own.")
+    threads: int = Field(0, ge=0, description="Number of CPU cores for the model; 0: all.")
+    sparse: Literal["", "bm25"] = Field("", description="`bm25`: also index the words, and combine both searches.")
+    tokens_per_call: int = Field(4096, ge=64, description="Maximum number of padded tokens in one call of PyTorch.")
 
 
 class Chunking(_Group):
-    """How documents are cut, in tokens of the embedding model."""
+    """How documents are split into chunks."""
 
     method: Literal["sentences", "none"] = Field(
         "sentences",
-        description="`none`: one vector a document, of what fits the window; the rest is not seen, but counted.",
+        description="`sentences`: chunks of whole sentences; `none`: one chunk per document, cut at the window.",
     )
-    size: int = Field(240, ge=16, description="Most tokens in a chunk; with the model's own it must fit.")
-    overlap: int = Field(24, ge=0, description="Tokens that neighbouring chunks share.")
+    size: int = Field(240, ge=16, description="Maximum number of tokens in a chunk, by the model's tokenizer.")
+    overlap: int = Field(24, ge=0, description="Number of tokens that neighbouring chunks share.")
 
     @model_validator(mode="after")
     def _overlap_is_smaller(self) -> Chunking:
@@ -95,75 +102,87 @@ class Chunking(_Group):
 
 
 class Ingest(_Group):
-    """How a run works, without effect on what it makes."""
+    """Resources and limits of a run. They do not change its result."""
 
-    batches_in_flight: int = Field(3, ge=1, le=32, description="Batches worked on at once.")
-    batch_bytes: int = Field(1_048_576, ge=1024, description="Estimated text bytes in a batch.")
-    max_batches: int = Field(300, ge=1, description="Batches in one run; larger runs get larger batches.")
-    parse_workers: int = Field(0, ge=0, description="Worker processes; 0 for one a core, four at most.")
-    parse_seconds: float = Field(120.0, gt=0, description="Time limit to parse one document.")
-    parse_memory_mb: int = Field(2048, ge=256, description="Memory limit of a worker process, MiB.")
-    wait_seconds: float = Field(3600.0, ge=0, description="How long a run waits for another on its index.")
+    batches_in_flight: int = Field(3, ge=1, le=32, description="Number of batches processed concurrently.")
+    batch_bytes: int = Field(1_048_576, ge=1024, description="Estimated bytes of text in one batch.")
+    max_batches: int = Field(
+        300, ge=1, description="Maximum number of batches in a run; larger runs get larger batches."
+    )
+    parse_workers: int = Field(0, ge=0, description="Number of parsing processes; 0: one per core, at most four.")
+    parse_seconds: float = Field(120.0, gt=0, description="Time limit for parsing one document, in seconds.")
+    parse_memory_mb: int = Field(2048, ge=256, description="Memory limit of one parsing process, in MiB.")
+    wait_seconds: float = Field(
+        3600.0, ge=0, description="Time that a run waits for another run on the same index, in seconds."
+    )
     max_delete_fraction: float = Field(
-        0.3, ge=0, le=1, description="Largest share of an index that one run may delete."
+        0.3, ge=0, le=1, description="Largest share of an index that one run may delete, from 0 to 1."
     )
 
 
 class Scale(_Group):
-    """Where the batches of a run are worked on. With `dask` and `ray` the index must be on a server."""
+    """The engine that processes the batches of a run. `dask` and `ray` need a Milvus server."""
 
-    engine: Literal["local", "dask", "ray"] = Field("local", description="This process, or the workers of Dask or Ray.")
-    address: str = Field("", description="Of a Dask scheduler or a Ray cluster; empty for a temporary one here.")
-    workers: int = Field(0, ge=0, le=1024, description="Processes of a temporary one; 0 for one a core.")
-    threads: int = Field(0, ge=0, description="Cores for the model of a worker or shard; 0 shares them out on a host.")
-    spool: str = Field("", description="Folder that all workers read, for tables' rows; empty for a temporary one.")
-    deployment: str = Field("shard/shard", description="Deployment of the flow `shard`, for runs with shards.")
+    engine: Literal["local", "dask", "ray"] = Field(
+        "local", description="`local`: this process; else the workers of Dask or Ray."
+    )
+    address: str = Field("", description="Address of a Dask scheduler or Ray cluster; empty: start a temporary one.")
+    workers: int = Field(0, ge=0, le=1024, description="Number of processes of a temporary cluster; 0: one per core.")
+    threads: int = Field(
+        0,
+        ge=0,
+        description="Number of CPU cores for the model in one worker or shard; 0: an equal share of the host's.",
+    )
+    spool: str = Field(
+        "", description="Folder for the rows of tables, which all workers can read; empty: a temporary one."
+    )
+    deployment: str = Field("shard/shard", description="Deployment of the flow `shard`, as FLOW/NAME.")
     wait_seconds: float = Field(
         600.0,
         gt=0,
-        description="How long shards may wait for a place in the work pool while none of them runs.",
+        description="Time that shards may wait for a slot of the work pool while none of them runs, in seconds.",
     )
 
 
 class Evaluation(_Group):
-    """Where evaluations are kept."""
+    """The history of evaluations."""
 
-    folder: str = Field(
-        "./roost-evaluations", description="Folder or fsspec URL; the history of earlier evaluations is read from it."
-    )
+    folder: str = Field("./roost-evaluations", description="Folder or fsspec URL to which evaluations are written.")
 
     @field_validator("folder")
     @classmethod
     def _no_password(cls, folder: str) -> str:
         if any(urlsplit(part).password is not None for part in folder.split("::")):
-            raise ValueError("a user and password do not belong in the address: give them as fsspec is configured")
+            raise ValueError("write no user and password into the address: configure them in fsspec")
         return folder
 
 
 class LLM(_Group):
-    """Which language model answers questions; `roost ask` alone needs one."""
+    """The language model, for `roost ask` and the answers of an evaluation."""
 
-    model: str = Field("", description="Its name at the endpoint; empty for none.")
-    base_url: str = Field("", description="Endpoint that speaks OpenAI's chat completions; empty for OpenAI itself.")
-    api_key: SecretStr = Field(SecretStr(""), description="Key of the endpoint.")
-    context_tokens: int = Field(6000, ge=600, description="Most tokens of question and passages in one call.")
-    answer_tokens: int = Field(800, ge=16, description="Most tokens of an answer.")
-    temperature: float = Field(0.1, ge=0, le=2, description="0 for the likeliest words.")
-    timeout: float = Field(60.0, gt=0, description="Seconds that the endpoint may be silent.")
-    retries: int = Field(3, ge=0, le=10, description="Tries after the first, when it is busy or away.")
+    model: str = Field("", description="Name of the model at the endpoint; empty: no model.")
+    base_url: str = Field("", description="URL of an endpoint with OpenAI's chat completions API; empty: OpenAI.")
+    api_key: SecretStr = Field(SecretStr(""), description="API key of the endpoint.")
+    context_tokens: int = Field(
+        6000, ge=600, description="Maximum number of tokens of question and chunks in one call."
+    )
+    answer_tokens: int = Field(800, ge=16, description="Maximum number of tokens of an answer.")
+    temperature: float = Field(0.1, ge=0, le=2, description="Sampling temperature; 0: always the most likely token.")
+    timeout: float = Field(60.0, gt=0, description="Time to wait for data from the endpoint, in seconds.")
+    retries: int = Field(3, ge=0, le=10, description="Number of retries when the endpoint is busy or unreachable.")
 
     @field_validator("base_url")
     @classmethod
     def _is_http(cls, url: str) -> str:
         if url and urlsplit(url).scheme not in ("http", "https"):
-            raise ValueError("the address of an endpoint begins with http:// or https://")
+            raise ValueError("the address of an endpoint starts with http:// or https://")
         if "@" in urlsplit(url).netloc:
-            raise ValueError("a user and password do not belong in the address: the key is ROOST_LLM__API_KEY")
+            raise ValueError("write no user and password into the address: the key is ROOST_LLM__API_KEY")
         return url
 
 
 class Settings(BaseSettings):
-    """All settings. Defaults serve without any of them."""
+    """All settings. Every setting has a default."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX, env_nested_delimiter="__", frozen=True, extra="ignore", env_file=ENV_FILE
@@ -179,57 +198,78 @@ class Settings(BaseSettings):
 
 
 def load_settings() -> Settings:
-    """Read settings from the environment, then `.env`, then the defaults.
+    """Read the settings: environment variables first, then `.env`, then the defaults.
 
     Raises:
-        ConfigurationError: An unknown name, or a value that its field refuses.
+        ConfigurationError: An unknown name or an invalid value; the message names the setting, not the value.
     """
-    _refuse_unknown_subjects()
+    for name in _given_names():
+        _check_name(name)
     try:
         return Settings()
     except ValidationError as error:
         first = error.errors(include_input=False)[0]
         name = PREFIX + "__".join(str(part) for part in first["loc"]).upper()
-        raise ConfigurationError(f"{name}: {first['msg']} (see README, Settings)") from None
+        if first["type"] == "extra_forbidden":  # in a group given as one JSON object
+            _check_name(name)
+        message = first["msg"].removeprefix("Value error, ")
+        raise ConfigurationError(f"{name}: {message} (see README, Settings)") from None
     except SettingsError:
-        whole = ", ".join(name for name in _names() if "__" not in name)
-        raise ConfigurationError(f"{whole}: a whole subject is one JSON object (see README, Settings)") from None
+        groups = ", ".join(name for name in _given_names() if "__" not in name)
+        raise ConfigurationError(f"{groups}: must be a JSON object of settings (see README, Settings)") from None
 
 
-def _refuse_unknown_subjects() -> None:
-    """pydantic-settings passes over an unknown first word in silence; a typing error must not."""
-    known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
-    for name in _names():
-        if name.upper().split("__")[0] not in known:
-            raise ConfigurationError(unknown_value("setting", name, (f"{k}__…" for k in known)))
+def _check_name(name: str) -> None:
+    """Refuse an unknown name. pydantic-settings ignores a wrong group, and does not suggest the right name.
+
+    Args:
+        name: Name of an environment variable that starts with `ROOST_`, in any case.
+    """
+    known = {
+        f"{PREFIX}{group}__{setting}".upper()
+        for group, field in Settings.model_fields.items()
+        for setting in field.annotation.model_fields  # type: ignore[union-attr]
+    }
+    groups = {setting.split("__")[0] for setting in known}
+    upper = name.upper()
+    if upper in known or upper in groups:
+        return
+    group, _, setting = upper.partition("__")
+    mates = sorted(each.removeprefix(f"{group}__") for each in known if each.startswith(f"{group}__"))
+    if similar := get_close_matches(setting, mates, n=1):
+        raise ConfigurationError(f"unknown setting {name}; did you mean {group}__{similar[0]}?")
+    if similar := get_close_matches(upper, sorted(known), n=1, cutoff=MIN_SIMILARITY):
+        raise ConfigurationError(f"unknown setting {name}; did you mean {similar[0]}?")
+    choices = [f"{group}__{each}" for each in mates] or [f"{each}__…" for each in groups]
+    raise ConfigurationError(f"unknown setting {name}; known: {', '.join(sorted(choices))}")
 
 
-def _names() -> list[str]:
-    """List our names in the environment, then those in `.env`."""
+def _given_names() -> list[str]:
+    """List the names that start with `ROOST_`: those of the environment, then those of `.env`."""
     from dotenv import dotenv_values
 
     try:
         names = [*os.environ, *dotenv_values(ENV_FILE)]
     except UnicodeDecodeError:
-        raise ConfigurationError(f"{ENV_FILE} is not UTF-8: save it again as UTF-8") from None
+        raise ConfigurationError(f"{ENV_FILE} is not UTF-8: save it as UTF-8") from None
     return [name for name in names if name.upper().startswith(PREFIX)]
 
 
-def fault_point() -> str:
-    """Give the point at which a test has this process kill itself: `NAME:N`, its Nth pass. Empty outside pytest."""
-    return os.environ.get("PYTEST_ROOST_FAULT", "") if "PYTEST_VERSION" in os.environ else ""
+def crash_point_setting() -> str:
+    """Get the point at which a test lets this process kill itself: `NAME:N`, its Nth pass. Empty outside pytest."""
+    return os.environ.get("PYTEST_ROOST_CRASH_POINT", "") if "PYTEST_VERSION" in os.environ else ""
 
 
 def clock_shift_s() -> float:
-    """Give the seconds by which a test shifts the clock of this process, may be negative. 0 outside pytest."""
+    """Get the seconds by which a test shifts the clock of this process, may be negative. 0 outside pytest."""
     return float(os.environ.get("PYTEST_ROOST_CLOCK_SHIFT_S", "0")) if "PYTEST_VERSION" in os.environ else 0.0
 
 
 def set_library_defaults(*, quiet: bool) -> None:
-    """Set what the libraries need before they are first imported; what the user has set stays.
+    """Set environment variables of libraries before their first import. A variable that the user has set stays.
 
     Args:
-        quiet: Keep run logs off the terminal; the UI still gets them.
+        quiet: Do not print the logs of runs on the terminal; the Prefect UI still shows them.
     """
     defaults = {
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
@@ -240,7 +280,7 @@ def set_library_defaults(*, quiet: bool) -> None:
         "TOKENIZERS_PARALLELISM": "false",
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "GRPC_VERBOSITY": "NONE",
-        # Lite answers from unflushed rows ten times slower: let it flush every few thousand.
+        # Milvus Lite searches unflushed rows ten times slower: let it flush every few thousand rows.
         "MILVUS_LITE_MEMTABLE_MEMORY_LIMIT_BYTES": "8000000",
     }
     if quiet:

@@ -73,7 +73,12 @@ def test_an_empty_or_broken_document_ends_with_exit_code_3_and_is_named(roost, f
         (["ingest", "."], {"ROOST_EMBEDDING__MODEL": "no/such-model"}, 2, "no/such-model"),
         (["ingest", "."], {"ROOST_CHUNKING__SIZE": "900"}, 2, "largest size is 254"),
         (["ingest", "."], {"ROOST_MILVUS__URL": "x"}, 2, "ROOST_MILVUS__URL"),
-        (["ingest", "."], {"ROOST_MILVSU__URI": "x"}, 2, "unknown setting 'ROOST_MILVSU__URI'"),
+        (
+            ["ingest", "."],
+            {"ROOST_MILVSU__URI": "x"},
+            2,
+            "unknown setting ROOST_MILVSU__URI; did you mean ROOST_MILVUS__URI?",
+        ),
         (["ingest", ".", "--index", "not-a-name"], {}, 2, "'not-a-name'"),
         (["ingest", "."], {"ROOST_MILVUS__URI": "http://127.0.0.1:1"}, 1, "does not answer"),
         (["search", "x"], {"ROOST_MILVUS__URI": "http://127.0.0.1:1"}, 1, "does not answer"),

@@ -91,7 +91,7 @@ class Nursery:
         name = self.folder / uuid.uuid4().hex
         settings = dict(env or {})
         if fault := attack.pop("fault", ""):
-            settings["PYTEST_ROOST_FAULT"] = fault
+            settings["PYTEST_ROOST_CRASH_POINT"] = fault
         job = {"uri": uri, "env": settings, "steps": steps, **attack}
         job |= {part: f"{name}.{part}" for part in ("answer", "ended", "told")}
         assert self._process.stdin is not None

@@ -70,7 +70,7 @@ def test_an_import_that_was_killed_goes_on_whether_by_another_import_or_by_an_in
     before = stored()
     asyncio.run(export_index(index, "", tmp_path / "kept"))
     half, other = tmp_path / "half.db", tmp_path / "other.db"
-    env = {**os.environ, "ROOST_MILVUS__URI": str(half), "PYTEST_ROOST_FAULT": "part_imported:1"}
+    env = {**os.environ, "ROOST_MILVUS__URI": str(half), "PYTEST_ROOST_CRASH_POINT": "part_imported:1"}
     program = "import roost.cli.main as c; c.main()"
     done = subprocess.run(
         [sys.executable, "-c", program, "import", "kept"], env=env | {"PYTHONPATH": str(ROOT)}, cwd=tmp_path,

@@ -124,7 +124,7 @@ def test_the_command_killed_in_the_middle_of_its_writing_goes_on_the_next_time(g
         env_now = env | settings
         return subprocess.run(command, env=env_now, cwd=tmp_path, capture_output=True, text=True, timeout=200)
 
-    killed = roost("ingest", str(source), ROOST_INGEST__BATCH_BYTES="1024", PYTEST_ROOST_FAULT="after_chunks:3")
+    killed = roost("ingest", str(source), ROOST_INGEST__BATCH_BYTES="1024", PYTEST_ROOST_CRASH_POINT="after_chunks:3")
     assert killed.returncode == KILLED
     assert roost("verify").returncode == 1
     again = roost("ingest", str(source))

@@ -173,7 +173,7 @@ def test_one_that_was_killed_before_its_promotion_goes_on_and_stays_out_while_it
 def _killed(words: list[str], fault: str, api: str) -> None:
     """Run the command line in a process that dies at a fault point."""
     program = "import roost.cli.main as c; c.main()"
-    env = {**os.environ, "PYTEST_ROOST_FAULT": fault, "PREFECT_API_URL": api, "PYTHONPATH": str(ROOT)}
+    env = {**os.environ, "PYTEST_ROOST_CRASH_POINT": fault, "PREFECT_API_URL": api, "PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, "-c", program, *words], env=env, capture_output=True, text=True, check=False)
     assert done.returncode == -signal.SIGKILL, done.stderr
 
