@@ -20,7 +20,7 @@ from roost.flows.parameters import BackfillRequest
 from roost.flows.running import artifacts
 from roost.flows.running.batches import Run, open_tools
 from roost.flows.running.cluster import check_scale
-from roost.flows.running.progress import PROGRESS
+from roost.flows.running.progress import Notice, report_progress
 from roost.flows.running.shards import check_shards
 from roost.tasks.milvus.store import Store, open_store
 from roost.tasks.models.model import find_model
@@ -70,9 +70,11 @@ async def backfill(request: BackfillRequest) -> State[IngestReport | PlanReport]
         report = await _foreseen(request, recipe, spool, store, known)
         for line in choice_lines(report):
             get_run_logger().info(line)
-        if request.dry_run or not await asyncio.to_thread(PROGRESS.get().agrees, report):
+            if not request.dry_run:
+                report_progress(Notice(line))
+        if request.dry_run:
             return _planned(report)
-        await stack.enter_async_context(artifacts.moving(request.index))
+        await stack.enter_async_context(artifacts.progress_artifact(request.index))
         embedder, workers = open_tools(stack, model, settings.embedding, settings.ingest)
         if known is None:
             await embedder.load()  # a model that does not load must not leave an empty index behind

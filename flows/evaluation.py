@@ -20,7 +20,7 @@ from prefect.states import Completed, Failed
 
 from roost.flows.parameters import EvaluationRequest
 from roost.flows.running import artifacts, events
-from roost.flows.running.progress import PROGRESS
+from roost.flows.running.progress import report_waiting
 from roost.tasks.errors import StoreError, UsageError
 from roost.tasks.evaluation.client_timings import TIMING, choose_cells
 from roost.tasks.evaluation.history import baseline, keep, read_history, read_questions_of
@@ -57,8 +57,7 @@ async def evaluation(request: EvaluationRequest) -> State[dict[str, Any]]:
     settings = load_settings()
     thresholds = Thresholds.of(request.thresholds, request.max_drop)
     questions = await asyncio.to_thread(given_questions, request, settings)
-    tell = PROGRESS.get().waiting
-    owner = LeaseOwner(f"run {runtime.flow_run.name!r}", wait_seconds=settings.ingest.wait_seconds, tell=tell)
+    owner = LeaseOwner(f"run {runtime.flow_run.name!r}", wait_seconds=settings.ingest.wait_seconds, tell=report_waiting)
     async with open_store(settings.milvus, create=False, owner=owner) as store:
         version = await existing_version(store, request.index)
         model = await asyncio.to_thread(model_of, version.recipe, settings.embedding)  # it hashes the weights
@@ -113,9 +112,12 @@ async def _timings(
     cells = choose_cells(request.timings, request.counts)
     if not cells:
         return TIMING.to_frame(), []
-    texts, tell = questions.asked["text"], PROGRESS.get().waiting
+    texts = questions.asked["text"]
     try:
-        return await evaluation_tasks.timings(settings.milvus, cells, texts, vectors, request.latency_ms, tell), []
+        timed = await evaluation_tasks.timings(
+            settings.milvus, cells, texts, vectors, request.latency_ms, report_waiting
+        )
+        return timed, []
     except StoreError as error:
         return TIMING.to_frame(), [f"No clients were timed: {error}"]
 

@@ -19,7 +19,7 @@ from roost.flows.parameters import BackfillRequest, IngestRequest
 from roost.flows.running import artifacts, events
 from roost.flows.running.batches import Run, open_tools, run_batches
 from roost.flows.running.cluster import check_scale, run_batches_there
-from roost.flows.running.progress import PROGRESS
+from roost.flows.running.progress import report_waiting
 from roost.flows.running.shards import check_shards, run_shards
 from roost.tasks.errors import InconsistentIndexError, RoostError, RunError, VersionChangedError
 from roost.tasks.milvus.lock_wait import LeaseOwner
@@ -56,7 +56,7 @@ async def ingest(request: IngestRequest) -> State[IngestReport | PlanReport]:
     check_scale(settings)
     await check_shards(request, settings)
     async with AsyncExitStack() as stack:
-        await stack.enter_async_context(artifacts.moving(request.index))
+        await stack.enter_async_context(artifacts.progress_artifact(request.index))
         await asyncio.to_thread(check_sources, request.sources)
         model = await asyncio.to_thread(find_model, settings.embedding)
         check_window(settings.chunking, model)
@@ -109,7 +109,7 @@ def lease_owner(request: IngestRequest | BackfillRequest, settings: Settings) ->
 
     def tell(words: str) -> None:
         get_run_logger().warning(words)
-        PROGRESS.get().waiting(words)
+        report_waiting(words)
 
     what, survives_process = f"run {runtime.flow_run.name!r}", settings.scale.engine != "local"
     if request.on_conflict == "refuse":

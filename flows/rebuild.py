@@ -26,7 +26,7 @@ from roost.flows.ingest import execute_plan
 from roost.flows.parameters import RebuildRequest
 from roost.flows.running import artifacts
 from roost.flows.running.batches import Run, open_tools
-from roost.flows.running.progress import PROGRESS
+from roost.flows.running.progress import report_waiting
 from roost.tasks.errors import ConflictError, InconsistentIndexError, ModelError, UsageError
 from roost.tasks.evaluation.measures import BY_CHUNK
 from roost.tasks.evaluation.metrics import Quality
@@ -129,11 +129,11 @@ async def rebuild(request: RebuildRequest) -> State[dict[str, Any]]:
     check_window(settings.chunking, model)
     recipe = make_recipe(model, settings.chunking, settings.embedding.sparse)
     async with AsyncExitStack() as stack:
-        await stack.enter_async_context(artifacts.moving(request.index))
-        wait, tell = settings.ingest.wait_seconds, PROGRESS.get().waiting
+        await stack.enter_async_context(artifacts.progress_artifact(request.index))
+        wait = settings.ingest.wait_seconds
         survives_process = settings.scale.engine != "local"
         owner = LeaseOwner(
-            f"run {runtime.flow_run.name!r}", wait_seconds=wait, tell=tell, survives_process=survives_process
+            f"run {runtime.flow_run.name!r}", wait_seconds=wait, tell=report_waiting, survives_process=survives_process
         )
         spool = Path(stack.enter_context(spool_folder()))
         store = await stack.enter_async_context(open_store(settings.milvus, create=False, owner=owner))

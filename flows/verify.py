@@ -10,7 +10,7 @@ from prefect.states import Completed, Failed
 
 from roost.flows.parameters import VerifyRequest
 from roost.flows.running import artifacts
-from roost.flows.running.progress import PROGRESS
+from roost.flows.running.progress import report_waiting
 from roost.tasks.milvus.lock_wait import LeaseOwner
 from roost.tasks.milvus.store import open_store
 from roost.tasks.prefect_tasks import verify as verify_tasks
@@ -32,8 +32,7 @@ async def verify(request: VerifyRequest) -> State[VerifyReport]:
         ConflictError: Another run writes the index for longer than ROOST_INGEST__WAIT_SECONDS.
     """
     settings = load_settings()
-    wait, tell = settings.ingest.wait_seconds, PROGRESS.get().waiting
-    owner = LeaseOwner(f"run {runtime.flow_run.name!r}", wait_seconds=wait, tell=tell)
+    owner = LeaseOwner(f"run {runtime.flow_run.name!r}", wait_seconds=settings.ingest.wait_seconds, tell=report_waiting)
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(open_store(settings.milvus, create=False, owner=owner))
         version = await existing_version(store, request.index)

@@ -1,1 +1,1 @@
-"""How a run is carried out: batches, clusters, shards, progress, artifacts, events, and the run from the command line."""
+"""How a run is carried out: batches here or on a cluster, shards, progress, artifacts, events."""

@@ -1,4 +1,4 @@
-"""Artifacts of a run in the Prefect UI: the report as Markdown, the rejects as a table."""
+"""Artifacts of a run in the Prefect UI: its progress, its report as Markdown, its rejects as a table."""
 
 from __future__ import annotations
 
@@ -17,92 +17,83 @@ from prefect.artifacts import (
     aupdate_progress_artifact,
 )
 
-from roost.flows.running.progress import PROGRESS, ProgressListener
+from roost.flows.running.progress import PROGRESS, Advanced, Notice, Planned, Progress, ProgressCallback, Waiting
 from roost.tasks.evaluation.report import as_markdown as evaluation_as_markdown
 from roost.tasks.evaluation.report import headline as evaluation_headline
-from roost.tasks.steps.report import MAX_REJECT_ROWS, IngestReport, PlanReport, rebuild_line
+from roost.tasks.steps.report import MAX_REJECT_ROWS, IngestReport, rebuild_line
 from roost.tasks.steps.report_text import as_markdown, reject_rows
 from roost.tasks.versions.verify_report import VerifyReport
 
-#: Seconds between two updates of a run's progress.
+#: Interval at which the progress artifact of a run is updated.
 UPDATE_INTERVAL_S = 3.0
 
 
 class ProgressArtifact:
-    """Counts for the progress artifact what it passes on to another watcher."""
+    """Counts the events of a run for its progress artifact, and passes them on to another callback."""
 
-    def __init__(self, watcher: ProgressListener) -> None:
-        self._watcher = watcher
-        self.documents = self.done = self.chunks = 0
-        self.words = "listing the sources"
+    def __init__(self, pass_on: ProgressCallback) -> None:
+        self._pass_on = pass_on
+        self._planned = self._done = self._chunks = 0
+        self._is_ended = False
+        self.description = "listing the sources"
 
-    def planned(self, documents: int, batches: int) -> None:
-        """Begin to count, once more where a run plans more than once."""
-        self.documents, self.done, self.chunks = documents, 0, 0
-        self._watcher.planned(documents, batches)
-        self._count(0, 0)
+    def __call__(self, event: Progress) -> None:
+        """Count an event; counting starts again with each plan."""
+        self._pass_on(event)
+        if isinstance(event, Waiting | Notice):
+            self.description = event.message
+            return
+        if isinstance(event, Planned):
+            self._planned, self._done, self._chunks = event.documents, 0, 0
+        elif isinstance(event, Advanced):
+            self._done, self._chunks = self._done + event.documents, self._chunks + event.chunks
+        self.description = f"{self._done:,} of {self._planned:,} documents, {self._chunks:,} chunks written"
 
-    def advanced(self, documents: int, chunks: int) -> None:
-        """Count on."""
-        self._watcher.advanced(documents, chunks)
-        self._count(documents, chunks)
-
-    def waiting(self, words: str) -> None:
-        """Say for whom this run waits."""
-        self.words = words
-        self._watcher.waiting(words)
-
-    def agrees(self, report: PlanReport) -> bool:
-        """Ask whom it passes things on to."""
-        return self._watcher.agrees(report)
+    def end(self) -> None:
+        """Show all documents as written."""
+        self._is_ended = True
+        if not self._planned:
+            self.description = "nothing to write"
 
     @property
     def percent(self) -> float:
-        """Share of the documents that are written."""
-        return round(100 * self.done / self.documents, 1) if self.documents else 0.0
-
-    def end(self) -> None:
-        """All is done, also where there was nothing to do."""
-        if not self.documents:
-            self.documents, self.words = 1, "nothing to write"
-        self.done = self.documents
-
-    def _count(self, documents: int, chunks: int) -> None:
-        self.done, self.chunks = self.done + documents, self.chunks + chunks
-        self.words = f"{self.done:,} of {self.documents:,} documents, {self.chunks:,} chunks written"
+        """Share of the planned documents that are written."""
+        if self._is_ended:
+            return 100.0
+        return round(100 * self._done / self._planned, 1) if self._planned else 0.0
 
 
 @asynccontextmanager
-async def moving(index: str) -> AsyncIterator[None]:
-    """Show on the run's Artifacts tab how far it is, while inside; leaves it at the end where it stands."""
-    watcher = ProgressArtifact(PROGRESS.get())
-    token = PROGRESS.set(watcher)
-    showing = asyncio.ensure_future(_show(watcher, index))
+async def progress_artifact(index: str) -> AsyncIterator[None]:
+    """Keep a progress artifact of the run up to date inside the context; an exception leaves it where it is."""
+    progress = ProgressArtifact(PROGRESS.get())
+    token = PROGRESS.set(progress)
+    updating = asyncio.ensure_future(_update(progress, index))
     try:
         yield
-        watcher.end()
+        progress.end()
     finally:
         PROGRESS.reset(token)
-        showing.cancel()
+        updating.cancel()
         with suppress(asyncio.CancelledError, HTTPError):
-            await showing
+            await updating
 
 
-async def _show(watcher: ProgressArtifact, index: str) -> None:
-    """Update the artifact when something has changed; a server that is away misses one."""
-    shown = (watcher.percent, watcher.words)
-    made = await acreate_progress_artifact(0.0, key=f"progress-{_key(index)}", description=watcher.words)
+async def _update(progress: ProgressArtifact, index: str) -> None:
+    """Update the artifact when something has changed; an update that the server does not answer is left out."""
+    shown = (progress.percent, progress.description)
+    artifact = await acreate_progress_artifact(0.0, key=f"progress-{_key(index)}", description=progress.description)
     try:
         while True:
             await asyncio.sleep(UPDATE_INTERVAL_S)
-            if (now := (watcher.percent, watcher.words)) != shown:
-                shown = now
+            if (current := (progress.percent, progress.description)) != shown:
+                shown = current
                 with suppress(HTTPError):
-                    await aupdate_progress_artifact(made, watcher.percent, description=watcher.words)
+                    await aupdate_progress_artifact(artifact, progress.percent, description=progress.description)
     finally:
-        if (watcher.percent, watcher.words) != shown:
+        if (progress.percent, progress.description) != shown:
             with suppress(HTTPError):
-                await aupdate_progress_artifact(made, watcher.percent, description=watcher.words)
+                await aupdate_progress_artifact(artifact, progress.percent, description=progress.description)
 
 
 async def publish(report: IngestReport, skipped: Counter[str], kind: str = "ingest") -> None:

@@ -11,7 +11,7 @@ from functools import partial
 import polars as pl
 from prefect import get_run_logger
 
-from roost.flows.running.progress import PROGRESS
+from roost.flows.running.progress import Advanced, Planned, report_progress
 from roost.tasks.milvus.store import Store
 from roost.tasks.models.embedder import Embedder
 from roost.tasks.models.model import Model
@@ -58,7 +58,7 @@ def open_tools(stack: AsyncExitStack, model: Model, embedding: Embedding, limits
 async def run_batches(run: Run, work: pl.DataFrame) -> None:
     """Work through the batches, a few at once; when one fails, finish those under way and start no more."""
     batches = list(cut_batches(work, run.version.index, run.settings.ingest))
-    PROGRESS.get().planned(work.height, len(batches))
+    report_progress(Planned(work.height, len(batches)))
     waiting = iter(batches)
     loading = asyncio.ensure_future(run.embedder.load())
     lanes = (take_batches(run, waiting, partial(run_batch, run)) for _ in range(run.settings.ingest.batches_in_flight))
@@ -79,7 +79,7 @@ async def take_batches(run: Run, waiting: Iterator[Batch], work: Callable[[Batch
                 pass
             raise
         run.tally.merge(tally)
-        PROGRESS.get().advanced(batch.documents.height, tally.chunks.written)
+        report_progress(Advanced(batch.documents.height, tally.chunks.written))
 
 
 async def run_batch(run: Run, batch: Batch) -> Tally:

@@ -27,7 +27,7 @@ from prefect.context import FlowRunContext
 from prefect.settings import get_current_settings
 
 from roost.flows.running.batches import Run, run_batch, take_batches
-from roost.flows.running.progress import PROGRESS
+from roost.flows.running.progress import Planned, report_progress
 from roost.tasks.errors import ConfigurationError, EngineError, RoostError, StoreError
 from roost.tasks.milvus.lock_wait import LeaseOwner
 from roost.tasks.milvus.store import Store, open_store
@@ -140,7 +140,7 @@ async def run_batches_there(run: Run, work: pl.DataFrame) -> None:
     scale = run.settings.scale
     refuse_lite(run.store, f"ROOST_SCALE__ENGINE={scale.engine}")
     batches = list(cut_batches(work, run.version.index, run.settings.ingest))
-    PROGRESS.get().planned(work.height, len(batches))
+    report_progress(Planned(work.height, len(batches)))
     async with _pool(scale, len(batches)) as pool:
         job = Job(
             run.version, run.store.lease_key, run.run_id, run.is_empty, run.is_fresh, run.also, run.settings.chunking,

@@ -1,45 +1,59 @@
-"""Who watches a run: the command line's bars, or nobody. The flow tells, it does not draw."""
+"""Progress of a run: its events, and the callback that receives them."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextvars import ContextVar
-from typing import Protocol
-
-from roost.tasks.steps.report import PlanReport
+from dataclasses import dataclass
 
 
-class ProgressListener(Protocol):
-    """Is told how far a run is."""
+@dataclass(frozen=True)
+class Planned:
+    """The plan is made: documents to write, in this many batches. A rebuild plans more than once."""
 
-    def planned(self, documents: int, batches: int) -> None:
-        """The plan is made: so many documents in so many batches."""
-
-    def advanced(self, documents: int, chunks: int) -> None:
-        """A batch is written: so many more documents and chunks."""
-
-    def waiting(self, words: str) -> None:
-        """Another run holds the index; the words name it."""
-
-    def agrees(self, report: PlanReport) -> bool:
-        """Whether to go on with what is planned: a plan's report. Called in a thread, so it may ask."""
+    documents: int
+    batches: int
 
 
-class NullProgress:
-    """Watches nothing."""
+@dataclass(frozen=True)
+class Advanced:
+    """A batch is written: its documents and its chunks."""
 
-    def planned(self, documents: int, batches: int) -> None:
-        """Nothing to draw."""
-
-    def advanced(self, documents: int, chunks: int) -> None:
-        """Nothing to draw."""
-
-    def waiting(self, words: str) -> None:
-        """Nothing to draw."""
-
-    def agrees(self, report: PlanReport) -> bool:
-        """NullProgress to ask."""
-        return True
+    documents: int
+    chunks: int
 
 
-#: Prefect walks its arguments, so the watcher does not travel as one.
-PROGRESS: ContextVar[ProgressListener] = ContextVar("PROGRESS", default=NullProgress())  # noqa: B039  it has no state
+@dataclass(frozen=True)
+class Waiting:
+    """The run waits for another process; the message names it."""
+
+    message: str
+
+
+@dataclass(frozen=True)
+class Notice:
+    """A line about the plan for the person who started the run."""
+
+    message: str
+
+
+Progress = Planned | Advanced | Waiting | Notice
+ProgressCallback = Callable[[Progress], None]
+
+
+def ignore_progress(_: Progress) -> None:
+    """Drop an event: the callback of runs that nothing watches."""
+
+
+#: Callback of the current run. A context variable, because Prefect walks every element of a flow's arguments.
+PROGRESS: ContextVar[ProgressCallback] = ContextVar("PROGRESS", default=ignore_progress)
+
+
+def report_progress(event: Progress) -> None:
+    """Hand an event to the callback of the current run."""
+    PROGRESS.get()(event)
+
+
+def report_waiting(message: str) -> None:
+    """Report that the run waits for another process."""
+    report_progress(Waiting(message))

@@ -1,4 +1,4 @@
-"""Run a flow from the command line: the same flow as the deployments', to its end, with its data."""
+"""Running a flow from the command line to its end, with cancellation from Ctrl-C, SIGTERM and the Prefect UI."""
 
 from __future__ import annotations
 
@@ -7,97 +7,118 @@ import signal
 import time
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from pydantic import BaseModel
-
+from roost.flows.running.progress import PROGRESS, ProgressCallback
 from roost.tasks.errors import RoostError
 
-#: Seconds to wait for a temporary Prefect server to note the last task runs before it ends with the process.
-NOTING_SECONDS = 10.0
-#: Seconds between two looks whether somebody cancelled the run in the UI.
-POLL_INTERVAL_S = 2.0
+if TYPE_CHECKING:  # importing Prefect takes a second, which commands that run no flow do not pay
+    from uuid import UUID
+
+    from prefect import Flow
+    from prefect.client.schemas.objects import FlowRun, State
+
+Request = TypeVar("Request")
+Report = TypeVar("Report")
+
+#: Time that a temporary Prefect server gets to record the last task runs before it ends with this process.
+RECORD_TIMEOUT_S = 10.0
+#: Interval at which the temporary server's task runs are counted.
+RECORD_POLL_INTERVAL_S = 1.0
+#: Interval at which the run's own state is read, to find a cancellation from the UI.
+CANCEL_POLL_INTERVAL_S = 2.0
 
 
-def run_flow(name: str, request: BaseModel) -> tuple[str, Any]:
-    """Run the flow `flows.<name>` and return its state's name and its data.
+def run_flow(
+    flow: Flow[[Request], Coroutine[Any, Any, State[Report]]],
+    request: Request,
+    progress: ProgressCallback | None = None,
+) -> tuple[str, Report]:
+    """Run a flow in this process; return the name of its final state and its report.
+
+    Args:
+        flow: Flow with one parameter, `request`, whose final state has the report as its data.
+        request: The flow's parameter.
+        progress: Called with every event of the run, on the event loop; None keeps the caller's callback.
 
     Raises:
-        RoostError: The flow failed; the error is its own.
+        RoostError: The flow failed with this error.
+        asyncio.CancelledError: The run was cancelled, by SIGTERM, Ctrl-C or in the Prefect UI.
     """
-    state, data = asyncio.run(_ended_cleanly(_run(name, request)))
-    return state, data
+    return run_async(lambda: _run(flow, request, progress))
 
 
-def run_async(work: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
-    """Run work that is no flow, ending cleanly on SIGTERM."""
-    return asyncio.run(_ended_cleanly(work()))
+def run_async(work: Callable[[], Coroutine[Any, Any, Report]]) -> Report:
+    """Run a coroutine in a new event loop; SIGTERM cancels it, so that files and processes are closed."""
+    return asyncio.run(_cancelled_by_sigterm(work()))
 
 
-async def _run(name: str, request: BaseModel) -> tuple[str, Any]:
-    from importlib import import_module
-
-    flow = getattr(import_module(f"roost.flows.{name}"), name)
-    state = await _cancellable(flow, request)
+async def _run(
+    flow: Flow[[Request], Coroutine[Any, Any, State[Report]]], request: Request, progress: ProgressCallback | None
+) -> tuple[str, Report]:
+    if progress is not None:
+        PROGRESS.set(progress)
+    state = await _run_cancellable(flow, request)
     result = await state.aresult(raise_on_failure=False)
-    await _wait_until_noted(state.state_details.flow_run_id)
+    await _wait_until_recorded(state.state_details.flow_run_id)
     if isinstance(result, BaseException):
         raise result if isinstance(result, RoostError) else RoostError(f"{type(result).__name__}: {result}")
     return str(state.name), result
 
 
-async def _cancellable(flow: Any, request: BaseModel) -> Any:
-    """Run a flow; Ctrl-C here or Cancel in the UI ends it as cancelled: Prefect would call it crashed, or go on."""
-    begun: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+async def _run_cancellable(
+    flow: Flow[[Request], Coroutine[Any, Any, State[Report]]], request: Request
+) -> State[Report]:
+    """Run a flow; a cancellation ends it in the state `Cancelled`, which Prefect does not do for runs of a process."""
+    run_id: asyncio.Future[UUID] = asyncio.get_running_loop().create_future()
 
-    async def note(_: Any, run: Any, __: Any) -> None:
-        if not begun.done():
-            begun.set_result(run.id)
+    async def note_id(flow: Flow[[Request], Any], flow_run: FlowRun, state: State[Any]) -> None:
+        if not run_id.done():
+            run_id.set_result(flow_run.id)
 
-    running = asyncio.ensure_future(flow.with_options(on_running=[note])(request, return_state=True))
-    watching = asyncio.ensure_future(_cancel_when_asked(begun, running))
+    call: Any = flow.with_options(on_running=[note_id])  # mypy does not follow the overloads with `return_state`
+    running: asyncio.Future[State[Report]] = asyncio.ensure_future(call(request, return_state=True))
+    polling = asyncio.ensure_future(_cancel_on_request(run_id, running))
     try:
         return await running
     except asyncio.CancelledError:
-        if begun.done():
-            await asyncio.shield(_set_cancelled(begun.result()))
+        if run_id.done():
+            await asyncio.shield(_set_cancelled(run_id.result()))
         raise
     finally:
-        watching.cancel()
+        polling.cancel()
 
 
-async def _cancel_when_asked(begun: asyncio.Future[Any], running: asyncio.Future[Any]) -> None:
-    """Look now and then whether the run is to be cancelled; a server that is away cancels nothing."""
+async def _cancel_on_request(run_id: asyncio.Future[UUID], running: asyncio.Future[Any]) -> None:
+    """Cancel the run when its state becomes `Cancelling`; a server that does not answer cancels nothing."""
     from httpx import HTTPError
     from prefect import get_client
 
-    run_id = await begun
-    await asyncio.sleep(POLL_INTERVAL_S)
+    started_id = await run_id
+    await asyncio.sleep(CANCEL_POLL_INTERVAL_S)
     async with get_client() as client:
         while True:
-            try:
-                run = await client.read_flow_run(run_id)
+            with suppress(HTTPError):
+                run = await client.read_flow_run(started_id)
                 if run.state and run.state.is_cancelling():
                     running.cancel()
                     return
-            except HTTPError:
-                pass
-            await asyncio.sleep(POLL_INTERVAL_S)
+            await asyncio.sleep(CANCEL_POLL_INTERVAL_S)
 
 
-async def _set_cancelled(run_id: Any) -> None:
+async def _set_cancelled(run_id: UUID) -> None:
     from httpx import HTTPError
     from prefect import get_client
     from prefect.states import Cancelled
 
-    words = "Stopped; what is committed stays, the next run goes on."
+    message = "Cancelled; committed documents stay, the next run continues."
     with suppress(HTTPError):
         async with get_client() as client:
-            await client.set_flow_run_state(run_id, Cancelled(message=words), force=True)
+            await client.set_flow_run_state(run_id, Cancelled(message=message), force=True)
 
 
-async def _ended_cleanly(work: Coroutine[Any, Any, Any]) -> Any:
-    """Turn SIGTERM into a cancellation, so that Milvus Lite is closed and the workers end."""
+async def _cancelled_by_sigterm(work: Coroutine[Any, Any, Report]) -> Report:
+    """Turn SIGTERM into a cancellation, so that Milvus Lite is closed and the worker processes end."""
     task = asyncio.ensure_future(work)
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, task.cancel)
@@ -107,22 +128,22 @@ async def _ended_cleanly(work: Coroutine[Any, Any, Any]) -> Any:
         loop.remove_signal_handler(signal.SIGTERM)
 
 
-async def _wait_until_noted(flow_run_id: Any) -> None:
-    """Let a temporary server note every task run as ended; it forgets those still under way when it stops."""
+async def _wait_until_recorded(flow_run_id: UUID | None) -> None:
+    """Wait until a temporary server has recorded every task run as ended; it loses the others when it stops."""
     from prefect import get_client
     from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
     from prefect.settings import get_current_settings
 
-    if get_current_settings().api.url:
+    if flow_run_id is None or get_current_settings().api.url:
         return
-    mine = FlowRunFilter(id=FlowRunFilterId(any_=[flow_run_id]))
-    ends = time.monotonic() + NOTING_SECONDS
-    seen = -1
+    this_run = FlowRunFilter(id=FlowRunFilterId(any_=[flow_run_id]))
+    deadline = time.monotonic() + RECORD_TIMEOUT_S
+    last_count = -1
     async with get_client() as client:
-        while time.monotonic() < ends:
-            runs = await client.read_task_runs(flow_run_filter=mine)
+        while time.monotonic() < deadline:
+            runs = await client.read_task_runs(flow_run_filter=this_run)
             ended = sum(1 for run in runs if run.state and run.state.is_final())
-            if ended == len(runs) == seen:
+            if ended == len(runs) == last_count:
                 return
-            seen = len(runs)
-            await asyncio.sleep(1.0)
+            last_count = len(runs)
+            await asyncio.sleep(RECORD_POLL_INTERVAL_S)

@@ -27,6 +27,7 @@ set_library_defaults(quiet=True)
 
 import polars as pl  # noqa: E402
 
+from roost.flows.running.progress import Advanced, Planned, Progress  # noqa: E402
 from roost.tasks.models.model import Model, find_model  # noqa: E402
 from roost.tasks.records import TEXT_BLOCK  # noqa: E402
 from roost.tasks.settings import Chunking, load_settings  # noqa: E402
@@ -126,14 +127,11 @@ class _Watcher:
     first = longest = 0.0
     batches = 0
 
-    def planned(self, documents: int, batches: int) -> None:
-        self.batches = batches
-
-    def advanced(self, documents: int, chunks: int) -> None:
-        self.first = self.first or time.perf_counter()
-
-    def waiting(self, words: str) -> None:
-        pass
+    def __call__(self, event: Progress) -> None:
+        if isinstance(event, Planned):
+            self.batches = event.batches
+        elif isinstance(event, Advanced):
+            self.first = self.first or time.perf_counter()
 
 
 async def _beat(watcher: _Watcher) -> None:

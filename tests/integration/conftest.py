@@ -24,13 +24,14 @@ Ingest = Callable[..., tuple[str, Any]]
 @pytest.fixture
 def ingest(prefect_api: str, index: str) -> Ingest:
     """Run the flow `ingest` on this test's index: (state name, report)."""
+    from roost.flows.ingest import ingest as ingest_flow
     from roost.flows.parameters import IngestRequest
     from roost.flows.running.run import run_flow
     from roost.tasks.sources.listing import Source
 
     def run(*places: str | Path | Source, **choices: Any) -> tuple[str, Any]:
         sources = [place if isinstance(place, Source) else Source(uri=str(place)) for place in places]
-        return run_flow("ingest", IngestRequest(sources=sources, index=index, **choices))
+        return run_flow(ingest_flow, IngestRequest(sources=sources, index=index, **choices))
 
     return run
 

@@ -22,6 +22,7 @@ QUESTIONS = ["who waxes the skis?", "how long may a lift ride take?", "what is d
 
 def make_handbook(uri: str, folder: Path) -> str:
     """Ingest the handbook and one document with a hostile name; the index's name."""
+    from roost.flows.ingest import ingest as ingest_flow
     from roost.flows.parameters import IngestRequest
     from roost.flows.running.run import run_flow
     from roost.tasks.sources.listing import Source
@@ -32,7 +33,7 @@ def make_handbook(uri: str, folder: Path) -> str:
     name = f"t{uuid.uuid4().hex[:12]}"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ROOST_MILVUS__URI", uri)
-        run_flow("ingest", IngestRequest(sources=[Source(uri=str(source))], index=name))
+        run_flow(ingest_flow, IngestRequest(sources=[Source(uri=str(source))], index=name))
     return name
 
 

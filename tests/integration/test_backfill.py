@@ -30,13 +30,14 @@ FOUR = {f"{name}.txt": f"{name} is told at length. " * 60 for name in ("ada", "b
 @pytest.fixture
 def backfill(prefect_api: str, index: str) -> Backfill:
     """Run the flow `backfill` on this test's index: (state name, report)."""
+    from roost.flows.backfill import backfill as backfill_flow
     from roost.flows.parameters import BackfillRequest
     from roost.flows.running.run import run_flow
     from roost.tasks.sources.listing import Source
 
     def run(*places: str | Path, **choices: Any) -> tuple[str, Any]:
         sources = [Source(uri=str(place)) for place in places]
-        return run_flow("backfill", BackfillRequest(sources=sources, index=index, **choices))
+        return run_flow(backfill_flow, BackfillRequest(sources=sources, index=index, **choices))
 
     return run
 

@@ -16,6 +16,7 @@ from tests.integration.crash_child import Embedder
 
 import roost.flows.ingest
 import roost.flows.running.batches
+from roost.flows.ingest import ingest as ingest_flow
 from roost.flows.parameters import IngestRequest
 from roost.flows.running.run import run_flow
 from roost.tasks.models.model import find_model
@@ -59,7 +60,7 @@ class History:
         source = Source(
             uri=str(folder), name="docs", include=[f"{part}{glob}" for part in self.parts for glob in ("*", "*/**")]
         )
-        return run_flow("ingest", IngestRequest(sources=[source], index=index, max_delete_fraction=1.0))[1]
+        return run_flow(ingest_flow, IngestRequest(sources=[source], index=index, max_delete_fraction=1.0))[1]
 
 
 MILVUS = History(

@@ -38,21 +38,20 @@ def test_an_engine_makes_the_rows_of_one_process_though_a_worker_is_killed_in_th
     by_itself, ingest, folder, stored, monkeypatch, engine, workers
 ):
     pytest.importorskip(f"prefect_{engine}", reason=f"the extra `{engine}` is not installed")
-    from roost.flows.running.progress import PROGRESS, NullProgress
+    from roost.flows.running.progress import PROGRESS, Advanced, Progress
 
     source = folder(**SHIPS)
     alone = by_itself(source)
     killed: list[int] = []
 
-    class Killer(NullProgress):
-        def advanced(self, documents: int, chunks: int) -> None:
-            if not killed:
-                killed.extend(workers()[:1])
-                os.kill(killed[0], signal.SIGKILL)
+    def kill_a_worker(event: Progress) -> None:
+        if isinstance(event, Advanced) and not killed:
+            killed.extend(workers()[:1])
+            os.kill(killed[0], signal.SIGKILL)
 
     monkeypatch.setenv("ROOST_SCALE__ENGINE", engine)
     monkeypatch.setenv("ROOST_SCALE__WORKERS", "2")
-    token = PROGRESS.set(Killer())
+    token = PROGRESS.set(kill_a_worker)
     try:
         state, report = ingest(source)
     finally:

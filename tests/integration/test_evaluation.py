@@ -13,6 +13,7 @@ import polars as pl
 import pytest
 from tests.stub_llm import stub_llm
 
+from roost.flows.evaluation import evaluation as evaluation_flow
 from roost.flows.parameters import EvaluationRequest
 from roost.flows.running.run import run_flow
 from roost.tasks.errors import StoreError, UsageError
@@ -56,7 +57,7 @@ def evaluate(prefect_api: str, index: str) -> Evaluate:
             file = Path("questions.jsonl")
             file.write_text("".join(json.dumps(row) + "\n" for row in questions))
             choices["questions"] = str(file)
-        return run_flow("evaluation", EvaluationRequest(index=index, **{"timings": "none", **choices}))
+        return run_flow(evaluation_flow, EvaluationRequest(index=index, **{"timings": "none", **choices}))
 
     return run
 

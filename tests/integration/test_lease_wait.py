@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import pytest
 
 from roost.flows.parameters import IngestRequest
-from roost.flows.running.progress import PROGRESS, NullProgress
+from roost.flows.running.progress import PROGRESS, Waiting
 from roost.tasks.errors import ConflictError, SourceError, StoreError, TransientError, UsageError
 from roost.tasks.milvus import lite_lock
 from roost.tasks.milvus.lock_wait import LeaseOwner
@@ -16,6 +16,7 @@ from roost.tasks.milvus.store import open_store
 from roost.tasks.settings import load_settings
 from roost.tasks.sources.listing import Source
 from roost.tasks.sources.tables import Columns
+from roost.tasks.steps.report import IngestReport
 from roost.tasks.versions import lease
 from roost.tasks.versions.version import existing_version, note_places
 
@@ -31,24 +32,21 @@ def start(prefect_api, index):
     """Start the flow beside the test: (its task, an event that is set when it waits for another)."""
     from roost.flows.ingest import ingest
 
-    class ProgressListener(NullProgress):
-        def __init__(self):
-            self.waits = asyncio.Event()
+    async def run(request, waits):
+        def note_waiting(event):
+            if isinstance(event, Waiting):
+                assert "waiting for " in event.message
+                waits.set()
 
-        def waiting(self, words):
-            assert "waiting for " in words
-            self.waits.set()
-
-    async def run(request, watcher):
-        PROGRESS.set(watcher)
+        PROGRESS.set(note_waiting)
         state = await ingest(request, return_state=True)
         return await state.aresult(raise_on_failure=False)
 
     def begin(*sources, **choices):
         sources = [source if isinstance(source, Source) else Source(uri=str(source)) for source in sources]
-        watcher = ProgressListener()
+        waits = asyncio.Event()
         request = IngestRequest(sources=sources, index=index, **choices)
-        return asyncio.ensure_future(run(request, watcher)), watcher.waits
+        return asyncio.ensure_future(run(request, waits)), waits
 
     return begin
 
@@ -105,7 +103,7 @@ def test_of_two_first_runs_of_one_name_from_two_places_one_is_refused(milvus, st
 
     ends = asyncio.run(both())
     [refused] = [end for end in ends if isinstance(end, BaseException)]
-    [report] = [end for end in ends if isinstance(end, dict)]
+    [report] = [end for end in ends if isinstance(end, IngestReport)]
     assert isinstance(refused, SourceError)
     assert "source 'docs' of this index is " in str(refused)
     assert report.documents.added == 1

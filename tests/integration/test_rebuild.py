@@ -21,7 +21,8 @@ from tests.integration.reader import Reader
 
 from roost.flows.operations.versions import AliasMove, PruneReport, list_versions, prune, roll_back
 from roost.flows.parameters import IngestRequest, RebuildRequest
-from roost.flows.running.progress import PROGRESS, NullProgress
+from roost.flows.rebuild import rebuild as rebuild_flow
+from roost.flows.running.progress import PROGRESS, Advanced, Progress
 from roost.flows.running.run import run_flow
 from roost.tasks.errors import SourceError, UsageError, VersionChangedError
 from roost.tasks.milvus.lock_wait import LeaseOwner
@@ -42,7 +43,7 @@ Rebuild = Callable[..., tuple[str, dict[str, Any]]]
 def rebuild(prefect_api: str, index: str) -> Rebuild:
     """Run the flow `rebuild` on this test's index: (state name, report)."""
     return lambda *places, **choices: run_flow(
-        "rebuild", RebuildRequest(index=index, sources=[Source(uri=str(place)) for place in places], **choices)
+        rebuild_flow, RebuildRequest(index=index, sources=[Source(uri=str(place)) for place in places], **choices)
     )
 
 
@@ -270,14 +271,14 @@ def test_a_version_promoted_meanwhile_is_not_pruned_and_the_run_that_wrote_the_o
 
     other = asyncio.run(move())
 
-    class Mover(NullProgress):
-        def advanced(self, documents: int, chunks: int) -> None:
+    def move_the_alias(event: Progress) -> None:
+        if isinstance(event, Advanced):
             client = MilvusClient(standalone)
             client.alter_alias(collection_name=other, alias=index)
             client.close()
 
     (source / "b.md").write_text(text_of(2))
-    token = PROGRESS.set(Mover())
+    token = PROGRESS.set(move_the_alias)
     try:
         with pytest.raises(VersionChangedError, match=f"now points to {other}"):
             ingest(source)

@@ -15,6 +15,7 @@ import roost.tasks.versions.verification
 from roost.cli.main import run
 from roost.flows.parameters import VerifyRequest
 from roost.flows.running.run import run_flow
+from roost.flows.verify import verify as verify_flow
 from roost.tasks.errors import InconsistentIndexError, LeaseLostError
 from roost.tasks.milvus.store import open_store
 from roost.tasks.settings import load_settings
@@ -30,7 +31,7 @@ TEXT = "# Ferry\n\nThe ferry leaves at noon.\n\n## Fares\n\nA child pays four cr
 @pytest.fixture
 def verified(prefect_api: str, index: str) -> Callable[..., tuple[str, VerifyReport]]:
     """Run the flow `verify` on this test's index: (state name, report)."""
-    return lambda **choices: run_flow("verify", VerifyRequest(index=index, **choices))
+    return lambda **choices: run_flow(verify_flow, VerifyRequest(index=index, **choices))
 
 
 def test_a_fresh_index_is_in_step(milvus, ingest, folder, verified):

@@ -43,16 +43,18 @@ def run_demo(examples: Path, *, watch: bool) -> dict[str, Any]:
 
     from roost.cli.output.show_demo import show_demo
     from roost.cli.output.show_ingest import show_report
+    from roost.flows.ingest import ingest as ingest_flow
     from roost.flows.operations.search import search_index
     from roost.flows.parameters import IngestRequest
     from roost.tasks.sources.listing import Source
+    from roost.tasks.steps.report import IngestReport
 
     request = IngestRequest(sources=[Source(uri=str(examples / "handbook"))], index=INDEX)
     if watch:
         from roost.cli.output.console import out
 
         out.print(f"Indexing {examples / 'handbook'} into Milvus Lite …")
-    _, report = run_with_progress("ingest", request, bar=watch)
+    _, report = run_with_progress(ingest_flow, request, bar=watch)
     questions = pl.read_ndjson(examples / "questions" / "queries.jsonl", schema={"_id": pl.String, "text": pl.String})
     judged = _judgments(examples / "questions" / "qrels" / "test.tsv")
     asked = questions.filter(pl.col("_id").is_in(list(judged)))
@@ -63,7 +65,7 @@ def run_demo(examples: Path, *, watch: bool) -> dict[str, Any]:
         for (key, text), hits in zip(asked.iter_rows(), found, strict=True)
     ]  # fmt: skip
     right = sum(row["right"] for row in rows)
-    if watch:
+    if watch and isinstance(report, IngestReport):
         show_report(report)
         show_demo(rows, right, INDEX)
     return {"ingest": report.as_dict(), "questions": len(rows), "right": right, "answers": rows}

@@ -30,7 +30,9 @@ def evaluate(request: EvaluationRequest, *, as_json: bool, verbose: bool) -> Non
     from roost.flows.evaluation import given_questions
 
     given_questions(request, load_settings())  # refused here, before Prefect starts, which takes seconds
-    _, report = run_with_progress("evaluation", request, bar=False)
+    from roost.flows.evaluation import evaluation as evaluation_flow
+
+    _, report = run_with_progress(evaluation_flow, request, bar=False)
     if as_json:
         print_json(report)
     else:

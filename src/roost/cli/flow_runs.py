@@ -7,9 +7,13 @@ from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
+    from prefect import Flow
+    from prefect.client.schemas.objects import State
+
     from roost.flows.parameters import BackfillRequest, IngestRequest
 
 Report = TypeVar("Report")
+Request = TypeVar("Request")
 
 
 def check_request(request: IngestRequest | BackfillRequest) -> None:
@@ -27,21 +31,21 @@ def check_request(request: IngestRequest | BackfillRequest) -> None:
     check_sources(request.sources)
 
 
-def run_with_progress(name: str, request: Any, *, bar: bool) -> tuple[str, Any]:
+def run_with_progress(
+    flow: Flow[[Request], Coroutine[Any, Any, State[Report]]], request: Request, *, bar: bool
+) -> tuple[str, Report]:
     """Run a flow to its end; return the name of its state and its report.
 
     Args:
-        name: Name of the flow.
+        flow: The flow.
         request: Its parameter.
         bar: Draw a progress bar, if standard error is a terminal; else print only which run this one waits for.
     """
-    from roost.cli.output.progress_bar import bars
-    from roost.flows.running.progress import PROGRESS
+    from roost.cli.output.progress_bar import progress_on_stderr
     from roost.flows.running.run import run_flow
 
-    with bars(enabled=bar and sys.stderr.isatty()) as listener:
-        PROGRESS.set(listener)
-        return run_flow(name, request)
+    with progress_on_stderr(bar=bar and sys.stderr.isatty()) as progress:
+        return run_flow(flow, request, progress)
 
 
 def run_operation(work: Callable[[Callable[[str], None]], Coroutine[Any, Any, Report]]) -> Report:
@@ -53,9 +57,7 @@ def run_operation(work: Callable[[Callable[[str], None]], Coroutine[Any, Any, Re
     from roost.tasks.settings import set_library_defaults
 
     set_library_defaults(quiet=True)
-    from roost.cli.output.progress_bar import bars
+    from roost.cli.output.progress_bar import print_on_stderr
     from roost.flows.running.run import run_async
 
-    with bars(enabled=False) as listener:
-        report: Report = run_async(lambda: work(listener.waiting))
-        return report
+    return run_async(lambda: work(print_on_stderr))

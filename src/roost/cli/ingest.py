@@ -29,12 +29,15 @@ def ingest(request: IngestRequest, *, as_json: bool, verbose: bool) -> None:
 
     set_library_defaults(quiet=not verbose)
     check_request(request)
-    state, report = run_with_progress("ingest", request, bar=not as_json)
+    from roost.flows.ingest import ingest as ingest_flow
+
+    state, report = run_with_progress(ingest_flow, request, bar=not as_json)
     if as_json:
         print_json(report.as_dict())
     else:
         from roost.cli.output.show_ingest import show_plan, show_report
+        from roost.tasks.steps.report import PlanReport
 
-        show_plan(report) if request.dry_run else show_report(report)
+        show_plan(report) if isinstance(report, PlanReport) else show_report(report)
     if state == "Partial":
         raise Exit(ExitCode.PARTIAL)

@@ -23,7 +23,9 @@ def verify(request: VerifyRequest, *, as_json: bool) -> None:
     from roost.tasks.settings import set_library_defaults
 
     set_library_defaults(quiet=True)
-    _, report = run_with_progress("verify", request, bar=False)
+    from roost.flows.verify import verify as verify_flow
+
+    _, report = run_with_progress(verify_flow, request, bar=False)
     if as_json:
         print_json(report.as_dict())
     else:

@@ -51,7 +51,9 @@ def rebuild(request: RebuildRequest, *, as_json: bool, verbose: bool) -> None:
 
     load_settings()
     check_index_name(request.index)
-    state, report = run_with_progress("rebuild", request, bar=not as_json)
+    from roost.flows.rebuild import rebuild as rebuild_flow
+
+    state, report = run_with_progress(rebuild_flow, request, bar=not as_json)
     if as_json:
         print_json(report)
     else:

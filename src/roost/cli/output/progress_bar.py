@@ -9,61 +9,74 @@ from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
-    Progress,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.progress import Progress as RichProgress
 
-from roost.flows.running.progress import NullProgress, ProgressListener
-from roost.tasks.steps.report import PlanReport
+from roost.flows.running.progress import Advanced, Notice, Planned, Progress, ProgressCallback, Waiting
 
-
-class Bars:
-    """Draws documents, chunks a second and the time left."""
-
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
-        self._task = progress.add_task("listing", total=None, chunks=0, rate="")
-
-    def planned(self, documents: int, batches: int) -> None:
-        """Begin to count."""
-        self._progress.update(self._task, description="indexing", total=documents)
-
-    def advanced(self, documents: int, chunks: int) -> None:
-        """Count on."""
-        task = self._progress.tasks[0]
-        total = task.fields["chunks"] + chunks
-        rate = f"{total / max(task.elapsed or 0.0, 0.1):.0f} chunks/s"
-        self._progress.update(self._task, advance=documents, chunks=total, rate=rate)
-
-    def waiting(self, words: str) -> None:
-        """Say for whom this run waits."""
-        self._progress.update(self._task, description=words)
-
-    def agrees(self, report: PlanReport) -> bool:
-        """Go on: asking is for those who have something to ask."""
-        return True
+#: Elapsed time below which the rate is not computed from it: the first batch may be written at once.
+_MIN_ELAPSED_S = 0.1
 
 
-class Lines(NullProgress):
-    """Draws nothing, but says for whom a run waits."""
+class ProgressBar:
+    """Draws documents, chunks per second and the time left, from the events of a run."""
 
-    def waiting(self, words: str) -> None:
-        """Say it once, on standard error."""
-        Console(stderr=True, highlight=False, markup=False).print(words, soft_wrap=True)
+    def __init__(self, bar: RichProgress) -> None:
+        self._bar = bar
+        self._task = bar.add_task("listing", total=None, chunks=0, rate="")
+
+    def __call__(self, event: Progress) -> None:
+        """Draw what an event reports."""
+        match event:
+            case Planned():
+                self._bar.update(self._task, description="indexing", total=event.documents)
+            case Advanced():
+                self._advance(event)
+            case Waiting():
+                self._bar.update(self._task, description=event.message)
+            case Notice():
+                self._bar.console.print(event.message, markup=False, soft_wrap=True)
+
+    def _advance(self, event: Advanced) -> None:
+        task = self._bar.tasks[0]
+        chunks = task.fields["chunks"] + event.chunks
+        rate = f"{chunks / max(task.elapsed or 0.0, _MIN_ELAPSED_S):.0f} chunks/s"
+        self._bar.update(self._task, advance=event.documents, chunks=chunks, rate=rate)
+
+
+def print_on_stderr(message: str) -> None:
+    """Print a line to standard error, as it is."""
+    Console(stderr=True, highlight=False, markup=False).print(message, soft_wrap=True)
+
+
+def print_messages(event: Progress) -> None:
+    """Print the events that are messages, and draw nothing."""
+    if isinstance(event, Waiting | Notice):
+        print_on_stderr(event.message)
 
 
 @contextmanager
-def bars(*, enabled: bool) -> Iterator[ProgressListener]:
-    """Draw bars on standard error while inside; draw nothing when not enabled."""
-    if not enabled:
-        yield Lines()
+def progress_on_stderr(*, bar: bool) -> Iterator[ProgressCallback]:
+    """Give the callback that shows a run's progress on standard error inside the context.
+
+    Args:
+        bar: Draw a progress bar; else only print messages, such as the name of the run that this one waits for.
+    """
+    if not bar:
+        yield print_messages
         return
     columns = (
-        TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TextColumn("documents"),
-        TextColumn("{task.fields[chunks]} chunks {task.fields[rate]}"), TimeElapsedColumn(), TextColumn("left"),
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("documents"),
+        TextColumn("{task.fields[chunks]} chunks {task.fields[rate]}"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
         TimeRemainingColumn(),
-    )  # fmt: skip
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        yield Bars(progress)
+    )
+    with RichProgress(*columns, console=Console(stderr=True), transient=True) as drawn:
+        yield ProgressBar(drawn)
