@@ -1,4 +1,7 @@
-"""Make what the deployments of `prefect.yaml` need on a Prefect server, then deploy them; all of it may be repeated."""
+"""Set up a Prefect server for Roost: work pool, secrets, automation, and the deployments of prefect.yaml.
+
+Every function may be called again: it updates what an earlier call created.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass
-from importlib.resources import files
+from importlib.resources import as_file, files
 from pathlib import Path
 from subprocess import PIPE, STDOUT, run
 from typing import Any
@@ -30,25 +33,26 @@ from pydantic import SecretStr
 from roost.tasks.errors import ConfigurationError, RoostError
 from roost.tasks.settings import set_library_defaults
 
-#: The work pool that `prefect.yaml` names.
+#: Name of the work pool in prefect.yaml.
 POOL = "roost"
-#: Runs that its workers do at once: each embeds with all cores.
-RUNS_AT_ONCE = 2
-#: SupervisedServer as a secret whenever it is set.
-TOKEN = "ROOST_MILVUS__TOKEN"  # noqa: S105  the name of one
-NOTIFICATION = "roost-notification"
+#: Concurrent runs of a new pool; each run embeds with all cores.
+MAX_CONCURRENT_RUNS = 2
+#: This variable is stored as a secret whenever it is set.
+TOKEN_VARIABLE = "ROOST_MILVUS__TOKEN"  # noqa: S105  the name of a variable, not a secret
+NOTIFICATION_BLOCK = "roost-notification"
 AUTOMATION = "roost: something needs a look"
+#: How much of the output of `prefect deploy` an error message quotes.
+MAX_OUTPUT_CHARACTERS = 600
 _MESSAGE = '{"text": {{ (event.event ~ ": " ~ event.resource.name ~ "\\n" ~ event.payload.summary) | tojson }}}'
-CODE = Path(str(files("roost"))) / "resources"
 
 
 @dataclass(frozen=True)
 class ServerSetup:
-    """What a server is to get beside the deployments.
+    """What to create on a Prefect server in addition to the deployments.
 
-    secrets: Names of environment variables whose values every run gets, kept as Prefect Secret blocks.
-    runs_at_once: Runs of the pool at once; None leaves what is there.
-    notify: URL that is told of quarantined documents and of quality that dropped, kept as a secret; empty for none.
+    secrets: Names of environment variables to store as Prefect Secret blocks; every run of the pool gets them.
+    runs_at_once: Maximum number of concurrent runs of the pool; None keeps the pool's own limit.
+    notify: URL of a web hook for quarantined documents and lower quality, stored as a secret; empty for none.
     """
 
     secrets: Sequence[str] = ()
@@ -57,103 +61,127 @@ class ServerSetup:
 
 
 def find_code() -> dict[str, str]:
-    """Pull step of every deployment: go where Roost is installed on this machine; nothing is fetched."""
-    set_library_defaults(quiet=False)  # the flow is imported after this
-    return {"directory": str(CODE)}
+    """Prepare a run: the pull step of every deployment, called before the flow is imported.
+
+    Nothing is fetched, because the flow is imported from the installed package. The run keeps the worker's directory:
+    relative paths and `.env` are looked up there.
+    """
+    set_library_defaults(quiet=False)
+    return {"directory": str(Path.cwd())}
 
 
 async def prepare(setup: ServerSetup) -> list[str]:
-    """Make the work pool, the secrets and the automation, or bring them up to date; say each in a line.
+    """Create or update the work pool, the secrets and the automation.
+
+    Returns:
+        One line of text for each of them.
 
     Raises:
-        ConfigurationError: No server is named, or a secret is not set here.
+        ConfigurationError: PREFECT_API_URL is not set, or a secret's variable is not set.
     """
     api = get_current_settings().api.url
     if not api:
-        raise ConfigurationError("no Prefect server is named: set PREFECT_API_URL, or start one with `roost up`")
-    names = list(dict.fromkeys([*setup.secrets, *([TOKEN] if os.environ.get(TOKEN) else [])]))
+        raise ConfigurationError("no Prefect server is configured: set PREFECT_API_URL, or start one with `roost up`")
+    names = list(dict.fromkeys([*setup.secrets, *([TOKEN_VARIABLE] if os.environ.get(TOKEN_VARIABLE) else [])]))
     for name in names:
         if not os.environ.get(name):
-            raise ConfigurationError(f"{name} is to be kept as a secret, but is not set here")
+            raise ConfigurationError(f"{name} cannot be stored as a secret: the environment variable is not set")
     async with get_client() as client:
-        done = [await _make_pool(client, setup.runs_at_once, {name: await _keep(name) for name in names})]
-    done += [f"secret      {_block(name)}, from {name}" for name in names]
+        secrets = {name: await _store_secret(name) for name in names}
+        done = [await _create_or_update_pool(client, setup.runs_at_once, secrets)]
+    done += [f"secret      {_block_name(name)}, from {name}" for name in names]
     if setup.notify:
-        done.append(await _make_automation(setup.notify))
+        done.append(await _create_or_update_automation(setup.notify))
     return done
 
 
 def deploy(names: Sequence[str] = ()) -> list[str]:
-    """Deploy all of `prefect.yaml`, or these: the same command as by hand; returns their names.
+    """Run `prefect deploy` on Roost's prefect.yaml.
+
+    Args:
+        names: Names of deployments; all if empty.
+
+    Returns:
+        `flow/deployment` of each deployment created or updated.
 
     Raises:
-        RoostError: Prefect refused; the message holds its last words.
+        RoostError: `prefect deploy` failed; the message quotes the end of its output.
     """
-    chosen = [word for name in names for word in ("--name", name)] or ["--all"]
-    command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", *chosen, "--prefect-file", "prefect.yaml"]
-    done = run(command, cwd=CODE, stdout=PIPE, stderr=STDOUT, text=True, check=False)
+    chosen = [option for name in names for option in ("--name", name)] or ["--all"]
+    with as_file(files("roost") / "resources" / "prefect.yaml") as file:
+        command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", *chosen, "--prefect-file", file.name]
+        done = run(command, cwd=file.parent, stdout=PIPE, stderr=STDOUT, text=True, check=False)
     made = re.findall(r"Deployment '([^']+)' successfully created", done.stdout)
     if done.returncode or not made:
-        raise RoostError("prefect deploy failed: " + " ".join(done.stdout.split())[-600:])
+        raise RoostError("prefect deploy failed: " + " ".join(done.stdout.split())[-MAX_OUTPUT_CHARACTERS:])
     return made
 
 
-async def _make_pool(client: PrefectClient, runs_at_once: int | None, secrets: dict[str, str]) -> str:
+async def _create_or_update_pool(client: PrefectClient, runs_at_once: int | None, secrets: dict[str, str]) -> str:
     try:
         pool = await client.read_work_pool(POOL)
     except ObjectNotFound:
-        template = _with_env(ProcessWorker.get_default_base_job_template(), secrets)
-        limit = RUNS_AT_ONCE if runs_at_once is None else runs_at_once
-        made = WorkPoolCreate(
-            name=POOL, type="process", base_job_template=template, concurrency_limit=limit,
+        limit = MAX_CONCURRENT_RUNS if runs_at_once is None else runs_at_once
+        template = _with_defaults(ProcessWorker.get_default_base_job_template(), secrets)
+        created = WorkPoolCreate(
+            name=POOL,
+            type="process",
+            base_job_template=template,
+            concurrency_limit=limit,
             description="Runs of Roost.",
-        )  # fmt: skip
-        await client.create_work_pool(made)
-        return f"work pool   {POOL}, {limit} runs at once"
+        )
+        await client.create_work_pool(created)
+        return f"work pool   {POOL} created, at most {limit} concurrent runs"
     changes = WorkPoolUpdate(
-        base_job_template=_with_env(pool.base_job_template, secrets),
+        base_job_template=_with_defaults(pool.base_job_template, secrets),
         concurrency_limit=pool.concurrency_limit if runs_at_once is None else runs_at_once,
     )
     await client.update_work_pool(POOL, changes)
-    return f"work pool   {POOL}, {changes.concurrency_limit or 'any number of'} runs at once, as it was made before"
+    limit_text = f"at most {changes.concurrency_limit}" if changes.concurrency_limit else "any number of"
+    return f"work pool   {POOL} updated, {limit_text} concurrent runs"
 
 
-def _with_env(template: dict[str, Any], env: dict[str, str]) -> dict[str, Any]:
-    """Give every run of a pool these variables, beside what it has."""
+def _with_defaults(template: dict[str, Any], env: dict[str, str]) -> dict[str, Any]:
+    """Add defaults to a pool's job template: environment variables, and the worker's own directory for every run."""
     template = deepcopy(template)
-    variable = template["variables"]["properties"]["env"]
-    variable["default"] = {**(variable.get("default") or {}), **env}
+    variables = template["variables"]["properties"]
+    variables["env"]["default"] = {**(variables["env"].get("default") or {}), **env}
+    # Of process pools only. Prefect's default, None, is a temporary directory: ./roost.db would vanish with it.
+    if "working_dir" in variables and not variables["working_dir"].get("default"):
+        variables["working_dir"]["default"] = "."
     return template
 
 
-async def _keep(name: str) -> str:
-    """Keep a variable's value in a Secret block; returns what stands for it in a job's template."""
-    await Secret(value=os.environ[name]).save(_block(name), overwrite=True)
-    return f"{{{{ prefect.blocks.secret.{_block(name)} }}}}"
+async def _store_secret(name: str) -> str:
+    """Store a variable's value in a Secret block; returns the reference to it for a job template."""
+    await Secret(value=os.environ[name]).save(_block_name(name), overwrite=True)
+    return f"{{{{ prefect.blocks.secret.{_block_name(name)} }}}}"
 
 
-def _block(name: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+def _block_name(variable: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", variable.lower()).strip("-")
 
 
-async def _make_automation(url: str) -> str:
-    """Send what needs a look to a web hook, as `{"text": …}`: Slack, Mattermost and others take that.
+async def _create_or_update_automation(url: str) -> str:
+    """Post events that need attention to a web hook as `{"text": …}`, which Slack, Mattermost and others accept.
 
-    Its URL is a secret, for who knows it can post. This block keeps it encrypted and masked, and its failures do not
-    name it; those of Prefect's notification blocks do.
+    The URL is a secret, because everyone who knows it can post. The Webhook block stores it encrypted and masked, and
+    its errors do not contain it; those of Prefect's notification blocks do.
     """
     headers = SecretDict({"Content-Type": "application/json"})
-    block_id = await Webhook(url=SecretStr(url), headers=headers).save(NOTIFICATION, overwrite=True)
+    block_id = await Webhook(url=SecretStr(url), headers=headers).save(NOTIFICATION_BLOCK, overwrite=True)
+    trigger = EventTrigger(
+        expect={"roost.documents.quarantined", "roost.quality.dropped"},
+        match={"prefect.resource.id": "roost.index.*"},
+        posture=Posture.Reactive,
+        threshold=1,
+    )
     automation = Automation(
         name=AUTOMATION,
-        description="Tells the web hook of quarantined documents and of retrieval quality that dropped.",
-        trigger=EventTrigger(
-            expect={"roost.documents.quarantined", "roost.quality.dropped"},
-            match={"prefect.resource.id": "roost.index.*"},
-            posture=Posture.Reactive, threshold=1,
-        ),
+        description="Notifies the web hook of quarantined documents and of lower retrieval quality.",
+        trigger=trigger,
         actions=[CallWebhook(block_document_id=block_id, payload=_MESSAGE)],
-    )  # fmt: skip
+    )
     try:
         old = await Automation.aread(name=AUTOMATION)
         automation.id = old.id

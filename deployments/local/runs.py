@@ -1,7 +1,7 @@
-"""Runs that the worker of `roost up` carries out: they end with it, and Prefect is told that they did.
+"""Flow runs of the worker of `roost up`: cancel them when it stops, set those of a dead worker to Crashed.
 
-Prefect's worker starts each run in a session of its own, and says nothing of those that end with it: they would stay
-Running for ever, and with them the one place that their deployment has.
+Prefect's worker starts each run in a session of its own and does not report the runs that end together with it. They
+would stay Running for ever and occupy the one concurrency slot of their deployment.
 """
 
 from __future__ import annotations
@@ -27,61 +27,73 @@ from prefect.states import Cancelled, Crashed
 
 from roost.deployments.prefect_setup import POOL
 
-#: Seconds that a run's processes have to end by themselves.
-GRACE_S = 10.0
-_UNDER_WAY = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
+#: How long a run's processes may take to end after each signal.
+END_TIMEOUT_S = 10.0
+POLL_INTERVAL_S = 0.1
+_ACTIVE = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
 
 
-async def end_runs() -> list[str]:
-    """End the runs of the pool that are under way, as cancelled; the worker is gone by now. Returns their names."""
-    runs = await _under_way()
+async def cancel_runs() -> list[str]:
+    """End the processes of the pool's active runs, whose worker has stopped, and set them to Cancelled.
+
+    Returns:
+        The names of the runs.
+    """
+    runs = await _active_runs()
     for run in runs:
-        _end(run)
-    return await _set(runs, Cancelled(message="roost up was stopped; what is committed stays, the next run goes on."))
+        _end_processes(run)
+    message = "roost up was stopped; committed documents stay, the next run continues."
+    return await _set_state(runs, Cancelled(message=message))
 
 
-async def give_up_dead_runs() -> list[str]:
-    """Call those runs of the pool crashed whose process is gone, and free their place. Returns their names."""
-    dead = [run for run in await _under_way() if not _lives(run)]
-    return await _set(dead, Crashed(message="Its worker ended; what is committed stays, the next run goes on."))
+async def crash_dead_runs() -> list[str]:
+    """Set those active runs of the pool to Crashed whose process does not exist any more; this frees their slots.
+
+    Returns:
+        The names of the runs.
+    """
+    dead = [run for run in await _active_runs() if not _is_alive(run)]
+    return await _set_state(
+        dead, Crashed(message="Its worker ended; committed documents stay, the next run continues.")
+    )
 
 
-def ended_run(wanted: FlowRunFilter) -> FlowRun | None:
-    """Find a run that has ended; none, too, while the server is away."""
+def find_ended_run(wanted: FlowRunFilter) -> FlowRun | None:
+    """Return a run that matches the filter and has ended; None if there is none or the server does not answer."""
     with suppress(HTTPError), get_client(sync_client=True) as client:
         found = client.read_flow_runs(flow_run_filter=wanted)
         return next((run for run in found if run.state and run.state.is_final()), None)
     return None
 
 
-async def _under_way() -> list[FlowRun]:
-    here = WorkPoolFilter(name=WorkPoolFilterName(any_=[POOL]))
-    taken = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=_UNDER_WAY)))
+async def _active_runs() -> list[FlowRun]:
+    pool = WorkPoolFilter(name=WorkPoolFilterName(any_=[POOL]))
+    active = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=_ACTIVE)))
     async with get_client() as client:
-        return await client.read_flow_runs(flow_run_filter=taken, work_pool_filter=here)
+        return await client.read_flow_runs(flow_run_filter=active, work_pool_filter=pool)
 
 
-async def _set(runs: list[FlowRun], state: State[Any]) -> list[str]:
+async def _set_state(runs: list[FlowRun], state: State[Any]) -> list[str]:
     async with get_client() as client:
         for run in runs:
             await client.set_flow_run_state(run.id, state, force=True)
     return [run.name for run in runs]
 
 
-def _end(run: FlowRun) -> None:
-    """End a run's processes, should they have outlived the worker."""
+def _end_processes(run: FlowRun) -> None:
+    """End a run's processes if they are still alive: by SIGTERM, then by SIGKILL."""
     for number in (signal.SIGTERM, signal.SIGKILL):
-        if not _lives(run):
+        if not _is_alive(run):
             return
         with suppress(ProcessLookupError):
             os.killpg(int(run.infrastructure_pid or ""), number)
-        ends = time.monotonic() + GRACE_S
-        while _lives(run) and time.monotonic() < ends:
-            time.sleep(0.1)
+        deadline = time.monotonic() + END_TIMEOUT_S
+        while _is_alive(run) and time.monotonic() < deadline:
+            time.sleep(POLL_INTERVAL_S)
 
 
-def _lives(run: FlowRun) -> bool:
-    """Whether a run's process is there: on Linux known by its environment, because numbers are given again."""
+def _is_alive(run: FlowRun) -> bool:
+    """Whether a run's process exists; on Linux its environment is checked too, because process ids are reused."""
     with suppress(OSError, ValueError):
         if Path("/proc/self/environ").exists():
             return str(run.id).encode() in Path(f"/proc/{run.infrastructure_pid}/environ").read_bytes()

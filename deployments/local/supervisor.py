@@ -1,4 +1,4 @@
-"""`roost up`: Milvus, Prefect with its UI, the deployments and a worker on this machine, kept up until Ctrl-C."""
+"""`roost up`: run Milvus, Prefect with its UI, the deployments and a worker on this machine until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -20,30 +20,26 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.deployments import run_deployment
 from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
-from roost.deployments.local.runs import end_runs, ended_run, give_up_dead_runs
-from roost.deployments.local.servers import (
-    Service,
-    StackError,
-    has_ended,
-    milvus_lite,
-    milvus_standalone,
-    prefect_server,
-    prefect_worker,
-)
+from roost.deployments.local.runs import cancel_runs, crash_dead_runs, find_ended_run
+from roost.deployments.local.server_process import Service, StackError, has_ended
+from roost.deployments.local.servers import milvus_lite, milvus_standalone, prefect_server, prefect_worker
 from roost.deployments.prefect_setup import POOL, ServerSetup, deploy, prepare
 
-#: Restarts of one server within `WITHIN` seconds after which it is given up.
-MOST_RESTARTS = 3
-WITHIN = 300.0
-#: Seconds between two looks.
+#: A server that needs more restarts than this within the period is not started again.
+MAX_RESTARTS = 3
+RESTART_PERIOD_S = 300.0
 POLL_INTERVAL_S = 1.0
 
-Tell = Callable[[str], None]
+Echo = Callable[[str], None]
 
 
 @dataclass
 class SupervisedServer:
-    """A server that is started again when it dies."""
+    """A server that is started again when it has ended.
+
+    start: Makes the context manager that runs the server.
+    restarts: Times of the restarts within RESTART_PERIOD_S, on the monotonic clock.
+    """
 
     start: Callable[[], AbstractContextManager[Service]]
     stack: ExitStack = field(default_factory=ExitStack)
@@ -51,118 +47,151 @@ class SupervisedServer:
     restarts: list[float] = field(default_factory=list)
 
     def up(self) -> Service:
-        """Start it, or start it again; returns when it is healthy."""
+        """Start or restart the server; returns when it is healthy."""
         self.stack.close()
         self.service = self.stack.enter_context(self.start())
         return self.service
 
-    def look(self, tell: Tell) -> None:
-        """Start it again if it has died.
+    def restart_if_ended(self, echo: Echo) -> None:
+        """Restart the server if its process has ended; its log is kept as `<name>.before.log`.
 
         Raises:
-            StackError: It dies again and again, or does not come back.
+            StackError: It ended more than MAX_RESTARTS times within RESTART_PERIOD_S, or does not start.
         """
         if self.service is None or not has_ended(self.service):
             return
         log = self.service.data / f"{self.service.name}.log"
         now = time.monotonic()
-        self.restarts = [*(past for past in self.restarts if now - past < WITHIN), now]
-        if len(self.restarts) > MOST_RESTARTS:
-            raise StackError(f"{self.service.name} ended {len(self.restarts)} times in {WITHIN:.0f} s: see {log}")
-        kept = log.with_suffix(".before.log")
-        log.replace(kept)
-        tell(f"{self.service.name} has ended (its log is now {kept}); starting it again …")
-        tell(f"{self.up().name} is back")
+        self.restarts = [*(past for past in self.restarts if now - past < RESTART_PERIOD_S), now]
+        if len(self.restarts) > MAX_RESTARTS:
+            times = f"{len(self.restarts)} times in {RESTART_PERIOD_S:.0f} s"
+            raise StackError(f"{self.service.name} ended {times}; it is not restarted again. Its log: {log}")
+        old_log = log.with_suffix(".before.log")
+        log.replace(old_log)
+        echo(f"{self.service.name} has ended (its log is now {old_log}); restarting it …")
+        echo(f"{self.up().name} is running again")
 
 
-def run_stack(data: Path, *, milvus_port: int, prefect_port: int, demo: bool, tell: Tell) -> None:
-    """Run all of it until SIGINT or SIGTERM comes: the real Milvus where its package is, else Milvus Lite.
+@dataclass(frozen=True)
+class _Addresses:
+    """URLs of the running servers, and the password of Prefect's (empty: none)."""
+
+    milvus: str
+    prefect_api: str
+    password: str
+
+    @property
+    def prefect_ui(self) -> str:
+        return self.prefect_api.removesuffix("/api")
+
+
+def run_stack(data: Path, *, milvus_port: int, prefect_port: int, demo: bool, echo: Echo) -> None:
+    """Start all servers and the deployments, and supervise them until SIGINT or SIGTERM.
+
+    Milvus is the real server where the package `milvus` is installed, else Milvus Lite.
 
     Args:
-        data: Folder for all data and logs; made when missing.
-        milvus_port: Where Milvus listens.
-        prefect_port: Where Prefect and its UI listen.
-        demo: Run the deployment `ingest` with its defaults, the example handbook, and tell what becomes of it.
-        tell: Gets each line.
+        data: Folder for all data and logs; created if missing.
+        milvus_port: Port of Milvus.
+        prefect_port: Port of the Prefect API and UI.
+        demo: Run the deployment `ingest` with its default parameters, the example handbook, and report on it.
+        echo: Called with each line of output.
 
     Raises:
-        StackError: Something does not start, or dies again and again.
+        StackError: A server could not be started, or ended again and again.
     """
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stop)
     with ExitStack() as stack:
         try:
-            _run(data, milvus_port, prefect_port, stack, demo=demo, tell=tell)
+            _run(stack, data, milvus_port, prefect_port, demo=demo, echo=echo)
         except KeyboardInterrupt:
-            tell("stopping …")
+            echo("stopping …")
 
 
-def _stop(number: int, frame: FrameType | None) -> None:
-    """Stop on the first signal; those after it must not cut the stopping short."""
-    for each in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(each, signal.SIG_IGN)
+def _stop(_number: int, _frame: FrameType | None) -> None:
+    """Stop on the first signal, and ignore later ones: they must not interrupt the clean-up."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 
-def _run(data: Path, milvus_port: int, prefect_port: int, stack: ExitStack, *, demo: bool, tell: Tell) -> None:
-    is_standalone = find_spec("milvus") is not None
-    make = milvus_standalone if is_standalone else milvus_lite
-    kept = [
-        SupervisedServer(lambda: make(data / "milvus", port=milvus_port)),
-        SupervisedServer(lambda: prefect_server(data / "prefect", port=prefect_port)),
-    ]
-    for server in kept:
+def _run(stack: ExitStack, data: Path, milvus_port: int, prefect_port: int, *, demo: bool, echo: Echo) -> None:
+    servers: list[SupervisedServer] = []
+
+    def start(make: Callable[[], AbstractContextManager[Service]]) -> Service:
+        server = SupervisedServer(make)
         stack.callback(server.stack.close)
-    tell(f"starting Milvus {'standalone' if is_standalone else 'Lite'} and Prefect …")
-    store, prefect = kept[0].up(), kept[1].up()
+        service = server.up()
+        servers.append(server)
+        return service
+
+    has_standalone = find_spec("milvus") is not None
+    milvus = milvus_standalone if has_standalone else milvus_lite
+    echo(f"starting Milvus ({'the server' if has_standalone else 'Lite'}) and Prefect …")
+    store = start(lambda: milvus(data / "milvus", port=milvus_port))
+    prefect = start(lambda: prefect_server(data / "prefect", port=prefect_port))
     password = os.environ.get("PREFECT_SERVER_API_AUTH_STRING") or os.environ.get("PREFECT_API_AUTH_STRING", "")
-    tell(f"Milvus   {store.uri}   export ROOST_MILVUS__URI={store.uri}")
-    if is_standalone:
-        tell("         listens on every address of this host, without a password: only for networks that you trust")
-    tell(f"Prefect  {prefect.uri.removesuffix('/api')}   export PREFECT_API_URL={prefect.uri}")
-    settings = {
-        "PREFECT_API_URL": prefect.uri,
-        "ROOST_MILVUS__URI": store.uri,
-        "ROOST_EVALUATION__FOLDER": str(data.resolve() / "evaluations"),
-    }
-    os.environ |= settings | ({"PREFECT_API_AUTH_STRING": password} if password else {})
-    chosen = {PREFECT_API_URL: prefect.uri, PREFECT_HOME: prefect.data}
-    stack.enter_context(temporary_settings(chosen | ({PREFECT_API_AUTH_STRING: password} if password else {})))
+    addresses = _Addresses(store.uri, prefect.uri, password)
+    _echo_addresses(addresses, echo, is_open=has_standalone)
+    settings = _enter_settings(stack, addresses, prefect.data, data.resolve() / "evaluations")
+
     asyncio.run(prepare(ServerSetup()))
     names = deploy()
-    worker = SupervisedServer(lambda: _worker(data / "worker", settings, tell))
-    stack.callback(_end_runs, tell)
-    stack.callback(worker.stack.close)
-    worker.up()
-    kept.append(worker)
-    tell(f"deployed {', '.join(name.partition('/')[2] for name in names)}: run them in the UI, or by their schedules")
-    tell(f"data and logs in {data.resolve()}; stop with Ctrl-C")
-    showing = _demo(tell, prefect.uri.removesuffix("/api")) if demo else iter(())
+    stack.callback(_cancel_runs, echo)
+    start(lambda: _worker(data / "worker", settings, echo))
+    echo(f"deployed {', '.join(name.partition('/')[2] for name in names)}: run them in the UI")
+    echo(f"data and logs are in {data.resolve()}; stop with Ctrl-C")
+    steps = _demo(echo, addresses.prefect_ui) if demo else iter(())
     while True:
-        next(showing, None)
+        next(steps, None)
         time.sleep(POLL_INTERVAL_S)
-        for server in kept:
-            server.look(tell)
+        for server in servers:
+            server.restart_if_ended(echo)
+
+
+def _echo_addresses(addresses: _Addresses, echo: Echo, *, is_open: bool) -> None:
+    echo(f"Milvus   {addresses.milvus}   export ROOST_MILVUS__URI={addresses.milvus}")
+    if is_open:
+        echo("         listens on every address of this host, without a password: only for networks that you trust")
+    echo(f"Prefect  {addresses.prefect_ui}   export PREFECT_API_URL={addresses.prefect_api}")
+
+
+def _enter_settings(stack: ExitStack, addresses: _Addresses, home: Path, evaluations: Path) -> dict[str, str]:
+    """Make this process a client of the servers; return the environment variables for the worker and its runs."""
+    settings = {
+        "PREFECT_API_URL": addresses.prefect_api,
+        "ROOST_MILVUS__URI": addresses.milvus,
+        "ROOST_EVALUATION__FOLDER": str(evaluations),
+    }
+    password = {"PREFECT_API_AUTH_STRING": addresses.password} if addresses.password else {}
+    os.environ |= settings | password
+    chosen = {PREFECT_API_URL: addresses.prefect_api, PREFECT_HOME: home}
+    stack.enter_context(
+        temporary_settings(chosen | ({PREFECT_API_AUTH_STRING: addresses.password} if password else {}))
+    )
+    return settings
 
 
 @contextmanager
-def _worker(data: Path, settings: dict[str, str], tell: Tell) -> Iterator[Service]:
-    """Run the worker; runs of one before it that are gone keep no place from its own."""
-    for name in asyncio.run(give_up_dead_runs()):
-        tell(f"the run {name!r} has ended with its worker")
-    with prefect_worker(data, POOL, settings, ready=_worker_is_known) as service:
+def _worker(data: Path, settings: dict[str, str], echo: Echo) -> Iterator[Service]:
+    """Run the worker in this process's directory; first set the runs of a worker that has ended to crashed."""
+    for name in asyncio.run(crash_dead_runs()):
+        echo(f"the run {name!r} ended together with its worker; its state is now Crashed")
+    worker = prefect_worker(data, POOL, settings, ready=_worker_is_online, directory=Path.cwd())
+    with worker as service:
         yield service
 
 
-def _end_runs(tell: Tell) -> None:
+def _cancel_runs(echo: Echo) -> None:
     try:
-        for name in asyncio.run(end_runs()):
-            tell(f"cancelled the run {name!r}; the next one goes on from what it has committed")
+        for name in asyncio.run(cancel_runs()):
+            echo(f"cancelled the run {name!r}; committed documents stay, the next run continues")
     except HTTPError as error:
-        tell(f"runs that were under way could not be cancelled, the next start does it: {error}")
+        echo(f"active runs could not be cancelled ({error}); the next `roost up` sets them to Crashed")
 
 
-def _worker_is_known() -> bool:
+def _worker_is_online() -> bool:
     async def ask() -> bool:
         async with get_client() as client:
             workers = await client.read_workers_for_work_pool(POOL)
@@ -171,20 +200,23 @@ def _worker_is_known() -> bool:
     return asyncio.run(ask())
 
 
-def _demo(tell: Tell, ui: str) -> Iterator[None]:
-    """Index the example handbook by the deployment `ingest`, whose end triggers `evaluation`; a look at each step."""
-    tell("demo: indexing the example handbook by the deployment ingest/ingest …")
+def _demo(echo: Echo, ui: str) -> Iterator[None]:
+    """Index the example handbook by the deployment `ingest`, whose end triggers `evaluation`; polls at each step."""
+    echo("demo: indexing the example handbook by the deployment ingest/ingest …")
     started: FlowRun = run_deployment("ingest/ingest", timeout=0)  # type: ignore[assignment]
-    while not (run := ended_run(FlowRunFilter(id=FlowRunFilterId(any_=[started.id])))):
+    while not (run := find_ended_run(FlowRunFilter(id=FlowRunFilterId(any_=[started.id])))):
         yield
-    tell(f"demo: {run.state_name}: {run.state.message if run.state else ''}")
-    tell(f"demo: {ui}/runs/flow-run/{run.id}")
+    echo(f"demo: {run.state_name}: {run.state.message if run.state else ''}")
+    echo(f"demo: {ui}/runs/flow-run/{run.id}")
     if run.state_type != StateType.COMPLETED:
         return
-    tell('demo: ask it: roost search "who waxes the skis?" --index handbook')
-    tell("demo: its end has triggered the deployment evaluation/evaluation …")
+    milvus = os.environ["ROOST_MILVUS__URI"]
+    echo("demo: search it in another terminal:")
+    echo(f'demo:   ROOST_MILVUS__URI={milvus} roost search "how long may I stay outside?" --index handbook')
+    echo("demo: the end of the ingest run has triggered the deployment evaluation/evaluation …")
     after = FlowRunFilterStartTime(after_=run.end_time)
-    while not (run := ended_run(FlowRunFilter(name=FlowRunFilterName(any_=["evaluate handbook"]), start_time=after))):
+    evaluations = FlowRunFilter(name=FlowRunFilterName(any_=["evaluate handbook"]), start_time=after)
+    while not (run := find_ended_run(evaluations)):
         yield
-    tell(f"demo: {run.state_name}: {run.state.message if run.state else ''}")
-    tell(f"demo: {ui}/artifacts/key/evaluation-handbook")
+    echo(f"demo: {run.state_name}: {run.state.message if run.state else ''}")
+    echo(f"demo: {ui}/artifacts/key/evaluation-handbook")

@@ -22,6 +22,7 @@ from roost.tasks.ids import digest
 from roost.tasks.milvus.expressions import one_of
 from roost.tasks.milvus.store import Store
 from roost.tasks.sources.table_readers import ERROR, READERS
+from roost.tasks.packaged_files import resolve_packaged
 from roost.tasks.versions.ledger import read_ledger
 from roost.tasks.versions.version import Version
 
@@ -78,13 +79,13 @@ def read_questions(place: str | Path, split: str = "") -> Questions:
     queries that has a folder `qrels` beside it is read with it.
 
     Args:
-        place: Folder or file.
+        place: Folder or file; `roost://examples/questions` for the installed ones.
         split: Which file of `qrels`; empty for `test`, or the only one.
 
     Raises:
         UsageError: Nothing there can be read as questions; the message names file and line.
     """
-    path = Path(place).expanduser()
+    path = Path(resolve_packaged(str(place))).expanduser()
     file = path / "queries.jsonl" if path.is_dir() else path
     if not file.is_file():
         raise UsageError(f"no questions in {path}: give a .jsonl file, or a folder with queries.jsonl and qrels/*.tsv")

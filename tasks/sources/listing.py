@@ -19,11 +19,12 @@ from urllib.parse import urlsplit
 import fsspec
 import polars as pl
 from fsspec.utils import glob_translate
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from roost.tasks.errors import DocumentError, SourceError
 from roost.tasks.form_model import FormModel
 from roost.tasks.ids import doc_id
+from roost.tasks.packaged_files import resolve_packaged
 from roost.tasks.records import DOCUMENT
 from roost.tasks.sources.parsers.parse import MEDIA_SUFFIXES
 from roost.tasks.sources.tables import Columns, is_table, list_rows
@@ -55,6 +56,12 @@ class Source(FormModel):
     columns: Columns = Field(
         Columns(), title="Table columns", description="For tables: the columns of id, title, text and metadata."
     )
+
+    @field_validator("uri")
+    @classmethod
+    def _resolve_packaged(cls, uri: str) -> str:
+        """Replace a `roost://` URI here, where the source is read: the run of a deployment validates it again."""
+        return resolve_packaged(uri)
 
     @property
     def key(self) -> str:

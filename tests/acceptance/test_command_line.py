@@ -174,6 +174,8 @@ def test_up_shows_the_demo_starts_again_what_dies_and_leaves_nothing_after_ctrl_
 
         _lines_until(process.stdout, "demo: Completed: handbook: 45 documents listed (45 added)")
         [ingest] = post("deployments/filter", {"deployments": {"name": {"any_": ["ingest"]}}})
+        yearly = {"schedule": {"cron": "0 0 1 1 *", "timezone": "UTC"}, "active": True}
+        post(f"deployments/{ingest['id']}/schedules", [yearly])
         asked = {"request": {"sources": [{"uri": str(source)}], "index": "weather"}}
         run = post(f"deployments/{ingest['id']}/create_flow_run", {"state": {"type": "SCHEDULED"}, "parameters": asked})
         its_logs = {"logs": {"flow_run_id": {"any_": [run["id"]]}}}
@@ -186,7 +188,7 @@ def test_up_shows_the_demo_starts_again_what_dies_and_leaves_nothing_after_ctrl_
             time.sleep(0.5)
         servers = [pid for pid in _processes(data) if b"server\0start" in Path(f"/proc/{pid}/cmdline").read_bytes()]
         os.kill(*servers, signal.SIGKILL)
-        _lines_until(process.stdout, "prefect-server is back")
+        _lines_until(process.stdout, "prefect-server is running again")
         assert post("flow_runs/filter", {"flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}}})
         assert _processes(run["id"])  # it has outlived the server
         process.send_signal(signal.SIGINT)

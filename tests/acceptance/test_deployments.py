@@ -138,6 +138,7 @@ def test_deploying_twice_makes_everything_once_and_as_the_file_says(stack):
         assert made["pull_steps"] == [{"roost.deployments.prefect_setup.find_code": {}}]
         crons = [(one["cron"], one["timezone"]) for one in each.get("schedules", [])]
         assert [(one["schedule"]["cron"], one["schedule"]["timezone"]) for one in made["schedules"]] == crons
+        assert not any(one["active"] for one in made["schedules"])
     assert str(ROOT) not in json.dumps(list(found.values()))
     assert len(stack.post("automations/filter")) == len({each["name"] for each in stack.post("automations/filter")})
 

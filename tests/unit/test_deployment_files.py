@@ -1,4 +1,4 @@
-"""The files that put Roost to work elsewhere say what they should, as far as can be told without running them."""
+"""prefect.yaml, the compose file, the image and the Kubernetes files, checked without running them."""
 
 from __future__ import annotations
 
@@ -11,10 +11,13 @@ from pathlib import Path
 import jsonschema
 import pytest
 import yaml
+from docker.utils.build import exclude_paths
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.client.schemas.schedules import CronSchedule
 from prefect.utilities.templating import apply_values
 from tests.conftest import ROOT
+
+from roost.tasks.packaged_files import resolve_packaged
 
 FILES = ROOT / "deployments"
 DEPLOYMENTS = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
@@ -38,6 +41,45 @@ def test_a_deployment_names_a_flow_that_exists_and_parameters_that_it_takes(depl
     assert deployment["concurrency_limit"]["limit"] == 1
     for schedule in deployment.get("schedules", []):
         CronSchedule(cron=schedule["cron"], timezone=schedule["timezone"])
+        assert not schedule["active"]  # the handbook is an example: nobody asked to index it every night
+
+
+def test_the_example_sources_and_questions_of_the_deployments_are_installed_files():
+    def strings(value):
+        if isinstance(value, dict | list):
+            for each in value.values() if isinstance(value, dict) else value:
+                yield from strings(each)
+        elif isinstance(value, str):
+            yield value
+
+    uris = {text for text in strings(DEPLOYMENTS) if "examples" in text}
+    assert uris == {"roost://examples/handbook", "roost://examples/questions"}
+    assert all(Path(resolve_packaged(uri)).is_dir() for uri in uris)
+
+
+def test_the_image_is_built_from_the_root_and_finds_everything_it_copies():
+    build = COMPOSE["x-roost"]["build"]
+    context = FILES / "docker" / build["context"]
+    assert context.resolve() == ROOT
+    dockerfile = (context / build["dockerfile"]).read_text()
+    copied = [line.split()[1:-1] for line in dockerfile.splitlines() if line.startswith("COPY")]
+    assert {name for names in copied for name in names} >= {"src", "flows", "tasks", "deployments", "setup.py"}
+    assert [name for names in copied for name in names if not (context / name).exists()] == []
+
+
+def test_secrets_and_data_never_reach_the_build_context(tmp_path):
+    """By docker-py's reading of .dockerignore: the compose page puts passwords into deployments/docker/.env."""
+    unwanted = [".env", "deployments/docker/.env", "src/roost/.env", "roost.db", "tasks/notes.db", "examples/a/b.db"]
+    unwanted += ["roost-data/prefect/prefect.db", "deployments/roost-data/worker/log", "flows/__pycache__/x.pyc"]
+    wanted = ["src/roost/py.typed", "tasks/settings.py", "examples/handbook/visitors/faq.csv", "prefect.yaml"]
+    for name in unwanted + wanted:
+        (file := tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    lines = (ROOT / ".dockerignore").read_text().splitlines()
+    patterns = [line for line in lines if line and not line.startswith("#")]
+    sent = exclude_paths(str(tmp_path), patterns)
+    assert [name for name in unwanted if name in sent] == []
+    assert [name for name in wanted if name not in sent] == []
 
 
 def test_compose_is_valid_by_the_compose_specification():

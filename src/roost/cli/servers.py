@@ -68,11 +68,6 @@ def up(*, data: Path, milvus_port: int, prefect_port: int, demo: bool) -> None:
     from roost.tasks.settings import set_library_defaults
 
     set_library_defaults(quiet=False)
-    from roost.deployments.local.servers import StackError
     from roost.deployments.local.supervisor import run_stack
-    from roost.tasks.errors import UsageError
 
-    try:
-        run_stack(data, milvus_port=milvus_port, prefect_port=prefect_port, demo=demo, tell=click.echo)
-    except StackError as error:
-        raise UsageError(str(error)) from None
+    run_stack(data, milvus_port=milvus_port, prefect_port=prefect_port, demo=demo, echo=click.echo)
