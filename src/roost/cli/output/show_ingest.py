@@ -12,14 +12,19 @@ from rich.table import Table
 from roost.cli.output.console import out
 from roost.tasks.steps.report import IngestReport, PlanReport
 
+#: Documents that are listed by name.
+MAX_ROWS = 50
+
 
 def show_report(report: IngestReport) -> None:
-    """Show what an ingest run did."""
+    """Show what an ingest or a backfill did."""
     out.print(report.summary())
     stages = ", ".join(f"{name} {value:.1f}" for name, value in asdict(report.seconds).items() if name != "total")
     out.print(f"{report.seconds.total:.1f} s ({stages}; stages overlap)", style="dim")
     for place in report.unlisted:
-        out.print(f"could not be listed, so nothing there was added or deleted: {place}")
+        table = place.removesuffix("#")  # a prefix of URIs: of a table's rows, or of the files in a folder
+        what = "rows" if table != place else "documents"
+        out.print(f"warning: could not read {table}; its {what} in the index were left as they are", soft_wrap=True)
     show_rejects([(reject.uri, reject.reason) for reject in report.rejects])
 
 
@@ -32,18 +37,22 @@ def show_plan(report: PlanReport) -> None:
     out.print(table)
     chunks, seconds = report.estimate.chunks, report.estimate.seconds
     duration = f", {timedelta(seconds=seconds)} at the last run's speed" if seconds is not None else ""
-    out.print(f"about {chunks:,} chunks to embed{duration}; unchanged passages of changed documents cost nothing")
+    out.print(f"about {chunks:,} chunks to embed{duration}; unchanged chunks are not embedded again")
     if report.would_refuse:
         out.print(f"a run would be refused: {report.would_refuse}", soft_wrap=True)
 
 
 def show_rejects(rejects: Sequence[tuple[str, str]]) -> None:
-    """Show the first 50 documents in quarantine, each with its reason."""
+    """Show the documents in quarantine, each with its reason.
+
+    Args:
+        rejects: (URI, reason) of each.
+    """
     if not rejects:
         return
     table = Table("not indexed", "reason", title_justify="left")
-    for uri, reason in rejects[:50]:
+    for uri, reason in rejects[:MAX_ROWS]:
         table.add_row(uri, reason)
     out.print(table)
-    if len(rejects) > 50:
-        out.print(f"and {len(rejects) - 50} more: roost status --json lists all")
+    if len(rejects) > MAX_ROWS:
+        out.print(f"and {len(rejects) - MAX_ROWS} more: roost status --json lists all")

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 def show_quantized(made: QuantizeReport) -> None:
     """Say how close the int8 model is to the full one, and how to use it."""
     out.print(
-        f"An int8 model is in {made.folder}: cosine {made.cosine_mean:.4f} to the full model on average over "
-        f"{made.texts} texts, {made.cosine_least:.4f} at least.\n"
-        f"It is a recipe of its own: ROOST_EMBEDDING__MODEL={made.folder} roost ingest SOURCE --index NEW_NAME",
+        f"Wrote an int8 model to {made.folder}. Cosine similarity of its vectors to the full model's over {made.texts} "
+        f"texts: mean {made.cosine_mean:.4f}, minimum {made.cosine_least:.4f}.\n"
+        f"It is another recipe: ROOST_EMBEDDING__MODEL={made.folder} roost ingest SOURCE --index NEW_NAME",
         soft_wrap=True,
     )

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 
 def show_status(found: StatusReport) -> None:
-    """Show the indexes, then the documents that could not be indexed."""
+    """Show the indexes, then the documents in quarantine."""
     if not found.indexes:
-        out.print(f"no index in {found.milvus}: make one with roost ingest")
+        out.print(f"no index in {found.milvus}: create one with roost ingest")
         return
     table = Table("index", "documents", "writing", "quarantined", "chunks", "updated (UTC)", box=box.SIMPLE)
     for status in found.indexes:
