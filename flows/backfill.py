@@ -15,11 +15,12 @@ from prefect import flow, get_run_logger, runtime
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
-from roost.flows.ingest import execute_plan, lease_owner
+from roost.flows.ingest import lease_owner
 from roost.flows.parameters import BackfillRequest
 from roost.flows.running import artifacts
 from roost.flows.running.batches import Run, open_tools
 from roost.flows.running.cluster import check_scale
+from roost.flows.running.execute import execute_plan
 from roost.flows.running.progress import Notice, report_progress
 from roost.flows.running.shards import check_shards
 from roost.tasks.milvus.store import Store, open_store

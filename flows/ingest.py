@@ -10,35 +10,29 @@ import time
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-import polars as pl
 from prefect import flow, get_run_logger, runtime
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
 from roost.flows.parameters import BackfillRequest, IngestRequest
 from roost.flows.running import artifacts, events
-from roost.flows.running.batches import Run, open_tools, run_batches
-from roost.flows.running.cluster import check_scale, run_batches_there
+from roost.flows.running.batches import Run, open_tools
+from roost.flows.running.cluster import check_scale
+from roost.flows.running.execute import execute_plan
 from roost.flows.running.progress import report_waiting
-from roost.flows.running.shards import check_shards, run_shards
-from roost.tasks.errors import InconsistentIndexError, RoostError, RunError, VersionChangedError
+from roost.flows.running.shards import check_shards
 from roost.tasks.milvus.lock_wait import LeaseOwner
 from roost.tasks.milvus.store import Store, open_store
 from roost.tasks.models.model import find_model
 from roost.tasks.models.recipe import Recipe, make_recipe
 from roost.tasks.prefect_tasks import ingest as ingest_tasks
-from roost.tasks.records import WORK, Plan
 from roost.tasks.settings import Settings, load_settings
 from roost.tasks.sources.listing import Listed, check_sources, list_sources, refuse_moved, spool_folder
 from roost.tasks.steps.chunk import check_window
-from roost.tasks.steps.index import without_failed_moves
 from roost.tasks.steps.plan import Options
-from roost.tasks.steps.report import ChunkCounts, IngestReport, PlanReport, StageSeconds, make_plan_report, make_report
+from roost.tasks.steps.report import IngestReport, PlanReport, StageSeconds, make_plan_report
 from roost.tasks.versions.lease import acquire_live_lease
-from roost.tasks.versions.version import Version, live_version, note_rate, refuse_other_recipe
-
-#: Chunks that a run must embed for its speed to tell something of the next one's.
-MEASURED_CHUNKS = 100
+from roost.tasks.versions.version import Version, live_version, refuse_other_recipe
 
 
 @flow(name="ingest", flow_run_name="ingest {request.index}", persist_result=False, validate_parameters=True)
@@ -116,57 +110,6 @@ def lease_owner(request: IngestRequest | BackfillRequest, settings: Settings) ->
         advice = "try again when it has ended, or allow waiting with --on-conflict wait"
         return LeaseOwner(what, advice=advice, survives_process=survives_process)
     return LeaseOwner(what, wait_seconds=settings.ingest.wait_seconds, tell=tell, survives_process=survives_process)
-
-
-async def execute_plan(
-    run: Run, plan: Plan, started: float, request: IngestRequest | BackfillRequest | None = None
-) -> tuple[IngestReport, RunError | None]:
-    """Carry out the plan, then report what Milvus holds, with the error to raise after the report is published."""
-    store, version = run.store, run.version
-    run.is_empty = await store.count(version.name) == 0
-    work, gone = plan.of(*WORK), plan.of("deleted", "moved")
-    if work.height:
-        await _run_work(run, work, request)
-    await _note_rate(run)
-    gone = without_failed_moves(gone, plan.documents.filter(pl.col("doc_id").is_in(run.tally.rejected)))
-    deleted, ledger, chunks, inconsistency = await ingest_tasks.close(version, store, gone, plan, run.run_id)
-    error: RunError | None = InconsistentIndexError(inconsistency) if inconsistency else None
-    if request is not None and error is None:  # a rebuild writes a version that the alias does not point to yet
-        error = await _alias_changed(run)
-    run.tally.chunks += ChunkCounts(deleted=deleted)
-    return make_report(version, plan, run.tally, ledger, chunks, time.perf_counter() - started), error
-
-
-async def _alias_changed(run: Run) -> VersionChangedError | None:
-    """Give the error for an alias that now points to another version than the one that this run wrote."""
-    live = await run.store.describe_collection(run.version.index)
-    if live is None or live["collection_name"] == run.version.name:
-        return None
-    return VersionChangedError(
-        f"index {run.version.index!r} now points to {live['collection_name']}: another version was promoted while this "
-        f"run wrote {run.version.name}. Run it again"
-    )
-
-
-async def _run_work(run: Run, work: pl.DataFrame, request: IngestRequest | BackfillRequest | None) -> None:
-    """Have the work done: by other runs, by the workers of an engine, or here."""
-    if request is not None and request.shards > 1:
-        await run_shards(run, request, work)
-    elif run.settings.scale.engine != "local":
-        await run_batches_there(run, work)
-    else:
-        await run_batches(run, work)
-
-
-async def _note_rate(run: Run) -> None:
-    """Keep how fast this run embedded, if that tells something; no reason to fail."""
-    embedded = run.tally.chunks.embedded
-    if embedded < MEASURED_CHUNKS or not run.embedder.seconds:
-        return
-    try:
-        await note_rate(run.store, run.version, embedded / run.embedder.seconds)
-    except RoostError as error:
-        get_run_logger().warning("the run's speed could not be noted: %s", error)
 
 
 def _options(request: IngestRequest, settings: Settings) -> Options:

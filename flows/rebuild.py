@@ -22,10 +22,10 @@ from prefect import flow, get_run_logger, runtime
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
-from roost.flows.ingest import execute_plan
 from roost.flows.parameters import RebuildRequest
 from roost.flows.running import artifacts
 from roost.flows.running.batches import Run, open_tools
+from roost.flows.running.execute import execute_plan
 from roost.flows.running.progress import report_waiting
 from roost.tasks.errors import ConflictError, InconsistentIndexError, ModelError, UsageError
 from roost.tasks.evaluation.measures import BY_CHUNK
@@ -252,7 +252,7 @@ async def _pass(build: Build, listed: Listed | None = None) -> bool:
     build.embedder.seconds = 0.0
     run = Run(
         build.settings, build.model, build.building, build.target, build.workers, build.embedder, build.run_id,
-        also=build.also,
+        reuse_from=build.also,
     )  # fmt: skip
     report, error = await execute_plan(run, plan, started)
     await asyncio.to_thread(shutil.rmtree, folder)

@@ -14,7 +14,7 @@ from prefect.states import Completed
 
 from roost.flows.parameters import ShardRequest
 from roost.flows.running.batches import Run, open_tools, run_batches
-from roost.flows.running.cluster import run_batches_there
+from roost.flows.running.cluster import run_batches_on_cluster
 from roost.flows.running.shards import _KEY, row_of_tally
 from roost.tasks.errors import ConflictError
 from roost.tasks.ids import id_range_of
@@ -65,7 +65,7 @@ async def shard(request: ShardRequest) -> State[dict[str, Any]]:
         run.is_fresh = request.backfill is not None and request.backfill.force
         work = plan.of(*WORK)
         if work.height:
-            await (run_batches if settings.scale.engine == "local" else run_batches_there)(run, work)
+            await (run_batches if settings.scale.engine == "local" else run_batches_on_cluster)(run, work)
     counts = row_of_tally(run.tally)
     await acreate_table_artifact([counts], key=_KEY, description=f"Shard {request.number} of {request.count}")
     return Completed(message=f"{run.tally.documents} documents, {run.tally.chunks.written} chunks", data=counts)

@@ -30,7 +30,7 @@ class Run:
 
     is_empty: The version held nothing when the run began: there is nothing to look up in it.
     is_fresh: Stored vectors are not to be used again, whatever they were made of.
-    also: A version's collection that holds vectors of the same model, to look in beside the written one; or empty.
+    reuse_from: Another version's collection, whose vectors of the same model are reused too; or empty.
     """
 
     settings: Settings
@@ -42,7 +42,7 @@ class Run:
     run_id: str
     is_empty: bool = False
     is_fresh: bool = False
-    also: str = ""
+    reuse_from: str = ""
     tally: Tally = field(default_factory=Tally)
 
 
@@ -84,10 +84,10 @@ async def take_batches(run: Run, waiting: Iterator[Batch], work: Callable[[Batch
 
 async def run_batch(run: Run, batch: Batch) -> Tally:
     """Take one batch through the four steps; returns what it came to, the model's seconds not counted."""
-    known = run.store if (run.also or not run.is_empty) and not run.is_fresh else None
+    known = run.store if (run.reuse_from or not run.is_empty) and not run.is_fresh else None
     loaded = await ingest_tasks.load(batch, run.workers, run.settings.ingest)
     chunked = await ingest_tasks.chunk(loaded, run.settings.chunking, run.model, run.workers, run.settings.ingest)
-    embedded = await ingest_tasks.embed(chunked, run.embedder, known, run.version, run.also)
+    embedded = await ingest_tasks.embed(chunked, run.embedder, known, run.version, run.reuse_from)
     written = await ingest_tasks.index(embedded, run.store, run.version, run.run_id)
     tally = Tally()
     for record in (loaded, chunked, embedded, written):

@@ -63,7 +63,7 @@ class Job:
     run_id: str
     is_empty: bool
     is_fresh: bool
-    also: str
+    reuse_from: str
     chunking: Chunking
     threads: int
 
@@ -135,7 +135,7 @@ def _needs_a_server(what: str) -> StoreError:
     )
 
 
-async def run_batches_there(run: Run, work: pl.DataFrame) -> None:
+async def run_batches_on_cluster(run: Run, work: pl.DataFrame) -> None:
     """Work through the batches on the workers; when one fails, await those handed out and hand out no more."""
     scale = run.settings.scale
     refuse_lite(run.store, f"ROOST_SCALE__ENGINE={scale.engine}")
@@ -143,9 +143,15 @@ async def run_batches_there(run: Run, work: pl.DataFrame) -> None:
     report_progress(Planned(work.height, len(batches)))
     async with _pool(scale, len(batches)) as pool:
         job = Job(
-            run.version, run.store.lease_key, run.run_id, run.is_empty, run.is_fresh, run.also, run.settings.chunking,
-            scale.threads or pool.threads,
-        )  # fmt: skip
+            version=run.version,
+            lease_key=run.store.lease_key,
+            run_id=run.run_id,
+            is_empty=run.is_empty,
+            is_fresh=run.is_fresh,
+            reuse_from=run.reuse_from,
+            chunking=run.settings.chunking,
+            threads=scale.threads or pool.threads,
+        )
         waiting, lanes = iter(batches), pool.slots * AHEAD
         threads = ThreadPoolExecutor(lanes, "scale")
 
@@ -171,7 +177,7 @@ def _result(pool: Pool, batch: Batch, job: Job, engine: str) -> Tally:
     """Have a batch done. A worker that dies is the engine's to replace: it gives its batch to another."""
     try:
         with _portable_context():
-            future = pool.runner.submit(work_there, {"batch": batch, "job": job})
+            future = pool.runner.submit(run_batch_on_worker, {"batch": batch, "job": job})
         pool.futures[batch.name] = future
         tally: Tally = future.result()
     except RoostError:
@@ -194,7 +200,7 @@ def _portable_context() -> AbstractContextManager[Any]:
 
 
 @task(name="batch", task_run_name="batch {batch.name}", cache_policy=NO_CACHE, persist_result=False)
-async def work_there(batch: Batch, job: Job) -> Tally:
+async def run_batch_on_worker(batch: Batch, job: Job) -> Tally:
     """Take a batch through the four steps, on a worker.
 
     Raises:
@@ -219,7 +225,7 @@ async def work_there(batch: Batch, job: Job) -> Tally:
         stack.push_async_callback(asyncio.to_thread, workers.stop)
         run = Run(
             settings.model_copy(update={"chunking": job.chunking}), model, store, version, workers, embedder,
-            job.run_id, job.is_empty, job.is_fresh, job.also,
+            job.run_id, job.is_empty, job.is_fresh, job.reuse_from,
         )  # fmt: skip
         if job.is_fresh:
             embedder.forget()  # this process may have worked for other runs

@@ -123,10 +123,10 @@ async def chunk(loaded: Loaded, chunking: Chunking, model: Model, workers: Worke
 
 @task(name="embed", task_run_name="embed {chunked.name}", **POLICY)
 async def embed(
-    chunked: Chunked, embedder: Embedder, store: Store | None, version: Version, also: str = ""
+    chunked: Chunked, embedder: Embedder, store: Store | None, version: Version, reuse_from: str = ""
 ) -> Embedded:
     """Give a batch's chunks their vectors."""
-    return await embed_batch(chunked, embedder, store, version.name, also=also)
+    return await embed_batch(chunked, embedder, store, version.name, reuse_from=reuse_from)
 
 
 @task(name="index", task_run_name="index {embedded.name}", **POLICY)

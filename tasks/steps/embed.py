@@ -20,7 +20,7 @@ PAGE = 2 * MAX_FILTER_VALUES
 
 
 async def embed_batch(
-    chunked: Chunked, embedder: Embedder, store: Store | None, collection: str, *, also: str = ""
+    chunked: Chunked, embedder: Embedder, store: Store | None, collection: str, *, reuse_from: str = ""
 ) -> Embedded:
     """Give every chunk its vector: from memory or the store where its text is known, else from the model.
 
@@ -29,14 +29,14 @@ async def embed_batch(
         embedder: The model's owner.
         store: Where to look; None when the version is known to be empty.
         collection: The version's collection.
-        also: Another version's, of the same model; empty for none.
+        reuse_from: Another version's, of the same model; empty for none.
     """
     chunks = chunked.chunks
     wanted = chunks.unique("chunk_hash", maintain_order=True)
     if store:
         embedder.remember(await _vectors_of(store, collection, chunked.documents))
     known = embedder.recall(wanted["chunk_hash"])
-    for place in (also, collection):
+    for place in (reuse_from, collection):
         if store and place:
             others = wanted.filter(~pl.col("chunk_hash").is_in(list(known)))["chunk_hash"].to_list()
             known |= await find_vectors(store, place, others)

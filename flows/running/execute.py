@@ -1,0 +1,85 @@
+"""Executing a plan: batches here, on a cluster or in shards; deletions; the report, read back from Milvus."""
+
+from __future__ import annotations
+
+import time
+
+import polars as pl
+from prefect import get_run_logger
+
+from roost.flows.parameters import BackfillRequest, IngestRequest
+from roost.flows.running.batches import Run, run_batches
+from roost.flows.running.cluster import run_batches_on_cluster
+from roost.flows.running.shards import run_shards
+from roost.tasks.errors import InconsistentIndexError, RoostError, RunError, VersionChangedError
+from roost.tasks.prefect_tasks import ingest as ingest_tasks
+from roost.tasks.records import WORK, Plan
+from roost.tasks.steps.index import without_failed_moves
+from roost.tasks.steps.report import ChunkCounts, IngestReport, make_report
+from roost.tasks.versions.version import note_rate
+
+#: Chunks that a run must embed for its rate to be stored: fewer say nothing about the next run.
+MIN_MEASURED_CHUNKS = 100
+
+
+async def execute_plan(
+    run: Run, plan: Plan, started: float, request: IngestRequest | BackfillRequest | None = None
+) -> tuple[IngestReport, RunError | None]:
+    """Write and delete what is planned, and report what Milvus then holds.
+
+    Args:
+        run: The run, with the lease of the version that it writes.
+        plan: What to do.
+        started: `time.perf_counter()` at the start of the run.
+        request: What was asked, for shards; None for a rebuild, which writes a version that is not live.
+
+    Returns:
+        The report, and the error to raise once the report is published: the index is inconsistent, or the alias points
+        to another version than the one that was written.
+    """
+    store, version = run.store, run.version
+    run.is_empty = await store.count(version.name) == 0
+    work, gone = plan.of(*WORK), plan.of("deleted", "moved")
+    if work.height:
+        await _run_work(run, work, request)
+    await _note_rate(run)
+    gone = without_failed_moves(gone, plan.documents.filter(pl.col("doc_id").is_in(run.tally.rejected)))
+    deleted, ledger, chunks, inconsistency = await ingest_tasks.close(version, store, gone, plan, run.run_id)
+    error: RunError | None = InconsistentIndexError(inconsistency) if inconsistency else None
+    if request is not None and error is None:  # a rebuild writes a version that the alias does not point to yet
+        error = await _alias_changed(run)
+    run.tally.chunks += ChunkCounts(deleted=deleted)
+    report = make_report(version, plan, run.tally, ledger, chunks, time.perf_counter() - started)
+    return report, error
+
+
+async def _alias_changed(run: Run) -> VersionChangedError | None:
+    """Give the error for an alias that now points to another version than the one that this run wrote."""
+    live = await run.store.describe_collection(run.version.index)
+    if live is None or live["collection_name"] == run.version.name:
+        return None
+    return VersionChangedError(
+        f"index {run.version.index!r} now points to {live['collection_name']}: another version was promoted while this "
+        f"run wrote {run.version.name}. Run it again"
+    )
+
+
+async def _run_work(run: Run, work: pl.DataFrame, request: IngestRequest | BackfillRequest | None) -> None:
+    """Write the planned documents: in shards, on the workers of an engine, or in this process."""
+    if request is not None and request.shards > 1:
+        await run_shards(run, request, work)
+    elif run.settings.scale.engine != "local":
+        await run_batches_on_cluster(run, work)
+    else:
+        await run_batches(run, work)
+
+
+async def _note_rate(run: Run) -> None:
+    """Store how fast this run embedded, for the estimates of later plans; an error is only logged."""
+    embedded = run.tally.chunks.embedded
+    if embedded < MIN_MEASURED_CHUNKS or not run.embedder.seconds:
+        return
+    try:
+        await note_rate(run.store, run.version, embedded / run.embedder.seconds)
+    except RoostError as error:
+        get_run_logger().warning("the embedding rate could not be stored: %s", error)
