@@ -29,9 +29,11 @@ from roost.tasks.models.recipe import Recipe, make_recipe
 from roost.tasks.prefect_tasks import ingest as ingest_tasks
 from roost.tasks.records import Plan
 from roost.tasks.settings import load_settings
-from roost.tasks.sources.listing import Listed, check_sources, list_sources, refuse_moved, spool_folder
+from roost.tasks.sources.listing import Listing, list_sources, spool_folder
+from roost.tasks.sources.opened_source import OpenedSource, open_sources
+from roost.tasks.sources.source import refuse_moved
 from roost.tasks.steps.chunk import check_window
-from roost.tasks.steps.plan import Options
+from roost.tasks.steps.plan import PlanOptions
 from roost.tasks.steps.report import Chosen, IngestReport, PlanReport, make_plan_report
 from roost.tasks.steps.report_text import choice_lines
 from roost.tasks.steps.select import Selected, Selection
@@ -56,19 +58,19 @@ async def backfill(request: BackfillRequest) -> State[IngestReport | PlanReport]
     check_scale(settings)
     await check_shards(request, settings)
     async with AsyncExitStack() as stack:
-        await asyncio.to_thread(check_sources, request.sources)
+        sources = await asyncio.to_thread(open_sources, request.sources)
         model = await asyncio.to_thread(find_model, settings.embedding)
         check_window(settings.chunking, model)
         recipe = make_recipe(model, settings.chunking, settings.embedding.sparse)
         spool = Path(stack.enter_context(spool_folder(settings.scale.spool)))
         if request.dry_run and settings.milvus.is_missing:
-            return _planned(await _foreseen(request, recipe, spool, None, None))
+            return _planned(await _foreseen(request, sources, recipe, spool, None, None))
         owner = lease_owner(request, settings)
         store = await stack.enter_async_context(open_store(settings.milvus, owner=owner))
         known = await live_version(store, request.index)
         refuse_other_recipe(known, recipe)
         refuse_moved(request.sources, known.places if known else {})
-        report = await _foreseen(request, recipe, spool, store, known)
+        report = await _foreseen(request, sources, recipe, spool, store, known)
         for line in choice_lines(report):
             get_run_logger().info(line)
             if not request.dry_run:
@@ -81,7 +83,7 @@ async def backfill(request: BackfillRequest) -> State[IngestReport | PlanReport]
             await embedder.load()  # a model that does not load must not leave an empty index behind
         store, version = await stack.enter_async_context(acquire_live_lease(store, request.index, recipe, owner))
         # Listed again: this run may have waited for long, and what it indexes is to be what is there now.
-        version, listed = await ingest_tasks.list_held(request.sources, spool, store, version)
+        version, listed = await ingest_tasks.list_held(sources, spool, store, version)
         run = Run(settings, model, store, version, workers, embedder, str(runtime.flow_run.id or ""))
         run.is_fresh = request.force
         resumed = request.force and await _resume(request, run)
@@ -103,21 +105,26 @@ def _planned(report: PlanReport) -> State[IngestReport | PlanReport]:
 
 
 async def _foreseen(
-    request: BackfillRequest, recipe: Recipe, spool: Path, store: Store | None, known: Version | None
+    request: BackfillRequest,
+    sources: list[OpenedSource],
+    recipe: Recipe,
+    spool: Path,
+    store: Store | None,
+    known: Version | None,
 ) -> PlanReport:
     """Report what the backfill would do."""
     begun = await _begun(request, store, known) if store and known else ""
-    listed = await list_sources(request.sources, spool)
+    listed = await list_sources(sources, spool)
     plan, selected = await _choose(request, listed, store, known, begun)
     chosen = Chosen.of(selected, resumed=bool(begun))
     return make_plan_report(request.index, recipe, known, plan, chosen=chosen)
 
 
 async def _choose(
-    request: BackfillRequest, listed: Listed, store: Store | None, version: Version | None, run_id: str
+    request: BackfillRequest, listed: Listing, store: Store | None, version: Version | None, run_id: str
 ) -> tuple[Plan, Selected]:
     selection = Selection.of(request.model_dump())
-    options = Options(keep_missing=True, retry_quarantined=request.only_failed)
+    options = PlanOptions(keep_missing=True, retry_quarantined=request.only_failed)
     forced = run_id if request.force else None
     return await ingest_tasks.choose(request.index, listed, store, version, options, selection, forced)
 

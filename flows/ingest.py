@@ -27,9 +27,11 @@ from roost.tasks.models.model import find_model
 from roost.tasks.models.recipe import Recipe, make_recipe
 from roost.tasks.prefect_tasks import ingest as ingest_tasks
 from roost.tasks.settings import Settings, load_settings
-from roost.tasks.sources.listing import Listed, check_sources, list_sources, refuse_moved, spool_folder
+from roost.tasks.sources.listing import Listing, list_sources, spool_folder
+from roost.tasks.sources.opened_source import open_sources
+from roost.tasks.sources.source import refuse_moved
 from roost.tasks.steps.chunk import check_window
-from roost.tasks.steps.plan import Options
+from roost.tasks.steps.plan import PlanOptions
 from roost.tasks.steps.report import IngestReport, PlanReport, StageSeconds, make_plan_report
 from roost.tasks.versions.lease import acquire_live_lease
 from roost.tasks.versions.version import Version, live_version, refuse_other_recipe
@@ -51,14 +53,14 @@ async def ingest(request: IngestRequest) -> State[IngestReport | PlanReport]:
     await check_shards(request, settings)
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(artifacts.progress_artifact(request.index))
-        await asyncio.to_thread(check_sources, request.sources)
+        sources = await asyncio.to_thread(open_sources, request.sources)
         model = await asyncio.to_thread(find_model, settings.embedding)
         check_window(settings.chunking, model)
         recipe = make_recipe(model, settings.chunking, settings.embedding.sparse)
         spool = Path(stack.enter_context(spool_folder(settings.scale.spool)))
         options = _options(request, settings)
         if request.dry_run and settings.milvus.is_missing:
-            listed = await list_sources(request.sources, spool)
+            listed = await list_sources(sources, spool)
             return await _planned(request, options, recipe, listed, None, None)
         owner = lease_owner(request, settings)
         store = await stack.enter_async_context(open_store(settings.milvus, owner=owner))
@@ -66,7 +68,7 @@ async def ingest(request: IngestRequest) -> State[IngestReport | PlanReport]:
         refuse_other_recipe(known, recipe)
         if request.dry_run:
             refuse_moved(request.sources, known.places if known else {})
-            listed = await list_sources(request.sources, spool)
+            listed = await list_sources(sources, spool)
             return await _planned(request, options, recipe, listed, store, known)
         embedder, workers = open_tools(stack, model, settings.embedding, settings.ingest)
         if known is None:
@@ -74,7 +76,7 @@ async def ingest(request: IngestRequest) -> State[IngestReport | PlanReport]:
             workers.start()  # there will be work for them: they get ready while the index is made
         store, version = await stack.enter_async_context(acquire_live_lease(store, request.index, recipe, owner))
         discovering = time.perf_counter()
-        version, listed = await ingest_tasks.list_held(request.sources, spool, store, version)
+        version, listed = await ingest_tasks.list_held(sources, spool, store, version)
         plan = await ingest_tasks.discover(request.index, listed, store, version, options)
         discovering = time.perf_counter() - discovering
         run = Run(settings, model, store, version, workers, embedder, run_id=str(runtime.flow_run.id or ""))
@@ -89,7 +91,7 @@ async def ingest(request: IngestRequest) -> State[IngestReport | PlanReport]:
 
 
 async def _planned(
-    request: IngestRequest, options: Options, recipe: Recipe, listed: Listed, store: Store | None,
+    request: IngestRequest, options: PlanOptions, recipe: Recipe, listed: Listing, store: Store | None,
     known: Version | None,
 ) -> State[IngestReport | PlanReport]:  # fmt: skip
     """Report what a run would do. Without a store there is no index, and none is made."""
@@ -112,9 +114,9 @@ def lease_owner(request: IngestRequest | BackfillRequest, settings: Settings) ->
     return LeaseOwner(what, wait_seconds=settings.ingest.wait_seconds, tell=tell, survives_process=survives_process)
 
 
-def _options(request: IngestRequest, settings: Settings) -> Options:
+def _options(request: IngestRequest, settings: Settings) -> PlanOptions:
     limit = request.max_delete_fraction
-    return Options(
+    return PlanOptions(
         checksum=request.checksum,
         keep_missing=request.keep_missing,
         retry_quarantined=request.retry_quarantined,

@@ -13,7 +13,7 @@ from pydantic import Field, field_validator, model_validator
 
 from roost.tasks.evaluation.thresholds import ThresholdRows
 from roost.tasks.form_model import FormModel
-from roost.tasks.sources.listing import Source
+from roost.tasks.sources.source import Source
 
 IndexName = Annotated[
     str,

@@ -42,9 +42,11 @@ from roost.tasks.prefect_tasks import rebuild as rebuild_tasks
 from roost.tasks.prefect_tasks import verify as verify_tasks
 from roost.tasks.search.retrieve import model_of
 from roost.tasks.settings import Settings, load_settings
-from roost.tasks.sources.listing import Listed, Source, check_sources, list_sources, refuse_moved, spool_folder
+from roost.tasks.sources.listing import Listing, list_sources, spool_folder
+from roost.tasks.sources.opened_source import OpenedSource, open_sources
+from roost.tasks.sources.source import refuse_moved
 from roost.tasks.steps.chunk import check_window
-from roost.tasks.steps.plan import Options, find_missing, plan_run
+from roost.tasks.steps.plan import PlanOptions, find_missing, plan_run
 from roost.tasks.steps.report import IngestReport, rebuild_line
 from roost.tasks.versions import carry_over, promotion
 from roost.tasks.versions.lease import acquire_lease
@@ -73,8 +75,8 @@ class Build:
 
     request: RebuildRequest
     settings: Settings
-    options: Options
-    sources: list[Source]
+    options: PlanOptions
+    sources: list[OpenedSource]
     model: Model
     store: Store
     building: Store
@@ -86,7 +88,7 @@ class Build:
     spool: Path
     run_id: str
     reports: list[IngestReport] = field(default_factory=list)
-    listed: Listed | None = None
+    listed: Listing | None = None
 
 
 @dataclass(frozen=True)
@@ -138,9 +140,9 @@ async def rebuild(request: RebuildRequest) -> State[dict[str, Any]]:
         spool = Path(stack.enter_context(spool_folder()))
         store = await stack.enter_async_context(open_store(settings.milvus, create=False, owner=owner))
         live = await existing_version(store, request.index)
-        sources = request.sources or carry_over.sources_of(live)
-        await asyncio.to_thread(check_sources, sources)
-        refuse_moved(sources, live.places)
+        asked_sources = request.sources or carry_over.sources_of(live)
+        sources = await asyncio.to_thread(open_sources, asked_sources)
+        refuse_moved(asked_sources, live.places)
         options = _options(request, settings)
         listed = await _list_first(store, live, sources, spool, options, leave_out=request.leave_out)
         embedder, workers = open_tools(stack, model, settings.embedding, settings.ingest)
@@ -194,14 +196,14 @@ def _thresholds(request: RebuildRequest) -> Thresholds:
     return Thresholds.of(request.thresholds, None if request.max_drop >= ANY_DROP else request.max_drop)
 
 
-def _options(request: RebuildRequest, settings: Settings) -> Options:
+def _options(request: RebuildRequest, settings: Settings) -> PlanOptions:
     limit = request.max_delete_fraction
-    return Options(max_delete_fraction=settings.ingest.max_delete_fraction if limit is None else limit)
+    return PlanOptions(max_delete_fraction=settings.ingest.max_delete_fraction if limit is None else limit)
 
 
 async def _list_first(
-    store: Store, live: Version, sources: list[Source], spool: Path, options: Options, *, leave_out: bool
-) -> Listed:
+    store: Store, live: Version, sources: list[OpenedSource], spool: Path, options: PlanOptions, *, leave_out: bool
+) -> Listing:
     """List the sources, and refuse what would leave out documents that the live version has, before anything is made.
 
     Raises:
@@ -210,7 +212,7 @@ async def _list_first(
     """
     ledger = await read_ledger(store, live.ledger)
     if not leave_out:
-        carry_over.refuse_uncovered(ledger, sources, live.index)
+        carry_over.refuse_uncovered(ledger, [one.source for one in sources], live.index)
         carry_over.refuse_foreign(await count_foreign(store, live), live.index)
     listed = await list_sources(sources, _pass_folder(spool, 0))
     if not leave_out:
@@ -225,7 +227,7 @@ def _pass_folder(spool: Path, number: int) -> Path:
     return folder
 
 
-async def _catch_up(build: Build, listed: Listed | None = None) -> None:
+async def _catch_up(build: Build, listed: Listing | None = None) -> None:
     """Bring the new version in step until a pass finds nothing, or for as many passes as make sense."""
     for _ in range(MOST_PASSES):
         if not await _pass(build, listed):
@@ -234,7 +236,7 @@ async def _catch_up(build: Build, listed: Listed | None = None) -> None:
     get_run_logger().warning("the sources change faster than they are indexed: followed for %d passes", MOST_PASSES)
 
 
-async def _pass(build: Build, listed: Listed | None = None) -> bool:
+async def _pass(build: Build, listed: Listing | None = None) -> bool:
     """Bring the new version in step once. Says whether there was anything to do.
 
     Raises:
@@ -246,7 +248,7 @@ async def _pass(build: Build, listed: Listed | None = None) -> bool:
         folder = _pass_folder(build.spool, len(build.reports))
         listed = await rebuild_tasks.list_again(build.sources, folder, build.building, build.target)
     else:
-        await ingest_tasks.note_sources(build.building, build.target, build.sources)
+        await ingest_tasks.note_sources(build.building, build.target, [one.source for one in build.sources])
     build.listed = listed
     plan = await ingest_tasks.discover(build.request.index, listed, build.building, build.target, build.options)
     build.embedder.seconds = 0.0
@@ -308,7 +310,7 @@ def _gone(build: Build, rows: pl.DataFrame) -> pl.DataFrame:
     """Choose of ledger rows what may be lacking: documents that the sources no longer list, or any with --leave-out."""
     if build.request.leave_out or build.listed is None:
         return rows
-    return find_missing(rows, build.listed.documents, build.listed.sources, build.listed.unlisted)
+    return find_missing(rows, build.listed)
 
 
 async def _draw(build: Build) -> Questions:

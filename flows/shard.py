@@ -25,9 +25,10 @@ from roost.tasks.models.recipe import make_recipe
 from roost.tasks.prefect_tasks import ingest as ingest_tasks
 from roost.tasks.records import WORK, Plan
 from roost.tasks.settings import load_settings
-from roost.tasks.sources.listing import Listed, spool_folder
+from roost.tasks.sources.listing import Listing, spool_folder
+from roost.tasks.sources.opened_source import open_sources
 from roost.tasks.steps.chunk import check_window
-from roost.tasks.steps.plan import Options
+from roost.tasks.steps.plan import PlanOptions
 from roost.tasks.steps.select import Selection
 from roost.tasks.versions.lease import acquire_lease
 from roost.tasks.versions.version import Version, existing_version, refuse_other_recipe
@@ -57,7 +58,8 @@ async def shard(request: ShardRequest) -> State[dict[str, Any]]:
         store = await stack.enter_async_context(
             acquire_lease(store, version, owner, id_range=id_range, parent_lease=request.parent_lease)
         )
-        version, listed = await ingest_tasks.list_held(request.sources, spool, store, version)
+        sources = await asyncio.to_thread(open_sources, request.sources)
+        version, listed = await ingest_tasks.list_held(sources, spool, store, version)
         plan = await _plan(request, listed, store, version)
         few = limits.model_copy(update={"parse_workers": limits.parse_workers or threads})
         embedder, workers = open_tools(stack, model, embedding, few)
@@ -79,16 +81,16 @@ def _refuse_other_version(version: Version, request: ShardRequest) -> None:
         )
 
 
-async def _plan(request: ShardRequest, listed: Listed, store: Store, version: Version) -> Plan:
+async def _plan(request: ShardRequest, listed: Listing, store: Store, version: Version) -> Plan:
     """Plan the shard's part; what is gone is the parent's to delete."""
     id_range = id_range_of(request.number, request.count)
     if asked := request.backfill:
-        options = Options(keep_missing=True, retry_quarantined=asked.only_failed, id_range=id_range)
+        options = PlanOptions(keep_missing=True, retry_quarantined=asked.only_failed, id_range=id_range)
         forced = request.run_id if asked.force else None
         selection = Selection.of(asked.model_dump())
         return (await ingest_tasks.choose(request.index, listed, store, version, options, selection, forced))[0]
     wanted = request.ingest
-    options = Options(
+    options = PlanOptions(
         checksum=wanted is not None and wanted.checksum,
         retry_quarantined=wanted is not None and wanted.retry_quarantined,
         keep_missing=wanted is not None and wanted.keep_missing,

@@ -116,7 +116,7 @@ class Loaded:
 
     name: str
     documents: pl.DataFrame
-    passages: pl.DataFrame
+    blocks: pl.DataFrame
     rejects: pl.DataFrame
     seconds: float
 

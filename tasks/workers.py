@@ -27,7 +27,7 @@ T = TypeVar("T")
 STOP_SECONDS = 10
 #: By how much workers stand back.
 NICE = 5
-_PRELOAD = ["roost.tasks.worker_imports", "roost.tasks.sources.parsers.parse", "roost.tasks.steps.chunk"]
+_PRELOAD = ["roost.tasks.worker_imports", "roost.tasks.steps.load", "roost.tasks.steps.cut"]
 
 
 class WorkerError(TransientError):

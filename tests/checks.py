@@ -8,12 +8,13 @@ import pytest
 
 from roost.tasks.errors import DocumentError
 from roost.tasks.ids import chunk_hash
-from roost.tasks.sources.parsers.parse import Parsed, parse
+from roost.tasks.sources.parsers.parse import parse
+from roost.tasks.sources.parsers.parsed import Parsed
 
 
 def text_of(parsed: Parsed) -> str:
     """The text of all its pages."""
-    return "\n".join(passage.text for passage in parsed.passages)
+    return "\n".join(block.text for block in parsed.blocks)
 
 
 def reason_of(data: bytes, name: str) -> str:

@@ -21,8 +21,8 @@ from roost.tasks.errors import DocumentError, UsageError, unknown_value
 from roost.tasks.ids import digest
 from roost.tasks.milvus.expressions import one_of
 from roost.tasks.milvus.store import Store
-from roost.tasks.sources.table_readers import ERROR, READERS
 from roost.tasks.packaged_files import resolve_packaged
+from roost.tasks.sources.table_readers import READERS, row_error
 from roost.tasks.versions.ledger import read_ledger
 from roost.tasks.versions.version import Version
 
@@ -185,8 +185,8 @@ def _lines(file: Path) -> Iterator[tuple[str, str, list[tuple[Any, ...]]]]:
     """Yield each line's id, question and judgments."""
     try:
         for number, row in enumerate(READERS[".jsonl"](file), start=1):
-            if ERROR in row:
-                raise UsageError(f"{file}: {row[ERROR].detail}")
+            if error := row_error(row):
+                raise UsageError(f"{file}: {error.detail}")
             text = str(row.get("query") or row.get("text") or "").strip()
             if not text:
                 raise UsageError(f"{file}, row {number}: no question; it stands under `query` or `text`")

@@ -24,12 +24,14 @@ from roost.tasks.models.embedder import Embedder
 from roost.tasks.models.model import Model
 from roost.tasks.records import WORK, Batch, Chunked, Embedded, Loaded, Plan, Written
 from roost.tasks.settings import Chunking, Ingest
-from roost.tasks.sources.listing import Listed, Source, list_sources, refuse_moved
+from roost.tasks.sources.listing import Listing, list_sources
+from roost.tasks.sources.opened_source import OpenedSource
+from roost.tasks.sources.source import Source, refuse_moved
 from roost.tasks.steps.chunk import chunk_batch
 from roost.tasks.steps.embed import embed_batch
 from roost.tasks.steps.index import delete_documents, index_batch
 from roost.tasks.steps.load import load_batch
-from roost.tasks.steps.plan import Options, foresee_run, plan_run
+from roost.tasks.steps.plan import PlanOptions, plan_run, preview_run
 from roost.tasks.steps.select import Selected, Selection, force, select_documents
 from roost.tasks.versions.ledger import COUNTED, ROW, read_ledger
 from roost.tasks.versions.verification import count_ours, out_of_step
@@ -57,14 +59,17 @@ POLICY: dict[str, Any] = {
 
 
 @task(name="list", task_run_name="list {version.index}", **POLICY)
-async def list_held(sources: Sequence[Source], spool: Path, store: Store, version: Version) -> tuple[Version, Listed]:
+async def list_held(
+    opened: Sequence[OpenedSource], spool: Path, store: Store, version: Version
+) -> tuple[Version, Listing]:
     """List the sources of an index that this run holds, after the last run's end: what it did is not undone.
 
     Where they are is noted before anything is written, and a new index is published once they could be listed.
     """
     version = await reread_version(store, version)
+    sources = [one.source for one in opened]
     refuse_moved(sources, version.places)
-    listed = await list_sources(sources, spool)
+    listed = await list_sources(opened, spool)
     await note_sources(store, version, sources)
     await publish(store, version)
     return version, listed
@@ -77,25 +82,30 @@ async def note_sources(store: Store, version: Version, sources: Sequence[Source]
 
 
 @task(name="discover", task_run_name="discover {index}", **POLICY)
-async def discover(index: str, listed: Listed, store: Store, version: Version, options: Options) -> Plan:
+async def discover(index: str, listed: Listing, store: Store, version: Version, options: PlanOptions) -> Plan:
     """Compare what the sources list with the ledger."""
     return await plan_run(listed, await read_ledger(store, version.ledger), options)
 
 
 @task(name="foresee", task_run_name="foresee {index}", **POLICY)
 async def foresee(
-    index: str, listed: Listed, store: Store | None, version: Version | None, options: Options
+    index: str, listed: Listing, store: Store | None, version: Version | None, options: PlanOptions
 ) -> tuple[Plan, str | None]:
     """Plan as `discover` does; where that refuses, say why beside the plan."""
     known = await read_ledger(store, version.ledger) if store and version else ROW.to_frame()
-    return await foresee_run(listed, known, options)
+    return await preview_run(listed, known, options)
 
 
 @task(name="choose", task_run_name="choose {index}", **POLICY)
 async def choose(
-    index: str, listed: Listed, store: Store | None, version: Version | None, options: Options, selection: Selection,
+    index: str,
+    listed: Listing,
+    store: Store | None,
+    version: Version | None,
+    options: PlanOptions,
+    selection: Selection,
     forced: str | None,
-) -> tuple[Plan, Selected]:  # fmt: skip
+) -> tuple[Plan, Selected]:
     """Plan as `discover` does, for those documents that a backfill chooses.
 
     `forced`: The id under which it embeds unchanged documents too; None when it does not.

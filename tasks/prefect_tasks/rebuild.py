@@ -12,15 +12,16 @@ from roost.tasks.evaluation.questions import Questions
 from roost.tasks.milvus.store import Store
 from roost.tasks.models.embedder import Embedder
 from roost.tasks.prefect_tasks.ingest import POLICY, note_sources
-from roost.tasks.sources.listing import Listed, Source, list_sources
+from roost.tasks.sources.listing import Listing, list_sources
+from roost.tasks.sources.opened_source import OpenedSource
 from roost.tasks.versions import promotion, searchable
 from roost.tasks.versions.version import Version
 
 
 @task(name="list", task_run_name="list {version.index}", **POLICY)
-async def list_again(sources: Sequence[Source], spool: Path, store: Store, version: Version) -> Listed:
+async def list_again(sources: Sequence[OpenedSource], spool: Path, store: Store, version: Version) -> Listing:
     """List the sources for a version that readers do not see yet."""
-    await note_sources(store, version, sources)
+    await note_sources(store, version, [one.source for one in sources])
     return await list_sources(sources, spool)
 
 

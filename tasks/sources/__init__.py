@@ -1,5 +1,5 @@
-"""What documents there are, and their text: sources, listings, tables, encodings, parsers. May import only the modules
-at the root of `tasks`.
+"""Which documents exist, and their text: sources, listings, tables, encodings, parsers. May import only the modules at
+the root of `tasks`.
 
-Vocabulary: source, listing, document, URI, location, table row, text block, page range.
+Vocabulary: source, opened source, listing, document, URI, location, spool, table row, text block, page range.
 """

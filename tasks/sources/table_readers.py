@@ -1,4 +1,4 @@
-"""Read a table row by row: CSV, JSON lines, Parquet. A broken row is handed on, it does not end the reading."""
+"""Readers of table files, row by row: CSV, TSV, JSON lines, Parquet. A broken row is yielded as an error."""
 
 from __future__ import annotations
 
@@ -13,39 +13,48 @@ import orjson
 import polars as pl
 
 from roost.tasks.errors import DocumentError
-from roost.tasks.sources.text_encoding import text_encoding
+from roost.tasks.sources.text_encoding import detect_encoding
 
-Row = dict[str, Any]
+#: A row of a table: column name to value.
+TableRow = dict[str, Any]
 
-#: A row that is broken holds a `DocumentError` under this name, which no column can have.
+#: Key under which a broken row carries its `DocumentError`; see `row_error`.
 ERROR = ""
 
-_PAGE = 10_000  # rows of Parquet in memory at once
+#: Rows of a Parquet file in memory at once.
+_PARQUET_ROWS = 10_000
+_MAX_CELL_CHARACTERS = 2**31 - 1
 
 
-def _read_csv(file: Path) -> Iterator[Row]:
-    """Read a CSV row by row. A row of another width is handed on as an error under the name `ERROR`."""
-    csv.field_size_limit(2**31 - 1)
+def row_error(row: TableRow) -> DocumentError | None:
+    """Give the error of a broken row; None where the row was read. A column may have the name `ERROR` too."""
+    error = row.get(ERROR)
+    return error if isinstance(error, DocumentError) else None
+
+
+def _read_csv(file: Path) -> Iterator[TableRow]:
+    """Read a CSV row by row; a row whose width differs from the header's carries an error under `ERROR`."""
+    csv.field_size_limit(_MAX_CELL_CHARACTERS)
     try:
-        with file.open(encoding=text_encoding(file), newline="", errors="replace") as stream:
-            head = next((line for line in stream if line.strip()), "")
+        with file.open(encoding=detect_encoding(file), newline="", errors="replace") as stream:
+            first = next((line for line in stream if line.strip()), "")
             stream.seek(0)
-            delimiter = "\t" if file.suffix.lower() == ".tsv" else max(",;\t|", key=head.count)
-            rows = _csv_rows(stream, delimiter)
-            header = _named(next((values for _, values in rows if any(values)), []))
+            delimiter = "\t" if file.suffix.lower() == ".tsv" else max(",;\t|", key=first.count)
+            rows = _split_csv(stream, delimiter)
+            header = _distinct_names(next((values for _, values in rows if any(values)), []))
             for line, values in rows:
                 if not values:
                     continue
-                row: Row = dict(zip(header, values, strict=False))
+                row: TableRow = dict(zip(header, values, strict=False))
                 if len(values) != len(header):
-                    wrong = f"not {len(header)} fields as in the header, but {len(values)} (line {line})"
-                    row[ERROR] = DocumentError("bad_row", wrong)
+                    detail = f"not {len(header)} fields as in the header, but {len(values)} (line {line})"
+                    row[ERROR] = DocumentError("bad_row", detail)
                 yield row
     except (OSError, csv.Error) as error:
         raise DocumentError("unreadable" if isinstance(error, OSError) else "damaged", str(error)) from None
 
 
-def _csv_rows(stream: Iterable[str], delimiter: str) -> Iterator[tuple[int, list[str]]]:
+def _split_csv(stream: Iterable[str], delimiter: str) -> Iterator[tuple[int, list[str]]]:
     """Yield rows with the number of their last line.
 
     Raises:
@@ -68,8 +77,8 @@ def _csv_rows(stream: Iterable[str], delimiter: str) -> Iterator[tuple[int, list
         raise DocumentError("damaged", f"a quote that opens in line {rows.line_num - len(last) + 1} never closes")
 
 
-def _named(header: list[str]) -> list[str]:
-    """Give every column a name of its own, so that none hides another."""
+def _distinct_names(header: list[str]) -> list[str]:
+    """Name columns so that no two have the same name: empty ones `column_3`, repeated ones `note_4`."""
     names: list[str] = []
     for i, name in enumerate(header, start=1):
         plain = name.strip() or f"column_{i}"
@@ -77,29 +86,30 @@ def _named(header: list[str]) -> list[str]:
     return names
 
 
-def _read_jsonl(file: Path) -> Iterator[Row]:
-    """Read JSON lines. A line that is no object is handed on as an error under the name `ERROR`."""
+def _read_jsonl(file: Path) -> Iterator[TableRow]:
+    """Read JSON lines; a line that is not an object carries an error under `ERROR`."""
     try:
         with file.open("rb") as stream:
             for number, line in enumerate(stream, start=1):
-                if not line.strip():
-                    continue
-                try:
-                    row = orjson.loads(line.removeprefix(codecs.BOM_UTF8) if number == 1 else line)
-                except orjson.JSONDecodeError as error:
-                    row = DocumentError("bad_row", f"not JSON: {error} (line {number})")
-                if not isinstance(row, dict | DocumentError):
-                    row = DocumentError("bad_row", f"not a JSON object (line {number})")
-                yield {ERROR: row} if isinstance(row, DocumentError) else row
+                if line.strip():
+                    yield _parse_json_line(line.removeprefix(codecs.BOM_UTF8) if number == 1 else line, number)
     except OSError as error:
         raise DocumentError("unreadable", str(error)) from None
 
 
-def _read_parquet(file: Path) -> Iterator[Row]:
+def _parse_json_line(line: bytes, number: int) -> TableRow:
+    try:
+        row = orjson.loads(line)
+    except orjson.JSONDecodeError as error:
+        return {ERROR: DocumentError("bad_row", f"not JSON: {error} (line {number})")}
+    return row if isinstance(row, dict) else {ERROR: DocumentError("bad_row", f"not a JSON object (line {number})")}
+
+
+def _read_parquet(file: Path) -> Iterator[TableRow]:
     lazy = pl.scan_parquet(file)
     try:
-        for first in count(0, _PAGE):
-            frame = lazy.slice(first, _PAGE).collect()
+        for first in count(0, _PARQUET_ROWS):
+            frame = lazy.slice(first, _PARQUET_ROWS).collect()
             if not frame.height:
                 return
             yield from frame.iter_rows(named=True)
@@ -109,7 +119,8 @@ def _read_parquet(file: Path) -> Iterator[Row]:
         raise DocumentError("unreadable", str(error)) from None
 
 
-READERS: dict[str, Callable[[Path], Iterator[Row]]] = {
+#: Reader by suffix. A new kind of table is a reader here and one line.
+READERS: dict[str, Callable[[Path], Iterator[TableRow]]] = {
     ".csv": _read_csv,
     ".tsv": _read_csv,
     ".jsonl": _read_jsonl,

@@ -1,7 +1,7 @@
-"""Tables whose rows are documents: CSV, JSONL and Parquet, compressed or not.
+"""Tables whose rows are documents: CSV, JSON lines and Parquet, compressed or not.
 
-A table is read once. Its rows are laid down in parts, Parquet files of a temporary folder, from which the batches
-take theirs: memory stays flat, and a row that is broken refuses itself and not the table.
+A table is read once. Its rows are written to the spool in parts, Parquet files of a temporary folder, from which the
+batches read theirs: memory stays flat, and a broken row refuses itself and not the table.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Iterable
 from itertools import count, islice
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
 import fsspec
 import orjson
@@ -22,17 +22,26 @@ from roost.tasks.errors import DocumentError, SourceError, unknown_value
 from roost.tasks.form_model import FormModel
 from roost.tasks.ids import digest, doc_id
 from roost.tasks.records import DOCUMENT
-from roost.tasks.sources.table_readers import ERROR, READERS, Row
+from roost.tasks.sources.table_readers import READERS, TableRow, row_error
 
-#: Rows in one part: what is held of a table at once while it is listed.
+#: Rows in one part of the spool: as many of a table are in memory at once while it is listed.
 PART_ROWS = 2_000
 
-_ID = ("id", "_id", "doc_id", "docid", "key", "uuid", "slug", "commit")
-_TITLE = ("title", "headline", "subject", "name", "question", "change summary", "heading")
-_TEXT = ("text", "content", "body", "abstract", "answer", "passage", "document", "description", "message",
-         "change details", "summary", "plot", "notes")  # fmt: skip
-_PART = pl.Schema({"title": pl.String, "text": pl.String, "metadata": pl.String})
-_LONGEST_ID = 1000
+#: Column names, lower case, by which the columns of a table are recognised; the first that is there is taken.
+_ID_NAMES = ("id", "_id", "doc_id", "docid", "key", "uuid", "slug", "commit")
+_TITLE_NAMES = ("title", "headline", "subject", "name", "question", "change summary", "heading")
+_TEXT_NAMES = (
+    *("text", "content", "body", "abstract", "answer", "passage", "document", "description", "message"),
+    *("change details", "summary", "plot", "notes"),
+)
+#: Average length from which a column with an unknown name is taken for text, characters.
+_MIN_TEXT_CHARACTERS = 20
+_MAX_ID_CHARACTERS = 1000
+_COMPRESSIONS = (".gz", ".bz2", ".xz", ".zst")
+_COPY_BYTES = 1 << 20
+
+#: A row in the spool; `metadata` is a JSON object.
+_SPOOLED = pl.Schema({"title": pl.String, "text": pl.String, "metadata": pl.String})
 
 
 class Columns(FormModel):
@@ -53,119 +62,159 @@ class Columns(FormModel):
     )
 
 
+class TableListing(NamedTuple):
+    """The documents of one table.
+
+    documents: Frame of `DOCUMENT`.
+    is_complete: Whether every row could be identified; if not, rows of the index may not be called missing.
+    """
+
+    documents: pl.DataFrame
+    is_complete: bool
+
+
 def is_table(name: str) -> bool:
     """Whether a file's rows are documents, by its suffix."""
     return _kind(name) in READERS
 
 
-def list_rows(location: str, source: str, uri: str, columns: Columns, spool: Path) -> tuple[pl.DataFrame, bool]:
-    """List a table's rows and lay down their text.
+def list_rows(location: str, source: str, uri: str, columns: Columns, spool: Path) -> TableListing:
+    """List a table's rows and write their text to the spool.
 
-    Returns:
-        A frame of `DOCUMENT`, and whether every row could be told by its id.
+    Args:
+        location: The table, as `fsspec.open` finds it.
+        source: Key of the source.
+        uri: The table's path relative to the source.
+        columns: Chosen columns.
+        spool: Folder for the parts.
 
     Raises:
-        SourceError: A column that was asked for is not there.
-        DocumentError: The file is damaged, or no column holds text.
+        SourceError: A chosen column is not there.
+        DocumentError: The file is damaged or empty, or no column contains text.
     """
     file = _local_copy(location, spool)
     rows = enumerate(READERS[_kind(location)](file), start=1)
-    parts: list[pl.DataFrame] = []
+    parts: list[TableListing] = []
     seen: set[str] = set()
-    complete = True
     found: Columns | None = None
     while numbered := list(islice(rows, PART_ROWS)):
-        found = found or find_columns(_whole([row for _, row in numbered]), columns, uri)
+        found = found or find_columns(_readable_rows([row for _, row in numbered]), columns, uri)
         part = spool / f"{digest(location.encode(), 6)}-{len(parts):06d}.parquet"
-        listed, laid, told = _part(numbered, found, source, uri, seen, str(part))
-        laid.write_parquet(part)
-        parts.append(listed)
-        complete = complete and told
+        parts.append(_spool_part(numbered, found, source, uri, seen, part))
     if not parts:
         raise DocumentError("empty", "the table has no rows")
-    return pl.concat(parts), complete
+    return TableListing(pl.concat(part.documents for part in parts), all(part.is_complete for part in parts))
 
 
 def read_rows(documents: pl.DataFrame) -> pl.DataFrame:
-    """Fetch the laid-down rows of some documents: `doc_id`, `title`, `text`, `metadata`."""
+    """Read the text of table rows from the spool.
+
+    Args:
+        documents: Frame with at least `doc_id`, `spool` and `row`.
+
+    Returns:
+        Frame of `title`, `text`, `metadata` and `doc_id`, a row a document.
+    """
     parts = []
     for (part,), wanted in documents.group_by("spool", maintain_order=True):
-        laid = pl.read_parquet(str(part))[wanted["row"].to_list()]
-        parts.append(laid.with_columns(wanted["doc_id"]))
-    return pl.concat(parts) if parts else _PART.to_frame().with_columns(doc_id=pl.lit(""))
+        spooled = pl.read_parquet(str(part))[wanted["row"].to_list()]
+        parts.append(spooled.with_columns(wanted["doc_id"]))
+    return pl.concat(parts) if parts else _SPOOLED.to_frame().with_columns(doc_id=pl.lit(""))
 
 
-def find_columns(rows: list[Row], asked: Columns, uri: str) -> Columns:
-    """Decide which columns hold id, title, text and metadata.
+def find_columns(rows: list[TableRow], chosen: Columns, uri: str) -> Columns:
+    """Decide which columns contain id, title, text and metadata.
 
     Raises:
-        SourceError: One that was asked for is not there.
-        DocumentError: No column holds text.
+        SourceError: A chosen column is not there.
+        DocumentError: No column contains text.
     """
     names = list(dict.fromkeys(name for row in rows for name in row))
-    for wanted in filter(None, (asked.id, asked.title, asked.text, *(asked.metadata or []))):
+    for wanted in filter(None, (chosen.id, chosen.title, chosen.text, *(chosen.metadata or []))):
         if wanted not in names:
             raise SourceError(f"{uri}: {unknown_value('column', wanted, names)}")
-    text = asked.text or _by_name(names, _TEXT) or _by_length(rows, names)
+    text = chosen.text or _find_by_name(names, _TEXT_NAMES) or _find_by_length(rows, names)
     if not text:
-        raise DocumentError("no_text", f"no column holds text; choose one with --text-column ({', '.join(names)})")
-    title = asked.title or _by_name([name for name in names if name != text], _TITLE)
-    key = asked.id or _by_name([name for name in names if name not in (text, title)], _ID)
+        raise DocumentError("no_text", f"no column contains text; choose one with --text-column ({', '.join(names)})")
+    title = chosen.title or _find_by_name([name for name in names if name != text], _TITLE_NAMES)
+    key = chosen.id or _find_by_name([name for name in names if name not in (text, title)], _ID_NAMES)
     rest = [name for name in names if name and name not in (text, title, key)]
-    return Columns(id=key, title=title, text=text, metadata=rest if asked.metadata is None else asked.metadata)
+    return Columns(id=key, title=title, text=text, metadata=rest if chosen.metadata is None else chosen.metadata)
 
 
-def _whole(rows: list[Row]) -> list[Row]:
-    """The rows that are not broken; when there is none, what is wrong with the first is wrong with the table."""
-    whole = [row for row in rows if ERROR not in row]
-    if not whole:
-        raise DocumentError("damaged", f"no row can be read, the first because: {rows[0][ERROR].detail}")
-    return whole
+def _readable_rows(rows: list[TableRow]) -> list[TableRow]:
+    """Drop broken rows; when all are broken, the first one's error is the table's.
+
+    Raises:
+        DocumentError: No row can be read.
+    """
+    readable = [row for row in rows if row_error(row) is None]
+    if not readable and (error := row_error(rows[0])):
+        raise DocumentError("damaged", f"no row can be read, the first because: {error.detail}")
+    return readable
 
 
-def _by_name(names: list[str], known: Iterable[str]) -> str:
+def _find_by_name(names: list[str], known: Iterable[str]) -> str:
     lowered = {name.lower().strip(): name for name in reversed(names)}
     return next((lowered[name] for name in known if name in lowered), "")
 
 
-def _by_length(rows: list[Row], names: list[str]) -> str:
-    """The column with the longest words-bearing text, if it is text at all: 20 characters and a space on average."""
+def _find_by_length(rows: list[TableRow], names: list[str]) -> str:
+    """Find the column with the longest values of several words on average; empty when no column is long enough."""
 
     def average(name: str) -> float:
         texts = [row[name] for row in rows if isinstance(row.get(name), str)]
         return sum(len(text) for text in texts if " " in text) / max(len(texts), 1)
 
     best = max(names, key=average, default="")
-    return best if best and average(best) >= 20 else ""
+    return best if best and average(best) >= _MIN_TEXT_CHARACTERS else ""
 
 
-def _part(
-    numbered: Iterable[tuple[int, Row]], columns: Columns, source: str, uri: str, seen: set[str], part: str,
-) -> tuple[pl.DataFrame, pl.DataFrame, bool]:  # fmt: skip
-    """Turn raw rows into listed documents and laid-down text; say whether all could be told by id."""
-    listed, laid, told = [], [], True
+def _spool_part(
+    numbered: Iterable[tuple[int, TableRow]], columns: Columns, source: str, uri: str, seen: set[str], part: Path
+) -> TableListing:
+    """List some rows and write their text to a part of the spool.
+
+    Args:
+        numbered: Rows with their number in the table, from 1.
+        columns: Found columns.
+        source: Key of the source.
+        uri: The table's path relative to the source.
+        seen: Names of the rows before; these rows' names are added.
+        part: File to write.
+    """
+    listed, spooled, is_complete = [], [], True
     for index, (number, row) in enumerate(numbered):
-        document, reason = _document(row, columns)
-        given = _string(row.get(columns.id)).strip()[:_LONGEST_ID] if columns.id else ""
+        document, reason = _read_document(row, columns)
+        given = _as_text(row.get(columns.id)).strip()[:_MAX_ID_CHARACTERS] if columns.id else ""
+        is_unidentified = row_error(row) is not None and not given
         if given in seen:
             reason = reason or f"bad_row: id {given!r} appears again"
-        told = told and not (ERROR in row and not given)
-        named = f"line-{number}" if given in seen or (ERROR in row and not given) else ""
-        address = f"{uri}#{_unique(named or given or _digest(document, 8), seen)}"
+        is_complete = is_complete and not is_unidentified
+        by_line = f"line-{number}" if given in seen or is_unidentified else ""
+        address = f"{uri}#{_take_name(by_line or given or _digest(document, 8), seen)}"
         listed.append(
             {
-                "doc_id": doc_id(source, address), "source": source, "uri": address, "location": "",
-                "size": len((document["title"] + document["text"]).encode()), "modified": "",
-                "content_hash": _digest(document, 16), "spool": part, "row": index, "reason": reason,
+                "doc_id": doc_id(source, address),
+                "source": source,
+                "uri": address,
+                "location": "",
+                "size": len((document["title"] + document["text"]).encode()),
+                "modified": "",
+                "content_hash": _digest(document, 16),
+                "spool": str(part),
+                "row": index,
+                "reason": reason,
             }
-        )  # fmt: skip
-        laid.append(document)
-    return pl.DataFrame(listed, schema=DOCUMENT), pl.DataFrame(laid, schema=_PART), told
+        )
+        spooled.append(document)
+    pl.DataFrame(spooled, schema=_SPOOLED).write_parquet(part)
+    return TableListing(pl.DataFrame(listed, schema=DOCUMENT), is_complete)
 
 
-def _unique(key: str, seen: set[str]) -> str:
+def _take_name(wanted: str, seen: set[str]) -> str:
     """Take a name that no row before has: equal rows without an id get -2, -3 and so on."""
-    names = (key if n == 1 else f"{key}-{n}" for n in count(1))
+    names = (wanted if n == 1 else f"{wanted}-{n}" for n in count(1))
     free = next(name for name in names if name not in seen)
     seen.add(free)
     return free
@@ -175,22 +224,22 @@ def _digest(document: dict[str, str], size: int) -> str:
     return digest(orjson.dumps(document), size)
 
 
-def _document(row: Row, columns: Columns) -> tuple[dict[str, str], str]:
-    """A row's title, text and metadata, and why it is refused, if it is."""
-    if ERROR in row:
-        return {"title": "", "text": "", "metadata": "{}"}, str(row[ERROR])
-    text, title = _string(row.get(columns.text)), _string(row.get(columns.title))
+def _read_document(row: TableRow, columns: Columns) -> tuple[dict[str, str], str]:
+    """Read a row's title, text and metadata (a JSON object), and why it is refused; empty when it is not."""
+    if error := row_error(row):
+        return {"title": "", "text": "", "metadata": "{}"}, str(error)
+    text, title = _as_text(row.get(columns.text)), _as_text(row.get(columns.title))
     metadata = {name: row[name] for name in columns.metadata or [] if row.get(name) not in (None, "")}
     document = {
         "title": title,
         "text": text,
         "metadata": orjson.dumps(metadata, default=str, option=orjson.OPT_NON_STR_KEYS).decode(),
     }
-    filled = text.strip() or title.strip()  # a title alone is something to find the row by
+    filled = text.strip() or title.strip()  # a row with a title alone can be searched by it
     return document, "" if filled else f"empty: column {columns.text!r} of the row is empty"
 
 
-def _string(value: Any) -> str:
+def _as_text(value: Any) -> str:
     if value is None:
         return ""
     text = value if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False)
@@ -198,20 +247,25 @@ def _string(value: Any) -> str:
 
 
 def _kind(name: str) -> str:
+    """The suffix that chooses the reader, in lower case, without that of a compression."""
     path = PurePosixPath(name.split("::")[0])
-    return PurePosixPath(path.stem).suffix.lower() if path.suffix.lower() in (".gz", ".bz2", ".xz", ".zst") \
-        else path.suffix.lower()  # fmt: skip
+    is_compressed = path.suffix.lower() in _COMPRESSIONS
+    return (PurePosixPath(path.stem) if is_compressed else path).suffix.lower()
 
 
 def _local_copy(location: str, spool: Path) -> Path:
-    """A plain local file of the table: itself, or a decompressed copy in the spool."""
+    """Give an uncompressed local file of the table: the file itself, or a copy in the spool.
+
+    Raises:
+        DocumentError: It cannot be read or decompressed.
+    """
     path = Path(location)
     if "://" not in location and path.suffix.lower() == _kind(location):
         return path
     copy = spool / f"{digest(location.encode(), 6)}{_kind(location)}"
     try:
         with fsspec.open(location, "rb", compression="infer") as stream, copy.open("wb") as target:
-            shutil.copyfileobj(stream, target, 1 << 20)
-    except Exception as error:  # noqa: BLE001  every kind of compression raises its own
+            shutil.copyfileobj(stream, target, _COPY_BYTES)
+    except Exception as error:  # noqa: BLE001  each compression and each filesystem raises its own exceptions
         raise DocumentError("unreadable", f"{error}") from None
     return copy

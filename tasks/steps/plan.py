@@ -1,9 +1,9 @@
-"""Discover: list the sources, compare with the ledger, and plan what a run will do."""
+"""The step `plan`: compare listings with the ledger, decide an action for each document, cut the work into batches."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
@@ -13,210 +13,255 @@ from roost.tasks.errors import REASONS, UsageError
 from roost.tasks.ids import ALL_IDS, IdRange, hash_file, in_id_range
 from roost.tasks.records import PLANNED, Batch, Plan, text_bytes
 from roost.tasks.settings import Ingest
-from roost.tasks.sources.listing import Listed, Source
+from roost.tasks.sources.listing import Listing
+from roost.tasks.sources.source import Source
 from roost.tasks.versions.ledger import INDEXED, QUARANTINED, WRITING
 
-#: Where the first batches end, bytes of text: small ones, so that something can be found soon.
-EARLY_BYTES = (131_072, 262_144, 524_288)
-#: Deletions below this number are never refused.
-DELETE_FLOOR = 10
+#: Where the first batches end, bytes of text: they are small, so that a search finds something early in the run.
+EARLY_BATCH_BYTES = (131_072, 262_144, 524_288)
+#: As many deletions are never refused, whatever their share of the index.
+MAX_FREE_DELETIONS = 10
 
-_READ_THREADS = 8
+_HASH_THREADS = 8
+#: Ordinals below this may have chunk rows, committed or pending.
 _OLD_CHUNKS = pl.max_horizontal("chunk_count", "pending_chunk_count")
-#: Actions under which a document may be a missing one that moved; `retry`: its write was cut off, or failed.
-_ARRIVING = pl.col("action").is_in(["added", "retry"])
+#: Documents that may be a missing one at a new URI; a `retry` is one whose write was cut off or refused.
+_MAY_HAVE_MOVED = pl.col("action").is_in(["added", "retry"])
 
 
 @dataclass(frozen=True)
-class Options:
-    """A run's choices in planning."""
+class PlanOptions:
+    """A run's choices in planning.
+
+    checksum: Hash every known document, whatever its size and time.
+    keep_missing: Plan no deletion.
+    retry_quarantined: Retry every quarantined document, not only those whose reason may have passed.
+    max_delete_fraction: Largest share of the index's documents that may be deleted, 0 to 1.
+    id_range: Documents whose arrival or change is planned; missing ones are looked for in all.
+    """
 
     checksum: bool = False
     keep_missing: bool = False
     retry_quarantined: bool = False
     max_delete_fraction: float = 0.3
-    id_range: IdRange = ALL_IDS  # whose arrivals and changes are planned; what is gone is looked for in all
+    id_range: IdRange = ALL_IDS
 
 
-async def plan_run(listed: Listed, ledger: pl.DataFrame, options: Options) -> Plan:
-    """Compare what is listed with the ledger (frame of `ledger.ROW`), in a thread.
-
-    Raises:
-        UsageError: More would be deleted than is allowed.
-    """
-    documents = await asyncio.to_thread(make_plan, listed.documents, ledger, options, listed.sources, listed.unlisted)
-    return Plan(documents, listed.skipped, listed.unlisted)
-
-
-async def foresee_run(listed: Listed, ledger: pl.DataFrame, options: Options) -> tuple[Plan, str | None]:
-    """Plan as `plan_run` does, with why that would be refused; None where it would not."""
-    try:
-        return await plan_run(listed, ledger, options), None
-    except UsageError as error:
-        return await plan_run(listed, ledger, replace(options, max_delete_fraction=1.0)), str(error)
-
-
-def make_plan(
-    listed: pl.DataFrame,
-    ledger: pl.DataFrame,
-    options: Options,
-    sources: Sequence[Source],
-    unlisted: Sequence[tuple[str, str]] = (),
-) -> pl.DataFrame:
-    """Decide an action for every listed document and every ledger row of these sources.
+async def plan_run(listing: Listing, ledger: pl.DataFrame, options: PlanOptions) -> Plan:
+    """Compare a listing with the ledger, in a thread.
 
     Args:
-        listed: Frame of `DOCUMENT`.
+        listing: What the sources contain.
         ledger: Frame of `ledger.ROW`, of the whole index.
         options: The run's choices.
-        sources: Those that were listed.
-        unlisted: (source, URI prefix) of what could not be listed.
 
     Raises:
-        UsageError: More would be deleted than is allowed.
+        UsageError: More documents would be deleted than `max_delete_fraction` allows.
+    """
+    documents = await asyncio.to_thread(make_plan, listing, ledger, options)
+    return Plan(documents, listing.skipped, listing.unlisted)
+
+
+async def preview_run(listing: Listing, ledger: pl.DataFrame, options: PlanOptions) -> tuple[Plan, str | None]:
+    """Plan as `plan_run` does; where that refuses, return the plan all the same, and the message of the refusal."""
+    try:
+        return await plan_run(listing, ledger, options), None
+    except UsageError as error:
+        return await plan_run(listing, ledger, replace(options, max_delete_fraction=1.0)), str(error)
+
+
+def make_plan(listing: Listing, ledger: pl.DataFrame, options: PlanOptions) -> pl.DataFrame:
+    """Decide an action for every listed document and every missing one.
+
+    Args:
+        listing: What the sources contain.
+        ledger: Frame of `ledger.ROW`, of the whole index.
+        options: The run's choices.
+
+    Returns:
+        Frame of `PLANNED`.
+
+    Raises:
+        UsageError: More documents would be deleted than `max_delete_fraction` allows.
     """
     known = ledger.select(
-        "doc_id", "status", "attempts", known_size="size", known_modified="modified",
-        known_hash="content_hash", known_reason="reason",
-        committed="chunk_count", old_chunks=_OLD_CHUNKS,
-    )  # fmt: skip
+        "doc_id",
+        "status",
+        "attempts",
+        known_size="size",
+        known_modified="modified",
+        known_hash="content_hash",
+        known_reason="reason",
+        committed="chunk_count",
+        old_chunks=_OLD_CHUNKS,
+    )
     joined = (
-        listed.filter(in_id_range(options.id_range))
+        listing.documents.filter(in_id_range(options.id_range))
         .join(known, on="doc_id", how="left")
         .with_columns(pl.col("old_chunks", "committed", "attempts").fill_null(0), moved_from=pl.lit(""))
     )
-    acted = _with_hashes(joined, always=options.checksum).with_columns(action=_action(options))
-    missing = find_missing(ledger, listed, sources, unlisted)
+    documents = _hash_changed(joined, always=options.checksum).with_columns(action=_action(options))
+    missing = find_missing(ledger, listing)
     if options.keep_missing or not missing.height:
-        return acted.select(list(PLANNED)).cast(PLANNED)
-    acted = _find_moves(acted, missing)
-    gone = _gone(missing, acted, options, ledger.height)
-    return pl.concat([acted.select(list(PLANNED)), gone]).cast(PLANNED)
+        return documents.select(list(PLANNED)).cast(PLANNED)
+    documents = _find_moves(documents, missing)
+    deletions = _plan_deletions(missing, documents)
+    _refuse_many_deletions(deletions, ledger.height, options.max_delete_fraction)
+    return pl.concat(frame.select(list(PLANNED)).cast(PLANNED) for frame in (documents, deletions))
+
+
+def find_missing(ledger: pl.DataFrame, listing: Listing) -> pl.DataFrame:
+    """Find the ledger rows of documents that the listed sources cover and no longer contain.
+
+    A document below a prefix that could not be listed, or outside its source's globs, is not missing.
+
+    Args:
+        ledger: Frame of `ledger.ROW`, or of some of its rows.
+        listing: What the sources contain.
+    """
+    by_key: dict[str, Source] = {source.key: source for source in listing.sources}
+    rows = ledger.filter(pl.col("source").is_in(list(by_key))).join(listing.documents, on="doc_id", how="anti")
+    is_covered = [by_key[key].covers(uri) for key, uri in rows.select("source", "uri").iter_rows()]
+    rows = rows.filter(pl.Series(is_covered, dtype=pl.Boolean))
+    for source, prefix in listing.unlisted:
+        rows = rows.filter((pl.col("source") != source) | ~pl.col("uri").str.starts_with(prefix))
+    return rows
 
 
 def cut_batches(work: pl.DataFrame, index: str, settings: Ingest) -> Iterator[Batch]:
-    """Cut planned documents into batches by estimated bytes of text, at most `max_batches` and the early ones."""
+    """Cut planned documents into batches by estimated bytes of text: at most `max_batches`, and the early ones.
+
+    Args:
+        work: Frame of `PLANNED`.
+        index: Its name begins the names of the batches.
+        settings: Sizes.
+    """
     size = max(settings.batch_bytes, work.select(text_bytes().sum()).item() / settings.max_batches)
-    ordered = work.sort(pl.col("action") != "retry", "source", "spool", "row", "uri")  # what was cut off comes first
-    before = text_bytes().cum_sum() - 1
-    early = [(before >= edge).cast(pl.Int64) for edge in EARLY_BYTES if edge < size]
-    numbers = ordered.select(pl.sum_horizontal((before / size).floor().cast(pl.Int64), *early).alias("batch"))
+    # Documents whose write was cut off come first; rows of one part of the spool stay together.
+    ordered = work.sort(pl.col("action") != "retry", "source", "spool", "row", "uri")
+    bytes_before = text_bytes().cum_sum() - 1
+    early = [(bytes_before >= edge).cast(pl.Int64) for edge in EARLY_BATCH_BYTES if edge < size]
+    numbers = ordered.select(pl.sum_horizontal((bytes_before / size).floor().cast(pl.Int64), *early).alias("batch"))
     numbered = ordered.with_columns(numbers["batch"])
     for number, documents in enumerate(numbered.partition_by("batch", include_key=False, maintain_order=True)):
         yield Batch(f"{index}-{number:04d}", documents)
 
 
-def _with_hashes(joined: pl.DataFrame, *, always: bool) -> pl.DataFrame:
+def _hash_changed(joined: pl.DataFrame, *, always: bool) -> pl.DataFrame:
     """Hash the known documents whose size or time differs; new ones are hashed when they are loaded."""
-    same = (
+    is_same = (
         (pl.col("size") == pl.col("known_size"))
         & (pl.col("modified") == pl.col("known_modified"))
         & (pl.col("modified") != "")
     )
-    known = pl.col("status").is_not_null() & (pl.col("content_hash") == "") & (pl.col("known_hash") != "")
-    looked = joined.with_columns(same=same.fill_null(value=False))
-    need = known if always else known & ~pl.col("same")
-    return _hash_where(looked, need)
+    is_known = pl.col("status").is_not_null() & (pl.col("content_hash") == "") & (pl.col("known_hash") != "")
+    compared = joined.with_columns(is_same=is_same.fill_null(value=False))
+    return _hash_where(compared, is_known if always else is_known & ~pl.col("is_same"))
 
 
-def _hash_where(frame: pl.DataFrame, need: pl.Expr) -> pl.DataFrame:
-    chosen = frame.filter(need).select("doc_id", "location")
+def _hash_where(documents: pl.DataFrame, condition: pl.Expr) -> pl.DataFrame:
+    """Fill in `content_hash` of the documents that meet a condition; empty where the file cannot be read."""
+    chosen = documents.filter(condition).select("doc_id", "location")
     if not chosen.height:
-        return frame
-    with ThreadPoolExecutor(_READ_THREADS) as threads:
+        return documents
+    with ThreadPoolExecutor(_HASH_THREADS) as threads:
         hashes = pl.Series("fresh", list(threads.map(hash_file, chosen["location"])), dtype=pl.String)
     fresh = chosen.select("doc_id").with_columns(hashes)
-    joined = frame.join(fresh, on="doc_id", how="left", maintain_order="left")
+    joined = documents.join(fresh, on="doc_id", how="left", maintain_order="left")
     return joined.with_columns(content_hash=pl.coalesce("fresh", "content_hash")).drop("fresh")
 
 
-def _action(options: Options) -> pl.Expr:
-    """The rule, first that fits. Hashes decide where they are known, size and time where not."""
-    hashed = pl.col("content_hash") != ""
-    unchanged = pl.when(hashed).then(pl.col("content_hash") == pl.col("known_hash")).otherwise(pl.col("same"))
-    again = [reason for reason, retried in REASONS.items() if retried]
-    tried_again = pl.col("known_reason").str.split(":").list.first().is_in(again) | options.retry_quarantined
-    return (
-        pl.when(pl.col("status").is_null()).then(pl.lit("added"))
-        .when(pl.col("status") == WRITING).then(pl.lit("retry"))
-        .when(~unchanged).then(pl.lit("changed"))
-        .when((pl.col("status") == QUARANTINED) & tried_again).then(pl.lit("retry"))
-        .when(pl.col("status") == QUARANTINED).then(pl.lit("quarantined"))
-        .otherwise(pl.lit("unchanged"))
-    )  # fmt: skip
-
-
-def find_missing(
-    ledger: pl.DataFrame, listed: pl.DataFrame, sources: Sequence[Source], unlisted: Sequence[tuple[str, str]]
-) -> pl.DataFrame:
-    """Ledger rows of these sources that the listing no longer has, where it could look and was to look."""
-    by_key = {source.key: source for source in sources}
-    rows = ledger.filter(pl.col("source").is_in(list(by_key))).join(listed, on="doc_id", how="anti")
-    covered = [by_key[key].covers(uri) for key, uri in rows.select("source", "uri").iter_rows()]
-    rows = rows.filter(pl.Series(covered, dtype=pl.Boolean))
-    for source, prefix in unlisted:
-        rows = rows.filter((pl.col("source") != source) | ~pl.col("uri").str.starts_with(prefix))
-    return rows
+def _action(options: PlanOptions) -> pl.Expr:
+    """The action of a listed document: the first rule that applies. Hashes decide where known, else size and time."""
+    is_hashed = pl.col("content_hash") != ""
+    is_unchanged = pl.when(is_hashed).then(pl.col("content_hash") == pl.col("known_hash")).otherwise(pl.col("is_same"))
+    retried_reasons = [reason for reason, is_retried in REASONS.items() if is_retried]
+    is_retried = pl.col("known_reason").str.split(":").list.first().is_in(retried_reasons) | options.retry_quarantined
+    is_quarantined = pl.col("status") == QUARANTINED
+    rules = [
+        (pl.col("status").is_null(), "added"),
+        (pl.col("status") == WRITING, "retry"),
+        (~is_unchanged, "changed"),
+        (is_quarantined & is_retried, "retry"),
+        (is_quarantined, "quarantined"),
+    ]
+    return pl.coalesce(*(pl.when(rule).then(pl.lit(action)) for rule, action in rules), pl.lit("unchanged"))
 
 
 def _find_moves(documents: pl.DataFrame, missing: pl.DataFrame) -> pl.DataFrame:
-    """Say where arriving documents moved from: each from one missing one of its content; hash only where sizes meet."""
-    arriving = _ARRIVING & pl.col("size").is_in(missing["size"].unique().to_list())
-    hashed = _hash_where(documents, arriving & (pl.col("content_hash") == ""))
-    moves = _pair(hashed.filter(arriving), missing, "content_hash")
-    moved = hashed.drop("moved_from").join(moves, on="doc_id", how="left", maintain_order="left")
-    renamed = (pl.col("action") == "added") & pl.col("moved_from").is_not_null()
-    return moved.with_columns(
-        pl.col("moved_from").fill_null(""), action=pl.when(renamed).then(pl.lit("renamed")).otherwise("action")
+    """Fill in `moved_from`: pair documents that arrive with missing ones of the same content, and call them `renamed`.
+
+    Only documents whose size a missing one has are hashed.
+    """
+    may_have_moved = _MAY_HAVE_MOVED & pl.col("size").is_in(missing["size"].unique().to_list())
+    hashed = _hash_where(documents, may_have_moved & (pl.col("content_hash") == ""))
+    moves = _pair(hashed.filter(may_have_moved), missing, "content_hash")
+    joined = hashed.drop("moved_from").join(moves, on="doc_id", how="left", maintain_order="left")
+    is_renamed = (pl.col("action") == "added") & pl.col("moved_from").is_not_null()
+    return joined.with_columns(
+        pl.col("moved_from").fill_null(""), action=pl.when(is_renamed).then(pl.lit("renamed")).otherwise("action")
     )
 
 
 def _pair(documents: pl.DataFrame, missing: pl.DataFrame, by: str) -> pl.DataFrame:
-    """Pair documents with missing ones that were indexed and are the same by a column, each with one at most.
+    """Pair each document with at most one missing, indexed document that has the same value in a column.
 
     Returns:
-        Frame of `doc_id` and `moved_from`, the missing one's.
+        Frame of `doc_id` and `moved_from`, the missing one's id.
     """
     nth = pl.int_range(pl.len()).over(by)
     indexed = missing.filter((pl.col("status") == INDEXED) & (pl.col("content_hash") != ""))
-    places = indexed.select(by, moved_from="doc_id", nth=nth)
-    return documents.select(by, "doc_id", nth=nth).join(places, on=[by, "nth"]).select("doc_id", "moved_from")
+    candidates = indexed.select(by, moved_from="doc_id", nth=nth)
+    return documents.select(by, "doc_id", nth=nth).join(candidates, on=[by, "nth"]).select("doc_id", "moved_from")
 
 
-def _held_back(missing: pl.DataFrame, acted: pl.DataFrame) -> list[str]:
-    """Find the missing documents that may be one that is listed but refused: their chunks are all that is left of it.
+def _find_kept(missing: pl.DataFrame, documents: pl.DataFrame) -> list[str]:
+    """Find the missing documents whose chunks are kept, because they may be a listed one that is refused.
 
-    One that was refused for good is known by its content; one that cannot be read now only by its size.
+    Their chunks are then all that is left of the document. One that was refused for good is recognised by its content,
+    one that cannot be read now by its size only.
     """
-    still = acted.filter(pl.col("moved_from") == "")
-    refused = still.filter((pl.col("status") == QUARANTINED) & pl.col("action").is_in(["quarantined", "retry"]))
+    unmoved = documents.filter(pl.col("moved_from") == "")
+    refused = unmoved.filter((pl.col("status") == QUARANTINED) & pl.col("action").is_in(["quarantined", "retry"]))
     by_hash = _pair(refused.with_columns(content_hash="known_hash"), missing, "content_hash")["moved_from"]
-    unread = still.filter(_ARRIVING & (pl.col("content_hash") == "") & (pl.col("known_hash").fill_null("") == ""))
+    is_unread = (pl.col("content_hash") == "") & (pl.col("known_hash").fill_null("") == "")
     others = missing.filter(~pl.col("doc_id").is_in(by_hash.to_list()))
-    return [*by_hash, *_pair(unread, others, "size")["moved_from"]]
+    by_size = _pair(unmoved.filter(_MAY_HAVE_MOVED & is_unread), others, "size")["moved_from"]
+    return [*by_hash, *by_size]
 
 
-def _gone(missing: pl.DataFrame, acted: pl.DataFrame, options: Options, total: int) -> pl.DataFrame:
-    """The documents to delete: those whose content went elsewhere as `moved`, the others as `deleted`.
+def _plan_deletions(missing: pl.DataFrame, documents: pl.DataFrame) -> pl.DataFrame:
+    """Plan the missing documents: `moved` where their content was found at another URI, else `deleted`.
 
-    What a killed run had leave to delete and began needs none again, nor does what holds no committed chunk.
+    Returns:
+        Frame with the columns of `PLANNED` and of `ledger.ROW`.
+    """
+    is_moved = pl.col("doc_id").is_in(documents["moved_from"].to_list())
+    kept = _find_kept(missing.filter(~is_moved), documents)
+    return missing.filter(~pl.col("doc_id").is_in(kept)).with_columns(
+        action=pl.when(is_moved).then(pl.lit("moved")).otherwise(pl.lit("deleted")),
+        old_chunks=_OLD_CHUNKS,
+        committed="chunk_count",
+        moved_from=pl.lit(""),
+        location=pl.lit(""),
+        spool=pl.lit(""),
+        row=pl.lit(-1),
+    )
+
+
+def _refuse_many_deletions(deletions: pl.DataFrame, total: int, max_fraction: float) -> None:
+    """Refuse to delete too large a share of the index's documents.
+
+    Not counted: moved documents, those whose deletion an earlier run began, and those without committed chunks.
 
     Raises:
-        UsageError: More would be deleted than is allowed.
+        UsageError: Its message names the share to allow.
     """
-    moved = pl.col("doc_id").is_in(acted["moved_from"].to_list())
-    begun = (pl.col("status") == WRITING) & (pl.col("content_hash") != "")
-    staying = _held_back(missing.filter(~moved), acted)
-    rows = missing.filter(~pl.col("doc_id").is_in(staying)).with_columns(
-        action=pl.when(moved).then(pl.lit("moved")).otherwise(pl.lit("deleted")),
-        old_chunks=_OLD_CHUNKS, committed="chunk_count", moved_from=pl.lit(""),
-        location=pl.lit(""), spool=pl.lit(""), row=pl.lit(-1),
-    )  # fmt: skip
-    deleted = rows.filter(~moved & ~begun & (pl.col("chunk_count") > 0)).height
-    if deleted > DELETE_FLOOR and deleted / total > options.max_delete_fraction:
+    is_begun = (pl.col("status") == WRITING) & (pl.col("content_hash") != "")
+    counted = deletions.filter((pl.col("action") == "deleted") & ~is_begun & (pl.col("chunk_count") > 0)).height
+    if counted > MAX_FREE_DELETIONS and counted / total > max_fraction:
         raise UsageError(
-            f"{deleted} of {total} documents are gone from the source: more than the {options.max_delete_fraction:.0%} "
+            f"{counted} of {total} documents are gone from the source: more than the {max_fraction:.0%} "
             "that one run may delete. If that is right, allow it with --max-delete-fraction "
-            f"{min(1.0, deleted / total + 0.005):.2f}; --keep-missing keeps them"
+            f"{min(1.0, counted / total + 0.005):.2f}; --keep-missing keeps them"
         )
-    return rows.select(list(PLANNED)).cast(PLANNED)

@@ -9,7 +9,7 @@ import polars as pl
 from roost.tasks.errors import SourceError, UsageError
 from roost.tasks.milvus.store import Store
 from roost.tasks.models.recipe import Recipe
-from roost.tasks.sources.listing import Source
+from roost.tasks.sources.source import Source
 from roost.tasks.versions.ledger import read_ledger
 from roost.tasks.versions.version import Version
 

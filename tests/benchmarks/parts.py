@@ -140,7 +140,7 @@ def memory(documents: int) -> dict[str, Any]:
     import roost.tasks.models.embedder
     from roost.flows.ingest import ingest
     from roost.flows.parameters import IngestRequest
-    from roost.tasks.sources.listing import Source
+    from roost.tasks.sources.source import Source
 
     roost.tasks.models.embedder.load_engine = lambda *_: _Fast()  # type: ignore[assignment]
     index = f"bench{uuid.uuid4().hex[:12]}"
@@ -159,7 +159,7 @@ def memory(documents: int) -> dict[str, Any]:
 def quantize(source: str, folder: str) -> dict[str, Any]:
     """Make an int8 model, calibrated on a source's own texts."""
     from roost.flows.operations.quantize import quantize as made
-    from roost.tasks.sources.listing import Source
+    from roost.tasks.sources.source import Source
 
     return asyncio.run(made([Source(uri=source)], Path(folder), texts=100)).as_dict()
 
@@ -173,7 +173,7 @@ def quality(model: str) -> dict[str, Any]:
     from roost.tasks.evaluation.questions import read_questions
     from roost.tasks.models.engine import load_engine
     from roost.tasks.records import TEXT_BLOCK
-    from roost.tasks.steps.chunk import cut
+    from roost.tasks.steps.cut import CutSizes, cut_blocks
 
     settings = Embedding(model=model) if model else Embedding()
     found = find_model(settings)
@@ -181,7 +181,7 @@ def quality(model: str) -> dict[str, Any]:
     corpus = pl.read_ndjson(SCIFACT / "corpus.jsonl").select(
         doc_id="_id", text=pl.col("title") + "\n\n" + pl.col("text"), page=0, start=0, markdown=False
     )  # fmt: skip
-    chunks = cut(corpus.cast(TEXT_BLOCK), sizes.size, sizes.overlap, str(found.tokenizer_file))
+    chunks = cut_blocks(corpus.cast(TEXT_BLOCK), CutSizes(sizes.size, sizes.overlap, str(found.tokenizer_file)))
     chunks = chunks.sort("tokens", descending=True)
     started = time.perf_counter()
     vectors = engine.passages(chunks["text"].to_list(), [])

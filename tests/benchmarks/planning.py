@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -30,8 +31,10 @@ from roost.tasks.ids import doc_id
 from roost.tasks.milvus.store import Store, open_store
 from roost.tasks.records import DOCUMENT, WORK
 from roost.tasks.settings import Ingest, Milvus
-from roost.tasks.sources.listing import Source, list_source
-from roost.tasks.steps.plan import Options, cut_batches, make_plan
+from roost.tasks.sources.listing import Listing, list_source
+from roost.tasks.sources.opened_source import open_sources
+from roost.tasks.sources.source import Source
+from roost.tasks.steps.plan import PlanOptions, cut_batches, make_plan
 from roost.tasks.versions.ledger import INDEXED, ROW, read_ledger, write_rows
 from roost.tasks.versions.schema import make_ledger
 
@@ -89,6 +92,11 @@ def moved(listed: pl.DataFrame) -> pl.DataFrame:
 SITUATIONS: dict[str, Callable[[pl.DataFrame], pl.DataFrame]] = {"first": first, "nightly": nightly, "moved": moved}
 
 
+def as_listing(documents: pl.DataFrame, source: Source) -> Listing:
+    """Make the listing of one source without a gap."""
+    return Listing(documents, (source,), (), Counter())
+
+
 def measure(situation: str, count: int) -> dict[str, Any]:
     """Plan and cut in this process."""
     listed = listing(count)
@@ -99,7 +107,7 @@ def measure(situation: str, count: int) -> dict[str, Any]:
         ledger = SITUATIONS[situation](listed)
     before = _peak()
     started = time.perf_counter()
-    planned = make_plan(listed, ledger, Options(), [Source(uri=f"/srv/documents/{NAME}")])
+    planned = make_plan(as_listing(listed, Source(uri=f"/srv/documents/{NAME}")), ledger, PlanOptions())
     seconds = time.perf_counter() - started
     started = time.perf_counter()
     batches = list(cut_batches(planned.filter(pl.col("action").is_in(WORK)), NAME, Ingest()))
@@ -126,14 +134,14 @@ def measure_files(count: int) -> dict[str, Any]:
             file.touch()
         source = Source(uri=folder, name=NAME)
         started = time.perf_counter()
-        listed = list_source(source, Path(folder)).documents
+        listed = list_source(open_sources([source])[0], Path(folder)).documents
         listing_seconds = time.perf_counter() - started
-        planned = make_plan(listed, ROW.to_frame(), Options(), [source])
+        planned = make_plan(as_listing(listed, source), ROW.to_frame(), PlanOptions())
         plan_seconds = time.perf_counter() - started - listing_seconds
         del planned
         ledger = known(listed)
         started = time.perf_counter()
-        planned = make_plan(listed, ledger, Options(), [source])
+        planned = make_plan(as_listing(listed, source), ledger, PlanOptions())
         return {
             "situation": "files",
             "documents": planned.height,
@@ -174,7 +182,7 @@ async def measure_ledger(uri: str, count: int) -> dict[str, Any]:
         ledger = await read_ledger(store, LEDGER)
     read_seconds, used = time.perf_counter() - started, time.process_time() - used
     peak, started = _peak(), time.perf_counter()
-    planned = make_plan(listed, ledger, Options(), [Source(uri=f"/srv/documents/{NAME}")])
+    planned = make_plan(as_listing(listed, Source(uri=f"/srv/documents/{NAME}")), ledger, PlanOptions())
     return {
         "situation": "ledger",
         "documents": count,

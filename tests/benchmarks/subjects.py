@@ -32,28 +32,28 @@ from roost.tasks.models.model import Model, find_model  # noqa: E402
 from roost.tasks.records import TEXT_BLOCK  # noqa: E402
 from roost.tasks.settings import Chunking, load_settings  # noqa: E402
 from roost.tasks.sources.parsers.parse import parse  # noqa: E402
-from roost.tasks.steps.chunk import cut  # noqa: E402
+from roost.tasks.steps.cut import CutSizes, cut_blocks  # noqa: E402
 
 #: Seconds between two beats of the loop, and between two searches.
 BEAT, LOOK = 0.01, 0.2
 
 
-def read_passages(folder: Path) -> pl.DataFrame:
+def read_blocks(folder: Path) -> pl.DataFrame:
     """Read and parse a folder's documents in this process: a frame of `TEXT_BLOCK`."""
     rows = []
     for file in sorted(path for path in folder.rglob("*") if path.is_file()):
         start = 0
-        for passage in parse(file.read_bytes(), file.name).passages:
-            rows.append({"doc_id": file.name, "text": passage.text, "page": passage.page, "start": start,
-                         "markdown": passage.markdown})  # fmt: skip
-            start += len(passage.text) + 1
+        for block in parse(file.read_bytes(), file.name).blocks:
+            place = {"page": block.page, "start": start, "markdown": block.markdown}
+            rows.append({"doc_id": file.name, "text": block.text, **place})
+            start += len(block.text) + 1
     return pl.DataFrame(rows, schema=TEXT_BLOCK)
 
 
-def chunked(passages: pl.DataFrame, model: Model) -> pl.DataFrame:
-    """Cut passages as Roost does."""
+def chunked(blocks: pl.DataFrame, model: Model) -> pl.DataFrame:
+    """Cut text blocks as Roost does."""
     sizes = Chunking()
-    return cut(passages, sizes.size, sizes.overlap, str(model.tokenizer_file))
+    return cut_blocks(blocks, CutSizes(sizes.size, sizes.overlap, str(model.tokenizer_file)))
 
 
 async def roost(folder: Path) -> dict[str, Any]:
@@ -61,7 +61,7 @@ async def roost(folder: Path) -> dict[str, Any]:
     from roost.flows.ingest import ingest
     from roost.flows.parameters import IngestRequest
     from roost.flows.running.progress import PROGRESS
-    from roost.tasks.sources.listing import Source
+    from roost.tasks.sources.source import Source
 
     index = f"bench{uuid.uuid4().hex[:12]}"
     request = IngestRequest(sources=[Source(uri=str(folder))], index=index)
@@ -93,7 +93,7 @@ async def searching(folder: Path) -> dict[str, Any]:
     from roost.flows.ingest import ingest
     from roost.flows.parameters import IngestRequest
     from roost.tasks.milvus.store import open_store
-    from roost.tasks.sources.listing import Source
+    from roost.tasks.sources.source import Source
 
     index = f"bench{uuid.uuid4().hex[:12]}"
     request = IngestRequest(sources=[Source(uri=str(folder))], index=index)
@@ -164,7 +164,7 @@ async def llamaindex(folder: Path) -> dict[str, Any]:
     started = time.perf_counter()
     store = MilvusVectorStore(uri=load_settings().milvus.uri, collection_name=name, dim=model.dimension, overwrite=True)
     pipeline = IngestionPipeline(transformations=[Cut(), embedding], vector_store=store)
-    rows = read_passages(folder).iter_rows(named=True)
+    rows = read_blocks(folder).iter_rows(named=True)
     documents = [Document(text=row.pop("text"), metadata=row) for row in rows]
     nodes = await pipeline.arun(documents=documents)
     seconds = time.perf_counter() - started
@@ -189,7 +189,7 @@ async def langchain(folder: Path) -> dict[str, Any]:
     records = InMemoryRecordManager(namespace=name)
     await records.acreate_schema()
     started = time.perf_counter()
-    rows = chunked(read_passages(folder), model).iter_rows(named=True)
+    rows = chunked(read_blocks(folder), model).iter_rows(named=True)
     documents = [
         Document(page_content=row["text"], metadata={"source": row["doc_id"], "place": row["ordinal"]}) for row in rows
     ]
@@ -204,7 +204,7 @@ async def bare(folder: Path) -> dict[str, Any]:
     from roost.tasks.models.engine import load_engine
 
     model = find_model(load_settings().embedding)
-    chunks = chunked(read_passages(folder), model).unique("chunk_hash").sort("tokens", descending=True)
+    chunks = chunked(read_blocks(folder), model).unique("chunk_hash").sort("tokens", descending=True)
     engine = load_engine(model, load_settings().embedding)
     engine.passages(chunks["text"].to_list()[:32], [])
     started = time.perf_counter()
@@ -217,7 +217,7 @@ async def encode(folder: Path) -> dict[str, Any]:
     from sentence_transformers import SentenceTransformer
 
     model = find_model(load_settings().embedding)
-    chunks = chunked(read_passages(folder), model).unique("chunk_hash").sort("tokens", descending=True)
+    chunks = chunked(read_blocks(folder), model).unique("chunk_hash").sort("tokens", descending=True)
     exported = SentenceTransformer(str(model.folder), backend="openvino", device="cpu", model_kwargs={"export": True})
     exported.encode(chunks["text"].to_list()[:32], batch_size=16)
     started = time.perf_counter()

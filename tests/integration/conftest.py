@@ -27,7 +27,7 @@ def ingest(prefect_api: str, index: str) -> Ingest:
     from roost.flows.ingest import ingest as ingest_flow
     from roost.flows.parameters import IngestRequest
     from roost.flows.running.run import run_flow
-    from roost.tasks.sources.listing import Source
+    from roost.tasks.sources.source import Source
 
     def run(*places: str | Path | Source, **choices: Any) -> tuple[str, Any]:
         sources = [place if isinstance(place, Source) else Source(uri=str(place)) for place in places]

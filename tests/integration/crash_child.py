@@ -45,6 +45,7 @@ import milvus_lite.index.faiss_hnsw  # noqa: E402
 import milvus_lite.index.scalar  # noqa: E402
 import milvus_lite.search.indexed_filter  # noqa: E402
 import numpy as np  # noqa: E402
+import polars as pl  # noqa: E402
 import prefect.artifacts  # noqa: E402
 import prefect.events  # noqa: E402
 import prefect.runtime  # noqa: E402
@@ -63,8 +64,9 @@ from roost.tasks.ids import hash_file  # noqa: E402
 from roost.tasks.milvus.store import open_store  # noqa: E402
 from roost.tasks.models import embedder  # noqa: E402
 from roost.tasks.models.model import Model, find_model, load_tokenizer  # noqa: E402
+from roost.tasks.records import TEXT_BLOCK  # noqa: E402
 from roost.tasks.settings import Embedding, load_settings  # noqa: E402
-from roost.tasks.steps import chunk  # noqa: E402
+from roost.tasks.steps import chunk, cut  # noqa: E402
 from roost.tasks.steps.load import read_file  # noqa: E402
 from roost.tasks.versions import ledger  # noqa: E402
 from roost.tasks.versions.version import drop_version, existing_version  # noqa: E402
@@ -146,7 +148,7 @@ def put_stand_ins(model: Model) -> None:
     """Put the cheap model and workers into the flow."""
     replace(find_model, lambda settings: model)
     replace(load_tokenizer, _tokenizer)
-    replace(chunk._tokenizer, _tokenizer)
+    replace(cut._tokenizer, _tokenizer)
     replace(embedder.Embedder, Embedder)
     replace(workers.Workers, InProcessWorkers)
     set_constant("MAX_WRITE_ROWS", MAX_WRITE_ROWS)
@@ -375,8 +377,9 @@ def main() -> None:
     chunking = load_settings().chunking
     put_stand_ins(model)
     chunk.check_window(chunking, model)
-    chunk._splitter(chunking.size, chunking.overlap, str(model.tokenizer_file)).split_text("Warm up. " * 50)
-    chunk._sections("# Warm\n\nup")
+    warm = {"doc_id": "d", "text": "# Warm\n\n" + "Up. " * 500, "page": 0, "start": 0, "markdown": True}
+    sizes = cut.CutSizes(chunking.size, chunking.overlap, str(model.tokenizer_file))
+    cut.cut_blocks(pl.DataFrame([warm], schema=TEXT_BLOCK), sizes)
     gc.freeze()  # what is here already is looked at no more, and so is not copied for each fork
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the guards
     print("ready", flush=True)

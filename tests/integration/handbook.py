@@ -25,7 +25,7 @@ def make_handbook(uri: str, folder: Path) -> str:
     from roost.flows.ingest import ingest as ingest_flow
     from roost.flows.parameters import IngestRequest
     from roost.flows.running.run import run_flow
-    from roost.tasks.sources.listing import Source
+    from roost.tasks.sources.source import Source
 
     source = folder / "handbook"
     shutil.copytree(HANDBOOK, source)

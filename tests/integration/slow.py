@@ -7,16 +7,16 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from roost.tasks.sources.parsers.parse import WHOLE_FILE, PageRange
+from roost.tasks.sources.parsers.parsed import PageRange
 from roost.tasks.steps.load import Outcome, load_file
 
 SLOW = 1.0
 
 
-def slow_load_file(location: str, name: str, part: PageRange = WHOLE_FILE) -> Outcome:
+def slow_load_file(location: str, name: str, pages: PageRange | None = None) -> Outcome:
     """Parse slowly."""
     time.sleep(SLOW)
-    return load_file(location, name, part)
+    return load_file(location, name, pages)
 
 
 class SlowEngine:

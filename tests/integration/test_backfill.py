@@ -33,7 +33,7 @@ def backfill(prefect_api: str, index: str) -> Backfill:
     from roost.flows.backfill import backfill as backfill_flow
     from roost.flows.parameters import BackfillRequest
     from roost.flows.running.run import run_flow
-    from roost.tasks.sources.listing import Source
+    from roost.tasks.sources.source import Source
 
     def run(*places: str | Path, **choices: Any) -> tuple[str, Any]:
         sources = [Source(uri=str(place)) for place in places]
@@ -108,7 +108,7 @@ def test_a_forced_backfill_that_was_cut_off_goes_on_where_it_was_unless_it_is_to
 def test_a_backfill_does_not_write_beside_another_run(standalone, monkeypatch, ingest, folder, index):
     from roost.flows.backfill import backfill
     from roost.flows.parameters import BackfillRequest
-    from roost.tasks.sources.listing import Source
+    from roost.tasks.sources.source import Source
 
     monkeypatch.setenv("ROOST_MILVUS__URI", standalone)
     monkeypatch.setattr(lease, "GRACE_S", 0.0)

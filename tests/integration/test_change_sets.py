@@ -22,9 +22,9 @@ from roost.flows.running.run import run_flow
 from roost.tasks.models.model import find_model
 from roost.tasks.records import TEXT_BLOCK
 from roost.tasks.settings import Embedding
-from roost.tasks.sources.listing import Source
 from roost.tasks.sources.parsers.parse import parse
-from roost.tasks.steps.chunk import cut
+from roost.tasks.sources.source import Source
+from roost.tasks.steps.cut import CutSizes, cut_blocks
 from roost.tasks.steps.report import IngestReport
 
 
@@ -52,9 +52,10 @@ class History:
     def texts(self, folder: Path) -> list[str]:
         """The texts of all chunks of a snapshot, made here without Roost's flow."""
         files = sorted(f for f in folder.rglob("*.md*") if f.relative_to(folder).as_posix().startswith(self.parts))
-        rows = [(str(f), p.text, 0, 0, True) for f in files for p in parse(f.read_bytes(), f.name).passages]
-        passages = pl.DataFrame(rows, schema=TEXT_BLOCK, orient="row")
-        return cut(passages, 240, 24, str(find_model(Embedding()).tokenizer_file))["text"].to_list()
+        rows = [(str(f), p.text, 0, 0, True) for f in files for p in parse(f.read_bytes(), f.name).blocks]
+        blocks = pl.DataFrame(rows, schema=TEXT_BLOCK, orient="row")
+        sizes = CutSizes(240, 24, str(find_model(Embedding()).tokenizer_file))
+        return cut_blocks(blocks, sizes)["text"].to_list()
 
     def ingest(self, folder: Path, index: str) -> IngestReport:
         source = Source(

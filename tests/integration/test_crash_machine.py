@@ -23,7 +23,7 @@ from roost.tasks.models.model import find_model
 from roost.tasks.records import TEXT_BLOCK
 from roost.tasks.settings import Embedding
 from roost.tasks.sources.parsers.parse import parse
-from roost.tasks.steps.chunk import cut
+from roost.tasks.steps.cut import CutSizes, cut_blocks
 
 SENTENCES = [f"The {who} sleeps in the {where}." for who in ("otter", "heron", "crab") for where in ("bay", "dune")]
 NAMES = st.sampled_from([f"{stem}{suffix}" for stem in ("a", "b", "in/c", "in/d") for suffix in (".txt", ".md")])
@@ -46,9 +46,9 @@ def modelled(files: dict[str, bytes]) -> tuple[dict[str, Any], dict[str, Any]]:
     size, overlap = (int(SETTINGS[f"ROOST_CHUNKING__{name}"]) for name in ("SIZE", "OVERLAP"))
     for uri, content in files.items():
         name = doc_id("docs", uri)
-        [passage] = parse(content, uri).passages
-        row = {"doc_id": name, "text": passage.text, "page": 0, "start": 0, "markdown": passage.markdown}
-        pieces = cut(pl.DataFrame([row], schema=TEXT_BLOCK), size, overlap, tokenizer_file())
+        [block] = parse(content, uri).blocks
+        row = {"doc_id": name, "text": block.text, "page": 0, "start": 0, "markdown": block.markdown}
+        pieces = cut_blocks(pl.DataFrame([row], schema=TEXT_BLOCK), CutSizes(size, overlap, tokenizer_file()))
         for piece in pieces.to_dicts():
             chunks[f"{name}-{piece['ordinal']:06d}"] = (uri, piece["text"], chunk_hash(piece["text"]))
         documents[name] = (uri, content_hash(content), len(content), "indexed", pieces.height, 0)

@@ -27,7 +27,7 @@ from roost.tasks.errors import (
 )
 from roost.tasks.models.model import find_model
 from roost.tasks.settings import Embedding
-from roost.tasks.sources.listing import Source
+from roost.tasks.sources.source import Source
 from roost.tasks.steps.report import ChunkCounts, StoreCounts
 from roost.tasks.versions.version import drop_version, existing_version
 

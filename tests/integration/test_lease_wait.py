@@ -14,7 +14,7 @@ from roost.tasks.milvus import lite_lock
 from roost.tasks.milvus.lock_wait import LeaseOwner
 from roost.tasks.milvus.store import open_store
 from roost.tasks.settings import load_settings
-from roost.tasks.sources.listing import Source
+from roost.tasks.sources.source import Source
 from roost.tasks.sources.tables import Columns
 from roost.tasks.steps.report import IngestReport
 from roost.tasks.versions import lease
@@ -114,7 +114,7 @@ def test_another_recipe_is_refused_before_anything_is_listed(lite, ingest, folde
     source = folder(**{"a.md": "# A\n\nApples."})
     ingest(source)
     monkeypatch.setenv("ROOST_CHUNKING__SIZE", "120")
-    monkeypatch.setattr("roost.tasks.steps.plan.list_source", None)
+    monkeypatch.setattr("roost.tasks.sources.listing.list_source", None)
     with pytest.raises(StoreError, match="chunk_size 240 there, 120 here"):
         ingest(source)
 

@@ -69,8 +69,8 @@ async def test_a_bad_document_refuses_itself_alone_and_says_why(workers: Workers
     assert loaded.documents.schema == LOADED
     assert (good["uri"], good["title"], json.loads(good["metadata"])) == ("good.md", "Good", {"year": 2024})
     assert good["content_hash"] == content_hash((tmp_path / "good.md").read_bytes())
-    assert loaded.passages.schema == TEXT_BLOCK
-    assert loaded.passages["text"].to_list() == ["# Heading\n\nBody."]
+    assert loaded.blocks.schema == TEXT_BLOCK
+    assert loaded.blocks["text"].to_list() == ["# Heading\n\nBody."]
 
 
 async def test_a_worker_that_dies_is_a_failure_that_may_pass(workers: Workers) -> None:

@@ -15,9 +15,10 @@ from roost.tasks.errors import DocumentError
 from roost.tasks.models.model import find_model, load_tokenizer
 from roost.tasks.records import TEXT_BLOCK
 from roost.tasks.settings import Embedding
-from roost.tasks.sources.parsers.parse import clean, parse
+from roost.tasks.sources.parsers.parse import parse
 from roost.tasks.sources.tables import Columns, find_columns, list_rows, read_rows
-from roost.tasks.steps.chunk import cut
+from roost.tasks.sources.text_encoding import clean
+from roost.tasks.steps.cut import CutSizes, cut_blocks
 
 # parsers
 
@@ -48,7 +49,7 @@ def test_every_page_of_a_messy_pdf_is_there(data: Path) -> None:
             if row["category"] == "text" and int(row["pages"]) > 1 and (folder / row["file"]).is_file()
         }
     assert len(pages) >= 5
-    found = {name: [passage.page for passage in parse((folder / name).read_bytes(), name).passages] for name in pages}
+    found = {name: [block.page for block in parse((folder / name).read_bytes(), name).blocks] for name in pages}
     assert found == {name: list(range(1, count + 1)) for name, count in pages.items()}
 
 
@@ -145,7 +146,7 @@ def check_cut(text: str, *, markdown: bool) -> list[dict[str, Any]]:
     """Cut a text as runs do by default, with the default model's tokenizer, and check the chunks."""
     file = find_model(Embedding()).tokenizer_file
     row = {"doc_id": "d", "text": text, "page": 1, "start": 0, "markdown": markdown}
-    chunks = cut(pl.DataFrame([row], schema=TEXT_BLOCK), 240, 24, str(file)).to_dicts()
+    chunks = cut_blocks(pl.DataFrame([row], schema=TEXT_BLOCK), CutSizes(240, 24, str(file))).to_dicts()
     check_chunks(text, chunks, 240, load_tokenizer(file))
     return chunks
 

@@ -28,8 +28,10 @@ from roost.tasks.errors import SourceError, UsageError, VersionChangedError
 from roost.tasks.milvus.lock_wait import LeaseOwner
 from roost.tasks.milvus.store import open_store
 from roost.tasks.settings import load_settings
-from roost.tasks.sources.listing import Source, list_source
-from roost.tasks.steps import plan
+from roost.tasks.sources import listing
+from roost.tasks.sources.listing import list_source
+from roost.tasks.sources.opened_source import OpenedSource
+from roost.tasks.sources.source import Source
 from roost.tasks.versions import promotion
 from roost.tasks.versions.carry_over import find_lost
 from roost.tasks.versions.pruning import Pruning
@@ -212,7 +214,7 @@ def test_a_rebuild_refuses_to_lose_what_it_cannot_list_and_what_a_framework_adde
     with pytest.raises(UsageError, match="drawn questions judge no spans"):
         rebuild(fresh=True, thresholds={"chunk nDCG@10": 0.5})
 
-    def hidden(source: Source, spool: Path) -> Any:
+    def hidden(source: OpenedSource, spool: Path) -> Any:
         """As when the folder may not be read: root, who runs tests in containers, may read every one."""
         found = list_source(source, spool)
         return replace(
@@ -220,7 +222,7 @@ def test_a_rebuild_refuses_to_lose_what_it_cannot_list_and_what_a_framework_adde
         )
 
     with monkeypatch.context() as patched:
-        patched.setattr(plan, "list_source", hidden)
+        patched.setattr(listing, "list_source", hidden)
         with pytest.raises(SourceError, match=r"1 documents of folders that cannot be listed now, docs/deep/a\.md"):
             rebuild(fresh=True)
 

@@ -172,7 +172,7 @@ def test_a_work_pool_without_room_for_a_shard_is_refused_before_anything_is_writ
 def test_a_shard_refuses_to_write_a_version_that_is_not_its_parents(server, ingest, folder, index):
     from roost.flows.parameters import IngestRequest, ShardRequest
     from roost.flows.shard import shard
-    from roost.tasks.sources.listing import Source
+    from roost.tasks.sources.source import Source
 
     source = folder(**{"a.md": "# A"})
     ingest(source)

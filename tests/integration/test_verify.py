@@ -19,7 +19,7 @@ from roost.flows.verify import verify as verify_flow
 from roost.tasks.errors import InconsistentIndexError, LeaseLostError
 from roost.tasks.milvus.store import open_store
 from roost.tasks.settings import load_settings
-from roost.tasks.sources.listing import Source
+from roost.tasks.sources.source import Source
 from roost.tasks.versions import ledger
 from roost.tasks.versions.lease import Lease
 from roost.tasks.versions.verify_report import DocumentName, VerifyReport

@@ -59,7 +59,7 @@ async def test_the_loop_goes_on_while_processes_start() -> None:
 
 
 async def test_processes_have_imported_what_they_need_and_not_what_that_would_like_to_have() -> None:
-    names = ["nltk", "llama_index.core.node_parser", "pypdf", "roost.tasks.steps.chunk", "scipy", "sklearn"]
+    names = ["nltk", "llama_index.core.node_parser", "pypdf", "roost.tasks.steps.cut", "scipy", "sklearn"]
     with Workers(workers=1, memory_mb=2048) as workers:
         imported = await workers.run(eval, (f"[name for name in {names} if name in __import__('sys').modules]",))
     assert imported == names[:4]

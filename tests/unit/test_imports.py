@@ -38,7 +38,7 @@ BELOW = {
 }
 #: Names of modules that stand in strings, where no import statement shows them.
 NAMED_IN_STRINGS = [
-    "roost.tasks.worker_imports", "roost.tasks.sources.parsers.parse", "roost.tasks.steps.chunk",  # workers.py
+    "roost.tasks.worker_imports", "roost.tasks.steps.load", "roost.tasks.steps.cut",  # workers.py
     "roost.tasks.evaluation.delay_proxy", "roost.tasks.milvus.lite_patches",  # -m and -c of child processes
     "roost.flows.ingest", "roost.flows.backfill", "roost.flows.rebuild", "roost.flows.evaluation",  # prefect.yaml
     "roost.flows.verify", "roost.flows.shard", "roost.deployments.prefect_setup",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from roost.tasks.packaged_files import resolve_packaged
-from roost.tasks.sources.listing import Source
+from roost.tasks.sources.source import Source
 
 
 def test_a_packaged_uri_becomes_a_local_path_and_everything_else_stays_as_it_is():

@@ -46,7 +46,7 @@ def run_demo(examples: Path, *, watch: bool) -> dict[str, Any]:
     from roost.flows.ingest import ingest as ingest_flow
     from roost.flows.operations.search import search_index
     from roost.flows.parameters import IngestRequest
-    from roost.tasks.sources.listing import Source
+    from roost.tasks.sources.source import Source
     from roost.tasks.steps.report import IngestReport
 
     request = IngestRequest(sources=[Source(uri=str(examples / "handbook"))], index=INDEX)

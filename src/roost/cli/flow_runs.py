@@ -23,7 +23,7 @@ def check_request(request: IngestRequest | BackfillRequest) -> None:
         UsageError: One of them is wrong.
     """
     from roost.tasks.settings import load_settings
-    from roost.tasks.sources.listing import check_sources
+    from roost.tasks.sources.source import check_sources
     from roost.tasks.versions.version import check_index_name
 
     load_settings()

@@ -12,7 +12,7 @@ import click
 
 if TYPE_CHECKING:
     from roost.tasks.evaluation.thresholds import Threshold
-    from roost.tasks.sources.listing import Source
+    from roost.tasks.sources.source import Source
 
 
 def split_source(argument: str) -> tuple[str, str]:
@@ -29,7 +29,7 @@ def make_sources(arguments: Iterable[str], **options: Any) -> list[Source]:
         arguments: Arguments of the command.
         options: Further fields of `Source`; all sources get the same.
     """
-    from roost.tasks.sources.listing import Source
+    from roost.tasks.sources.source import Source
 
     return [Source(uri=place, name=name, **options) for name, place in map(split_source, arguments)]
 

@@ -127,7 +127,7 @@ def _drop_empty(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _source_parameters(names: tuple[str, ...]) -> Iterator[click.Parameter]:
     """Make the options of fields of `Source`; of its columns, `--id-column` and so on."""
-    from roost.tasks.sources.listing import Source
+    from roost.tasks.sources.source import Source
 
     for name in names:
         if name != "columns":

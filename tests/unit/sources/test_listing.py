@@ -17,7 +17,9 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from roost.tasks.errors import SourceError
 from roost.tasks.records import DOCUMENT
-from roost.tasks.sources.listing import Listing, Source, check_sources, list_source
+from roost.tasks.sources.listing import SourceListing, list_source
+from roost.tasks.sources.opened_source import open_sources
+from roost.tasks.sources.source import Source, check_sources
 from roost.tasks.sources.tables import Columns, read_rows
 
 Maker = Callable[..., Path]
@@ -25,15 +27,15 @@ IS_FILE = pl.col("location") != ""
 
 
 @pytest.fixture
-def listing(tmp_path: Path) -> Callable[..., Listing]:
+def listing(tmp_path: Path) -> Callable[..., SourceListing]:
     """List a source: `listing(place, exclude=[...])`."""
     spool = tmp_path / "spool"
     spool.mkdir()
 
-    def run(uri: Any, **choices: Any) -> Listing:
+    def run(uri: Any, **choices: Any) -> SourceListing:
         source = Source(uri=str(uri), **choices)
-        check_sources([source])
-        found = list_source(source, spool)
+        [opened] = open_sources([source])
+        found = list_source(opened, spool)
         assert found.documents.schema == DOCUMENT
         assert found.documents["doc_id"].n_unique() == found.documents.height
         assert all(re.fullmatch(r"[0-9a-f]{32}", key) for key in found.documents["doc_id"])
@@ -73,11 +75,11 @@ def stubborn() -> str:
     return "stubborn"
 
 
-def uris(listing: Listing) -> list[str]:
+def uris(listing: SourceListing) -> list[str]:
     return sorted(listing.documents["uri"])
 
 
-def opened(listing: Listing) -> dict[str, bytes]:
+def opened(listing: SourceListing) -> dict[str, bytes]:
     """What each listed location holds."""
     rows = listing.documents.filter(IS_FILE).select("uri", "location").iter_rows()
     found = {}
@@ -90,7 +92,7 @@ def opened(listing: Listing) -> dict[str, bytes]:
 # folders
 
 
-def test_a_folder_is_listed_to_the_bottom(folder: Maker, listing: Callable[..., Listing]) -> None:
+def test_a_folder_is_listed_to_the_bottom(folder: Maker, listing: Callable[..., SourceListing]) -> None:
     place = folder(**{"a.md": "A", "sub/b.txt": "B", "sub/deeper/c": "C", "sub/empty.md": ""})
     found = listing(place)
     assert uris(found) == ["a.md", "sub/b.txt", "sub/deeper/c", "sub/empty.md"]
@@ -220,7 +222,7 @@ def test_a_hidden_file_that_is_named_is_listed(folder: Maker, listing: Any) -> N
 
 
 def test_a_single_media_file_is_refused(folder: Maker, listing: Any) -> None:
-    with pytest.raises(SourceError, match=r"p\.png: \.png files hold no text"):
+    with pytest.raises(SourceError, match=r"p\.png: \.png files contain no text"):
         listing(folder(**{"p.png": "x"}) / "p.png")
 
 

@@ -18,7 +18,11 @@ from hypothesis import strategies as st
 from tests.checks import outcome_of, reason_of, text_of
 
 from roost.tasks.errors import DocumentError
-from roost.tasks.sources.parsers.parse import MEDIA_SUFFIXES, clean, decode, join, parse, split_front_matter
+from roost.tasks.sources.media import MEDIA_SUFFIXES
+from roost.tasks.sources.parsers.markdown import split_front_matter
+from roost.tasks.sources.parsers.parse import join_pages, parse, parse_pages
+from roost.tasks.sources.parsers.parsed import PageRange
+from roost.tasks.sources.text_encoding import clean, decode
 
 
 @pytest.fixture(autouse=True)
@@ -60,9 +64,9 @@ def make_docx() -> bytes:
 # PDF
 
 
-def test_a_pdf_has_a_passage_for_each_page_numbered_from_1() -> None:
+def test_a_pdf_has_a_text_block_for_each_page_numbered_from_1() -> None:
     parsed = parse(make_pdf("first leaf", "second leaf", "third leaf", title="Three leaves"), "a.PDF")
-    assert [(passage.page, passage.text.strip()) for passage in parsed.passages] == [
+    assert [(block.page, block.text.strip()) for block in parsed.blocks] == [
         (1, "first leaf"),
         (2, "second leaf"),
         (3, "third leaf"),
@@ -73,7 +77,7 @@ def test_a_pdf_has_a_passage_for_each_page_numbered_from_1() -> None:
 
 def test_an_empty_page_does_not_shift_the_numbers_of_those_after_it() -> None:
     parsed = parse(make_pdf("before", "", "after"), "a.pdf")
-    assert [passage.page for passage in parsed.passages if passage.text.strip()] == [1, 3]
+    assert [block.page for block in parsed.blocks if block.text.strip()] == [1, 3]
 
 
 def test_a_pdf_whose_pages_are_all_empty_is_refused_as_without_text() -> None:
@@ -108,12 +112,12 @@ def test_front_matter_becomes_metadata_and_leaves_the_text() -> None:
     assert parsed.title == "Trains"
     assert parsed.metadata == {"tags": ["rail", "slow"], "year": 2024}
     assert text_of(parsed) == "# Heading\n\nBody.\n"
-    assert parsed.passages[0].markdown
+    assert parsed.blocks[0].markdown
 
 
 @pytest.mark.parametrize("suffix", ["md", "mdx", "markdown", "MD"])
 def test_every_markdown_suffix_is_cut_along_headings(suffix: str) -> None:
-    assert parse(b"# Title\n\nBody", f"a.{suffix}").passages[0].markdown
+    assert parse(b"# Title\n\nBody", f"a.{suffix}").blocks[0].markdown
 
 
 def test_the_title_is_the_first_heading_when_front_matter_has_none() -> None:
@@ -201,7 +205,7 @@ def test_html_keeps_headings_tables_and_code_and_drops_scripts_and_styles() -> N
     for dropped in ("tracked", "alert", "enable", "hidden", "color", "drawing", "x.html", "Page"):
         assert dropped not in text
     assert parsed.metadata == {"language": "de"}
-    assert parsed.passages[0].markdown
+    assert parsed.blocks[0].markdown
 
 
 def test_the_title_of_a_page_is_its_title_element() -> None:
@@ -262,7 +266,7 @@ def test_docx_keeps_headings_lists_and_tables_as_markdown() -> None:
         assert kept in text
     assert "- Keep receipts" in text
     assert parsed.title == "Travel rules"
-    assert parsed.passages[0].markdown
+    assert parsed.blocks[0].markdown
 
 
 def test_a_docx_without_words_is_refused_as_without_text() -> None:
@@ -358,7 +362,7 @@ def test_whatever_the_bytes_a_document_is_read_or_refused_with_a_reason(data: by
         parsed = parse(data, f"a{suffix}")
     except DocumentError:
         return
-    for text in (parsed.title, *(passage.text for passage in parsed.passages)):
+    for text in (parsed.title, *(block.text for block in parsed.blocks)):
         text.encode()
         assert "\0" not in text
         assert "\r" not in text
@@ -366,12 +370,13 @@ def test_whatever_the_bytes_a_document_is_read_or_refused_with_a_reason(data: by
 
 
 @pytest.mark.parametrize("parts", [2, 3, 7])
-def test_a_pdf_parsed_in_parts_is_the_whole_pdf(parts):
+def test_a_pdf_parsed_in_page_ranges_is_the_whole_pdf(parts):
     data = make_pdf("One page.", "Another.", "", "The last one.", title="Four")
-    assert join([parse(data, "a.pdf", (nth, parts)) for nth in range(parts)]) == parse(data, "a.pdf")
+    ranges = [parse_pages(data, "a.pdf", PageRange(number, parts)) for number in range(parts)]
+    assert join_pages(ranges, "a.pdf") == parse(data, "a.pdf")
 
 
-def test_a_pdf_without_text_is_refused_when_its_parts_are_joined():
+def test_a_pdf_without_text_is_refused_when_its_page_ranges_are_joined():
     data = make_pdf("", "")
     with pytest.raises(DocumentError, match="no_text"):
-        join([parse(data, "a.pdf", (nth, 2)) for nth in range(2)])
+        join_pages([parse_pages(data, "a.pdf", PageRange(number, 2)) for number in range(2)], "a.pdf")

@@ -1,276 +1,36 @@
-"""Chunks: they fit the window, lose nothing, lie where they say, and move no more than the text does."""
+"""The step `chunk`: sizes that the model would truncate are refused, and workers share a batch without changing it."""
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import replace
 from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import example, given, settings
-from hypothesis import strategies as st
-from tests.checks import check_chunks
 from tests.stand_ins import InProcessWorkers, made_model
 
 from roost.tasks.errors import ModelError
 from roost.tasks.models.model import Model, load_tokenizer
-from roost.tasks.records import CHUNK, LOADED, REJECT, TEXT_BLOCK, Loaded
+from roost.tasks.records import LOADED, REJECT, TEXT_BLOCK, Loaded
 from roost.tasks.settings import Chunking
-from roost.tasks.steps.chunk import MAX_CHARACTERS, MAX_HEADING, check_window, chunk_batch, cut
+from roost.tasks.steps.chunk import check_window, chunk_batch
+from roost.tasks.steps.cut import CutSizes, cut_blocks
 
 MODEL = made_model()
 TOKENIZER = load_tokenizer(MODEL.tokenizer_file)
-SIZES = st.sampled_from([(16, 0), (16, 4), (40, 8), (40, 39), (240, 24)])
-
-Chunks = list[dict[str, Any]]
 
 
-def passages(*texts: str, markdown: bool = False) -> pl.DataFrame:
+def cut(blocks: pl.DataFrame, size: int, overlap: int) -> pl.DataFrame:
+    return cut_blocks(blocks, CutSizes(size, overlap, str(MODEL.tokenizer_file)))
+
+
+def blocks(*texts: str) -> pl.DataFrame:
     """The pages of one document, as `load` lays them out."""
     rows, start = [], 0
     for page, text in enumerate(texts, start=1):
-        rows.append({"doc_id": "d", "text": text, "page": page, "start": start, "markdown": markdown})
+        rows.append({"doc_id": "d", "text": text, "page": page, "start": start, "markdown": False})
         start += len(text) + 1
     return pl.DataFrame(rows, schema=TEXT_BLOCK)
-
-
-def cut_text(text: str, size: int = 40, overlap: int = 8, *, markdown: bool = False) -> Chunks:
-    return cut(passages(text, markdown=markdown), size, overlap, str(MODEL.tokenizer_file)).to_dicts()
-
-
-def tokens(text: str) -> int:
-    return len(TOKENIZER.encode(text, add_special_tokens=False).ids)
-
-
-#: A text takes a tenth of a second: a third of the usual number of examples.
-FEWER = settings(max_examples=settings.default.max_examples // 3)
-
-WORDS = [
-    "a", "word", "the", "Sentence.", "x" * 130, "supercalifragilistic" * 9, "1234567890" * 20, "日本語のテキスト。",
-    "漢字仮名交じり文", "안녕하세요", "👩\u200d👩\u200d👧\u200d👦", "🏳\ufe0f\u200d🌈", "e\u0301", "Z\u0351", "ﬁ", "İ",
-    "ß",
-    "https://example.com/a?b=c&d=e", "QUJDREVGR0hJSktM" * 12, "\u200b", "\ufeff", "\u202e", "\u00ad", "snake_case_name",
-    "C:\\path\\to", "...", "---", "。。。", "| a | b |", "`code`",
-]  # fmt: skip
-GAPS = [
-    " ",
-    " ",
-    " ",
-    "\n",
-    "\n\n",
-    "\n\n\n\n",
-    "\t",
-    "   ",
-    " " * 50,
-    "\u00a0",
-    "\u3000",
-    "\x0b",
-    "\x1f",
-    "\u2028",
-    ". ",
-]
-LETTERS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0\r"), min_size=1, max_size=12)
-WORD = st.sampled_from(WORDS) | LETTERS
-RUN = st.builds(
-    lambda pairs, times: "".join(word + gap for word, gap in pairs) * times,
-    st.lists(st.tuples(WORD, st.sampled_from(GAPS)), min_size=1, max_size=8),
-    st.integers(1, 40),
-)
-TEXT = st.lists(RUN, max_size=4).map("".join)
-
-TABLE = st.builds(
-    lambda cells, rows: "| a | b |\n|---|---|\n" + f"| {' | '.join(cells)} |\n" * rows,
-    st.lists(WORD, min_size=1, max_size=3),
-    st.integers(1, 40),
-)
-FENCE = st.builds(
-    lambda mark, body: f"{mark}python\n{body}\n{mark}\n",
-    st.sampled_from(["```", "~~~", "````", "  ```"]),
-    TEXT | st.just("# no heading\nx = 1\n## nor this"),
-)
-NAMES = ["Title", "Title", "Other", "", "With <b>tags</b>", "A/B > C", "x" * 900]
-HEADING = st.builds(
-    lambda marks, gap, name, end: f"{marks}{gap}{name}{end}\n",
-    st.sampled_from(["#", "##", "###", "######", "#########"]),
-    st.sampled_from([" ", " ", "  ", "\t", "\u3000", ""]),
-    st.sampled_from(NAMES) | WORD,
-    st.sampled_from(["", " ##", "  "]),
-)
-BLOCK = st.one_of(HEADING, HEADING, TEXT, TABLE, FENCE, st.just("Setext\n======\n"), st.just("\n"))
-MARKDOWN = st.lists(BLOCK, max_size=10).map("\n".join)
-SECTION = st.lists(st.sampled_from(["Trains run.", "Ships sail!", "日本語。", "Why not?"]), min_size=1, max_size=40)
-
-
-@FEWER
-@given(text=TEXT, sizes=SIZES)
-@example(text="same line here.\n" * 300, sizes=(40, 8))
-@example(text="a " * 1000, sizes=(40, 39))
-@example(text="漢字仮名交じり文" * 500, sizes=(40, 8))
-@example(text="a" + " " * 40_000 + "b", sizes=(240, 24))
-@example(text="x" * 50_000, sizes=(240, 24))
-@example(text=" \n\t", sizes=(16, 0))
-def test_whatever_the_text_each_chunk_fits_and_nothing_is_lost(text: str, sizes: tuple[int, int]) -> None:
-    check_chunks(text, cut_text(text, *sizes), sizes[0], TOKENIZER)
-
-
-@FEWER
-@given(text=MARKDOWN, sizes=SIZES)
-@example(text="## A\n# A\n# A\n## A\n", sizes=(40, 8))
-@example(text="#\tTab\n\ntext\n\n##\u3000Wide\n\nmore\n", sizes=(40, 8))
-@example(text="# A\n\n| 1 | 2 |\n" + "| 1 | 2 |\n" * 300, sizes=(40, 8))
-@example(text="## Example\n\nsame\n\n" * 50, sizes=(16, 4))
-def test_whatever_the_markdown_each_chunk_fits_and_nothing_is_lost(text: str, sizes: tuple[int, int]) -> None:
-    check_chunks(text, cut_text(text, *sizes, markdown=True), sizes[0], TOKENIZER)
-
-
-@FEWER
-@given(text=MARKDOWN, sizes=SIZES, markdown=st.booleans())
-def test_the_same_text_is_always_cut_the_same(text: str, sizes: tuple[int, int], markdown: bool) -> None:
-    first = cut_text(text, *sizes, markdown=markdown)
-    cut_text("something else in between", *sizes, markdown=markdown)
-    assert cut_text(text, *sizes, markdown=markdown) == first
-
-
-def test_neighbours_share_the_overlap_and_no_more() -> None:
-    text = " ".join(f"Sentence number {n} speaks of trains." for n in range(60))
-    chunks = cut_text(text, 60, 20)
-    shared = [max(0, before["end"] - after["start"]) for before, after in itertools.pairwise(chunks)]
-    assert all(shared)
-    assert all(tokens(text[chunk["start"] : chunk["start"] + width]) <= 20
-               for chunk, width in zip(chunks[1:], shared, strict=True))  # fmt: skip
-
-
-def test_without_overlap_neighbours_share_nothing() -> None:
-    text = " ".join(f"Sentence number {n} speaks of trains." for n in range(60))
-    chunks = cut_text(text, 60, 0)
-    assert len(chunks) > 5
-    assert all(before["end"] <= after["start"] for before, after in itertools.pairwise(chunks))
-
-
-def test_a_short_text_is_one_chunk_as_it_is() -> None:
-    (chunk,) = cut_text("  Just this.\n")
-    assert (chunk["text"], chunk["start"], chunk["end"], chunk["ordinal"]) == ("Just this.", 2, 12, 0)
-
-
-def test_a_text_without_letters_makes_no_chunk() -> None:
-    assert cut_text(" \n \t\n") == []
-    assert cut(passages(), 40, 8, str(MODEL.tokenizer_file)).schema == CHUNK
-
-
-def test_one_endless_word_is_cut_so_that_it_can_be_stored() -> None:
-    text = "語" * 3 + "x" * 200_000
-    chunks = cut_text(text, 240, 24)
-    check_chunks(text, chunks, 240, TOKENIZER)
-    assert all(len(chunk["text"]) <= MAX_CHARACTERS for chunk in chunks)
-
-
-# documents and pages
-
-
-def test_ordinals_go_on_over_the_pages_of_a_document_and_start_anew_in_the_next() -> None:
-    long = "A sentence about trains. " * 30
-    two = pl.concat([passages(long, "", "Short."), passages(long).with_columns(doc_id=pl.lit("e"))])
-    chunks = cut(two, 40, 8, str(MODEL.tokenizer_file))
-    for _, document in chunks.group_by("doc_id"):
-        assert document["ordinal"].to_list() == list(range(document.height))
-    assert chunks.filter(pl.col("doc_id") == "d")["page"].to_list()[-1] == 3
-    assert set(chunks.filter(pl.col("doc_id") == "e")["page"]) == {1}
-
-
-def test_places_count_from_the_start_of_the_document_not_of_the_page() -> None:
-    pages = ["First page.", "Second page.", "Third page."]
-    document = "\n".join(pages)
-    chunks = cut(passages(*pages), 40, 8, str(MODEL.tokenizer_file)).to_dicts()
-    assert [document[chunk["start"] : chunk["end"]] for chunk in chunks] == pages
-
-
-def test_the_text_of_one_page_never_runs_into_the_next() -> None:
-    chunks = cut(passages("ends here", "begins here"), 240, 24, str(MODEL.tokenizer_file))
-    assert chunks["text"].to_list() == ["ends here", "begins here"]
-
-
-# headings
-
-GUIDE = """Before any heading.
-
-# Guide
-
-Welcome.
-
-## Install
-
-Run it.
-
-### On <b>Linux</b>
-
-Use make.
-
-## Use
-
-```sh
-# no heading, a comment
-roost demo
-```
-
-# Appendix
-
-The end.
-"""
-
-
-def test_each_chunk_knows_the_headings_above_it() -> None:
-    found = {chunk["text"].splitlines()[-1]: chunk["heading"] for chunk in cut_text(GUIDE, markdown=True)}
-    assert found == {
-        "Before any heading.": "",
-        "Welcome.": "Guide",
-        "Run it.": "Guide > Install",
-        "Use make.": "Guide > Install > On Linux",
-        "```": "Guide > Use",
-        "The end.": "Appendix",
-    }
-
-
-def test_all_chunks_of_a_long_section_know_its_heading() -> None:
-    chunks = cut_text("# Top\n\n## Long\n\n" + "A sentence about trains. " * 60, markdown=True)
-    assert len(chunks) > 4
-    assert {chunk["heading"] for chunk in chunks[1:]} == {"Top > Long"}
-
-
-def test_plain_text_has_no_headings() -> None:
-    assert {chunk["heading"] for chunk in cut_text(GUIDE)} == {""}
-
-
-def test_an_endless_heading_is_kept_short_and_its_text_whole() -> None:
-    text = f"# {'many words ' * 300}\n\nBody."
-    chunks = cut_text(text, markdown=True)
-    check_chunks(text, chunks, 40, TOKENIZER)
-    assert {len(chunk["heading"]) for chunk in chunks} == {MAX_HEADING}
-
-
-@given(
-    bodies=st.lists(SECTION.map(" ".join), min_size=2, max_size=5),
-    changed=st.integers(0, 4),
-    words=st.lists(st.sampled_from(["New", "words", "here."]), max_size=60).map(" ".join),
-)
-def test_an_edit_in_one_section_leaves_the_chunks_of_the_others_as_they_are(
-    bodies: list[str], changed: int, words: str
-) -> None:
-    def by_heading(sections: list[str]) -> dict[str, list[str]]:
-        text = "\n\n".join(f"# Part {n}\n\n{body}" for n, body in enumerate(sections))
-        found: dict[str, list[str]] = {}
-        for chunk in cut_text(text, markdown=True):
-            found.setdefault(chunk["heading"], []).append(chunk["chunk_hash"])
-        return found
-
-    changed %= len(bodies)
-    before = by_heading(bodies)
-    after = by_heading([words if n == changed else body for n, body in enumerate(bodies)])
-    kept = [f"Part {n}" for n in range(len(bodies)) if n != changed]
-    assert [after[name] for name in kept] == [before[name] for name in kept]
-
-
-# the window
 
 
 def windowed(**changed: Any) -> Model:
@@ -290,7 +50,7 @@ def test_one_token_more_is_refused_and_the_largest_size_named() -> None:
     )
 
 
-def test_an_instruction_before_each_passage_takes_its_share_of_the_window() -> None:
+def test_an_instruction_before_each_chunk_takes_its_share_of_the_window() -> None:
     model = windowed(text_instruction="passage: ")
     instruction = len(TOKENIZER.encode(model.text_instruction).ids)
     check_window(Chunking(size=256 - instruction), model)
@@ -301,18 +61,18 @@ def test_an_instruction_before_each_passage_takes_its_share_of_the_window() -> N
 def test_what_is_named_as_the_largest_size_really_fits_the_model() -> None:
     model = windowed(text_instruction="Represent this passage: ")
     size = 256 - len(TOKENIZER.encode(model.text_instruction).ids)
-    chunks = cut_text("It is a truth universally acknowledged, that trains are late. " * 200, size, 0)
+    chunks = cut(blocks("It is a truth universally acknowledged, that trains are late. " * 200), size, 0).to_dicts()
     longest = max(len(TOKENIZER.encode(model.text_instruction + chunk["text"]).ids) for chunk in chunks)
     assert size - 20 < longest <= 256
 
 
 async def test_a_batch_cut_by_several_workers_is_the_batch_cut_by_one():
-    pages = [passages(*(f"Sentence {n} of page {page}. " * 40 for page in range(9))) for n in range(4)]
+    pages = [blocks(*(f"Sentence {n} of page {page}. " * 40 for page in range(9))) for n in range(4)]
     frame = pl.concat(each.with_columns(doc_id=pl.lit(f"{n:032x}")) for n, each in enumerate(pages))
     rows = [dict.fromkeys(LOADED) | {"doc_id": key} for key in frame["doc_id"].unique(maintain_order=True)]
     batch = Loaded("docs-0000", pl.DataFrame(rows, schema=LOADED), frame, REJECT.to_frame(), 0.0)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("roost.tasks.steps.chunk.PART_BYTES", 1000)
+        patch.setattr("roost.tasks.steps.chunk.MIN_SHARE_BYTES", 1000)
         chunked = await chunk_batch(batch, Chunking(size=40, overlap=8), MODEL, InProcessWorkers(), seconds=60)
-    assert chunked.chunks.equals(cut(frame, 40, 8, str(MODEL.tokenizer_file)))
+    assert chunked.chunks.equals(cut(frame, 40, 8))
     assert chunked.rejects.is_empty()

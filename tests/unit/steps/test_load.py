@@ -16,8 +16,12 @@ from tests.stand_ins import InProcessWorkers
 from roost.tasks.errors import TransientError
 from roost.tasks.ids import doc_id
 from roost.tasks.records import PLANNED, Batch, Loaded
-from roost.tasks.sources.listing import Source, list_source
-from roost.tasks.steps.load import MAX_METADATA, MAX_VALUE, load_batch, pack
+from roost.tasks.sources.listing import list_source
+from roost.tasks.sources.opened_source import open_sources
+from roost.tasks.sources.parsers.parsed import PageRange
+from roost.tasks.sources.source import Source
+from roost.tasks.steps.load import load_batch
+from roost.tasks.steps.metadata import MAX_METADATA_CHARACTERS, MAX_VALUE_CHARACTERS, pack_metadata
 
 
 @pytest.fixture
@@ -48,10 +52,10 @@ async def test_the_rows_of_a_table_are_loaded_with_title_text_and_metadata(
     workers: InProcessWorkers, tmp_path: Path
 ) -> None:
     (tmp_path / "t.csv").write_text("id,title,text,place\n1,One,first,Oslo\n2,,second,\n3,Three,,\n4,,,\n")
-    documents = list_source(Source(uri="t.csv"), tmp_path).documents
+    documents = list_source(open_sources([Source(uri="t.csv")])[0], tmp_path).documents
     loaded = await load_batch(batch(documents), workers, seconds=3.0)
     assert refused(loaded) == {"t.csv#4": "empty"}
-    assert loaded.passages["text"].to_list() == ["One\n\nfirst", "second", "Three"]
+    assert loaded.blocks["text"].to_list() == ["One\n\nfirst", "second", "Three"]
     assert loaded.documents["title"].to_list() == ["One", "", "Three"]
     assert [json.loads(text) for text in loaded.documents["metadata"]] == [{"place": "Oslo"}, {}, {}]
     assert loaded.documents["content_hash"].to_list() == documents["content_hash"].to_list()[:3]
@@ -78,21 +82,21 @@ VALUE = st.recursive(
 @example(metadata={"tracking": 10**25})
 @example(metadata={"words": "x" * 10_000, "after": 1})
 def test_metadata_of_any_kind_becomes_scalars_that_milvus_takes(metadata: dict[str, Any]) -> None:
-    packed = json.loads(pack(metadata))
+    packed = json.loads(pack_metadata(metadata))
     assert list(packed) == [key for key in metadata if key in packed]
     for value in packed.values():
         assert isinstance(value, str | bool | int | float)
-        assert not isinstance(value, str) or len(value) <= MAX_VALUE
+        assert not isinstance(value, str) or len(value) <= MAX_VALUE_CHARACTERS
         assert not isinstance(value, int) or -(2**63) <= value < 2**63, "a JSON field of Milvus holds 64 bits"
 
 
 def test_plain_values_stay_as_they_are_and_others_become_their_json() -> None:
-    packed = json.loads(pack({"a": "text", "b": 7, "c": True, "d": 1.5, "e": ["x", 1], "f": {"k": None}}))
+    packed = json.loads(pack_metadata({"a": "text", "b": 7, "c": True, "d": 1.5, "e": ["x", 1], "f": {"k": None}}))
     assert packed == {"a": "text", "b": 7, "c": True, "d": 1.5, "e": '["x", 1]', "f": '{"k": null}'}
 
 
 def test_metadata_is_cut_to_a_bounded_size() -> None:
-    assert len(pack({f"key{n}": "x" * 900 for n in range(50)})) < MAX_METADATA * 1.5
+    assert len(pack_metadata({f"key{n}": "x" * 900 for n in range(50)})) < MAX_METADATA_CHARACTERS * 1.5
 
 
 async def test_a_large_pdf_is_parsed_by_several_workers_to_the_same_text(workers, tmp_path, monkeypatch):
@@ -104,16 +108,16 @@ async def test_a_large_pdf_is_parsed_by_several_workers_to_the_same_text(workers
         pdf.multi_cell(0, text=f"Page {page} speaks of herring.")
     file.write_bytes(bytes(pdf.output()))
     whole = await load_batch(batch(listed("large.pdf", file)), workers, seconds=60)
-    monkeypatch.setattr("roost.tasks.steps.load.PARTED_BYTES", 1)
+    monkeypatch.setattr("roost.tasks.steps.load.MIN_PAGED_BYTES", 1)
     asked = count_calls(workers, monkeypatch)
     parts = await load_batch(batch(listed("large.pdf", file)), workers, seconds=60)
-    assert asked == [(0, 2), (1, 2)]
-    assert parts.passages.equals(whole.passages)
+    assert asked == [PageRange(0, 2), PageRange(1, 2)]
+    assert parts.blocks.equals(whole.blocks)
     assert parts.documents.equals(whole.documents)
 
 
 def count_calls(workers: InProcessWorkers, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """Note which parts are asked of the workers."""
+    """Note which page ranges are asked of the workers."""
     asked: list[Any] = []
     run = workers.run
 

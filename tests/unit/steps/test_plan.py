@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,17 @@ from roost.tasks.errors import REASONS, SourceError, UsageError
 from roost.tasks.ids import content_hash, doc_id
 from roost.tasks.records import ACTIONS, DOCUMENT, PLANNED, text_bytes
 from roost.tasks.settings import Ingest
-from roost.tasks.sources.listing import Source, list_sources
-from roost.tasks.steps.plan import DELETE_FLOOR, EARLY_BYTES, Options, cut_batches, make_plan, plan_run
+from roost.tasks.sources.listing import Listing, list_sources
+from roost.tasks.sources.opened_source import open_sources
+from roost.tasks.sources.source import Source
+from roost.tasks.steps.plan import (
+    EARLY_BATCH_BYTES,
+    MAX_FREE_DELETIONS,
+    PlanOptions,
+    cut_batches,
+    make_plan,
+    plan_run,
+)
 from roost.tasks.versions.ledger import INDEXED, QUARANTINED, ROW, WRITING
 
 SOURCE = "docs"
@@ -50,6 +60,11 @@ def listed(*rows: Row) -> pl.DataFrame:
     return pl.DataFrame(list(rows), schema=DOCUMENT)
 
 
+def as_listing(documents: pl.DataFrame, *sources: Source, unlisted: Sequence[tuple[str, str]] = ()) -> Listing:
+    """Make a listing of these documents; without a source, of one that covers everything."""
+    return Listing(documents, sources or (Source(uri="/nowhere", name=SOURCE),), tuple(unlisted), Counter())
+
+
 def on_disk(file: Path, uri: str, content: bytes, **changed: Any) -> Row:
     """A listed row whose location is a real file."""
     file.write_bytes(content)
@@ -57,11 +72,15 @@ def on_disk(file: Path, uri: str, content: bytes, **changed: Any) -> Row:
 
 
 def plan(
-    documents: pl.DataFrame, known: pl.DataFrame, options: Options = Options(), *,  # noqa: B008  it is frozen
+    documents: pl.DataFrame, known: pl.DataFrame, options: PlanOptions = PlanOptions(), *,  # noqa: B008  it is frozen
     sources: Sequence[str] = (SOURCE,), unlisted: Sequence[tuple[str, str]] = (),
 ) -> dict[str, str]:  # fmt: skip
     """Plan, and give each document's action by `source/uri`."""
-    made = make_plan(documents, known, options, [Source(uri="/nowhere", name=name) for name in sources], unlisted)
+    made = make_plan(
+        as_listing(documents, *(Source(uri="/nowhere", name=name) for name in sources), unlisted=unlisted),
+        known,
+        options,
+    )
     assert made.schema == PLANNED
     assert made["doc_id"].n_unique() == made.height
     names = made.select(pl.concat_str("source", "uri", separator="/"), "action")
@@ -102,9 +121,9 @@ def test_a_document_of_another_size_is_changed_though_its_time_is_the_same(tmp_p
 def test_only_a_checksum_sees_new_content_behind_the_same_size_and_time(tmp_path: Path) -> None:
     row = on_disk(tmp_path / "a.md", "a.md", b"new words")
     assert plan(listed(row), ledger(ledger_row("a.md"))) == {"a.md": "unchanged"}
-    assert plan(listed(row), ledger(ledger_row("a.md")), Options(checksum=True)) == {"a.md": "changed"}
+    assert plan(listed(row), ledger(ledger_row("a.md")), PlanOptions(checksum=True)) == {"a.md": "changed"}
     row = on_disk(tmp_path / "a.md", "a.md", b"old words")
-    assert plan(listed(row), ledger(ledger_row("a.md")), Options(checksum=True)) == {"a.md": "unchanged"}
+    assert plan(listed(row), ledger(ledger_row("a.md")), PlanOptions(checksum=True)) == {"a.md": "unchanged"}
 
 
 def test_without_a_time_the_content_decides(tmp_path: Path) -> None:
@@ -133,7 +152,7 @@ def test_a_document_that_a_dead_run_was_writing_is_tried_again_though_it_has_not
 
 def test_the_plan_carries_the_committed_chunks_beside_the_intended_ones() -> None:
     row = ledger_row("a.md", status=WRITING, chunk_count=2, pending_chunk_count=7)
-    made = make_plan(listed(listed_row("a.md")), ledger(row), Options(), [Source(uri="/nowhere", name=SOURCE)])
+    made = make_plan(as_listing(listed(listed_row("a.md"))), ledger(row), PlanOptions())
     assert made.select("committed", "old_chunks").rows() == [(2, 7)]
 
 
@@ -144,10 +163,9 @@ def test_the_plan_carries_the_larger_of_old_and_intended_chunks_and_the_attempts
         ledger_row("gone.md", status=WRITING, chunk_count=5, pending_chunk_count=6),
     ]
     made = make_plan(
-        listed(listed_row("a.md"), listed_row("b.md"), listed_row("new.md")),
+        as_listing(listed(listed_row("a.md"), listed_row("b.md"), listed_row("new.md"))),
         ledger(*rows),
-        Options(),
-        [Source(uri="/nowhere", name=SOURCE)],
+        PlanOptions(),
     )
     found = {row["uri"]: (row["old_chunks"], row["attempts"]) for row in made.to_dicts()}
     assert found == {"a.md": (7, 4), "b.md": (9, 0), "gone.md": (6, 0), "new.md": (0, 0)}
@@ -178,7 +196,7 @@ def test_a_quarantined_document_whose_content_was_never_read_is_known_by_size_an
 
 
 def test_a_quarantined_document_is_tried_again_on_demand() -> None:
-    found = plan(listed(listed_row("a.md")), ledger(quarantined("a.md")), Options(retry_quarantined=True))
+    found = plan(listed(listed_row("a.md")), ledger(quarantined("a.md")), PlanOptions(retry_quarantined=True))
     assert found == {"a.md": "retry"}
 
 
@@ -190,7 +208,7 @@ def test_a_reason_that_may_pass_is_tried_again_and_another_is_not(reason: str) -
 
 def test_trying_again_on_demand_leaves_indexed_documents_alone() -> None:
     known = ledger(ledger_row("a.md"))
-    assert plan(listed(listed_row("a.md")), known, Options(retry_quarantined=True)) == {"a.md": "unchanged"}
+    assert plan(listed(listed_row("a.md")), known, PlanOptions(retry_quarantined=True)) == {"a.md": "unchanged"}
 
 
 def test_a_quarantined_document_that_is_gone_is_deleted() -> None:
@@ -234,14 +252,14 @@ def test_what_was_never_indexed_is_no_ground_for_a_rename(tmp_path: Path, status
 
 def test_when_missing_documents_are_kept_there_are_no_renames(tmp_path: Path) -> None:
     row = on_disk(tmp_path / "x.md", "new.md", b"old words")
-    assert plan(listed(row), ledger(ledger_row("old.md")), Options(keep_missing=True)) == {"new.md": "added"}
+    assert plan(listed(row), ledger(ledger_row("old.md")), PlanOptions(keep_missing=True)) == {"new.md": "added"}
 
 
 def test_renames_do_not_count_as_deletions(tmp_path: Path) -> None:
     contents = [f"words number {n:03d}".encode() for n in range(40)]
     rows = [on_disk(tmp_path / f"{n}", f"new/{n}.md", content) for n, content in enumerate(contents)]
     known = ledger(*(ledger_row(f"old/{n}.md", content=content) for n, content in enumerate(contents)))
-    found = plan(listed(*rows), known, Options(max_delete_fraction=0.0))
+    found = plan(listed(*rows), known, PlanOptions(max_delete_fraction=0.0))
     assert sorted(set(found.values())) == ["moved", "renamed"]
 
 
@@ -249,7 +267,7 @@ def test_renames_do_not_count_as_deletions(tmp_path: Path) -> None:
 def test_a_move_that_was_cut_off_is_one_still(tmp_path: Path, row: Row) -> None:
     known = ledger(ledger_row("old.md"), ledger_row("new.md", reason="unreadable: away", **row))
     documents = listed(on_disk(tmp_path / "x.md", "new.md", b"old words"))
-    made = make_plan(documents, known, Options(), [Source(uri="/nowhere", name=SOURCE)])
+    made = make_plan(as_listing(documents), known, PlanOptions())
     assert made.select("uri", "action", "moved_from").rows() == [
         ("new.md", "retry", doc_id(SOURCE, "old.md")), ("old.md", "moved", ""),
     ]  # fmt: skip
@@ -285,7 +303,7 @@ def test_a_document_that_is_gone_is_deleted() -> None:
 
 
 def test_missing_documents_can_be_kept() -> None:
-    assert plan(listed(), ledger(ledger_row("gone.md")), Options(keep_missing=True)) == {}
+    assert plan(listed(), ledger(ledger_row("gone.md")), PlanOptions(keep_missing=True)) == {}
 
 
 def test_documents_of_a_source_that_was_not_listed_are_not_in_the_plan() -> None:
@@ -319,12 +337,14 @@ def many(gone: int, kept: int) -> tuple[pl.DataFrame, pl.DataFrame]:
 
 
 def test_a_few_deletions_are_never_refused_however_small_the_index() -> None:
-    documents, known = many(DELETE_FLOOR, 0)
-    assert list(plan(documents, known, Options(max_delete_fraction=0.0)).values()) == ["deleted"] * DELETE_FLOOR
+    documents, known = many(MAX_FREE_DELETIONS, 0)
+    assert (
+        list(plan(documents, known, PlanOptions(max_delete_fraction=0.0)).values()) == ["deleted"] * MAX_FREE_DELETIONS
+    )
 
 
 def test_more_deletions_than_their_share_are_refused_in_one_line_that_says_what_to_do() -> None:
-    documents, known = many(DELETE_FLOOR + 1, 19)
+    documents, known = many(MAX_FREE_DELETIONS + 1, 19)
     with pytest.raises(UsageError) as caught:
         plan(documents, known)
     assert str(caught.value) == (
@@ -344,11 +364,11 @@ def test_the_share_is_one_of_the_whole_index_not_of_the_sources_listed() -> None
     assert list(plan(documents, pl.concat([known, others])).values()) == ["deleted"] * 11
 
 
-@pytest.mark.parametrize("kept", [1, DELETE_FLOOR + 1])
+@pytest.mark.parametrize("kept", [1, MAX_FREE_DELETIONS + 1])
 def test_deletions_of_copies_of_what_stays_need_leave_too(kept: int) -> None:
     stays = [f"v2/{n}.md" for n in range(kept)]
     known = [ledger_row(uri, run_id="second") for uri in stays]
-    known += [ledger_row(f"v1/{n}.md", run_id="first") for n in range(DELETE_FLOOR + 1)]
+    known += [ledger_row(f"v1/{n}.md", run_id="first") for n in range(MAX_FREE_DELETIONS + 1)]
     with pytest.raises(UsageError, match=f"11 of {11 + kept} documents are gone"):
         plan(listed(*map(listed_row, stays)), ledger(*known))
 
@@ -370,7 +390,7 @@ def test_one_new_copy_of_many_equal_documents_is_no_leave_to_delete_the_others(t
 )
 def test_what_was_being_deleted_or_holds_nothing_committed_goes_without_leave(row: Row) -> None:
     known = ledger(*(ledger_row(f"{n}.md", **row) for n in range(500)))
-    assert set(plan(listed(), known, Options(max_delete_fraction=0.0)).values()) == {"deleted"}
+    assert set(plan(listed(), known, PlanOptions(max_delete_fraction=0.0)).values()) == {"deleted"}
 
 
 def test_a_committed_document_whose_rewrite_was_cut_off_goes_with_leave_only() -> None:
@@ -383,18 +403,18 @@ def test_a_listing_that_came_back_empty_deletes_nothing_of_a_larger_index() -> N
     documents, known = many(500, 0)
     with pytest.raises(UsageError, match="500 of 500 documents are gone"):
         plan(documents, known)
-    assert set(plan(documents, known, Options(max_delete_fraction=1.0)).values()) == {"deleted"}
+    assert set(plan(documents, known, PlanOptions(max_delete_fraction=1.0)).values()) == {"deleted"}
 
 
 @example(gone=29, kept=71)
-@given(gone=st.integers(DELETE_FLOOR + 1, 150), kept=st.integers(0, 150))
+@given(gone=st.integers(MAX_FREE_DELETIONS + 1, 150), kept=st.integers(0, 150))
 def test_the_share_that_the_refusal_names_is_enough(gone: int, kept: int) -> None:
     documents, known = many(gone, kept)
     with pytest.raises(UsageError) as caught:
-        plan(documents, known, Options(max_delete_fraction=0.0))
+        plan(documents, known, PlanOptions(max_delete_fraction=0.0))
     named = re.search(r"--max-delete-fraction ([0-9.]+);", str(caught.value))
     assert named
-    found = plan(documents, known, Options(max_delete_fraction=float(named.group(1))))
+    found = plan(documents, known, PlanOptions(max_delete_fraction=float(named.group(1))))
     assert list(found.values()).count("deleted") == gone
 
 
@@ -409,10 +429,10 @@ def memory() -> Iterator[Any]:
 
 
 CONTENTS = st.sampled_from([b"aaaa", b"bbbb", b"cccc", b"a longer one", b""])
-FOLDER = st.dictionaries(st.sampled_from([f"{n}.md" for n in range(DELETE_FLOOR)]), CONTENTS)
+FOLDER = st.dictionaries(st.sampled_from([f"{n}.md" for n in range(MAX_FREE_DELETIONS)]), CONTENTS)
 
 
-@given(before=FOLDER, after=FOLDER, touched=st.sets(st.sampled_from([f"{n}.md" for n in range(DELETE_FLOOR)])),
+@given(before=FOLDER, after=FOLDER, touched=st.sets(st.sampled_from([f"{n}.md" for n in range(MAX_FREE_DELETIONS)])),
        checksum=st.booleans())  # fmt: skip
 def test_any_two_states_of_a_folder_give_the_plan_that_leads_from_one_to_the_other(
     memory: Any, before: dict[str, bytes], after: dict[str, bytes], touched: set[str], checksum: bool
@@ -443,7 +463,7 @@ def test_any_two_states_of_a_folder_give_the_plan_that_leads_from_one_to_the_oth
         uri: "moved" if uri in moved else "deleted"
         for uri in left
     }  # fmt: skip
-    assert plan(listed(*rows), known, Options(checksum=checksum)) == expected
+    assert plan(listed(*rows), known, PlanOptions(checksum=checksum)) == expected
 
 
 # from sources to plan
@@ -454,19 +474,19 @@ async def test_real_folders_are_listed_and_planned_together(tmp_path: Path) -> N
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(name)
     sources = [Source(uri="one"), Source(uri="two")]
-    found = await list_sources(sources, tmp_path)
+    found = await list_sources(open_sources(sources), tmp_path)
     assert found.sources == tuple(sources)
     known = ledger(ledger_row("a.md", source="one", content=b"one/a.md"), ledger_row("gone.md", source="two"))
-    made = await plan_run(found, known, Options())
+    made = await plan_run(found, known, PlanOptions())
     assert made.counts() == dict.fromkeys(ACTIONS, 0) | {"unchanged": 1, "added": 1, "deleted": 1}
     assert made.listed == 2
     assert dict(made.skipped) == {".png": 1}
 
 
-async def test_a_place_that_is_missing_stops_everything_before_anything_is_listed(tmp_path: Path) -> None:
+def test_a_place_that_is_missing_stops_everything_before_anything_is_listed(tmp_path: Path) -> None:
     (tmp_path / "one").mkdir()
     with pytest.raises(SourceError, match="no such file or folder: two"):
-        await list_sources([Source(uri="one"), Source(uri="two")], tmp_path)
+        open_sources([Source(uri="one"), Source(uri="two")])
 
 
 # batches
@@ -530,7 +550,7 @@ def test_every_document_is_in_one_batch_and_the_bounds_hold(
     batches = list(cut_batches(planned, "docs", limits))
     uris = [uri for batch in batches for uri in batch.documents["uri"]]
     assert sorted(uris) == sorted(planned["uri"])
-    assert len(batches) <= max_batches + len(EARLY_BYTES)
+    assert len(batches) <= max_batches + len(EARLY_BATCH_BYTES)
     total = planned.select(text_bytes().sum()).item()
     bound = max(batch_bytes, total / max_batches)
     for batch in batches:
@@ -542,7 +562,7 @@ def test_every_document_is_in_one_batch_and_the_bounds_hold(
 def test_what_a_narrower_glob_or_an_exclusion_leaves_out_is_not_missing() -> None:
     known = ledger(ledger_row("a.md"), ledger_row("b.txt"), ledger_row("drafts/c.md"))
     narrow = Source(uri="/nowhere/*.md", name=SOURCE)
-    made = make_plan(listed(), known, Options(), [narrow])
+    made = make_plan(as_listing(listed(), narrow), known, PlanOptions())
     assert made.select("uri", "action").rows() == [("a.md", "deleted")]
     without = Source(uri="/nowhere", name=SOURCE, exclude=["drafts/**"])
-    assert set(make_plan(listed(), known, Options(), [without])["uri"]) == {"a.md", "b.txt"}
+    assert set(make_plan(as_listing(listed(), without), known, PlanOptions())["uri"]) == {"a.md", "b.txt"}

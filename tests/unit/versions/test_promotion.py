@@ -8,7 +8,7 @@ import pytest
 
 from roost.tasks.errors import SourceError, UsageError
 from roost.tasks.models.recipe import Recipe
-from roost.tasks.sources.listing import Source
+from roost.tasks.sources.source import Source
 from roost.tasks.versions.carry_over import share_vectors, sources_of
 from roost.tasks.versions.promotion import VersionStatus, find, newest_candidate, previous
 from roost.tasks.versions.pruning import choose

@@ -1,0 +1,29 @@
+"""Parser for Word documents (.docx)."""
+
+from __future__ import annotations
+
+import io
+
+from roost.tasks.errors import DocumentError
+from roost.tasks.sources.parsers.html import html_to_markdown
+from roost.tasks.sources.parsers.markdown import first_heading
+from roost.tasks.sources.parsers.parsed import Parsed, TextBlock, first_line
+
+SUFFIXES = (".docx",)
+
+
+def parse_docx(data: bytes) -> Parsed:
+    """Parse a Word document by way of HTML and Markdown: headings, lists and tables are kept, images dropped.
+
+    Raises:
+        DocumentError: The file is damaged or not a .docx.
+    """
+    import mammoth
+
+    no_images = mammoth.images.img_element(lambda _: {})
+    try:
+        html = mammoth.convert_to_html(io.BytesIO(data), convert_image=no_images).value
+    except Exception as error:  # noqa: BLE001  mammoth has no exception of its own; a damaged file raises almost any
+        raise DocumentError("damaged", f"not a readable .docx: {first_line(error)}") from None
+    text = html_to_markdown(html)
+    return Parsed((TextBlock(text, markdown=True),), first_heading(text))

@@ -1,0 +1,78 @@
+"""Parser for PDF, page by page; page ranges of one file can be parsed by several processes at once."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import Any
+
+from roost.tasks.errors import DocumentError
+from roost.tasks.sources.parsers.parsed import PageRange, Parsed, TextBlock, first_line
+from roost.tasks.sources.text_encoding import clean
+
+SUFFIXES = (".pdf",)
+
+_FAILED_PAGES = "unreadable_pages"
+
+
+def parse_pdf(data: bytes, pages: PageRange) -> Parsed:
+    """Parse a range of a PDF's pages; `join_pdf` makes a document of the ranges.
+
+    A page that cannot be parsed becomes an empty block; its number is noted in the metadata.
+
+    Raises:
+        DocumentError: The file is damaged or encrypted.
+    """
+    from pypdf import PdfReader
+    from pypdf.errors import PyPdfError
+
+    try:
+        reader = PdfReader(io.BytesIO(data))
+        if reader.is_encrypted and not reader.decrypt(""):
+            raise DocumentError("encrypted", "the PDF needs a password; save a copy without one")
+        blocks, failed = _parse_pages(reader, pages)
+        title = _title(reader)
+    except DocumentError:
+        raise
+    except (PyPdfError, NotImplementedError) as error:
+        raise DocumentError("damaged", f"pypdf: {first_line(error)}") from None
+    except (MemoryError, RecursionError):
+        raise
+    except Exception as error:  # noqa: BLE001  on a damaged file pypdf raises almost any exception
+        raise DocumentError("damaged", f"pypdf: {type(error).__name__}: {first_line(error)}") from None
+    return Parsed(tuple(blocks), title, {_FAILED_PAGES: failed})
+
+
+def join_pdf(ranges: Sequence[Parsed]) -> Parsed:
+    """Join the parsed page ranges of one PDF, given in page order.
+
+    Raises:
+        DocumentError: None of its pages can be parsed.
+    """
+    blocks = tuple(block for parsed in ranges for block in parsed.blocks)
+    failed = [page for parsed in ranges for page in parsed.metadata[_FAILED_PAGES]]
+    if failed and len(failed) == len(blocks):
+        raise DocumentError("damaged", f"none of its {len(blocks)} pages can be read")
+    unreadable = {_FAILED_PAGES: ", ".join(map(str, failed))} if failed else {}
+    return Parsed(blocks, ranges[0].title, {"pages": len(blocks), **unreadable})
+
+
+def _parse_pages(reader: Any, pages: PageRange) -> tuple[list[TextBlock], list[int]]:
+    """Return a block a page, and the numbers, from 1, of the pages that could not be parsed."""
+    blocks: list[TextBlock] = []
+    failed: list[int] = []
+    for index in pages.of(len(reader.pages)):
+        try:
+            text = clean(reader.pages[index].extract_text())
+        except (MemoryError, RecursionError):
+            raise
+        except Exception:  # noqa: BLE001  as above; the other pages are kept
+            failed.append(index + 1)
+            text = ""
+        blocks.append(TextBlock(text, page=index + 1))
+    return blocks, failed
+
+
+def _title(reader: Any) -> str:
+    title = reader.metadata.get("/Title") if reader.metadata else None
+    return clean(title).strip() if isinstance(title, str) else ""

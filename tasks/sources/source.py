@@ -1,0 +1,159 @@
+"""The record `Source`: a place that lists documents, its name, its globs, and checks that read no remote place.
+
+A document's identity is its URI relative to its source's name, so a source may move without its documents changing.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import urlsplit
+
+from fsspec.utils import glob_translate
+from pydantic import Field, field_validator
+
+from roost.tasks.errors import SourceError
+from roost.tasks.form_model import FormModel
+from roost.tasks.packaged_files import resolve_packaged
+from roost.tasks.sources.tables import Columns
+
+GLOB_CHARACTERS = re.compile(r"[*?\[]")
+
+
+class Source(FormModel):
+    """A place that lists documents."""
+
+    uri: str = Field(
+        min_length=1,
+        title="Location",
+        description="A file, a folder, a glob, or any fsspec URL (s3://, gs://, abfs://, https://, zip://), as the "
+        "worker sees it: /sources/handbook, /sources/docs/**/*.md, s3://bucket/reports, /sources/corpus.jsonl",
+        examples=["./handbook", "docs/**/*.md", "s3://bucket/reports", "corpus.jsonl"],
+    )
+    name: str = Field(
+        "",
+        max_length=200,
+        title="Name",
+        description="Name of the source in the index; empty: the last part of the path.",
+    )
+    include: list[str] = Field([], title="Include", description="Glob of the files to index, as in **/*.md.")
+    exclude: list[str] = Field([], title="Exclude", description="Glob of files to leave out, as in drafts/**.")
+    columns: Columns = Field(
+        Columns(), title="Table columns", description="For tables: the columns of id, title, text and metadata."
+    )
+
+    @field_validator("uri")
+    @classmethod
+    def _resolve_packaged(cls, uri: str) -> str:
+        """Replace a `roost://` URI here, where the source is read: the run of a deployment validates it again."""
+        return resolve_packaged(uri)
+
+    @property
+    def key(self) -> str:
+        """The name, given or derived from the place."""
+        return self.name or PurePosixPath(self.place.rstrip("/")).name or "source"
+
+    @property
+    def place(self) -> str:
+        """Its location without globs, inner paths, user names and queries: sources with equal places are the same."""
+        uri = absolute_uri(self.uri.split("::")[-1])
+        if "://" in uri:
+            parts = urlsplit(uri)
+            uri = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+        return split_glob(uri)[0].rstrip("/") or "/"
+
+    @property
+    def given(self) -> dict[str, Any] | None:
+        """The choices of this source as JSON, with an absolute URI; None where the URL has a query: it may be a secret.
+
+        Kept with an index, so that a rebuild can list the source again.
+        """
+        last = self.uri.split("::")[-1]
+        if "://" in last and urlsplit(last).query:
+            return None
+        return self.from_anywhere().model_dump(exclude_defaults=True)
+
+    def from_anywhere(self) -> Source:
+        """Give the same source with an absolute URI, for processes with another working folder."""
+        *inner, last = self.uri.split("::")
+        return self.model_copy(update={"uri": "::".join([*inner, absolute_uri(last)])})
+
+    def covers(self, uri: str) -> bool:
+        """Whether its globs choose this document's URI; a document outside them is not missing when it is not listed.
+
+        Args:
+            uri: Relative to the source; of a table's row, `TABLE#ROW`.
+        """
+        file = uri.partition("#")[0]
+        pattern = split_glob(self.uri.split("::")[0])[1]
+        matches = not pattern or re.match(glob_translate(pattern), file) is not None
+        return matches and self.chooses(file)
+
+    def chooses(self, path: str) -> bool:
+        """Whether `include` and `exclude` choose a path relative to the source."""
+
+        def matches(globs: list[str]) -> bool:
+            return any(re.match(glob_translate(glob), path) for glob in globs)
+
+        return (not self.include or matches(self.include)) and not matches(self.exclude)
+
+
+def check_sources(sources: Sequence[Source]) -> None:
+    """Refuse sources that cannot be listed, as far as that shows without opening them.
+
+    Raises:
+        SourceError: No source is given, a local place is missing, two have one name, or a URL contains a password.
+    """
+    if not sources:
+        raise SourceError("no source given: name at least one file, folder, glob or URL")
+    by_name: dict[str, str] = {}
+    for source in sources:
+        if other := by_name.get(source.key):
+            raise SourceError(
+                f"{other} and {source.uri} would both be filed under {source.key!r}: "
+                f"name one of them, as in other={source.uri}"
+            )
+        by_name[source.key] = source.uri
+        if "@" in urlsplit(source.uri.split("::")[-1]).netloc:
+            raise SourceError(
+                f"source {source.key!r}: remove user and password from the URL; fsspec reads them from its own settings"
+            )
+        is_local = "://" not in source.uri and "::" not in source.uri
+        if is_local and not os.path.exists(source.place):  # noqa: PTH110  Path.exists raises where it may not look
+            raise SourceError(f"no such file or folder: {source.uri}")
+
+
+def refuse_moved(sources: Sequence[Source], places: Mapping[str, str]) -> None:
+    """Refuse a source whose derived name is another place's: its documents would replace those indexed from there.
+
+    Args:
+        sources: The sources to list.
+        places: Where the index read each of its sources, by key.
+
+    Raises:
+        SourceError: Such a source; its message says how to name it.
+    """
+    for source in sources:
+        indexed = places.get(source.key, source.place)
+        if indexed != source.place and not source.name:
+            raise SourceError(
+                f"source {source.key!r} of this index is {indexed}, not {source.place}: if it moved, say so with "
+                f"{source.key}={source.uri}; to index both, give this one another name, NAME={source.uri}"
+            )
+
+
+def absolute_uri(uri: str) -> str:
+    """Make a local path absolute and resolve `..` and `~`; a URL stays unchanged."""
+    return uri if "://" in uri else os.path.abspath(Path(uri).expanduser())  # noqa: PTH100  resolve() follows links
+
+
+def split_glob(uri: str) -> tuple[str, str]:
+    """Split a place into its fixed part and its glob; an existing name with glob characters has no glob."""
+    fixed = GLOB_CHARACTERS.split(uri)[0]
+    if fixed == uri or ("://" not in uri and Path(uri).exists()):
+        return uri, ""
+    folder = fixed.rpartition("/")[0]
+    return folder, uri[len(folder) :].lstrip("/")

@@ -1,0 +1,196 @@
+"""Cutting of text blocks into chunks that fit the embedding model's window; run in worker processes.
+
+Markdown is split along its headings first, then everything by sentences, with llama-index's node parsers, which count
+with the model's own tokenizer.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import polars as pl
+
+from roost.tasks.ids import chunk_hash
+from roost.tasks.models.model import load_tokenizer
+from roost.tasks.records import CHUNK
+
+if TYPE_CHECKING:
+    from llama_index.core.node_parser import SentenceSplitter
+
+#: Longest chunk: at 4 bytes a character it fits Milvus' longest VARCHAR (65,535 bytes).
+MAX_CHUNK_CHARACTERS = 16_000
+#: Longest heading path that is kept.
+MAX_HEADING_CHARACTERS = 500
+
+_NOT_BLANK = re.compile(r"\S")
+#: Put between the headings of a path by llama-index; unlike `/` it is in no heading.
+_PATH_SEPARATOR = "\x1f"
+
+
+class CutSizes(NamedTuple):
+    """Sizes of chunks.
+
+    size: Longest chunk, tokens; 0: each document is one chunk.
+    overlap: Tokens that neighbours share at most.
+    tokenizer_file: `tokenizer.json` of the model that counts the tokens.
+    """
+
+    size: int
+    overlap: int
+    tokenizer_file: str
+
+
+class _Section(NamedTuple):
+    heading: str
+    start: int
+    text: str
+
+
+def cut_blocks(blocks: pl.DataFrame, sizes: CutSizes) -> pl.DataFrame:
+    """Cut text blocks into chunks.
+
+    Args:
+        blocks: Frame of `TEXT_BLOCK`.
+        sizes: Sizes of the chunks.
+
+    Returns:
+        Frame of `CHUNK`; ordinals count from 0 in each document, `start` and `end` in characters of the document.
+    """
+    if not sizes.size:
+        return _whole_documents(blocks, sizes.tokenizer_file)
+    rows: list[dict[str, Any]] = []
+    ordinals: dict[str, int] = {}
+    for block in blocks.iter_rows(named=True):
+        for chunk in _cut_block(block, sizes):
+            ordinal = ordinals.get(block["doc_id"], 0)
+            ordinals[block["doc_id"]] = ordinal + 1
+            rows.append({"doc_id": block["doc_id"], "ordinal": ordinal, "page": block["page"], **chunk})
+    return pl.DataFrame(rows, schema=CHUNK)
+
+
+def _whole_documents(blocks: pl.DataFrame, tokenizer_file: str) -> pl.DataFrame:
+    """Make one chunk of each document; `tokens` counts all of the text, `text` is cut to what a row can store."""
+    rows = []
+    for (document,), own in blocks.group_by("doc_id", maintain_order=True):
+        text = "\n".join(own["text"])
+        if text.strip():
+            kept = text[:MAX_CHUNK_CHARACTERS]
+            rows.append(
+                {
+                    "doc_id": document,
+                    "ordinal": 0,
+                    "text": kept,
+                    "chunk_hash": chunk_hash(kept),
+                    "page": own["page"][0],
+                    "heading": "",
+                    "start": own["start"][0],
+                    "end": own["start"][0] + len(text),
+                    "tokens": _count_tokens(text, tokenizer_file),
+                }
+            )
+    return pl.DataFrame(rows, schema=CHUNK)
+
+
+def _cut_block(block: dict[str, Any], sizes: CutSizes) -> Iterator[dict[str, Any]]:
+    splitter = _splitter(sizes)
+    sections = _split_sections(block["text"]) if block["markdown"] else [_Section("", 0, block["text"])]
+    for section in sections:
+        for start, piece in _locate(splitter.split_text(section.text), section.text):
+            for offset, text, tokens in _halve(piece, sizes):
+                if not text.strip():
+                    continue
+                begin = block["start"] + section.start + start + offset
+                yield {
+                    "text": text,
+                    "chunk_hash": chunk_hash(text),
+                    "heading": section.heading,
+                    "start": begin,
+                    "end": begin + len(text),
+                    "tokens": tokens,
+                }
+
+
+def _split_sections(markdown: str) -> list[_Section]:
+    """Split Markdown along its headings: heading path, offset in the text, text of the section."""
+    from llama_index.core.node_parser import MarkdownNodeParser
+    from llama_index.core.schema import Document
+
+    sections, end = [], 0
+    parser = MarkdownNodeParser(header_path_separator=_PATH_SEPARATOR)
+    for node in parser.get_nodes_from_node(Document(text=markdown)):
+        # Sections leave out white space only, and may replace the white space after a `#` by another one.
+        start = _next_word(markdown, end)
+        end = start + len(node.get_content())
+        text = markdown[start:end]
+        sections.append(_Section(_heading_path(str(node.metadata.get("header_path", "")), text), start, text))
+    return sections
+
+
+def _heading_path(parents: str, section: str) -> str:
+    """Join the headings above a section and its own, as in `Guide > Install`, without HTML tags."""
+    first = section.split("\n", 1)[0]
+    without_marks = first.lstrip("#")
+    own = without_marks if first != without_marks and without_marks[:1].isspace() else ""
+    names = (re.sub(r"<[^>]*>", "", name).strip() for name in [*parents.split(_PATH_SEPARATOR), own])
+    return " > ".join(name for name in names if name)[:MAX_HEADING_CHARACTERS]
+
+
+def _locate(pieces: Iterable[str], text: str) -> Iterator[tuple[int, str]]:
+    """Find where each piece begins in the text that it was cut from.
+
+    Neighbours may overlap but leave out white space only. In a text that repeats itself, the latest place that leaves
+    no gap is taken: an earlier one would leave the end of the text in no piece.
+    """
+    end = 0
+    for piece in pieces:
+        start = text.rfind(piece, 0, _next_word(text, end) + len(piece))
+        end = start + len(piece)
+        yield start, piece
+
+
+def _next_word(text: str, position: int) -> int:
+    """Find the first character from a position on that is not white space."""
+    found = _NOT_BLANK.search(text, position)
+    return found.start() if found else len(text)
+
+
+def _halve(piece: str, sizes: CutSizes) -> Iterator[tuple[int, str, int]]:
+    """Halve a piece until it fits: llama-index adds up the tokens of its parts, the whole may have more.
+
+    Yields:
+        Offset in the piece, text, tokens.
+    """
+    tokens = _count_tokens(piece, sizes.tokenizer_file)
+    if (tokens <= sizes.size and len(piece) <= MAX_CHUNK_CHARACTERS) or len(piece) < 2:
+        yield 0, piece, tokens
+        return
+    middle = piece.rfind(" ", 1, len(piece) // 2 + 1)
+    middle = middle if middle > len(piece) // 4 else len(piece) // 2
+    for offset, half in ((0, piece[:middle]), (middle, piece[middle:])):
+        for inner, text, count in _halve(half, sizes):
+            yield offset + inner, text, count
+
+
+def _count_tokens(text: str, tokenizer_file: str) -> int:
+    return len(_tokenizer(tokenizer_file).encode(text, add_special_tokens=False).ids)
+
+
+@lru_cache(maxsize=2)
+def _tokenizer(file: str) -> Any:
+    return load_tokenizer(Path(file))
+
+
+@lru_cache(maxsize=2)
+def _splitter(sizes: CutSizes) -> SentenceSplitter:
+    from llama_index.core.node_parser import SentenceSplitter
+
+    tokenizer = _tokenizer(sizes.tokenizer_file)
+    return SentenceSplitter(
+        chunk_size=sizes.size,
+        chunk_overlap=sizes.overlap,
+        tokenizer=lambda text: tokenizer.encode(text, add_special_tokens=False).ids,
+    )
