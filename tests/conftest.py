@@ -54,12 +54,21 @@ def pytest_configure(config: pytest.Config) -> None:
     settings.load_profile("long" if config.getoption("--long") else "usual")
 
 
+def _is_long(item: pytest.Item) -> bool:
+    """Whether a test or a case of it belongs to the long form only."""
+    usual = item.get_closest_marker("usually")
+    if usual is None:
+        return item.get_closest_marker("long") is not None
+    case = item.callspec.params  # type: ignore[attr-defined]
+    [kind] = [case[name] for name in ("milvus", "handbook") if name in case]
+    return kind != usual.args[0]
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out the long form, if not asked for; put first what takes longest, so that all processes end together."""
     if not config.getoption("--long"):
-        left_out = [item for item in items if item.get_closest_marker("long")]
-        config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if not item.get_closest_marker("long")]
+        config.hook.pytest_deselected(items=[item for item in items if _is_long(item)])
+        items[:] = [item for item in items if not _is_long(item)]
     groups, folders = list(dict.fromkeys(_TOGETHER.values())), ("acceptance", "integration", "unit")
 
     def rank(item: pytest.Item) -> tuple[int, int]:

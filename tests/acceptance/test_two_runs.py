@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
 from tests.conftest import ROOT
 
 HANDBOOK = ROOT / "examples" / "handbook"
 
 
+@pytest.mark.usually("lite")
 def test_of_two_that_start_together_one_works_and_the_other_waits_for_it_by_name(roost, milvus, index):
     words = ("ingest", HANDBOOK, "--index", index, "--json")
     with ThreadPoolExecutor() as threads:

@@ -1,7 +1,7 @@
 """After a crash at any point the next run ends in exactly the state of a clean run.
 
 Runs are the flow's own code in forked processes (crash_child.py). Cases are worked through ahead, several at once:
-a case on the real server mostly waits for it. `PYTEST_SCHEDULES=1000` plays that many random schedules on Lite.
+a case on the real server mostly waits for it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tests.integration.crash_corpus import Corpus, Schedule
 
 from roost.tasks.steps.report import Reject
 
-#: Passes of fault points at which a run over the corpora below is killed. Each is reached, or its test fails.
+#: Passes of crash points at which a run over the corpora below is killed. Each is reached, or its test fails.
 PASSES = [
     *(f"{name}:{n}" for name in ("before_intent", "after_intent", "after_chunks") for n in (1, 3)),
     *(f"{name}:{n}" for name in ("after_cleanup", "after_commit") for n in (2, 3)),
@@ -30,11 +30,19 @@ PASSES = [
     "after_chunks_deleted:1",
     "after_rows_deleted:1",
 ]
-#: On the real server, where a case takes seconds, each point once.
-FEWER = [
-    "before_intent:2", "after_intent:3", "between_writes:4", "after_chunks:2", "after_cleanup:2", "after_commit:3",
-    "after_chunks_deleted:1", "after_rows_deleted:1",
-]  # fmt: skip
+#: Each point once.
+ONCE = [
+    "before_intent:2",
+    "after_intent:3",
+    "between_writes:4",
+    "after_chunks:2",
+    "after_cleanup:2",
+    "after_commit:3",
+    "after_chunks_deleted:1",
+    "after_rows_deleted:1",
+]
+#: Random schedules on Milvus Lite and on the real server: how many run usually, how many in the long form.
+LITE_SCHEDULES, SERVER_SCHEDULES = (24, 1000), (2, 12)
 EDITS = "grow grow shrink shrink rename rename delete delete add rewrite swap"
 
 
@@ -97,13 +105,29 @@ def schedule(bench: Bench, kind: str, attack: dict[str, Any]) -> list[str]:
 Case = tuple[Callable[[Bench, str, dict[str, Any]], list[str]], str, dict[str, Any]]
 
 
-def cases(work: Callable[..., list[str]], kind: str, *attacks: dict[str, Any]) -> list[Any]:
-    """Parameters for a test, one a case."""
-    return [pytest.param((work, kind, attack), id="-".join([kind, *map(str, attack.values())])) for attack in attacks]
+def cases(
+    work: Callable[..., list[str]], kind: str, usual: list[dict[str, Any]], long: list[dict[str, Any]]
+) -> list[Any]:
+    """Parameters for a test, one a case: those that run usually, and more for the long form."""
+    more = [attack for attack in long if attack not in usual]
+    return [
+        pytest.param((work, kind, attack), id="-".join([kind, *map(str, attack.values())]), marks=marks)
+        for attacks, marks in ((usual, ()), (more, pytest.mark.long))
+        for attack in attacks
+    ]
 
 
 def faults(*names: str) -> list[dict[str, Any]]:
     return [{"fault": name} for name in names]
+
+
+def calls(*numbers: int) -> list[dict[str, Any]]:
+    return [{"kill_before": number} for number in numbers]
+
+
+def seeds(first: int, *counts: int) -> Iterator[list[dict[str, Any]]]:
+    """Seeds of schedules from `first` on, for each count."""
+    return ([{"seed": first + number} for number in range(count)] for count in counts)
 
 
 def first_state(nursery: Nursery, source: Path, folder: Path) -> State:
@@ -148,8 +172,8 @@ def outcome(request: pytest.FixtureRequest, bench: Bench) -> Iterator[Callable[[
 @pytest.mark.parametrize(
     "case",
     [
-        *cases(first_run, "lite", *faults("version_made:1", *PASSES)),
-        *cases(first_run, "standalone", *faults("version_made:1", *FEWER)),
+        *cases(first_run, "lite", faults("version_made:1", *ONCE), faults(*PASSES)),
+        *cases(first_run, "standalone", faults("version_made:1", "between_writes:4", "after_commit:3"), faults(*ONCE)),
     ],
 )
 def test_a_first_run_killed_at_a_write_step_is_made_good_by_the_next(case, outcome):
@@ -157,7 +181,11 @@ def test_a_first_run_killed_at_a_write_step_is_made_good_by_the_next(case, outco
 
 
 @pytest.mark.parametrize(
-    "case", [*cases(changing_run, "lite", *faults(*PASSES)), *cases(changing_run, "standalone", *faults(*FEWER))]
+    "case",
+    [
+        *cases(changing_run, "lite", faults(*ONCE), faults(*PASSES)),
+        *cases(changing_run, "standalone", faults(*ONCE), []),
+    ],
 )
 def test_a_run_over_changes_killed_at_a_write_step_is_made_good_by_the_next(case, outcome):
     assert outcome(case) == []
@@ -166,8 +194,8 @@ def test_a_run_over_changes_killed_at_a_write_step_is_made_good_by_the_next(case
 @pytest.mark.parametrize(
     "case",
     [
-        *cases(first_run, "lite", *({"kill_before": call} for call in range(1, 12))),
-        *cases(first_run, "standalone", *({"kill_before": call} for call in (2, 4, 6, 8))),
+        *cases(first_run, "lite", calls(1, 3, 5, 7, 9, 11), calls(*range(1, 12))),
+        *cases(first_run, "standalone", calls(2, 6), calls(4, 8)),
     ],
 )
 def test_a_run_killed_while_it_makes_the_index_is_made_good_by_the_next(case, outcome):
@@ -177,8 +205,8 @@ def test_a_run_killed_while_it_makes_the_index_is_made_good_by_the_next(case, ou
 @pytest.mark.parametrize(
     "case",
     [
-        *cases(schedule, "lite", *({"seed": seed} for seed in range(int(os.environ.get("PYTEST_SCHEDULES", "95"))))),
-        *cases(schedule, "standalone", *({"seed": 10_000 + seed} for seed in range(6))),
+        *cases(schedule, "lite", *seeds(0, *LITE_SCHEDULES)),
+        *cases(schedule, "standalone", *seeds(10_001, *SERVER_SCHEDULES)),
     ],
 )
 def test_any_schedule_of_runs_crashes_and_changes_ends_as_a_clean_index(case, outcome):
@@ -192,8 +220,15 @@ def test_lite_killed_between_two_of_its_own_steps_is_made_good_by_the_next_run(s
     assert bench.judge(site) == []
 
 
-@pytest.mark.parametrize("point", ["after_chunks_deleted", "after_rows_deleted"])
-@pytest.mark.parametrize("edit", ["delete", "rename"])
+@pytest.mark.parametrize(
+    ("edit", "point"),
+    [
+        ("delete", "after_chunks_deleted"),
+        ("rename", "after_rows_deleted"),
+        pytest.param("delete", "after_rows_deleted", marks=pytest.mark.long),
+        pytest.param("rename", "after_chunks_deleted", marks=pytest.mark.long),
+    ],
+)
 def test_documents_that_come_back_after_a_crash_in_their_deletion_are_whole(edit, point, nursery, tmp_path):
     corpus = Corpus(tmp_path / "docs", random.Random(7)).fill(9)
     site = Site(nursery, str(tmp_path / "roost.db"), "docs", corpus.root)
@@ -216,10 +251,21 @@ def moving(nursery: Nursery, folder: Path, env: dict[str, str]) -> tuple[Corpus,
     return corpus, site
 
 
-@pytest.mark.parametrize("point", ["after_intent", "after_chunks", "after_commit", "after_chunks_deleted"])
-@pytest.mark.parametrize("env", [{}, USUAL_BATCHES], ids=["small batches", "one batch"])
-def test_a_large_move_that_was_cut_off_needs_no_leave_to_delete(env, point, nursery, tmp_path):
-    _, site = moving(nursery, tmp_path, env)
+@pytest.mark.parametrize(
+    ("batches", "point"),
+    [
+        ("small", "after_intent"),
+        ("usual", "after_chunks"),
+        ("small", "after_commit"),
+        ("usual", "after_chunks_deleted"),
+        pytest.param("usual", "after_intent", marks=pytest.mark.long),
+        pytest.param("small", "after_chunks", marks=pytest.mark.long),
+        pytest.param("usual", "after_commit", marks=pytest.mark.long),
+        pytest.param("small", "after_chunks_deleted", marks=pytest.mark.long),
+    ],
+)
+def test_a_large_move_that_was_cut_off_needs_no_leave_to_delete(batches, point, nursery, tmp_path):
+    _, site = moving(nursery, tmp_path, USUAL_BATCHES if batches == "usual" else {})
     assert site.run(fault=f"{point}:1").killed
     assert site.off_from_clean(tmp_path) == []
 

@@ -87,6 +87,7 @@ def test_langchain_gives_back_id_text_and_metadata_in_both_modes(handbook: str) 
     }  # fmt: skip
 
 
+@pytest.mark.usually("lite")
 def test_a_retriever_may_be_opened_and_used_in_a_running_loop(handbook: str) -> None:
     async def use() -> tuple[str, str]:
         with open_index(handbook) as opened:

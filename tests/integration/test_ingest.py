@@ -91,6 +91,7 @@ def test_a_changed_section_embeds_itself_only(lite, ingest, folder):
     assert report.chunks.reused == 1
 
 
+@pytest.mark.usually("standalone")
 def test_a_renamed_document_embeds_nothing_and_leaves_nothing_under_its_old_name(milvus, ingest, folder, stored):
     source = folder(**{"ferry.md": GOOD, "other.md": "# Other\n\nSomething else."})
     ingest(source)
@@ -103,6 +104,7 @@ def test_a_renamed_document_embeds_nothing_and_leaves_nothing_under_its_old_name
     assert set(chunks["uri"]) == {"boat.md", "other.md"} == set(ledger["uri"])
 
 
+@pytest.mark.usually("standalone")
 def test_a_deleted_document_leaves_the_index_and_other_sources_stay(milvus, ingest, folder, stored):
     one, two = folder("one", **{"a.md": GOOD, "b.md": "# B\n\nBees."}), folder("two", **{"c.md": "# C\n\nCats."})
     ingest(one, two)
@@ -113,6 +115,7 @@ def test_a_deleted_document_leaves_the_index_and_other_sources_stay(milvus, inge
     assert set(chunks["uri"]) == {"b.md", "c.md"} == set(ledger["uri"])
 
 
+@pytest.mark.usually("lite")
 def test_one_bad_document_is_named_and_reasoned_and_does_not_stop_the_others(milvus, ingest, folder, stored):
     source = folder(
         **{"good.md": GOOD, "broken.pdf": b"%PDF-1.7 but no more", "empty.txt": b"", "noise.xyz": bytes(range(256)) * 9}
@@ -138,6 +141,7 @@ def test_a_quarantined_document_is_left_alone_until_it_changes(lite, ingest, fol
     assert (state, report.documents.quarantined) == ("Completed", 0)
 
 
+@pytest.mark.usually("standalone")
 def test_a_document_that_breaks_keeps_its_old_chunks_searchable(milvus, ingest, folder, stored):
     source = folder(**{"a.html": "<html><body><h1>Tides</h1><p>High water at dawn.</p></body></html>"})
     ingest(source)
@@ -228,6 +232,7 @@ def test_chunks_longer_than_the_model_reads_are_refused(lite, ingest, folder, mo
         ingest(folder(**{"a.md": GOOD}))
 
 
+@pytest.mark.usually("standalone")
 def test_a_collection_that_roost_did_not_make_is_refused_and_untouched(milvus, ingest, folder, index):
     from pymilvus import MilvusClient
 

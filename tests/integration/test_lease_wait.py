@@ -61,6 +61,7 @@ async def held_by_another(index):
         yield await stack.enter_async_context(lease.acquire_lease(store, version, other)), version
 
 
+@pytest.mark.usually("standalone")
 def test_it_lists_its_sources_only_then_and_keeps_the_places_that_others_noted(milvus, start, index, folder, stored):
     docs, more = folder(**{"a.md": "# A\n\nApples."}), folder("more", **{"b.md": "# B\n\nBees."})
 
@@ -119,6 +120,7 @@ def test_another_recipe_is_refused_before_anything_is_listed(lite, ingest, folde
         ingest(source)
 
 
+@pytest.mark.usually("lite")
 def test_a_first_run_whose_source_cannot_be_read_as_asked_leaves_no_index_behind(milvus, ingest, index, folder):
     table = folder(**{"t.csv": "id,body\n1,Some text that is long enough\n"}) / "t.csv"
     with pytest.raises(SourceError, match="unknown column"):

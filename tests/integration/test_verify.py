@@ -34,6 +34,7 @@ def verified(prefect_api: str, index: str) -> Callable[..., tuple[str, VerifyRep
     return lambda **choices: run_flow(verify_flow, VerifyRequest(index=index, **choices))
 
 
+@pytest.mark.usually("standalone")
 def test_a_fresh_index_is_in_step(milvus, ingest, folder, verified):
     ingest(folder(**{"a.md": TEXT, "b.txt": "Bees."}))
     state, report = verified()
@@ -66,6 +67,7 @@ def test_rows_deleted_behind_our_back_are_found_and_mended_by_repair_and_a_run(
     assert stored()[0]["text"].to_list() == before["text"].to_list()
 
 
+@pytest.mark.usually("standalone")
 def test_orphaned_rows_are_deleted_page_by_page_and_rows_of_frameworks_are_left(
     milvus, ingest, folder, stored, verified, monkeypatch, index
 ):
