@@ -6,7 +6,6 @@ a case on the real server mostly waits for it.
 
 from __future__ import annotations
 
-import os
 import random
 import shutil
 import uuid

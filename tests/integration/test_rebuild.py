@@ -49,7 +49,7 @@ def rebuild(prefect_api: str, index: str) -> Rebuild:
     )
 
 
-@pytest.fixture(params=["lite", "standalone"])
+@pytest.fixture(params=[pytest.param("lite", marks=pytest.mark.long), "standalone"])
 def server(request: pytest.FixtureRequest, monkeypatch, tmp_path: Path) -> Iterator[str]:
     """Milvus for several programs at once: Lite behind a server, then the real one. The URI, set as Roost's."""
     if request.param == "standalone":
