@@ -10,15 +10,15 @@ import click
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-def index_option(*, required_name: bool = True) -> Callable[[Function], Function]:
+def index_option(*, all_by_default: bool = False) -> Callable[[Function], Function]:
     """Add `--index`.
 
     Args:
-        required_name: Take the index `docs` where no name is given; if False, pass None, which means all indexes.
+        all_by_default: Without a name, pass None, which means all indexes; else pass `docs`.
     """
-    text = "Name of the index." if required_name else "Name of one index; without it, all indexes."
-    default = "docs" if required_name else None
-    return click.option("--index", "-i", default=default, show_default=required_name, help=text)
+    text = "Name of one index; without it, all indexes." if all_by_default else "Name of the index."
+    default = None if all_by_default else "docs"
+    return click.option("--index", "-i", default=default, show_default=not all_by_default, help=text)
 
 
 def json_option(function: Function) -> Function:

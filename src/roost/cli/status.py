@@ -10,7 +10,7 @@ from roost.cli.output.print_json import print_json
 
 
 @click.command()
-@index_option(required_name=False)
+@index_option(all_by_default=True)
 @json_option
 def status(*, index: str | None, as_json: bool) -> None:
     """List indexes with their documents, chunks and rejects."""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@index_option(required_name=False)
+@index_option(all_by_default=True)
 @json_option
 def versions(*, index: str | None, as_json: bool) -> None:
     """List versions: recipe, size, quality, dates."""
