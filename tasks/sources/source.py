@@ -18,9 +18,26 @@ from pydantic import Field, field_validator
 from roost.tasks.errors import SourceError
 from roost.tasks.form_model import FormModel
 from roost.tasks.packaged_files import resolve_packaged
-from roost.tasks.sources.tables import Columns
 
 GLOB_CHARACTERS = re.compile(r"[*?\[]")
+
+
+class Columns(FormModel):
+    """The columns of a table. An empty one is chosen by its name, the text's else by its length."""
+
+    id: str = Field(
+        "",
+        title="Id column",
+        description="Column with a unique, stable id. Without it a content hash is used, so an edited row counts as "
+        "a new one.",
+    )
+    title: str = Field("", title="Title column", description="Column with a title, which is put before the text.")
+    text: str = Field("", title="Text column", description="Column with the text to index.")
+    metadata: list[str] | None = Field(
+        None,
+        title="Metadata columns",
+        description="Columns to store with each chunk (default: all others).",
+    )
 
 
 class Source(FormModel):

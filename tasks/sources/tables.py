@@ -16,12 +16,11 @@ from typing import Any, NamedTuple
 import fsspec
 import orjson
 import polars as pl
-from pydantic import Field
 
 from roost.tasks.errors import DocumentError, SourceError, unknown_value
-from roost.tasks.form_model import FormModel
 from roost.tasks.ids import digest, doc_id
 from roost.tasks.records import DOCUMENT
+from roost.tasks.sources.source import Columns
 from roost.tasks.sources.table_readers import READERS, TableRow, row_error
 
 #: Rows in one part of the spool: as many of a table are in memory at once while it is listed.
@@ -42,24 +41,6 @@ _COPY_BYTES = 1 << 20
 
 #: A row in the spool; `metadata` is a JSON object.
 _SPOOLED = pl.Schema({"title": pl.String, "text": pl.String, "metadata": pl.String})
-
-
-class Columns(FormModel):
-    """The columns of a table. An empty one is chosen by its name, the text's else by its length."""
-
-    id: str = Field(
-        "",
-        title="Id column",
-        description="Column with a unique, stable id. Without it a content hash is used, so an edited row counts as "
-        "a new one.",
-    )
-    title: str = Field("", title="Title column", description="Column with a title, which is put before the text.")
-    text: str = Field("", title="Text column", description="Column with the text to index.")
-    metadata: list[str] | None = Field(
-        None,
-        title="Metadata columns",
-        description="Columns to store with each chunk (default: all others).",
-    )
 
 
 class TableListing(NamedTuple):

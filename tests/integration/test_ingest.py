@@ -254,7 +254,7 @@ def test_a_missing_source_is_refused_and_nothing_is_written(lite, ingest, tmp_pa
 
 
 def test_a_column_that_is_not_there_is_refused_with_those_that_are(lite, ingest, folder):
-    from roost.tasks.sources.tables import Columns
+    from roost.tasks.sources.source import Columns
 
     source = folder(**{"t.csv": "id,body\n1,Some text that is long enough\n"})
     with pytest.raises(SourceError, match=r"unknown column 'txt'; known: body, id"):

@@ -14,8 +14,7 @@ from roost.tasks.milvus import lite_lock
 from roost.tasks.milvus.lock_wait import LeaseOwner
 from roost.tasks.milvus.store import open_store
 from roost.tasks.settings import load_settings
-from roost.tasks.sources.source import Source
-from roost.tasks.sources.tables import Columns
+from roost.tasks.sources.source import Columns, Source
 from roost.tasks.steps.report import IngestReport
 from roost.tasks.versions import lease
 from roost.tasks.versions.version import existing_version, note_places

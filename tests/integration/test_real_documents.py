@@ -16,7 +16,8 @@ from roost.tasks.models.model import find_model, load_tokenizer
 from roost.tasks.records import TEXT_BLOCK
 from roost.tasks.settings import Embedding
 from roost.tasks.sources.parsers.parse import parse
-from roost.tasks.sources.tables import Columns, find_columns, list_rows, read_rows
+from roost.tasks.sources.source import Columns
+from roost.tasks.sources.tables import find_columns, list_rows, read_rows
 from roost.tasks.sources.text_encoding import clean
 from roost.tasks.steps.cut import CutSizes, cut_blocks
 

@@ -58,7 +58,7 @@ class RequestCommand(click.Command):
 
     model: Name of a class of `roost.flows.parameters`.
     arguments: Fields that are positional arguments, not options.
-    source_options: Fields of `Source` that are options here and then hold for every source.
+    source_options: Fields of `Source` that are options here; all sources get their values.
     """
 
     def __init__(
@@ -138,7 +138,7 @@ def _source_parameters(names: tuple[str, ...]) -> Iterator[click.Parameter]:
 
 
 def _columns_model() -> type[BaseModel]:
-    from roost.tasks.sources.tables import Columns
+    from roost.tasks.sources.source import Columns
 
     return Columns
 

@@ -18,7 +18,7 @@ from roost.flows import parameters
 from roost.flows.parameters import BackfillRequest, EvaluationRequest, IngestRequest, RebuildRequest, VerifyRequest
 from roost.tasks.evaluation.thresholds import Threshold
 from roost.tasks.form_model import FormModel
-from roost.tasks.sources.tables import Columns
+from roost.tasks.sources.source import Columns
 
 REQUESTS = [command for command in COMMANDS if isinstance(command, RequestCommand)]
 MODELS = [model for model in vars(parameters).values() if isinstance(model, type) and issubclass(model, FormModel)]

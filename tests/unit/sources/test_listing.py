@@ -19,8 +19,8 @@ from roost.tasks.errors import SourceError
 from roost.tasks.records import DOCUMENT
 from roost.tasks.sources.listing import SourceListing, list_source
 from roost.tasks.sources.opened_source import open_sources
-from roost.tasks.sources.source import Source, check_sources
-from roost.tasks.sources.tables import Columns, read_rows
+from roost.tasks.sources.source import Columns, Source, check_sources
+from roost.tasks.sources.tables import read_rows
 
 Maker = Callable[..., Path]
 IS_FILE = pl.col("location") != ""

@@ -21,7 +21,8 @@ from hypothesis import strategies as st
 from roost.tasks.errors import DocumentError, SourceError
 from roost.tasks.records import DOCUMENT
 from roost.tasks.sources import tables
-from roost.tasks.sources.tables import Columns, find_columns, is_table, list_rows, read_rows
+from roost.tasks.sources.source import Columns
+from roost.tasks.sources.tables import find_columns, is_table, list_rows, read_rows
 
 Rows = list[dict[str, Any]]
 
