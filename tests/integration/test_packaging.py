@@ -64,30 +64,52 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "roost"
 
 
-def test_the_wheel_has_one_top_level_name_all_resources_and_no_tests(
-    clone: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    wheel = build(clone, tmp_path)
-    names = set(wheel.namelist())
-    code = {name for name in names if not name.startswith("roost-")}
-    assert {name.partition("/")[0] for name in code} == {"roost"}
-    assert {f"roost/resources/{name}" for name in RESOURCES} <= names
-    assert {"roost/py.typed", "roost/flows/ingest.py", "roost/tasks/settings.py", "roost/cli/main.py"} <= names
-    assert not [name for name in code if "test" in Path(name).stem.split("_") and name.endswith(".py")]
+@pytest.fixture(scope="module")
+def wheel(clone: Path, tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
+    return build(clone, tmp_path_factory.mktemp("wheel"))
 
+
+def _code(wheel: zipfile.ZipFile) -> set[str]:
+    """Its files without the metadata."""
+    return {name for name in wheel.namelist() if not name.startswith("roost-")}
+
+
+def test_the_wheel_has_one_top_level_name_all_resources_and_no_tests(wheel: zipfile.ZipFile) -> None:
+    code = _code(wheel)
+    assert {name.partition("/")[0] for name in code} == {"roost"}
+    assert {f"roost/resources/{name}" for name in RESOURCES} <= code
+    assert {"roost/py.typed", "roost/flows/ingest.py", "roost/tasks/settings.py", "roost/cli/main.py"} <= code
+    assert not [name for name in code if Path(name).name.startswith(("test_", "conftest"))]
+
+
+def test_an_unpacked_wheel_finds_its_resources_and_ignores_modules_of_the_same_names_in_the_folder(
+    wheel: zipfile.ZipFile, tmp_path: Path
+) -> None:
+    """Celery and Invoke want a tasks.py, every Prefect project has a folder flows."""
     wheel.extractall(site := tmp_path / "site")
-    found = run(sys.executable, "-S", "-E", "-c", FIND, *RESOURCES, cwd=site)
+    for name in ("tasks.py", "flows/__init__.py", "deployments/__init__.py"):
+        (file := tmp_path / "project" / name).parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("raise SystemExit('imported from the folder')")
+    script = (
+        f"import sys; sys.path[:0] = ['', {str(site)!r}]\n"
+        "import roost.flows.ingest, roost.tasks.settings, roost.deployments.prefect_setup\n"
+        f"assert roost.__file__.startswith({str(site)!r}), roost.__file__\n"
+        f"{FIND}"
+    )
+    found = run(sys.executable, "-c", script, *RESOURCES, cwd=tmp_path / "project")
     assert found.stdout.split() == RESOURCES, found.stderr
 
-    unpacked = tmp_path_factory.mktemp("sdist")
+
+@pytest.mark.long
+def test_a_wheel_made_from_the_sdist_is_the_same(clone: Path, wheel: zipfile.ZipFile, tmp_path: Path) -> None:
     make = "from setuptools.build_meta import build_sdist; import sys; build_sdist(sys.argv[1])"
-    assert (made := run(sys.executable, "-c", make, unpacked, cwd=clone)).returncode == 0, made.stderr
-    [sdist] = unpacked.glob("*.tar.gz")
+    assert (made := run(sys.executable, "-c", make, tmp_path, cwd=clone)).returncode == 0, made.stderr
+    [sdist] = tmp_path.glob("*.tar.gz")
     with tarfile.open(sdist) as archive:
-        archive.extractall(unpacked, filter="data")
-    [project] = (path for path in unpacked.iterdir() if path.is_dir())
-    (target := tmp_path / "from-sdist").mkdir()
-    assert {name for name in build(project, target).namelist() if not name.startswith("roost-")} == code
+        archive.extractall(tmp_path / "unpacked", filter="data")
+    [project] = (tmp_path / "unpacked").iterdir()
+    (target := tmp_path / "wheels").mkdir()
+    assert _code(build(project, target)) == _code(wheel)
 
 
 def test_an_editable_install_finds_the_same_resources() -> None:
@@ -108,7 +130,7 @@ def _check_out_without_links(target: Path) -> Path:
     return target / "roost"
 
 
-@pytest.mark.parametrize("copy", [_unpack_zip, _check_out_without_links])
+@pytest.mark.parametrize("copy", [_unpack_zip, pytest.param(_check_out_without_links, marks=pytest.mark.long)])
 def test_a_copy_without_symbolic_links_is_refused_with_what_to_do(copy: Callable[[Path], Path], tmp_path: Path) -> None:
     project = copy(tmp_path)
     assert (project / "src" / "roost" / "flows").is_file()
