@@ -12,7 +12,7 @@ from roost.tasks.errors import CollectionNotFoundError
 from roost.tasks.milvus.lock_wait import LeaseOwner
 from roost.tasks.milvus.store import Store, open_store
 from roost.tasks.settings import load_settings
-from roost.tasks.versions.description import DocumentCounts, count_documents
+from roost.tasks.versions.description import StatusCounts, count_documents
 from roost.tasks.versions.ledger import read_ledger
 from roost.tasks.versions.version import Version, all_versions, existing_version
 
@@ -40,7 +40,7 @@ class IndexStatus:
     model: str
     created: str
     updated: str | None
-    documents: DocumentCounts
+    documents: StatusCounts
     chunks: int
     sources: dict[str, int]
     rejects: tuple[RejectedDocument, ...]

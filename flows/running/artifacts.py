@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -18,9 +18,11 @@ from prefect.artifacts import (
 )
 
 from roost.flows.running.progress import PROGRESS, Advanced, Notice, Planned, Progress, ProgressCallback, Waiting
+from roost.tasks.evaluation.measures import Estimate
+from roost.tasks.evaluation.rebuild_report import RebuildReport
 from roost.tasks.evaluation.report import as_markdown as evaluation_as_markdown
 from roost.tasks.evaluation.report import headline as evaluation_headline
-from roost.tasks.steps.report import MAX_REJECT_ROWS, IngestReport, rebuild_line
+from roost.tasks.steps.report import MAX_REJECT_ROWS, IngestReport
 from roost.tasks.steps.report_text import as_markdown, reject_rows
 from roost.tasks.versions.verify_report import VerifyReport
 
@@ -123,24 +125,25 @@ async def publish_evaluation(report: dict[str, Any]) -> None:
     await acreate_markdown_artifact(linked, key=f"evaluation-{key}", description=words)
 
 
-async def publish_rebuild(report: dict[str, Any]) -> None:
-    """Publish what a rebuild came to: both versions' measures side by side, then what else there is to know."""
-    quality = report["quality"]
-    before, after = quality["before"] or {}, quality["after"] or {}
-    rows = [f"| {name} | {_value(before, name)} | {_value(after, name)} |" for name in after]
-    table = "\n".join([f"| {quality['questions']} | {report['before']} | {report['version']} |", "| :-- | --: | --: |",
-                       *rows])  # fmt: skip
-    parts = [f"# {report['index']}: {'promoted' if report['promoted'] else 'not promoted'}", rebuild_line(report)]
-    parts += [f"Recipe: `{name}` {now!r}, was {then!r}." for name, (then, now) in report["changes"].items()]
-    parts += [table] if rows else []
-    parts += ["\n".join(["Missed:", "", *(f"- {line}" for line in report["missed"])])] if report["missed"] else []
-    lost = [f"- {row['source']}/{row['uri']}: {row['reason']}" for row in report["lost"][:MAX_REJECT_ROWS]]
-    parts += ["\n".join(["Searchable before, not any more:", "", *lost])] if lost else []
-    await acreate_markdown_artifact("\n\n".join(parts), key=f"rebuild-{_key(report['index'])}")
+async def publish_rebuild(report: RebuildReport) -> None:
+    """Publish the report of a rebuild: the measures of both versions side by side, then everything else."""
+    before, after = report.quality.before or {}, report.quality.after or {}
+    parts = [f"# {report.index}: {'promoted' if report.promoted else 'not promoted'}", report.summary()]
+    parts += [f"Recipe: `{name}` {new!r}, was {old!r}." for name, (old, new) in report.changes.items()]
+    if after:
+        title = f"| {report.quality.questions} | {report.before} | {report.version} |\n| :-- | --: | --: |"
+        rows = (f"| {name} | {_value(before, name)} | {_value(after, name)} |" for name in after)
+        parts.append("\n".join([title, *rows]))
+    if report.missed:
+        parts.append("\n".join(["Missed:", "", *(f"- {line}" for line in report.missed)]))
+    if report.lost:
+        names = (f"- {document}" for document in report.lost[:MAX_REJECT_ROWS])
+        parts.append("\n".join(["In the previous version, not in this one:", "", *names]))
+    await acreate_markdown_artifact("\n\n".join(parts), key=f"rebuild-{_key(report.index)}")
 
 
-def _value(measures: dict[str, Any], name: str) -> str:
-    return f"{measures[name]['value']:.4f}" if name in measures else ""
+def _value(measures: Mapping[str, Estimate], name: str) -> str:
+    return f"{measures[name].value:.4f}" if name in measures else ""
 
 
 def _links(key: str, *kinds: str) -> str:

@@ -63,7 +63,13 @@ class Quality:
 
 
 async def measure_quality(
-    store: Store, version: Version, embedder: Embedder, questions: Questions, *, exact: bool = True
+    store: Store,
+    version: Version,
+    embedder: Embedder,
+    questions: Questions,
+    *,
+    exact: bool = True,
+    ledger: pl.DataFrame | None = None,
 ) -> Quality:
     """Ask a version all questions and judge its answers.
 
@@ -73,12 +79,14 @@ async def measure_quality(
         embedder: Owner of the version's own model (`roost.tasks.search.retrieve.model_of`).
         questions: What to ask.
         exact: Whether to compare with exact search too, which reads every vector of the version.
+        ledger: Frame of `ledger.ROW` if the version's ledger was read already; else it is read.
 
     Raises:
         UsageError: There are judgments, and the index has none of the documents that they name.
     """
     vectors = await embedder.queries(questions.asked["text"].to_list())
-    ledger = await read_ledger(store, version.ledger, ["doc_id", "source", "uri", "status", "chunk_count"])
+    if ledger is None:
+        ledger = await read_ledger(store, version.ledger, ["doc_id", "source", "uri", "status", "chunk_count"])
     resolved = _without_empty(resolve(questions.judgments, ledger), ledger)
     _refuse_strangers(resolved, ledger, version)
     judged = questions.judged

@@ -107,16 +107,22 @@ def read_questions(place: str | Path, split: str = "") -> Questions:
     return Questions(str(path), asked, judgments)
 
 
-async def draw_questions(store: Store, version: Version, count: int) -> Questions:
+async def draw_questions(store: Store, version: Version, count: int, ledger: pl.DataFrame | None = None) -> Questions:
     """Draw known items: a sentence of a document must find that document.
 
     The choice hangs on nothing but the documents' ids, so two evaluations of an index ask nearly the same.
 
+    Args:
+        store: Where the version is.
+        version: Version to draw from.
+        count: Questions to draw, at most.
+        ledger: Frame of `ledger.ROW` if the version's ledger was read already; else it is read.
+
     Raises:
         UsageError: The index holds nothing to draw from.
     """
-    ledger = (await read_ledger(store, version.ledger)).filter(pl.col("chunk_count") > 0)
-    chosen = ledger.sort("doc_id").head(count)
+    rows = await read_ledger(store, version.ledger) if ledger is None else ledger
+    chosen = rows.filter(pl.col("chunk_count") > 0).sort("doc_id").head(count)
     ids = [f"{row['doc_id']}-{int(row['doc_id'][:8], 16) % row['chunk_count']:06d}" for row in chosen.to_dicts()]
     found = await store.fetch(version.name, "id", ids, ["id", "doc_id", "text", "chunk_hash"])
     if not found:

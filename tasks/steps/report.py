@@ -341,20 +341,3 @@ def _as_json(report: IngestReport | PlanReport) -> dict[str, Any]:
     if report.chosen is None:
         del fields["chosen"]
     return {name: list(value) if isinstance(value, tuple) else value for name, value in fields.items()}
-
-
-def rebuild_line(report: dict[str, Any]) -> str:
-    """Say in one line what a rebuild came to."""
-    quality, chunks = report["quality"], report["chunks"]
-    asked = ""
-    if quality["after"]:
-        measure = report["thresholds"]["measure"]
-        before = f"{quality['before'][measure]['value']:.4f}" if quality["before"] else "unknown"
-        asked = f"; {measure} {quality['after'][measure]['value']:.4f}, was {before}, of {quality['asked']} questions"
-    end = "readers see it" if report["promoted"] else f"readers still see {report['before']}"
-    if report["missed"]:
-        end = f"not promoted: {'; '.join(report['missed'])}; {end}"
-    return (
-        f"{report['index']}: {report['version']} built in {report['passes']} passes, {report['store']['documents']} "
-        f"documents, {chunks['embedded']} chunks embedded, {chunks['reused']} reused{asked}; {end}"
-    )

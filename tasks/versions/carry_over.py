@@ -1,27 +1,39 @@
-"""Rebuilding: what must hold before a version is built beside the live one, and before it takes its place."""
+"""Checks that a new version contains what the live one contains: before it is built, and before it is promoted."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import polars as pl
 
 from roost.tasks.errors import SourceError, UsageError
-from roost.tasks.milvus.store import Store
 from roost.tasks.models.recipe import Recipe
 from roost.tasks.sources.source import Source
-from roost.tasks.versions.ledger import read_ledger
 from roost.tasks.versions.version import Version
 
-#: Documents that may lack their text in a new version before their share of the index counts.
-FLOOR = 10
+#: Lost documents up to this count are always allowed; above it their share of the index counts.
+MAX_LOST_COUNT = 10
+
+
+@dataclass(frozen=True)
+class LostDocument:
+    """A document that can be searched in the live version and not in the new one, with the reason."""
+
+    source: str
+    uri: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.source}/{self.uri} ({self.reason})"
 
 
 def sources_of(version: Version) -> list[Source]:
-    """Give the sources of a version as they were last given.
+    """Return the sources of a version as they were last given.
 
     Raises:
-        SourceError: One is not known: noted by an earlier Roost, or given with a query in its URL.
+        SourceError: The version does not store how a source was given: it was written by an earlier Roost, or given
+            with a query in its URL, which may contain a secret.
     """
     if unknown := sorted(set(version.places) - set(version.given)):
         raise SourceError(
@@ -32,106 +44,114 @@ def sources_of(version: Version) -> list[Source]:
 
 
 def share_vectors(one: Recipe, other: Recipe) -> bool:
-    """Whether equal texts have equal vectors in both, whatever else differs."""
-    return all(
-        getattr(one, name) == getattr(other, name) for name in ("model", "revision", "dimension", "text_instruction")
+    """Return whether equal texts have equal vectors with both recipes."""
+    return (one.model, one.revision, one.dimension, one.text_instruction) == (
+        other.model,
+        other.revision,
+        other.dimension,
+        other.text_instruction,
     )
 
 
 def refuse_uncovered(ledger: pl.DataFrame, sources: Sequence[Source], index: str) -> None:
-    """Refuse to rebuild from sources that do not reach all that the live version holds.
+    """Refuse sources that do not cover all documents of the live version.
 
     Args:
-        ledger: Its ledger, frame of `ledger.ROW`.
-        sources: Those to rebuild from.
-        index: Name that readers use.
+        ledger: Ledger of the live version, frame of `ledger.ROW`.
+        sources: The sources to rebuild from.
+        index: Name of the index.
 
     Raises:
-        UsageError: Some of its documents would be left out.
+        UsageError: A document with chunks is in none of the sources.
     """
     by_key = {source.key: source for source in sources}
-    held = ledger.filter(pl.col("chunk_count") > 0).select("source", "uri")
-    left = [(key, uri) for key, uri in held.iter_rows() if key not in by_key or not by_key[key].covers(uri)]
-    if left:
-        key, uri = left[0]
+    names = ledger.filter(pl.col("chunk_count") > 0).select("source", "uri")
+    uncovered = [(key, uri) for key, uri in names.iter_rows() if key not in by_key or not by_key[key].covers(uri)]
+    if uncovered:
+        key, uri = uncovered[0]
         raise UsageError(
-            f"index {index!r} holds {len(left)} documents that these sources do not cover, {key}/{uri} for one: name "
-            "all sources of the index, or do without with --leave-out"
+            f"index {index!r} contains {len(uncovered)} documents that these sources do not cover, {key}/{uri} for "
+            "one: name all sources of the index, or continue without these documents with --leave-out"
         )
 
 
 def refuse_unlisted(
     ledger: pl.DataFrame, listed: pl.DataFrame, unlisted: Sequence[tuple[str, str]], index: str
 ) -> None:
-    """Refuse to rebuild while a part of a source cannot be listed: what the live version holds of it would be lost.
+    """Refuse to rebuild while a part of a source that contains indexed documents cannot be listed.
 
     Args:
         ledger: Ledger of the live version, frame of `ledger.ROW`.
         listed: Documents that could be listed, by their `doc_id`.
-        unlisted: (source, URI prefix) of what could not.
-        index: Name that readers use.
+        unlisted: (source, URI prefix) of the parts that could not be listed.
+        index: Name of the index.
 
     Raises:
-        SourceError: Some of its documents are there.
+        SourceError: A document with chunks is in such a part.
     """
-    held = ledger.filter(pl.col("chunk_count") > 0).join(listed, on="doc_id", how="anti")
-    hidden = held.filter(_below(unlisted)).select("source", "uri").sort("source", "uri")
+    not_listed = ledger.filter(pl.col("chunk_count") > 0).join(listed, on="doc_id", how="anti")
+    hidden = not_listed.filter(_is_below(unlisted)).select("source", "uri").sort("source", "uri")
     if hidden.height:
         key, uri = hidden.row(0)
         raise SourceError(
-            f"index {index!r} holds {hidden.height} documents of folders that cannot be listed now, {key}/{uri} for "
-            "one: make them readable, or do without with --leave-out"
+            f"index {index!r} contains {hidden.height} documents of folders that cannot be listed now, {key}/{uri} "
+            "for one: make the folders readable, or continue without these documents with --leave-out"
         )
 
 
 def refuse_foreign(count: int, index: str) -> None:
-    """Refuse to rebuild what only a framework has: no source holds it.
+    """Refuse to rebuild an index with rows that a framework added: they are in no source.
 
     Raises:
-        UsageError: Rows were added by one.
+        UsageError: There are such rows.
     """
     if count:
         raise UsageError(
-            f"index {index!r} holds {count} rows that were added by a framework and are in no source: the new version "
-            "would lack them. Do without with --leave-out, and add them to it again"
+            f"index {index!r} contains {count} rows that were added by a framework and are in no source, so the new "
+            "version would lack them. Continue without them with --leave-out, and add them again afterwards"
         )
 
 
-async def find_lost(
-    store: Store, live: Version, target: Version, gone: Callable[[pl.DataFrame], pl.DataFrame]
-) -> pl.DataFrame:
-    """List documents that the live version can be searched for and the new one cannot, with why.
+def find_lost(
+    live: pl.DataFrame, target: pl.DataFrame, select_gone: Callable[[pl.DataFrame], pl.DataFrame]
+) -> tuple[LostDocument, ...]:
+    """List the documents that can be searched in the live version and not in the new one, by source and path.
 
-    Those are the ones that were refused this time, and those that it never saw, unless they are gone on purpose.
+    They were rejected by this rebuild, or the rebuild never saw them. Documents that no longer exist are not lost.
 
     Args:
-        store: Where both are.
-        live: What readers see.
-        target: What was built.
-        gone: Chooses of ledger rows those of documents that the sources' last listing shows to be gone.
+        live: Ledger of the live version, frame of `ledger.ROW`.
+        target: Ledger of the new version, frame of `ledger.ROW`.
+        select_gone: Selects of ledger rows those whose document no longer exists in the sources.
     """
-    columns = ["doc_id", "source", "uri", "status", "chunk_count", "reason"]
-    held = await read_ledger(store, live.ledger)
-    before, after = held.filter(pl.col("chunk_count") > 0), await read_ledger(store, target.ledger, columns)
-    refused = after.filter((pl.col("chunk_count") == 0) & (pl.col("reason") != ""))
-    refused = refused.join(before, on="doc_id", how="semi")
-    unseen = before.join(after, on="doc_id", how="anti")
-    unseen = unseen.join(gone(unseen), on="doc_id", how="anti").with_columns(reason=pl.lit("not seen by the rebuild"))
-    return pl.concat([refused.select(columns), unseen.select(columns)]).sort("source", "uri")
+    columns = ["doc_id", "source", "uri", "reason"]
+    before = live.filter(pl.col("chunk_count") > 0)
+    rejected = target.filter((pl.col("chunk_count") == 0) & (pl.col("reason") != ""))
+    rejected = rejected.join(before, on="doc_id", how="semi")
+    unseen = before.join(target, on="doc_id", how="anti")
+    unseen = unseen.join(select_gone(unseen), on="doc_id", how="anti")
+    unseen = unseen.with_columns(reason=pl.lit("not seen by the rebuild"))
+    lost = pl.concat([rejected.select(columns), unseen.select(columns)]).sort("source", "uri")
+    return tuple(LostDocument(*row) for row in lost.select("source", "uri", "reason").iter_rows())
 
 
-def _below(unlisted: Sequence[tuple[str, str]]) -> pl.Expr:
-    """Whether a ledger's rows are of what could not be listed."""
-    at = [(pl.col("source") == source) & pl.col("uri").str.starts_with(prefix) for source, prefix in unlisted]
-    return pl.any_horizontal(pl.lit(value=False), *at)
+def too_many_lost(lost: Sequence[LostDocument], document_count: int, max_fraction: float) -> list[str]:
+    """Return a line that says so when more documents are lost than a run may delete; else nothing.
 
-
-def too_many_lost(lost: pl.DataFrame, documents: int, most: float) -> list[str]:
-    """Say so when more documents lack their text than a run may delete."""
-    if lost.height <= FLOOR or lost.height <= most * documents:
+    Args:
+        lost: See `find_lost`.
+        document_count: Documents of the live version that have chunks.
+        max_fraction: Share of them that may be lost, in [0, 1].
+    """
+    if len(lost) <= MAX_LOST_COUNT or len(lost) <= max_fraction * document_count:
         return []
-    first = lost.row(0, named=True)
     return [
-        f"{lost.height} of {documents} documents that the live version has could not be indexed again, "
-        f"{first['source']}/{first['uri']} for one ({first['reason']}); {most:.0%} is allowed"
+        f"{len(lost)} of {document_count} documents of the live version could not be indexed again, {lost[0]} for "
+        f"one; {max_fraction:.0%} is allowed"
     ]
+
+
+def _is_below(unlisted: Sequence[tuple[str, str]]) -> pl.Expr:
+    """Select the rows of a ledger whose document is in a part that could not be listed."""
+    parts = [(pl.col("source") == source) & pl.col("uri").str.starts_with(prefix) for source, prefix in unlisted]
+    return pl.any_horizontal(pl.lit(value=False), *parts)

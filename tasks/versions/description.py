@@ -18,7 +18,7 @@ FLOAT_BYTES = 4
 
 
 @dataclass(frozen=True)
-class DocumentCounts:
+class StatusCounts:
     """Documents by their status in the ledger.
 
     writing: Documents whose write has begun and is not yet committed.
@@ -46,7 +46,7 @@ class VersionDescription:
     complete: bool
     recipe: Recipe
     metric: str
-    documents: DocumentCounts
+    documents: StatusCounts
     chunks: int
     vector_bytes: int
     document_bytes: int
@@ -73,14 +73,14 @@ class VersionDescription:
         }
 
 
-def count_documents(ledger: pl.DataFrame) -> DocumentCounts:
+def count_documents(ledger: pl.DataFrame) -> StatusCounts:
     """Count the documents of a ledger by status.
 
     Args:
         ledger: Frame with at least the column `status`.
     """
     counts = dict(ledger["status"].value_counts().iter_rows())
-    return DocumentCounts(
+    return StatusCounts(
         indexed=int(counts.get(INDEXED, 0)),
         writing=int(counts.get(WRITING, 0)),
         quarantined=int(counts.get(QUARANTINED, 0)),

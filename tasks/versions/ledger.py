@@ -57,10 +57,22 @@ def schema() -> Any:
     return described
 
 
-async def read_ledger(store: Store, ledger: str, columns: Sequence[str] = tuple(ROW)) -> pl.DataFrame:
-    """Read every document's row, as a frame of `ROW` or of some of its columns, `status` among them."""
+async def read_ledger(
+    store: Store, ledger: str, columns: Sequence[str] = tuple(ROW), *, filter: str = ""
+) -> pl.DataFrame:
+    """Read the rows of documents.
+
+    Args:
+        store: Where the ledger is.
+        ledger: Name of its collection.
+        columns: Columns of `ROW` to read, `status` among them.
+        filter: Filter in Milvus' language; empty for all rows.
+
+    Returns:
+        Frame with the columns, in no particular order.
+    """
     schema = pl.Schema({name: ROW[name] for name in columns})
-    frames = [pl.DataFrame(page, schema=schema) async for page in store.read_pages(ledger, list(columns))]
+    frames = [pl.DataFrame(page, schema=schema) async for page in store.read_pages(ledger, list(columns), filter)]
     return pl.concat([schema.to_frame(), *frames]).filter(pl.col("status") != LEASE)
 
 

@@ -25,6 +25,7 @@ from roost.flows.rebuild import rebuild as rebuild_flow
 from roost.flows.running.progress import PROGRESS, Advanced, Progress
 from roost.flows.running.run import run_flow
 from roost.tasks.errors import SourceError, UsageError, VersionChangedError
+from roost.tasks.evaluation.rebuild_report import RebuildReport
 from roost.tasks.milvus.lock_wait import LeaseOwner
 from roost.tasks.milvus.store import open_store
 from roost.tasks.settings import load_settings
@@ -34,11 +35,12 @@ from roost.tasks.sources.opened_source import OpenedSource
 from roost.tasks.sources.source import Source
 from roost.tasks.versions import promotion
 from roost.tasks.versions.carry_over import find_lost
+from roost.tasks.versions.ledger import read_ledger
 from roost.tasks.versions.pruning import Pruning
 from roost.tasks.versions.pruning import prune as drop
 from roost.tasks.versions.version import blank_version, existing_version, make_version
 
-Rebuild = Callable[..., tuple[str, dict[str, Any]]]
+Rebuild = Callable[..., tuple[str, RebuildReport]]
 
 
 @pytest.fixture
@@ -109,13 +111,13 @@ def test_readers_and_runs_go_on_while_a_version_is_built_promoted_and_rolled_bac
         moved = asyncio.run(roll_back(index))
         before = stored()[0]
     assert (built.name, night.name) == ("Completed", "Completed"), (built, night)
-    assert report["promoted"]
-    assert report["passes"] >= 3
+    assert report.promoted
+    assert report.passes >= 3
     assert {"late.md", "n00.md"} <= set(ledger["uri"])
     assert "n01.md" not in set(ledger["uri"])
     assert any("puffins" in text for text in after["text"])
     assert after.height > first.height
-    assert moved == AliasMove(index, live=report["before"], before=report["version"])
+    assert moved == AliasMove(index, live=report.before, before=report.version)
     assert set(before["id"]) >= set(first.filter(~first["uri"].is_in(["n00.md", "n01.md"]))["id"])
     assert (reader.errors, reader.empty) == ([], 0)
     assert reader.searches > 20
@@ -132,8 +134,8 @@ def test_a_fresh_start_with_the_same_recipe_embeds_nothing_again(lite, ingest, r
         rebuild()
     _, report = rebuild(fresh=True)
     again, same, _ = stored()
-    assert report["version"] == f"{report['before']}_2"
-    assert (report["chunks"]["embedded"], report["chunks"]["reused"]) == (0, first.height)
+    assert report.version == f"{report.before}_2"
+    assert (report.chunks.embedded, report.chunks.reused) == (0, first.height)
     assert again.equals(first)
     assert (vectors == same).all()
 
@@ -149,8 +151,8 @@ def test_a_rebuild_refuses_sources_that_leave_out_or_have_lost_what_the_index_ho
         rebuild(fresh=True)
     assert len(asyncio.run(list_versions(None)).versions) == 1
     state, report = rebuild(one, fresh=True, reuse=False, leave_out=True, max_delete_fraction=1.0, promote=False)
-    assert (state, report["promoted"], report["store"]["documents"]) == ("Completed", False, 4)
-    assert report["chunks"]["embedded"] == report["chunks"]["written"] > 0
+    assert (state, report.promoted, report.store.documents) == ("Completed", False, 4)
+    assert report.chunks.embedded == report.chunks.written > 0
 
 
 def test_one_that_was_killed_before_its_promotion_goes_on_and_stays_out_while_it_misses_a_threshold(
@@ -162,21 +164,21 @@ def test_one_that_was_killed_before_its_promotion_goes_on_and_stays_out_while_it
     assert stored()[0].equals(before)
     state, report = rebuild(chunk_size=48, thresholds={"precision@5": 1.0})
     assert state == "QualityMissed"
-    assert "below the 1 that was asked for" in report["missed"][0]
-    assert report["chunks"]["written"] == 0
+    assert "below the threshold 1" in report.missed[0]
+    assert report.chunks.written == 0
     assert stored()[0].equals(before)
     rows = {row.version: row for row in asyncio.run(list_versions(index)).versions}
-    assert rows[report["before"]].live
-    assert rows[report["version"]].quality["missed"] == report["missed"]
+    assert rows[report.before].live
+    assert rows[report.version].quality["missed"] == list(report.missed)
     _, report = rebuild(chunk_size=48)
-    assert report["promoted"]
+    assert report.promoted
     assert stored()[0].height > before.height
 
 
 def _killed(words: list[str], fault: str, api: str) -> None:
     """Run the command line in a process that dies at a fault point."""
     program = "import roost.cli.main as c; c.main()"
-    env = {**os.environ, "PYTEST_ROOST_CRASH_POINT": fault, "PREFECT_API_URL": api, "PYTHONPATH": str(ROOT)}
+    env = {**os.environ, "PYTEST_ROOST_CRASH_POINT": fault, "PREFECT_API_URL": api, "PYTHONPATH": str(ROOT / "src")}
     done = subprocess.run([sys.executable, "-c", program, *words], env=env, capture_output=True, text=True, check=False)
     assert done.returncode == -signal.SIGKILL, done.stderr
 
@@ -211,7 +213,7 @@ def test_a_rebuild_refuses_to_lose_what_it_cannot_list_and_what_a_framework_adde
     ingest(source)
     with pytest.raises(UsageError, match="unknown measure 'nDGC@10'"):
         rebuild(fresh=True, thresholds={"nDGC@10": 0.5})
-    with pytest.raises(UsageError, match="drawn questions judge no spans"):
+    with pytest.raises(UsageError, match="sampled questions judge no spans"):
         rebuild(fresh=True, thresholds={"chunk nDCG@10": 0.5})
 
     def hidden(source: OpenedSource, spool: Path) -> Any:
@@ -233,11 +235,11 @@ def test_a_rebuild_refuses_to_lose_what_it_cannot_list_and_what_a_framework_adde
             await store.upsert(version.name, [{**row, "id": "by-hand", "chunk_hash": ""}])
 
     asyncio.run(add())
-    with pytest.raises(UsageError, match="holds 1 rows that were added by a framework"):
+    with pytest.raises(UsageError, match="contains 1 rows that were added by a framework"):
         rebuild(fresh=True)
     assert len(asyncio.run(list_versions(index)).versions) == 1
     state, report = rebuild(fresh=True, leave_out=True)
-    assert (state, report["promoted"], report["lost"]) == ("Completed", True, [])
+    assert (state, report.promoted, report.lost) == ("Completed", True, ())
 
 
 def test_documents_that_a_new_version_lacks_are_lost_unless_their_sources_show_them_gone(lite, ingest, folder, index):
@@ -247,7 +249,8 @@ def test_documents_that_a_new_version_lacks_are_lost_unless_their_sources_show_t
         async with open_store(load_settings().milvus) as store:
             live = await existing_version(store, index)
             target = await make_version(store, blank_version(store, index, replace(live.recipe, chunk_size=100)))
-            return (await find_lost(store, live, target, gone))["uri"].to_list()
+            rows = [await read_ledger(store, version.ledger) for version in (live, target)]
+            return [document.uri for document in find_lost(*rows, gone)]
 
     assert asyncio.run(look(lambda rows: rows.filter(pl.col("uri") == "n1.md"))) == ["n0.md", "n2.md"]
 

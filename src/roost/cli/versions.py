@@ -55,7 +55,7 @@ def rebuild(request: RebuildRequest, *, as_json: bool, verbose: bool) -> None:
 
     state, report = run_with_progress(rebuild_flow, request, bar=not as_json)
     if as_json:
-        print_json(report)
+        print_json(report.as_dict())
     else:
         from roost.cli.output.show_versions import show_rebuild
 

@@ -1,4 +1,4 @@
-"""What people see of versions on a terminal."""
+"""The output of the commands around versions: list, rebuild, move of the alias, pruning, export, import."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ from rich import box
 from rich.table import Table
 
 from roost.cli.output.console import out
-from roost.tasks.steps.report import rebuild_line
 
 if TYPE_CHECKING:
     from roost.flows.operations.archive import ExportReport, ImportReport
     from roost.flows.operations.versions import AliasMove, PruneReport, VersionList
+    from roost.tasks.evaluation.rebuild_report import RebuildReport
+
+#: Rows that a list shows.
+MAX_ROWS = 50
 
 
 def show_versions(found: VersionList) -> None:
@@ -63,24 +66,26 @@ def show_pruning(done: PruneReport) -> None:
         out.print("nothing to drop")
 
 
-def show_rebuild(report: dict[str, Any]) -> None:
-    """Say what a rebuild came to, both versions' measures side by side."""
-    out.print(rebuild_line(report), soft_wrap=True)
-    for name, (then, now) in report["changes"].items():
-        out.print(f"recipe: {name} {now!r}, was {then!r}", style="dim", soft_wrap=True)
-    before, after = report["quality"]["before"] or {}, report["quality"]["after"] or {}
+def show_rebuild(report: RebuildReport) -> None:
+    """Say what was built and whether it was promoted, with the measures of both versions side by side."""
+    out.print(report.summary(), soft_wrap=True)
+    for name, (old, new) in report.changes.items():
+        out.print(f"recipe: {name} {new!r}, was {old!r}", style="dim", soft_wrap=True)
+    before, after = report.quality.before or {}, report.quality.after or {}
     if after:
-        table = Table(str(report["quality"]["questions"]), report["before"], report["version"], box=box.SIMPLE)
+        table = Table(str(report.quality.questions), report.before, report.version, box=box.SIMPLE)
         for name in after:
-            was = f"{before[name]['value']:.4f}" if name in before else ""
-            table.add_row(name, was, f"{after[name]['value']:.4f}")
+            was = f"{before[name].value:.4f}" if name in before else ""
+            table.add_row(name, was, f"{after[name].value:.4f}")
         out.print(table)
-    for row in report["lost"][:50]:
-        out.print(f"searchable before, not any more: {row['source']}/{row['uri']} ({row['reason']})", soft_wrap=True)
-    if report["promoted"] and report["settings"]:
-        needed = " ".join(f"{name}={value}" for name, value in report["settings"].items())
-        out.print(f"set this for later runs, which refuse it otherwise: {needed}", soft_wrap=True)
-    out.print(f"{report['seconds']:.1f} s", style="dim")
+    for document in report.lost[:MAX_ROWS]:
+        out.print(f"in the previous version, not in this one: {document}", soft_wrap=True)
+    if len(report.lost) > MAX_ROWS:
+        out.print(f"and {len(report.lost) - MAX_ROWS} more: roost rebuild --json lists all")
+    if report.promoted and report.settings:
+        needed = " ".join(f"{name}={value}" for name, value in report.settings.items())
+        out.print(f"set this for later runs of the index, which are refused otherwise: {needed}", soft_wrap=True)
+    out.print(f"{report.seconds:.1f} s", style="dim")
 
 
 def show_export(made: ExportReport) -> None:

@@ -1,0 +1,127 @@
+"""The comparison of two versions of an index: questions that both can answer, and the verdict on the new version."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import polars as pl
+
+from roost.tasks.errors import ModelError
+from roost.tasks.evaluation.metrics import Quality, measure_quality
+from roost.tasks.evaluation.questions import Questions, draw_questions
+from roost.tasks.evaluation.thresholds import Thresholds, missed
+from roost.tasks.milvus.store import Store
+from roost.tasks.models.embedder import Embedder, model_of
+from roost.tasks.settings import Embedding
+from roost.tasks.versions.carry_over import LostDocument
+from roost.tasks.versions.version import Version
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether the new version may become the live one.
+
+    questions: The questions that both versions were asked; None when there were none to ask.
+    before, after: Quality of the live and of the new version; None where it was not measured.
+    missed: Why the new version must not be promoted, one line each; empty when it may be.
+    lost: Documents that can be searched in the live version and not in the new one.
+    """
+
+    questions: Questions | None
+    before: Quality | None
+    after: Quality | None
+    missed: tuple[str, ...]
+    lost: tuple[LostDocument, ...]
+
+    def stored_quality(self, quality: Quality | None) -> dict[str, Any]:
+        """Give the measures of one version as they are stored with it; empty when it was not measured."""
+        if not quality or not self.questions:
+            return {}
+        return {
+            "measures": {name: round(estimate.value, 6) for name, estimate in quality.measures.items()},
+            "questions": self.questions.origin,
+            "asked": quality.asked,
+            "fingerprint": quality.questions,
+            "measured": datetime.now(UTC).isoformat(timespec="milliseconds"),
+        }
+
+    def stored_result(self) -> dict[str, Any]:
+        """Give the measures of the new version with the missed thresholds, as they are stored with it."""
+        reasons = {"missed": list(self.missed)} if self.missed else {}
+        return self.stored_quality(self.after) | reasons
+
+
+async def draw_common_questions(
+    store: Store, version: Version, live: pl.DataFrame, target: pl.DataFrame, count: int
+) -> Questions:
+    """Draw sentences of the live version, of documents whose content is equal in both versions.
+
+    Any other document could not be found in both, whatever their quality.
+
+    Args:
+        store: Where both versions are.
+        version: The live version.
+        live, target: Ledgers of both versions, frames of `ledger.ROW`.
+        count: Questions to draw, at most.
+    """
+    drawn = await draw_questions(store, version, count, live)
+    same = live.join(target, on=["doc_id", "content_hash"], how="semi")
+    judgments = drawn.judgments.join(same.select(document="doc_id"), on="document", how="semi")
+    asked = drawn.asked.join(judgments, on="question", how="semi", maintain_order="left")
+    return Questions(f"{asked.height} sentences sampled from {version.name}", asked, judgments, drawn=True)
+
+
+async def measure_live(
+    store: Store,
+    version: Version,
+    embedder: Embedder,
+    questions: Questions,
+    *,
+    settings: Embedding,
+    ledger: pl.DataFrame,
+) -> tuple[Quality | None, str]:
+    """Measure the live version with the model of its own recipe.
+
+    Args:
+        store: Where the version is.
+        version: The live version.
+        embedder: The new version's embedder; it is used if both versions have the same model.
+        questions: The questions to ask.
+        settings: How to open the model of the recipe.
+        ledger: Ledger of the live version, frame of `ledger.ROW`.
+
+    Returns:
+        The quality and an empty text, or None and why the model of the recipe cannot be used.
+    """
+    try:
+        model = await asyncio.to_thread(model_of, version.recipe, settings)
+        if model == embedder.model:
+            return await measure_quality(store, version, embedder, questions, exact=False, ledger=ledger), ""
+        with Embedder(model, settings) as own:
+            return await measure_quality(store, version, own, questions, exact=False, ledger=ledger), ""
+    except ModelError as error:
+        return None, str(error)
+
+
+def reasons_against(
+    before: Quality | None, after: Quality, thresholds: Thresholds, *, unmeasured: str = ""
+) -> list[str]:
+    """List why the new version must not be promoted, one line each; empty when all thresholds are reached.
+
+    Args:
+        before: Quality of the live version; None when it could not be measured.
+        after: Quality of the new version.
+        thresholds: Conditions to check.
+        unmeasured: Why the live version could not be measured.
+    """
+    lines = []
+    if unmeasured and thresholds.max_drop is not None:
+        lines.append(
+            f"the live version could not be measured, so a drop cannot be ruled out: {unmeasured}; --max-drop 1 "
+            "allows any drop"
+        )
+    earlier = {name: estimate.value for name, estimate in before.measures.items()} if before else None
+    return lines + missed(after.measures, thresholds, earlier)
