@@ -36,6 +36,8 @@ class Embedder:
         self._owner = ThreadPoolExecutor(max_workers=1, thread_name_prefix="embedder")
         self._engine: Engine | None = None
         self._recent: dict[str, np.ndarray] = {}
+        #: Texts that a batch is embedding now, by hash; None as the result: that batch failed.
+        self._in_progress: dict[str, asyncio.Future[np.ndarray | None]] = {}
         self.seconds = 0.0  # spent in the model, waiting not counted
 
     def __enter__(self) -> Embedder:
@@ -79,6 +81,53 @@ class Embedder:
         for part, found in zip(parts, await asyncio.gather(*calls), strict=True):
             vectors[part] = found
         return vectors
+
+    async def embed_once(
+        self, hashes: Sequence[str], texts: Sequence[str], tokens: Sequence[int]
+    ) -> tuple[dict[str, np.ndarray], set[str]]:
+        """Embed texts that no other batch has embedded or is embedding; wait for those that another batch is embedding.
+
+        When the other batch fails, this one embeds the text.
+
+        Args:
+            hashes: n hashes of the texts, each once.
+            texts: n texts.
+            tokens: n token counts; they only decide which texts share a call.
+
+        Returns:
+            Vectors by hash, (dim,) float32, unit length; and the hashes of the texts that this call embedded.
+        """
+        rows = {key: row for row, key in enumerate(hashes)}
+        found: dict[str, np.ndarray] = {}
+        embedded: set[str] = set()
+        while missing := [key for key in hashes if key not in found]:
+            # No await from here until the texts of this call are in `_in_progress`.
+            found |= self.recall(missing)
+            others = {key: self._in_progress[key] for key in missing if key in self._in_progress and key not in found}
+            own = [key for key in missing if key not in found and key not in others]
+            if own:
+                part = [rows[key] for key in own]
+                found |= await self._embed_own(own, [texts[row] for row in part], [tokens[row] for row in part])
+                embedded.update(own)
+            if others:
+                await asyncio.wait(others.values())
+                found |= {key: vector for key, done in others.items() if (vector := done.result()) is not None}
+        return found, embedded
+
+    async def _embed_own(
+        self, hashes: Sequence[str], texts: Sequence[str], tokens: Sequence[int]
+    ) -> dict[str, np.ndarray]:
+        """Embed texts, and let other batches wait for them meanwhile."""
+        loop = asyncio.get_running_loop()
+        self._in_progress |= {key: loop.create_future() for key in hashes}
+        vectors: dict[str, np.ndarray] = {}
+        try:
+            vectors = dict(zip(hashes, await self.passages(texts, tokens), strict=True))
+            self.remember(vectors)
+            return vectors
+        finally:
+            for key in hashes:
+                self._in_progress.pop(key).set_result(vectors.get(key))
 
     def remember(self, vectors: Mapping[str, np.ndarray]) -> None:
         """Keep vectors by the hash of their text, for texts that come again while they are in no or another row."""

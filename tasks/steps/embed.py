@@ -41,16 +41,17 @@ async def embed_batch(
             others = wanted.filter(~pl.col("chunk_hash").is_in(list(known)))["chunk_hash"].to_list()
             known |= await find_vectors(store, place, others)
     new = wanted.filter(~pl.col("chunk_hash").is_in(list(known)))
-    model = embedder.model
-    lengths = new["tokens"] + model.special_tokens
-    made = dict(zip(new["chunk_hash"], await embedder.passages(new["text"].to_list(), lengths.to_list()), strict=True))
-    embedder.remember(made)
+    special = embedder.model.special_tokens
+    made, embedded = await embedder.embed_once(
+        new["chunk_hash"].to_list(), new["text"].to_list(), (new["tokens"] + special).to_list()
+    )
     known |= made
+    own = new.filter(pl.col("chunk_hash").is_in(list(embedded)))  # the others were embedded by batches beside this one
     vectors = np.array([known[key] for key in chunks["chunk_hash"]], dtype=np.float32)
     return Embedded(
-        chunked.name, chunked.documents, chunks, chunked.rejects, vectors.reshape(-1, model.dimension),
-        embedded=new.height, reused=chunks.height - new.height, tokens=int(new["tokens"].sum()),
-        truncated=int((lengths - model.window).clip(lower_bound=0).sum()),
+        chunked.name, chunked.documents, chunks, chunked.rejects, vectors.reshape(-1, embedder.model.dimension),
+        embedded=own.height, reused=chunks.height - own.height, tokens=int(own["tokens"].sum()),
+        truncated=int((own["tokens"] + special - embedder.model.window).clip(lower_bound=0).sum()),
     )  # fmt: skip
 
 

@@ -309,7 +309,6 @@ def test_a_section_that_moves_to_a_later_batch_is_not_embedded_again(lite, inges
     moving = " ".join(f"Cabin {n} of the ferry sleeps {n % 7 + 1}." for n in range(150))
     source = folder(**{"a.md": f"# Start\n\nHere.\n\n## Cabins\n\n{moving}\n", "z.md": "# End\n\nThere.\n"})
     monkeypatch.setenv("ROOST_INGEST__BATCH_BYTES", "1024")  # each document a batch of its own
-    monkeypatch.setenv("ROOST_INGEST__BATCHES_IN_FLIGHT", "1")
     _, first = ingest(source)
     folder(**{"a.md": "# Start\n\nNow.\n", "z.md": f"# End\n\nThen.\n\n## Cabins\n\n{moving}\n"})
     _, second = ingest(source)
@@ -320,7 +319,6 @@ def test_a_section_that_moves_to_a_later_batch_is_not_embedded_again(lite, inges
 
 def test_a_text_in_two_batches_of_a_first_run_is_embedded_once(lite, ingest, folder, monkeypatch):
     monkeypatch.setenv("ROOST_INGEST__BATCH_BYTES", "1024")
-    monkeypatch.setenv("ROOST_INGEST__BATCHES_IN_FLIGHT", "1")
     text = "The ferry to the island leaves at noon. " * 40
     _, report = ingest(folder(**{"a.txt": text, "b.txt": text}))
     assert report.chunks.reused == report.chunks.embedded == report.chunks.written / 2

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Coroutine, Sequence
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.stand_ins import HashEngine, made_model
+from tests.stand_ins import DIMENSION, HashEngine, made_model
 
+from roost.tasks.errors import ModelError
 from roost.tasks.models.embedder import PART, RECENT, Embedder
 from roost.tasks.models.engine import cut_by_tokens
 from roost.tasks.models.torch_engine import CALL_TEXTS
@@ -53,3 +58,64 @@ def test_the_latest_vectors_are_remembered_and_no_more() -> None:
         embedder.remember({str(n): vector for n in range(RECENT)})
         embedder.remember({"one more": vector})
         assert embedder.recall(["0", "1", "one more", "never seen"]).keys() == {"1", "one more"}
+
+
+class Gate:
+    """An engine that notes the texts it embeds, and fails while it is told to."""
+
+    def __init__(self) -> None:
+        self.embedded: list[str] = []
+        self.failures = 0
+
+    def passages(self, texts: Sequence[str], tokens: Sequence[int]) -> np.ndarray:
+        if self.failures:
+            self.failures -= 1
+            raise ModelError("out of memory")
+        self.embedded += texts
+        return HashEngine().passages(texts, tokens)
+
+
+@pytest.fixture
+def gate(monkeypatch: pytest.MonkeyPatch) -> Gate:
+    made = Gate()
+    monkeypatch.setattr("roost.tasks.models.embedder.load_engine", lambda model, settings: made)
+    return made
+
+
+def ask(embedder: Embedder, *texts: str) -> Coroutine[Any, Any, tuple[dict[str, np.ndarray], set[str]]]:
+    return embedder.embed_once(texts, texts, [1] * len(texts))
+
+
+async def test_a_text_of_two_batches_in_flight_is_embedded_once_and_both_get_its_vector(gate: Gate) -> None:
+    with Embedder(made_model(), Embedding()) as embedder:
+        (first, own), (second, others) = await asyncio.gather(ask(embedder, "a", "b"), ask(embedder, "b", "c"))
+    assert sorted(gate.embedded) == ["a", "b", "c"]
+    assert (own, others) == ({"a", "b"}, {"c"})
+    assert (first.keys(), second.keys()) == ({"a", "b"}, {"b", "c"})
+    assert np.array_equal(first["b"], second["b"])
+
+
+async def test_what_became_known_in_the_meantime_is_not_embedded(gate: Gate) -> None:
+    vector = np.ones(DIMENSION, dtype=np.float32)
+    with Embedder(made_model(), Embedding()) as embedder:
+        embedder.remember({"a": vector})
+        found, own = await ask(embedder, "a", "b")
+    assert (gate.embedded, own) == (["b"], {"b"})
+    assert np.array_equal(found["a"], vector)
+
+
+async def test_a_text_whose_batch_fails_is_embedded_by_the_batch_that_waited_for_it(gate: Gate) -> None:
+    gate.failures = 1
+    with Embedder(made_model(), Embedding()) as embedder:
+        failed, (found, own) = await asyncio.gather(ask(embedder, "a"), ask(embedder, "a"), return_exceptions=True)
+    assert isinstance(failed, ModelError)
+    assert (gate.embedded, own, found.keys()) == (["a"], {"a"}, {"a"})
+
+
+async def test_a_batch_that_is_cancelled_leaves_its_texts_to_the_one_that_waited(gate: Gate) -> None:
+    with Embedder(made_model(), Embedding()) as embedder:
+        first, second = asyncio.ensure_future(ask(embedder, "a")), asyncio.ensure_future(ask(embedder, "a"))
+        await asyncio.sleep(0)
+        first.cancel()
+        found, own = await second
+    assert (own, found.keys()) == ({"a"}, {"a"})
