@@ -45,7 +45,7 @@ def run_flow(
         RoostError: The flow failed with this error.
         asyncio.CancelledError: The run was cancelled, by SIGTERM, Ctrl-C or in the Prefect UI.
     """
-    return run_async(lambda: _run(flow, request, progress))
+    return run_async(lambda: run_flow_async(flow, request, progress))
 
 
 def run_async(work: Callable[[], Coroutine[Any, Any, Report]]) -> Report:
@@ -53,9 +53,12 @@ def run_async(work: Callable[[], Coroutine[Any, Any, Report]]) -> Report:
     return asyncio.run(_cancelled_by_sigterm(work()))
 
 
-async def _run(
-    flow: Flow[[Request], Coroutine[Any, Any, State[Report]]], request: Request, progress: ProgressCallback | None
+async def run_flow_async(
+    flow: Flow[[Request], Coroutine[Any, Any, State[Report]]],
+    request: Request,
+    progress: ProgressCallback | None = None,
 ) -> tuple[str, Report]:
+    """Do the same as `run_flow` in the running event loop, without handling signals."""
     if progress is not None:
         PROGRESS.set(progress)
     state = await _run_cancellable(flow, request)

@@ -1,10 +1,15 @@
-"""An index as LangChain has it: its own Milvus store, and an embedding that is the index's own model."""
+"""LangChain's own Milvus store and retriever on an index; the only module with private parts of langchain-milvus.
+
+The bridge to pymilvus is needed for langchain-milvus 0.3 with pymilvus from 2.6.10 on. pymilvus keeps the connection of
+a client elsewhere than in `pymilvus.orm.connections`, where langchain-milvus looks for it by the client's name, so its
+first read fails with "should create connection first". To be deleted when langchain-milvus reads the fields of a
+collection by its client; tests/unit/search/test_langchain.py fails when one of the private parts changes.
+"""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+from importlib.metadata import version as installed_version
 from typing import Any
 
 from langchain_core.documents import Document
@@ -14,17 +19,22 @@ from langchain_milvus import Milvus
 from pymilvus.decorators import PyMilvusDeprecationWarning
 from pymilvus.orm.connections import connections
 
+from roost.tasks.errors import ConfigurationError
+from roost.tasks.milvus.connection import connection_options
 from roost.tasks.milvus.store import Store
 from roost.tasks.models.embedder import Embedder
-from roost.tasks.search.framework_options import measured, options, shown
+from roost.tasks.search.added_texts import embed_added_texts
 from roost.tasks.versions.version import Version
 
-# The library's own use of pymilvus: nothing that its users could change.
+#: Versions whose private parts the bridge uses: distribution to the beginning of its version.
+BRIDGED_VERSIONS = {"langchain-milvus": "0.3.", "pymilvus": "2.6."}
+
+# Raised by the library's own use of pymilvus; users cannot change it.
 warnings.filterwarnings("ignore", category=PyMilvusDeprecationWarning, module="langchain_milvus")
 
 
 class IndexEmbeddings(Embeddings):
-    """The model and the instructions of one index."""
+    """LangChain's embeddings: the model and the instructions of one index."""
 
     def __init__(self, embedder: Embedder) -> None:
         self._embedder = embedder
@@ -33,12 +43,9 @@ class IndexEmbeddings(Embeddings):
         """Embed texts that are to be added.
 
         Raises:
-            UsageError: One does not fit the model's window.
+            UsageError: A text does not fit the model's window.
         """
-        vectors: list[list[float]] = self._embedder.wait_for_passages(
-            texts, measured(self._embedder.model, texts)
-        ).tolist()
-        return vectors
+        return embed_added_texts(self._embedder, texts)
 
     def embed_query(self, text: str) -> list[float]:
         """Embed a query."""
@@ -46,12 +53,7 @@ class IndexEmbeddings(Embeddings):
 
 
 class BridgedMilvus(Milvus):
-    """LangChain's own store, which finds its connection with pymilvus 2.6.10 and later.
-
-    Those keep a client's connection elsewhere than `pymilvus.orm`, where langchain-milvus 0.3.3 looks for it by the
-    client's name, so its first read fails with "should create connection first". Here it is noted there. To be
-    deleted when langchain-milvus reads a collection's fields by its client.
-    """
+    """LangChain's own store, with its connection registered where the library looks for it."""
 
     @property
     def alias(self) -> str:
@@ -64,13 +66,13 @@ class BridgedMilvus(Milvus):
         connections._alias_handlers[name] = self.client._handler
 
     def _parse_document(self, data: dict[str, Any]) -> Document:
-        """Leave out what Milvus makes of a text for BM25: whoever adds a document with it again is refused."""
+        """Remove the sparse vector that Milvus computes for BM25: Milvus refuses a document that is added with it."""
         if isinstance(data.get("sparse"), dict):
             del data["sparse"]
         return super()._parse_document(data)
 
     def close(self) -> None:
-        """Forget the connection, and close it when nobody else uses it."""
+        """Unregister the connection, and close it unless another client uses it."""
         connections._alias_handlers.pop(self.alias, None)
         self.client.close()
 
@@ -81,15 +83,39 @@ class BridgedMilvus(Milvus):
         self.close()
 
 
+def check_bridged_versions() -> None:
+    """Refuse versions of the libraries for which the bridge was not written.
+
+    Raises:
+        ConfigurationError: One of them is installed; the message names it.
+    """
+    for distribution, prefix in BRIDGED_VERSIONS.items():
+        if not (installed := installed_version(distribution)).startswith(prefix):
+            raise ConfigurationError(
+                f"{distribution} {installed} is installed, but Roost's LangChain store needs {prefix}x: "
+                f"pip install '{distribution}=={prefix}*'"
+            )
+
+
 def langchain_store(store: Store, version: Version, embedder: Embedder, *, ef: int = 0) -> BridgedMilvus:
-    """Open a version as LangChain's own store."""
-    chosen = options(store, version, ef)
+    """Open a version as LangChain's own store.
+
+    Args:
+        store: The open Milvus; both share a connection.
+        version: The version to open.
+        embedder: The version's model.
+        ef: Minimum breadth of a search (HNSW's `ef`).
+
+    Raises:
+        ConfigurationError: See `check_bridged_versions`.
+    """
+    check_bridged_versions()
     return BridgedMilvus(
         embedding_function=IndexEmbeddings(embedder),
         collection_name=version.name,
-        connection_args=chosen.connection,
+        connection_args=connection_options(store.settings),
         consistency_level="Strong",
-        search_params=chosen.search,
+        search_params={"metric_type": version.metric, "params": {"ef": max(store.settings.search_ef, ef)}},
         auto_id=False,
         primary_field="id",
         text_field="text",
@@ -103,23 +129,8 @@ def langchain_retriever(vectors: BridgedMilvus, *, k: int, where: str) -> Vector
 
     Args:
         vectors: The store.
-        k: Passages to find.
-        where: A checked filter, as Milvus reads it; empty for none.
+        k: Documents to return, >= 1.
+        where: Filter as Milvus reads it; empty for none.
     """
-    chosen = {"k": k, "expr": where} if where else {"k": k}
-    return vectors.as_retriever(search_kwargs=chosen)
-
-
-def langchain_finder(
-    stack: AsyncExitStack, store: Store, version: Version, embedder: Embedder, query: str, where: str
-) -> Callable[[int], Awaitable[list[dict[str, Any]]]]:
-    """Make a way to find a query's nearest passages through LangChain; closed with the stack."""
-
-    async def find(limit: int) -> list[dict[str, Any]]:
-        vectors = langchain_store(store, version, embedder, ef=limit)
-        stack.push_async_callback(vectors.aclose)
-        found = await vectors.asimilarity_search_with_score(query, k=limit, expr=where or None)
-        fields = ({**doc.metadata, "text": doc.page_content, "score": float(score)} for doc, score in found)
-        return [shown(row) for row in fields]
-
-    return find
+    options: dict[str, Any] = {"k": k, "expr": where} if where else {"k": k}
+    return vectors.as_retriever(search_kwargs=options)

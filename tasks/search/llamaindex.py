@@ -1,10 +1,11 @@
-"""An index as LlamaIndex has it: its own Milvus store, and an embedding that is the index's own model."""
+"""LlamaIndex's own Milvus store and retriever on an index, with the index's own model as their embedding.
+
+The underscored methods of `IndexEmbedding` are the extension points that LlamaIndex documents for embeddings.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
 from typing import Any
 
 from llama_index.core import VectorStoreIndex
@@ -13,14 +14,15 @@ from llama_index.core.bridge.pydantic import PrivateAttr
 from llama_index.core.retrievers import VectorIndexRetriever
 from llama_index.vector_stores.milvus import MilvusVectorStore
 
+from roost.tasks.milvus.connection import connection_options
 from roost.tasks.milvus.store import Store
 from roost.tasks.models.embedder import Embedder
-from roost.tasks.search.framework_options import measured, options, shown
+from roost.tasks.search.added_texts import embed_added_texts
 from roost.tasks.versions.version import Version
 
 
 class IndexEmbedding(BaseEmbedding):
-    """The model and the instructions of one index."""
+    """LlamaIndex's embedding: the model and the instructions of one index."""
 
     _embedder: Embedder = PrivateAttr()
 
@@ -38,10 +40,7 @@ class IndexEmbedding(BaseEmbedding):
         return self._get_text_embeddings([text])[0]
 
     def _get_text_embeddings(self, texts: list[str]) -> list[list[float]]:
-        vectors: list[list[float]] = self._embedder.wait_for_passages(
-            texts, measured(self._embedder.model, texts)
-        ).tolist()
-        return vectors
+        return embed_added_texts(self._embedder, texts)
 
     async def _aget_text_embedding(self, text: str) -> list[float]:
         return await asyncio.to_thread(self._get_text_embedding, text)
@@ -50,21 +49,25 @@ class IndexEmbedding(BaseEmbedding):
 def llamaindex_store(store: Store, version: Version, *, ef: int = 0) -> MilvusVectorStore:
     """Open a version as LlamaIndex's own store.
 
-    Not by the index's name: the library looks for it among the collections, where Milvus lists no alias, and makes
-    a collection of that name.
+    The store gets the name of the version's collection instead of the index's name: the library looks for the name in
+    the list of collections, which contains no aliases, and would create a collection of that name.
+
+    Args:
+        store: The open Milvus; both share a connection.
+        version: The version to open.
+        ef: Minimum breadth of a search (HNSW's `ef`).
     """
-    chosen = options(store, version, ef)
     return MilvusVectorStore(
-        **chosen.connection,
+        **connection_options(store.settings),
         collection_name=version.name,
         dim=version.recipe.dimension,
         overwrite=False,
-        upsert_mode=True,  # else a second run of the same adds every row again, on a server
+        upsert_mode=True,  # without it, adding the same nodes twice stores every row twice on a server
         text_key="text",
         doc_id_field="doc_id",
         embedding_field="vector",
         similarity_metric=version.metric,
-        search_config=chosen.search,
+        search_config={"metric_type": version.metric, "params": {"ef": max(store.settings.search_ef, ef)}},
         consistency_level="Strong",
     )
 
@@ -75,8 +78,8 @@ def llamaindex_retriever(vectors: MilvusVectorStore, embedder: Embedder, *, k: i
     Args:
         vectors: The store.
         embedder: The index's model.
-        k: Passages to find.
-        where: A checked filter, as Milvus reads it; empty for none.
+        k: Nodes to return, >= 1.
+        where: Filter as Milvus reads it; empty for none.
     """
     extra: dict[str, Any] = {"vector_store_kwargs": {"string_expr": where}} if where else {}
     index = VectorStoreIndex.from_vector_store(vectors, embed_model=IndexEmbedding(embedder))
@@ -84,25 +87,7 @@ def llamaindex_retriever(vectors: MilvusVectorStore, embedder: Embedder, *, k: i
 
 
 async def close_llamaindex(vectors: MilvusVectorStore) -> None:
-    """Close both of a store's connections, in the loop that used the async one."""
+    """Close both connections of a store, in the loop that used the async one."""
     if vectors.aclient is not None:
         await vectors.aclient.close()
     vectors.client.close()
-
-
-def llamaindex_finder(
-    stack: AsyncExitStack, store: Store, version: Version, embedder: Embedder, query: str, where: str
-) -> Callable[[int], Awaitable[list[dict[str, Any]]]]:
-    """Make a way to find a query's nearest passages through LlamaIndex; closed with the stack."""
-
-    async def find(limit: int) -> list[dict[str, Any]]:
-        vectors = llamaindex_store(store, version, ef=limit)
-        stack.push_async_callback(close_llamaindex, vectors)
-        found = await llamaindex_retriever(vectors, embedder, k=limit, where=where).aretrieve(query)
-        return [
-            shown({**node.metadata, "doc_id": node.node.ref_doc_id, "id": node.node_id, "text": node.text,
-                   "score": node.score})
-            for node in found
-        ]  # fmt: skip
-
-    return find

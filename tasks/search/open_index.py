@@ -1,19 +1,24 @@
-"""Roost's indexes in LlamaIndex and LangChain: the same passages, by the model that embedded them.
+"""An index open for reading from Python: Roost's own search, and the stores and retrievers of LlamaIndex and LangChain.
 
     with open_retriever("handbook", "llamaindex", k=5) as retriever:
         nodes = retriever.retrieve("who waxes the skis?")
 
-    with open_index("handbook") as opened:
-        store = opened.langchain()
+    async with aopen_index("handbook") as opened:
+        hits = await opened.asearch("who waxes the skis?", k=5)
+        store = await opened.alangchain()
 
-Field names, model, revision and instructions are read from the version that the index's name points to at that
-moment; a later promotion to another recipe changes nothing under an open retriever's feet.
+Names that begin with `a` are for async code: they must be awaited, and leave the running event loop free. The others
+are for sync code; `open_index` and `open_retriever` refuse to be used inside a running loop.
+
+Model, revision, instructions and field names are read from the version that the alias points to when the index is
+opened. A later promotion of another version does not change an open index.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import AsyncExitStack, ExitStack, contextmanager
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from anyio.from_thread import BlockingPortal, start_blocking_portal
@@ -23,6 +28,7 @@ from roost.tasks.milvus.lock_wait import LeaseOwner
 from roost.tasks.milvus.store import Store, open_store
 from roost.tasks.models.embedder import Embedder, model_of
 from roost.tasks.search.filters import checked_where
+from roost.tasks.search.retrieve import Hit, SearchOptions, search
 from roost.tasks.settings import Settings, load_settings
 from roost.tasks.versions.version import Version, existing_version
 
@@ -34,35 +40,64 @@ if TYPE_CHECKING:
 
     from roost.tasks.search.langchain import BridgedMilvus
 
-
-__all__ = ["FRAMEWORKS", "OpenIndex", "open_index", "open_retriever"]
-
 FRAMEWORKS = ("llamaindex", "langchain")
 
 
 class OpenIndex:
-    """An index open for both frameworks. Made by `open_index`, and closed at the end of its `with`."""
+    """An open index. Made by `open_index` or `aopen_index`, and closed at the end of their `with` block.
+
+    version: The version that the alias pointed to when the index was opened.
+    embedder: The model of that version.
+    """
 
     def __init__(self, store: Store, version: Version, embedder: Embedder, portal: BlockingPortal) -> None:
+        """Wrap what `open_index` opened.
+
+        Args:
+            store: The open Milvus, in the loop of the portal's thread.
+            version: The version to read.
+            embedder: Its model.
+            portal: The thread whose loop runs Roost's own reads, so that they never run in the caller's loop.
+        """
         self.version = version
         self.embedder = embedder
         self._store = store
         self._portal = portal
         self._close, self._aclose = ExitStack(), AsyncExitStack()
 
+    def search(self, query: str, *, k: int = 5, options: SearchOptions | None = None) -> list[Hit]:
+        """Find the k nearest chunks to a query, best first.
+
+        Raises:
+            UsageError: The filter is invalid for this index.
+        """
+        return self._portal.call(self._search, query, k, options)
+
+    async def asearch(self, query: str, *, k: int = 5, options: SearchOptions | None = None) -> list[Hit]:
+        """Do the same as `search` without blocking the running loop."""
+        return await asyncio.wrap_future(self._portal.start_task_soon(self._search, query, k, options))
+
+    async def _search(self, query: str, k: int, options: SearchOptions | None) -> list[Hit]:
+        [hits] = await search(self._store, self.version, self.embedder, [query], k=k, options=options)
+        return hits
+
     def where(self, text: str) -> str:
-        """Check a filter against this index's fields.
+        """Check a filter against the fields of this index.
 
         Returns:
             The filter as Milvus reads it, for LlamaIndex's `string_expr` and LangChain's `expr`.
 
         Raises:
-            UsageError: It is no filter for this index.
+            UsageError: The filter is invalid for this index.
         """
         return self._portal.call(checked_where, self._store, self.version, text)
 
     def llamaindex(self, *, ef: int = 0) -> MilvusVectorStore:
-        """LlamaIndex's own Milvus store on this index; `ef` is the least breadth of its searches."""
+        """Open LlamaIndex's own Milvus store on this index.
+
+        Args:
+            ef: Minimum breadth of its searches (HNSW's `ef`).
+        """
         from roost.tasks.search.llamaindex import close_llamaindex, llamaindex_store
 
         vectors = llamaindex_store(self._store, self.version, ef=ef)
@@ -70,20 +105,32 @@ class OpenIndex:
         self._close.callback(vectors.client.close)
         return vectors
 
+    async def allamaindex(self, *, ef: int = 0) -> MilvusVectorStore:
+        """Do the same as `llamaindex` without blocking the running loop."""
+        return await asyncio.to_thread(self.llamaindex, ef=ef)
+
     def llamaindex_embedding(self) -> BaseEmbedding:
-        """LlamaIndex's embedding: the index's own model, for `VectorStoreIndex.from_vector_store`."""
+        """Return LlamaIndex's embedding with the index's own model, for `VectorStoreIndex.from_vector_store`."""
         from roost.tasks.search.llamaindex import IndexEmbedding
 
         return IndexEmbedding(self.embedder)
 
     def llamaindex_retriever(self, *, k: int = 5, where: str = "") -> VectorIndexRetriever:
-        """Find passages through LlamaIndex."""
+        """Open a LlamaIndex retriever that returns k nodes; `where` is a filter as in `SearchOptions`."""
         from roost.tasks.search.llamaindex import llamaindex_retriever
 
         return llamaindex_retriever(self.llamaindex(ef=k), self.embedder, k=k, where=self.where(where))
 
+    async def allamaindex_retriever(self, *, k: int = 5, where: str = "") -> VectorIndexRetriever:
+        """Do the same as `llamaindex_retriever` without blocking the running loop."""
+        return await asyncio.to_thread(self.llamaindex_retriever, k=k, where=where)
+
     def langchain(self, *, ef: int = 0) -> BridgedMilvus:
-        """LangChain's own Milvus store on this index; `ef` is the least breadth of its searches."""
+        """Open LangChain's own Milvus store on this index.
+
+        Args:
+            ef: Minimum breadth of its searches (HNSW's `ef`).
+        """
         from roost.tasks.search.langchain import langchain_store
 
         vectors = langchain_store(self._store, self.version, self.embedder, ef=ef)
@@ -91,33 +138,93 @@ class OpenIndex:
         self._close.callback(vectors.close)
         return vectors
 
+    async def alangchain(self, *, ef: int = 0) -> BridgedMilvus:
+        """Do the same as `langchain` without blocking the running loop."""
+        return await asyncio.to_thread(self.langchain, ef=ef)
+
     def langchain_retriever(self, *, k: int = 5, where: str = "") -> VectorStoreRetriever:
-        """Find passages through LangChain."""
+        """Open a LangChain retriever that returns k documents; `where` is a filter as in `SearchOptions`."""
         from roost.tasks.search.langchain import langchain_retriever
 
         return langchain_retriever(self.langchain(ef=k), k=k, where=self.where(where))
 
+    async def alangchain_retriever(self, *, k: int = 5, where: str = "") -> VectorStoreRetriever:
+        """Do the same as `langchain_retriever` without blocking the running loop."""
+        return await asyncio.to_thread(self.langchain_retriever, k=k, where=where)
+
     async def aclose(self) -> None:
-        """Close what was used with await: in the loop that used it, before the end of the `with`."""
+        """Close the async connections of the frameworks, in the loop that used them.
+
+        `aopen_index` does it at the end of its block. After `open_index`, call it in each loop that used a store with
+        `await`, before the end of the block.
+        """
         await self._aclose.aclose()
 
     def close(self) -> None:
-        """Close what the frameworks opened."""
+        """Close the sync connections of the frameworks."""
         self._close.close()
 
 
 @contextmanager
 def open_index(index: str, settings: Settings | None = None) -> Iterator[OpenIndex]:
-    """Open an index for LlamaIndex and LangChain, from sync code or from a running loop.
+    """Open an index for reading, in sync code.
+
+    Example:
+        with open_index("handbook") as opened:
+            for hit in opened.search("who waxes the skis?", k=3):
+                print(hit.score, hit.place)
 
     Args:
-        index: Its name.
-        settings: Where it is; the environment's when left out.
+        index: Name of the index.
+        settings: Settings of Milvus and the model; None for those of the environment.
 
     Raises:
-        UsageError: No such index, one that Roost did not make, or its model is not the one found here.
-        ConflictError: Another process has the file of Milvus Lite.
+        UsageError: There is no such index, Roost did not make it, its model is not installed here in its revision, or
+            an event loop is running in this thread: use `aopen_index` there.
+        ConflictError: Another process has locked the file of Milvus Lite.
     """
+    refuse_running_loop("open_index", "async with aopen_index(...)")
+    with _opened(index, settings) as opened:
+        yield opened
+
+
+@asynccontextmanager
+async def aopen_index(index: str, settings: Settings | None = None) -> AsyncIterator[OpenIndex]:
+    """Open an index for reading, in async code: the running loop is never blocked.
+
+    Example:
+        async with aopen_index("handbook") as opened:
+            hits = await opened.asearch("who waxes the skis?", k=3)
+
+    Args:
+        index: Name of the index.
+        settings: Settings of Milvus and the model; None for those of the environment.
+
+    Raises:
+        UsageError: See `open_index`.
+        ConflictError: See `open_index`.
+    """
+    opening = _opened(index, settings)
+    entering = asyncio.ensure_future(asyncio.to_thread(opening.__enter__))
+    try:
+        opened = await asyncio.shield(entering)
+    except asyncio.CancelledError:
+        await asyncio.wait([entering])
+        if entering.exception() is None:
+            await asyncio.to_thread(opening.__exit__, None, None, None)
+        raise
+    try:
+        yield opened
+    finally:
+        try:
+            await opened.aclose()
+        finally:
+            await asyncio.to_thread(opening.__exit__, None, None, None)
+
+
+@contextmanager
+def _opened(index: str, settings: Settings | None) -> Iterator[OpenIndex]:
+    """Open an index with its own event loop in a thread of its own."""
     settings = settings or load_settings()
     with ExitStack() as stack:
         portal = stack.enter_context(start_blocking_portal())
@@ -146,19 +253,73 @@ def open_retriever(
 
 @contextmanager
 def open_retriever(index: str, framework: str, *, k: int = 5, where: str = "") -> Iterator[Any]:
-    """Open an index as one framework's retriever.
+    """Open an index as a retriever of one framework, in sync code.
+
+    Example:
+        with open_retriever("handbook", "langchain", k=5) as retriever:
+            documents = retriever.invoke("who waxes the skis?")
 
     Args:
-        index: Its name.
+        index: Name of the index.
         framework: `llamaindex` or `langchain`.
-        k: Passages to find, >= 1.
-        where: A filter as people write it: `source == "handbook" and page > 2`.
+        k: Chunks to return, >= 1.
+        where: Filter, as in `source == "handbook" and page > 2`; empty for none.
 
     Raises:
-        UsageError: See `open_index`; or the filter is none for this index.
+        UsageError: See `open_index`; or the framework is unknown, or the filter is invalid for this index.
     """
-    if framework not in FRAMEWORKS:
-        raise UsageError(unknown_value("framework", framework, FRAMEWORKS))
-    with open_index(index) as opened:
+    _check_framework(framework)
+    refuse_running_loop("open_retriever", "async with aopen_retriever(...)")
+    with _opened(index, None) as opened:
         make = opened.llamaindex_retriever if framework == "llamaindex" else opened.langchain_retriever
         yield make(k=k, where=where)
+
+
+@overload
+@asynccontextmanager
+def aopen_retriever(
+    index: str, framework: Literal["llamaindex"], *, k: int = 5, where: str = ""
+) -> AsyncIterator[VectorIndexRetriever]: ...
+
+
+@overload
+@asynccontextmanager
+def aopen_retriever(
+    index: str, framework: Literal["langchain"], *, k: int = 5, where: str = ""
+) -> AsyncIterator[VectorStoreRetriever]: ...
+
+
+@asynccontextmanager
+async def aopen_retriever(index: str, framework: str, *, k: int = 5, where: str = "") -> AsyncIterator[Any]:
+    """Open an index as a retriever of one framework, in async code; see `open_retriever`.
+
+    Example:
+        async with aopen_retriever("handbook", "llamaindex", k=5) as retriever:
+            nodes = await retriever.aretrieve("who waxes the skis?")
+    """
+    _check_framework(framework)
+    async with aopen_index(index) as opened:
+        make = opened.allamaindex_retriever if framework == "llamaindex" else opened.alangchain_retriever
+        yield await make(k=k, where=where)
+
+
+def refuse_running_loop(function: str, instead: str) -> None:
+    """Refuse a sync function in a thread whose event loop is running.
+
+    Args:
+        function: Name of the function.
+        instead: The async form, as it is written.
+
+    Raises:
+        UsageError: A loop is running.
+    """
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    raise UsageError(f"{function}() would block the running event loop: write {instead} instead")
+
+
+def _check_framework(framework: str) -> None:
+    if framework not in FRAMEWORKS:
+        raise UsageError(unknown_value("framework", framework, FRAMEWORKS))

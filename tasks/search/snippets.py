@@ -1,4 +1,4 @@
-"""Snippets: the part of a passage that holds the query's words, and where in it they stand."""
+"""Snippets: the part of a chunk that contains the words of the query, and the positions of these words in it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-#: Words too common to be looked for, unless a query has no others.
+#: Stop words; they are searched for only if a query has no other words.
 _COMMON = frozenset(
     re.findall(
         r"\w+",
@@ -20,30 +20,34 @@ _ENDINGS = ("ing", "ed", "es", "s")
 
 @dataclass(frozen=True)
 class Snippet:
-    """A line of a passage. `words` are (start, end) of the query's words in `text`."""
+    """One line of a chunk's text.
+
+    text: The line.
+    words: (start, end) of each word of the query in `text`.
+    """
 
     text: str
     words: tuple[tuple[int, int], ...]
 
 
-def make_snippet(passage: str, query: str, *, length: int) -> Snippet:
-    """Cut the part out of a passage that holds most of a query's words.
+def make_snippet(text: str, query: str, *, length: int) -> Snippet:
+    """Select the part of a text that contains most words of a query.
 
     Args:
-        passage: The text, on as many lines as it likes.
-        query: The words to look for; in another number or tense they count too.
-        length: Most characters, the marks of omission not counted.
+        text: Text of a chunk, of any number of lines.
+        query: Words to find; other inflections (plural, past tense) match too.
+        length: Maximum number of characters, without the ellipses.
 
     Returns:
-        One line, whole words, with … where something was left out.
+        One line of whole words, with … where text was omitted.
     """
-    line = " ".join(passage.split())
+    line = " ".join(text.split())
     wanted = _wanted(query)
     found = [match.span() for match in _WORD.finditer(line) if _stem(match[0]) in wanted]
     start, end = _window(line, found, length)
-    text = f"{'… ' if start else ''}{line[start:end]}{' …' if end < len(line) else ''}"
+    snippet = f"{'… ' if start else ''}{line[start:end]}{' …' if end < len(line) else ''}"
     shift = start - (2 if start else 0)
-    return Snippet(text, tuple((a - shift, b - shift) for a, b in found if a >= start and b <= end))
+    return Snippet(snippet, tuple((a - shift, b - shift) for a, b in found if a >= start and b <= end))
 
 
 def _wanted(query: str) -> set[str]:
@@ -60,7 +64,7 @@ def _stem(word: str) -> str:
 
 
 def _window(line: str, found: list[tuple[int, int]], length: int) -> tuple[int, int]:
-    """Choose where to cut: whole words, as many different places of words as fit, a little before the first."""
+    """Choose the start and end of the snippet: whole words, as many matches as fit, some context before the first."""
     if len(line) <= length:
         return 0, len(line)
     start = max(_starts(found, length), key=lambda start: _count(found, start, length), default=0)

@@ -16,7 +16,7 @@ from llama_index.core.schema import NodeRelationship, RelatedNodeInfo, TextNode
 
 from roost.tasks.milvus.store import open_store
 from roost.tasks.search.langchain import BridgedMilvus
-from roost.tasks.search.open_index import OpenIndex, open_index
+from roost.tasks.search.open_index import OpenIndex, aopen_index, open_index
 from roost.tasks.settings import load_settings
 from roost.tasks.versions.version import drop_version, existing_version, open_version, publish
 
@@ -161,14 +161,13 @@ def test_llamaindex_adds_reads_and_deletes_documents_in_both_modes(copies: tuple
     kept = [row for row in before if not row[0].startswith(document)]
 
     async def use(index: str, *, wait: Callable[..., Awaitable[Any]]) -> list[Any]:
-        with open_index(index) as opened:
-            store, embedding = opened.llamaindex(), opened.llamaindex_embedding()
+        async with aopen_index(index) as opened:
+            store, embedding = await opened.allamaindex(), opened.llamaindex_embedding()
             nodes = await asyncio.to_thread(embedding, [node(1), node(2)])
             seen = [await wait(store, "add", nodes), await wait(store, "add", nodes)]  # again: still two
             seen.append([one.get_content() for one in await wait(store, "get_nodes", ["n-1"])])
             await wait(store, "delete", document)
             seen.append(await wait(store, "get_nodes", [row[0] for row in before if row not in kept]))
-            await opened.aclose()
         return seen
 
     async def sync(store: Any, name: str, *words: Any) -> Any:
@@ -191,10 +190,9 @@ def test_faults_langchain_adelete_hides_a_bad_filter_and_llamaindex_delete_paste
     copies: tuple[str, str],
 ) -> None:
     async def both() -> tuple[Any, Any]:
-        with open_index(copies[0]) as opened:
-            store = opened.langchain()
+        async with aopen_index(copies[0]) as opened:
+            store = await opened.alangchain()
             found = store.delete(expr="no filter at all ("), await store.adelete(expr="no filter at all (")
-            await opened.aclose()
         return found
 
     assert asyncio.run(both()) == (False, True)

@@ -9,37 +9,55 @@ import pytest
 from llama_index.core.vector_stores import FilterOperator, MetadataFilter, MetadataFilters
 from tests.integration.handbook import QUESTIONS
 
-from roost.flows.operations.search import CLIENTS, search_index
+from roost.flows.operations.search import search_index
 from roost.tasks.errors import ModelError, StoreError, UsageError
-from roost.tasks.search.open_index import open_index, open_retriever
-from roost.tasks.search.retrieve import Hit, SearchOptions
+from roost.tasks.search.open_index import OpenIndex, aopen_index, aopen_retriever, open_index, open_retriever
+from roost.tasks.search.retrieve import SearchOptions
+
+FILTER = '(owner == "Ilse Kovarik" or page > 0) and not uri like "staff/%"'
+Found = tuple[str, str, str, str, int, str]  # id, text, document, source, page, heading
 
 
-def found(index: str, client: str, how: SearchOptions) -> list[list[Hit]]:
-    questions = QUESTIONS[:1] if how.by_document else QUESTIONS  # by document, each is several searches
-    return asyncio.run(search_index(index, questions, 6, how, client))
+async def by_llamaindex(opened: OpenIndex, question: str, where: str) -> tuple[list[Found], list[float]]:
+    retriever = await opened.allamaindex_retriever(k=6, where=where)
+    nodes = await retriever.aretrieve(question)
+    found = [(node.node_id, node.text, str(node.node.ref_doc_id), *fields_of(node.metadata)) for node in nodes]
+    return found, [float(node.score or 0) for node in nodes]
 
 
-@pytest.mark.parametrize(
-    "how",
-    [
-        SearchOptions(),
-        SearchOptions(where='(owner == "Ilse Kovarik" or page > 0) and not uri like "staff/%"'),
-        SearchOptions(diverse=True, by_document=True, neighbours=1, where="ordinal < 4"),
-    ],
-    ids=["plain", "filtered", "diverse documents"],
-)
-def test_three_clients_find_the_same_passages_in_the_same_order(handbook: str, how: SearchOptions) -> None:
-    ours, *others = (found(handbook, client, how) for client in CLIENTS)
-    assert all(len(hits) == 6 for hits in ours)
-    for theirs in others:
-        for mine, yours in zip(ours, theirs, strict=True):
-            assert [hit.score for hit in yours] == pytest.approx([hit.score for hit in mine], abs=1e-5)
-            assert [without_score(hit) for hit in yours] == [without_score(hit) for hit in mine]
+async def by_langchain(opened: OpenIndex, question: str, where: str) -> tuple[list[Found], list[float]]:
+    store = await opened.alangchain(ef=6)
+    documents = await store.asimilarity_search_with_score(question, k=6, expr=opened.where(where) or None)
+    found = [
+        (document.metadata["id"], document.page_content, document.metadata["doc_id"], *fields_of(document.metadata))
+        for document, _ in documents
+    ]
+    return found, [score for _, score in documents]
 
 
-def without_score(hit: Hit) -> dict[str, Any]:
-    return {name: value for name, value in hit.as_dict().items() if name != "score"}
+def fields_of(metadata: dict[str, Any]) -> tuple[str, int, str]:
+    return metadata["source"], metadata["page"], metadata["heading"]
+
+
+@pytest.mark.parametrize("where", ["", FILTER], ids=["plain", "filtered"])
+async def test_both_frameworks_find_the_same_hits_as_roost_in_the_same_order(handbook: str, where: str) -> None:
+    async with aopen_index(handbook) as opened:
+        for question in QUESTIONS:
+            ours = await opened.asearch(question, k=6, options=SearchOptions(where=where))
+            assert len(ours) == 6
+            for search in (by_llamaindex, by_langchain):
+                found, scores = await search(opened, question, where)
+                assert found == [(hit.id, hit.text, hit.doc_id, hit.source, hit.page or 0, hit.heading) for hit in ours]
+                assert scores == pytest.approx([hit.score for hit in ours], abs=1e-5)
+
+
+def test_diverse_hits_by_document_have_their_neighbours(handbook: str) -> None:
+    options = SearchOptions(diverse=True, by_document=True, neighbours=1, where="ordinal < 4")
+    [hits] = asyncio.run(search_index(handbook, QUESTIONS[:1], 6, options))
+    assert len({hit.doc_id for hit in hits}) == 6
+    assert all(hit.ordinal < 4 for hit in hits)
+    assert all(len(hit.before) == min(1, hit.ordinal) for hit in hits)
+    assert any(hit.after for hit in hits)
 
 
 def test_llamaindex_gives_back_id_text_metadata_source_and_score(handbook: str) -> None:
@@ -83,21 +101,17 @@ def test_langchain_gives_back_id_text_and_metadata_in_both_modes(handbook: str) 
     assert len(rest) == 2
     assert first.page_content == best.text
     assert {name: first.metadata[name] for name in ("id", "doc_id", "uri", "source", "page")} == {
-        "id": best.id, "doc_id": best.doc_id, "uri": best.uri, "source": best.source, "page": best.page,
+        "id": best.id, "doc_id": best.doc_id, "uri": best.uri, "source": best.source, "page": best.page or 0,
     }  # fmt: skip
 
 
 @pytest.mark.usually("lite")
-def test_a_retriever_may_be_opened_and_used_in_a_running_loop(handbook: str) -> None:
-    async def use() -> tuple[str, str]:
-        with open_index(handbook) as opened:
-            nodes = await opened.llamaindex_retriever(k=2).aretrieve(QUESTIONS[0])
-            documents = await opened.langchain_retriever(k=2).ainvoke(QUESTIONS[0])
-            await opened.aclose()
-        return nodes[0].node_id, documents[0].metadata["id"]
-
-    node, document = asyncio.run(use())
-    assert node == document
+async def test_a_retriever_is_opened_and_used_in_a_running_loop(handbook: str) -> None:
+    async with aopen_retriever(handbook, "llamaindex", k=2) as retriever:
+        nodes = await retriever.aretrieve(QUESTIONS[0])
+    async with aopen_retriever(handbook, "langchain", k=2) as retriever:
+        documents = await retriever.ainvoke(QUESTIONS[0])
+    assert nodes[0].node_id == documents[0].metadata["id"]
 
 
 def test_what_cannot_be_asked_rightly_is_refused(lite_handbook: tuple[str, str], monkeypatch: Any) -> None:

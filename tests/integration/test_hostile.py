@@ -79,7 +79,7 @@ async def as_values(store: Store, version: Version, embedder: Embedder) -> None:
     async def ask(value: str, quote: str) -> Any:
         try:
             return await search(
-                store, version, embedder, ["x"], k=9, how=SearchOptions(where=f"uri == {escaped(value, quote)}")
+                store, version, embedder, ["x"], k=9, options=SearchOptions(where=f"uri == {escaped(value, quote)}")
             )
         except UsageError as error:
             return error

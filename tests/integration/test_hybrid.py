@@ -11,7 +11,7 @@ import pytest
 
 from roost.flows.operations.search import search_index
 from roost.flows.operations.status import describe_indexes
-from roost.tasks.errors import StoreError, UsageError
+from roost.tasks.errors import StoreError
 from roost.tasks.milvus.store import open_store
 from roost.tasks.models.recipe import Recipe
 from roost.tasks.search.open_index import open_retriever
@@ -44,8 +44,6 @@ def test_a_rare_word_is_found_by_hybrid_search_on_lite_whoever_asks(
     assert hits[0].score == pytest.approx(2 / 61, rel=0.1)  # first, or nearly, of both rankings
     [filtered] = asyncio.run(search_index(index, [query], 3, SearchOptions(where='uri != "odd.md"', diverse=True)))
     assert {hit.uri for hit in filtered} & {"odd.md"} == set()
-    with pytest.raises(UsageError, match="--client pymilvus only"):
-        asyncio.run(search_index(index, [query], 3, client="langchain"))
     with open_retriever(index, "llamaindex", k=3) as retriever:
         assert len(retriever.retrieve(query)) == 3
     with open_retriever(index, "langchain", k=3) as documents_of:

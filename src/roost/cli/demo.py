@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,6 +12,9 @@ from roost.cli.flow_runs import run_operation, run_with_progress
 from roost.cli.options import json_option
 from roost.cli.output.print_json import print_json
 from roost.tasks.errors import UsageError
+
+if TYPE_CHECKING:
+    from roost.tasks.evaluation.questions import Questions
 
 #: Where a clone keeps the example corpus with its questions and judgments.
 EXAMPLES = Path(str(files("roost"))) / "resources" / "examples"
@@ -39,13 +42,12 @@ def demo(*, folder: Path | None, as_json: bool) -> None:
 
 def run_demo(examples: Path, *, watch: bool) -> dict[str, Any]:
     """Index the handbook, ask every question, and count those whose first hit is judged right."""
-    import polars as pl
-
     from roost.cli.output.show_demo import show_demo
     from roost.cli.output.show_ingest import show_report
     from roost.flows.ingest import ingest as ingest_flow
     from roost.flows.operations.search import search_index
     from roost.flows.parameters import IngestRequest
+    from roost.tasks.evaluation.questions import read_questions
     from roost.tasks.sources.source import Source
     from roost.tasks.steps.report import IngestReport
 
@@ -55,15 +57,19 @@ def run_demo(examples: Path, *, watch: bool) -> dict[str, Any]:
 
         out.print(f"Indexing {examples / 'handbook'} into Milvus Lite …")
     _, report = run_with_progress(ingest_flow, request, bar=watch)
-    questions = pl.read_ndjson(examples / "questions" / "queries.jsonl", schema={"_id": pl.String, "text": pl.String})
-    judged = _judgments(examples / "questions" / "qrels" / "test.tsv")
-    asked = questions.filter(pl.col("_id").is_in(list(judged)))
-    found = run_operation(lambda _: search_index(INDEX, asked["text"].to_list(), 5))
+    questions = read_questions(examples / "questions")
+    relevant = _relevant_documents(questions)
+    found = run_operation(lambda _: search_index(INDEX, questions.asked["text"].to_list(), 5))
     rows = [
-        {"question": text, "uri": hits[0].uri, "page": hits[0].page or None, "passage": hits[0].text,
-         "right": hits[0].uri in judged[key]}
-        for (key, text), hits in zip(asked.iter_rows(), found, strict=True)
-    ]  # fmt: skip
+        {
+            "question": text,
+            "uri": hits[0].uri,
+            "page": hits[0].page,
+            "text": hits[0].text,
+            "right": hits[0].uri in relevant.get(key, ()),
+        }
+        for (key, text), hits in zip(questions.asked.iter_rows(), found, strict=True)
+    ]
     right = sum(row["right"] for row in rows)
     if watch and isinstance(report, IngestReport):
         show_report(report)
@@ -71,13 +77,10 @@ def run_demo(examples: Path, *, watch: bool) -> dict[str, Any]:
     return {"ingest": report.as_dict(), "questions": len(rows), "right": right, "answers": rows}
 
 
-def _judgments(file: Path) -> dict[str, set[str]]:
-    """Read BEIR judgments: question id to the documents that answer it."""
-    import polars as pl
-
-    table = pl.read_csv(file, separator="\t", infer_schema=False)
-    answered: dict[str, set[str]] = {}
-    for question, document, grade in table.iter_rows():
-        if int(grade) > 0:
-            answered.setdefault(question, set()).add(document)
-    return answered
+def _relevant_documents(questions: Questions) -> dict[str, set[str]]:
+    """Map each question's id to the documents that are judged relevant."""
+    relevant: dict[str, set[str]] = {}
+    for question, document, grade in questions.judgments.select("question", "document", "grade").iter_rows():
+        if grade > 0:
+            relevant.setdefault(question, set()).add(document)
+    return relevant

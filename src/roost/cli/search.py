@@ -40,10 +40,9 @@ def limit_option(default: int, most: int, text: str) -> Callable[[Function], Fun
 @click.option(
     "--neighbours", type=click.IntRange(0, 10), default=0, help="Number of chunks before and after each hit to show."
 )
-@click.option("--client", default="pymilvus", help="Client library: pymilvus, llamaindex, langchain.")
 @json_option
 def search(
-    *, query: str, index: str, k: int, where: str, diverse: bool, by: str, neighbours: int, client: str, as_json: bool
+    *, query: str, index: str, k: int, where: str, diverse: bool, by: str, neighbours: int, as_json: bool
 ) -> None:
     """Find the chunks that match a question or a few words."""
     from roost.tasks.settings import set_library_defaults
@@ -55,7 +54,7 @@ def search(
     if not query.strip():
         raise UsageError("the query is empty: write a question or a few words")
     options = SearchOptions(where=where, diverse=diverse, by_document=by == "document", neighbours=neighbours)
-    [hits] = run_operation(lambda _: search_index(index, [query], k, options, client))
+    [hits] = run_operation(lambda _: search_index(index, [query], k, options))
     if as_json:
         print_json({"query": query, "index": index, "hits": [hit.as_dict() for hit in hits]})
     else:
@@ -76,14 +75,14 @@ def ask(*, question: str, index: str, k: int, where: str, diverse: bool, as_json
 
     set_library_defaults(quiet=True)
     from roost.cli.output.show_hits import show_hits, show_piece, show_sources
-    from roost.flows.operations.search import find_passages
+    from roost.flows.operations.search import search_index
     from roost.tasks.search.answer import answer_from
     from roost.tasks.search.retrieve import SearchOptions
 
     if not question.strip():
         raise UsageError("the question is empty")
     options = SearchOptions(where=where, diverse=diverse)
-    hits = run_operation(lambda _: find_passages(question, index, k, options))
+    [hits] = run_operation(lambda _: search_index(index, [question], k, options))
     if not hits:
         raise UsageError("no chunk was found, so there is nothing to answer from")
     asked: dict[str, Any] = {"question": question, "index": index}
@@ -92,7 +91,7 @@ def ask(*, question: str, index: str, k: int, where: str, diverse: bool, as_json
         answer = run_operation(lambda _: answer_from(question, hits, load_settings().llm, show))
     except RoostError as error:
         if as_json:
-            failed = {"answer": None, "why": str(error), "cited": [], "passages": [hit.as_dict() for hit in hits]}
+            failed = {"answer": None, "why": str(error), "cited": [], "hits": [hit.as_dict() for hit in hits]}
             print_json({**asked, **failed})
         else:
             show_hits(question, hits)

@@ -1,4 +1,4 @@
-"""Answering: nothing is asked without passages, and no part of a key is told."""
+"""Answers: without a hit no model is asked, and no message contains a part of the key."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from roost.tasks.search.retrieve import Hit
 from roost.tasks.settings import LLM
 
 KEY = "sk-very-secret-key"
-LONG = Hit(1, 1.0, "a.md", "docs", 0, "", "some words " * 2000, "d", "1")
+LONG = Hit(1, 1.0, "a.md", "docs", None, "", "some words " * 2000, "d", "1")
 
 
 @pytest.mark.parametrize(
-    ("passages", "says"),
+    ("hits", "says"),
     [
-        ([], "no passage was found"),
-        ([LONG], r"no passage fits the budget of 600 tokens \(ROOST_LLM__"),
+        ([], "no chunk was found"),
+        ([LONG], r"no hit fits the budget of 600 tokens \(ROOST_LLM__"),
     ],
 )
-def test_without_a_passage_no_model_is_asked(passages, says):
+def test_without_a_hit_no_model_is_asked(hits, says):
     with pytest.raises(UsageError, match=says):
-        answer.within_budget("Who?", passages, LLM(context_tokens=600))
+        answer.within_budget("Who?", hits, LLM(context_tokens=600))
 
 
 @pytest.mark.parametrize("before", range(180, 201, 4))
 def test_a_key_is_masked_before_its_end_is_cut_off(before):
-    said = answer._words(ValueError("x" * before + KEY), SecretStr(KEY))
+    said = answer._detail(ValueError("x" * before + KEY), SecretStr(KEY))
     assert "sk-" not in said
     assert len(said) <= 200

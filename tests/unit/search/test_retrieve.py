@@ -1,4 +1,4 @@
-"""Choosing among passages, and the words of a query in their context."""
+"""Choosing among hits, and the words of a query in their context."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from roost.tasks.search.retrieve import most_diverse
 from roost.tasks.search.snippets import make_snippet
 
 
-def test_diverse_passages_begin_with_the_nearest_and_leave_out_its_likes() -> None:
+def test_diverse_hits_begin_with_the_nearest_and_leave_out_its_likes() -> None:
     query = np.array([1, 0, 0], dtype=np.float32)
     vectors = np.array([[0.9, 0.1, 0], [0.91, 0.1, 0], [0.6, 0, 0.8], [0, 1, 0]], dtype=np.float32)
     assert most_diverse(query, vectors, 2) == [1, 2]
@@ -33,7 +33,7 @@ def test_a_snippet_holds_the_querys_words_in_their_context_and_marks_them() -> N
 
 
 @pytest.mark.parametrize(
-    ("passage", "query", "text"),
+    ("chunk", "query", "text"),
     [
         ("Short\n\ntext.", "text", "Short text."),
         ("a" * 300, "b", "a" * 80 + " …"),
@@ -42,7 +42,7 @@ def test_a_snippet_holds_the_querys_words_in_their_context_and_marks_them() -> N
         ("the the and", "the", "the the and"),
     ],
 )
-def test_a_snippet_of_anything_is_one_line_of_bounded_length(passage: str, query: str, text: str) -> None:
-    snippet = make_snippet(passage, query, length=80)
+def test_a_snippet_of_anything_is_one_line_of_bounded_length(chunk: str, query: str, text: str) -> None:
+    snippet = make_snippet(chunk, query, length=80)
     assert snippet.text == text
     assert all(0 <= start < end <= len(snippet.text) for start, end in snippet.words)

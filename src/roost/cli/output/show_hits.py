@@ -1,4 +1,4 @@
-"""What people see of passages: where they stand, the query's words in their context, their neighbours."""
+"""The output of `roost search` and `roost ask`: hits with place, heading, marked snippet and neighbours; citations."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from roost.tasks.search.snippets import make_snippet
 
 
 def show_hits(query: str, hits: Sequence[Hit], *, where: str = "") -> None:
-    """Show passages with where they stand."""
+    """Show hits, best first."""
     if not hits:
-        out.print("nothing found: the filter lets no passage through" if where else "nothing found: the index is empty")
+        out.print("nothing found: no chunk matches the filter" if where else "nothing found: the index is empty")
     for hit in hits:
         title = Text.assemble((f"{hit.rank}. {hit.score:.3f}  ", "bold"), (hit.place, "cyan"))
         out.print(title.append(f"  {hit.heading}" if hit.heading else ""))
@@ -27,21 +27,23 @@ def show_hits(query: str, hits: Sequence[Hit], *, where: str = "") -> None:
 
 
 def show_sources(hits: Sequence[Hit], cited: Sequence[int]) -> None:
-    """Show the passages that an answer cites; all that it was given, where it cites none."""
-    out.print("\n\nSources" if cited else "\n\nIt cites none of the passages that it was given:", style="bold")
+    """Show the hits that an answer cites, or all that the model received if it cites none."""
+    out.print(
+        "\n\nSources" if cited else "\n\nThe answer cites none of the hits that the model received:", style="bold"
+    )
     for hit in hits:
         if hit.rank in cited or not cited:
             out.print(Text.assemble((f"[{hit.rank}] ", "bold"), (hit.place, "cyan"), f"  {hit.heading}"))
 
 
 def show_piece(text: str) -> None:
-    """Show a piece of an answer as it comes."""
+    """Show a part of an answer as it arrives."""
     sys.stdout.write(text)
     sys.stdout.flush()
 
 
-def _marked(passage: str, query: str) -> Text:
-    snippet = make_snippet(passage, query, length=SNIPPET_LENGTH)
+def _marked(chunk: str, query: str) -> Text:
+    snippet = make_snippet(chunk, query, length=SNIPPET_LENGTH)
     line = Text("   " + snippet.text)
     for start, end in snippet.words:
         line.stylize("bold yellow", start + 3, end + 3)

@@ -1,0 +1,121 @@
+"""`from roost import …`: ingest and search in sync and async code, without blocking a running loop."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pymilvus import MilvusClient
+from tests.integration.handbook import QUESTIONS
+
+import roost
+from roost.tasks.models import embedder
+from roost.tasks.search import langchain, llamaindex, open_index  # importing takes the interpreter's lock: done before
+
+#: A heartbeat that is later than this says that something blocked the loop. Hashing and loading a model take a second.
+MAX_DELAY_S = 0.25
+
+
+@asynccontextmanager
+async def heartbeat() -> AsyncIterator[list[float]]:
+    """Tick every 10 ms while inside: the delays of the ticks, in seconds."""
+    delays: list[float] = []
+
+    async def tick() -> None:
+        while True:
+            started = time.perf_counter()
+            await asyncio.sleep(0.01)
+            delays.append(time.perf_counter() - started - 0.01)
+
+    ticking = asyncio.ensure_future(tick())
+    try:
+        yield delays
+    finally:
+        ticking.cancel()
+
+
+def test_ingest_and_search_in_sync_code(lite: str, prefect_api: str, index: str, folder: Callable[..., Path]) -> None:
+    source = folder(**{"bees.md": "# Bees\n\nA hive makes honey.\n", "cats.md": "# Cats\n\nThe cat sleeps.\n"})
+    report = roost.ingest(source, index)
+    assert (report.documents.added, report.store.documents) == (2, 2)
+    best, other = roost.search("who makes honey?", index=index, k=2)
+    assert (best.uri, best.page, best.rank) == ("bees.md", None, 1)
+    assert best.score > other.score
+    assert "honey" in best.text
+    assert [hit.uri for hit in roost.search("honey", index, where='uri == "cats.md"')] == ["cats.md"]
+    with pytest.raises(roost.UsageError, match="has a field 'sorce'"):
+        roost.search("honey", index, where="sorce == 1")
+    with pytest.raises(roost.UsageError, match="nowhere"):
+        roost.ingest("./nowhere", index)
+
+
+async def test_ingest_and_search_in_a_running_loop(
+    lite: str, prefect_api: str, index: str, folder: Callable[..., Path]
+) -> None:
+    report = await roost.aingest([folder(**{"bees.md": "# Bees\n\nA hive makes honey.\n"})], index=index)
+    assert isinstance(report, roost.IngestReport)
+    [hit] = await roost.asearch("who makes honey?", index)
+    assert hit.uri == "bees.md"
+
+
+@pytest.fixture
+def threads(monkeypatch: pytest.MonkeyPatch) -> dict[str, set[int]]:
+    """Record the threads in which the slow functions run: name of the function to idents of threads."""
+    seen: dict[str, set[int]] = {}
+    for place, name in (
+        (open_index, "model_of"), (embedder, "load_engine"), (MilvusClient, "__init__"),
+        (langchain, "langchain_store"), (llamaindex, "llamaindex_store"),
+    ):  # fmt: skip
+        original = getattr(place, name)
+
+        def recorded(*words: Any, _original: Any = original, _name: str = name, **options: Any) -> Any:
+            seen.setdefault(_name, set()).add(threading.get_ident())
+            return _original(*words, **options)
+
+        monkeypatch.setattr(place, name, recorded)
+    return seen
+
+
+async def test_an_index_is_opened_and_searched_without_blocking_the_loop(
+    handbook: str, threads: dict[str, set[int]]
+) -> None:
+    async with heartbeat() as delays, roost.aopen_index(handbook) as opened:
+        [best, *_] = await opened.asearch(QUESTIONS[0], k=3)
+        retriever = await opened.allamaindex_retriever(k=3)
+        nodes = await retriever.aretrieve(QUESTIONS[0])
+        store = await opened.alangchain()
+        documents = await store.asimilarity_search(QUESTIONS[0], k=3)
+    assert nodes[0].node_id == documents[0].metadata["id"] == best.id
+    assert set(threads) == {"model_of", "load_engine", "__init__", "langchain_store", "llamaindex_store"}
+    assert not {name for name, idents in threads.items() if threading.get_ident() in idents}
+    assert len(delays) > 5
+    assert max(delays) < MAX_DELAY_S
+
+
+async def test_a_search_does_not_block_the_loop(handbook: str) -> None:
+    async with heartbeat() as delays:
+        hits = await roost.asearch(QUESTIONS[0], handbook, k=3)
+    assert len(hits) == 3
+    assert max(delays) < MAX_DELAY_S
+
+
+async def test_cancelling_while_an_index_is_opened_closes_it(lite_handbook: tuple[str, str], monkeypatch) -> None:
+    uri, index = lite_handbook
+    monkeypatch.setenv("ROOST_MILVUS__URI", uri)
+
+    async def use() -> None:
+        async with roost.aopen_index(index):
+            raise AssertionError("it was cancelled before it was open")
+
+    using = asyncio.ensure_future(use())
+    await asyncio.sleep(0.05)
+    using.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await using
+    assert len(await roost.asearch("fog", index)) == 5  # the file of Milvus Lite is free again
