@@ -24,13 +24,12 @@ from roost.flows.parameters import RebuildRequest
 from roost.flows.running import artifacts
 from roost.flows.running.batches import open_tools
 from roost.flows.running.catch_up import Build, catch_up, read_target_ledger
+from roost.flows.running.judge import judge, read_requested_questions
 from roost.flows.running.progress import report_waiting
-from roost.tasks.errors import ConflictError, InconsistentIndexError, UsageError
-from roost.tasks.evaluation.measures import BY_CHUNK
-from roost.tasks.evaluation.questions import Questions, read_questions
+from roost.tasks.errors import ConflictError, InconsistentIndexError
 from roost.tasks.evaluation.rebuild_report import QualityComparison, RebuildReport, RebuiltDocuments
-from roost.tasks.evaluation.thresholds import Thresholds, check_measures, check_thresholds, values_by_measure
-from roost.tasks.evaluation.version_comparison import Verdict, draw_common_questions, reasons_against
+from roost.tasks.evaluation.thresholds import values_by_measure
+from roost.tasks.evaluation.version_comparison import Verdict
 from roost.tasks.milvus.lock_wait import LeaseOwner
 from roost.tasks.milvus.store import Store, open_store
 from roost.tasks.models.model import Model, find_model
@@ -46,12 +45,8 @@ from roost.tasks.steps.plan import PlanOptions, plan_run
 from roost.tasks.steps.report import ChunkCounts
 from roost.tasks.versions import carry_over, promotion
 from roost.tasks.versions.lease import acquire_lease
-from roost.tasks.versions.ledger_snapshot import LedgerSnapshot
 from roost.tasks.versions.verification import count_foreign
 from roost.tasks.versions.version import Version, existing_version
-
-#: Value of `max_drop` that allows any drop: no measure can fall by more.
-ANY_DROP = 1.0
 
 
 @flow(name="rebuild", flow_run_name="rebuild {request.index}", persist_result=False, validate_parameters=True)
@@ -67,7 +62,7 @@ async def rebuild(request: RebuildRequest) -> State[RebuildReport]:
         ConflictError: Another version was promoted during the run.
     """
     started = time.perf_counter()
-    questions = await _read_questions(request)
+    questions = await read_requested_questions(request)
     settings = _with_choices(load_settings(), request)
     model = await asyncio.to_thread(find_model, settings.embedding)
     check_window(settings.chunking, model)
@@ -83,7 +78,7 @@ async def rebuild(request: RebuildRequest) -> State[RebuildReport]:
         await catch_up(build, build.listed)
         await _verify(build)
         await rebuild_tasks.wait_until_searchable(build.target_store, build.target)
-        verdict = await _judge(build, questions)
+        verdict = await judge(build, questions)
         await promotion.note_built(build.target_store, build.target, verdict.stored_result())
         if verdict.before:
             await promotion.note_quality(build.store, build.live, verdict.stored_quality(verdict.before))
@@ -96,22 +91,6 @@ async def rebuild(request: RebuildRequest) -> State[RebuildReport]:
     if report.missed:
         return Failed(name=report.outcome, message=summary, data=report)
     return Completed(name=report.outcome, message=summary, data=report)
-
-
-async def _read_questions(request: RebuildRequest) -> Questions | None:
-    """Read the questions of the request, if it names any, and check its thresholds.
-
-    Raises:
-        UsageError: The questions cannot be read, or a threshold cannot be decided by them.
-    """
-    check_measures(values_by_measure(request.thresholds))
-    if request.questions:
-        questions = await asyncio.to_thread(read_questions, request.questions, request.split)
-        check_thresholds(_thresholds(request), questions)
-        return questions
-    if any(name.startswith(BY_CHUNK) for name in values_by_measure(request.thresholds)):
-        raise UsageError("sampled questions judge no spans, so chunks cannot be measured: give --questions")
-    return None
 
 
 def _with_choices(settings: Settings, request: RebuildRequest) -> Settings:
@@ -133,10 +112,6 @@ def _needed_settings(request: RebuildRequest) -> dict[str, str | int]:
         "ROOST_CHUNKING__OVERLAP": (request.chunk_overlap, settings.chunking.overlap),
     }
     return {name: wanted for name, (wanted, known) in chosen.items() if wanted is not None and wanted != known}
-
-
-def _thresholds(request: RebuildRequest) -> Thresholds:
-    return Thresholds.of(request.thresholds, None if request.max_drop >= ANY_DROP else request.max_drop)
 
 
 async def _open_build(
@@ -224,27 +199,6 @@ async def _verify(build: Build) -> None:
         raise InconsistentIndexError(build.inconsistency)
 
 
-async def _judge(build: Build, questions: Questions | None) -> Verdict:
-    """Ask both versions the same questions, and list why the new one must not be promoted."""
-    # Runs that wrote the live version since its ledger was read may have added, changed or deleted documents.
-    build.live_ledger = await rebuild_tasks.refresh_snapshot(build.store, build.live, build.live_ledger)
-    live, target = build.live_ledger, await read_target_ledger(build)
-    lost = carry_over.find_lost(live.rows, target.rows, build.select_gone)
-    against = carry_over.too_many_lost(lost, live.searchable.height, build.options.max_delete_fraction)
-    if questions is None and live.searchable.is_empty():
-        return Verdict(None, None, None, tuple(against), lost)
-    if questions is None:
-        questions = await draw_common_questions(build.store, build.live, live.rows, target.rows, build.request.sample)
-    thresholds = _thresholds(build.request)
-    check_thresholds(thresholds, questions)
-    after = await rebuild_tasks.evaluate(build.target_store, build.target, build.embedder, questions, target.rows)
-    before, unmeasured = await rebuild_tasks.evaluate_live(
-        build.store, build.live, build.embedder, questions, build.settings.embedding, live.rows
-    )
-    against += reasons_against(before, after, thresholds, unmeasured=unmeasured)
-    return Verdict(questions, before, after, tuple(against), lost)
-
-
 async def _promote(build: Build, verdict: Verdict, owner: LeaseOwner) -> Verdict:
     """Catch up a last time while no other run writes the live version, then point the alias at the new one.
 
@@ -265,9 +219,12 @@ async def _promote(build: Build, verdict: Verdict, owner: LeaseOwner) -> Verdict
             )
         # The read that correctness needs: what other runs wrote until this run acquired the lease must not be lost.
         ledger = await rebuild_tasks.refresh_snapshot(store, build.live, build.live_ledger)
+        target_ledger = await read_target_ledger(build)
         if not build.request.leave_out:
-            await _refuse_additions(build, store, ledger)
-        lost = carry_over.find_lost(ledger.rows, (await read_target_ledger(build)).rows, build.select_gone)
+            missing = ledger.rows.join(target_ledger.rows, on="doc_id", how="anti")
+            await asyncio.to_thread(carry_over.refuse_uncovered, missing, build.listed.sources, build.live.index)
+            carry_over.refuse_foreign(await count_foreign(store, build.live), build.live.index)
+        lost = carry_over.find_lost(ledger.rows, target_ledger.rows, build.select_gone)
         against = carry_over.too_many_lost(lost, ledger.searchable.height, build.options.max_delete_fraction)
         verdict = replace(verdict, lost=lost, missed=(*verdict.missed, *against))
         if not verdict.missed:
@@ -275,13 +232,6 @@ async def _promote(build: Build, verdict: Verdict, owner: LeaseOwner) -> Verdict
             return verdict
     await promotion.note_quality(build.target_store, build.target, verdict.stored_result())
     return verdict
-
-
-async def _refuse_additions(build: Build, store: Store, ledger: LedgerSnapshot) -> None:
-    """Refuse documents and rows that were added to the live version during the run and that no source contains."""
-    added = ledger.rows.join(build.live_ledger.rows, on="doc_id", how="anti")
-    await asyncio.to_thread(carry_over.refuse_uncovered, added, build.listed.sources, build.live.index)
-    carry_over.refuse_foreign(await count_foreign(store, build.live), build.live.index)
 
 
 def _make_report(build: Build, verdict: Verdict, seconds: float) -> RebuildReport:

@@ -10,9 +10,14 @@ from typing import Any
 
 import pytest
 
+import roost.flows.rebuild
+from roost.flows.operations.versions import list_versions
 from roost.flows.parameters import RebuildRequest
-from roost.flows.rebuild import rebuild
+from roost.flows.running.catch_up import Build
 from roost.flows.running.run import run_flow
+from roost.tasks.errors import UsageError
+from roost.tasks.evaluation.questions import Questions
+from roost.tasks.evaluation.version_comparison import Verdict
 from roost.tasks.milvus.store import Store, open_store
 from roost.tasks.settings import load_settings
 from roost.tasks.versions import ledger_snapshot
@@ -43,10 +48,30 @@ def test_a_rebuild_reads_the_live_ledger_once_and_the_new_one_four_times_at_most
         folder(**{f"n{n}.md": f"# Note {n}\n\nThe keeper of lamp {n} naps at three in the cabin.\n" for n in range(6)})
     )
     full_reads.clear()
-    state, report = run_flow(rebuild, RebuildRequest(index=index, chunk_size=48))
+    state, report = run_flow(roost.flows.rebuild.rebuild, RebuildRequest(index=index, chunk_size=48))
     assert (state, report.promoted, report.quality.asked) == ("Completed", True, 6)
     assert full_reads[f"{report.before}__ledger"] == 1
     assert full_reads[f"{report.version}__ledger"] <= 4
+
+
+def test_a_document_that_another_run_adds_from_another_source_before_the_promotion_is_not_lost(
+    lite, ingest, folder, index, monkeypatch
+):
+    ingest(folder(**{"a.md": "# A\n\nThe keeper of the lamp naps at three in the cabin.\n"}))
+    before = roost.flows.rebuild.judge
+
+    async def judge_then_add(build: Build, questions: Questions | None) -> Verdict:
+        verdict = await before(build, questions)
+        [row] = build.live_ledger.rows.to_dicts()
+        late = row | {"doc_id": "f" * 32, "source": "other", "uri": "late.md"}
+        await write_rows(build.store, build.live.ledger, [late], run_id="another")
+        return verdict
+
+    monkeypatch.setattr(roost.flows.rebuild, "judge", judge_then_add)
+    with pytest.raises(UsageError, match=r"1 documents that these sources do not cover, other/late\.md"):
+        run_flow(roost.flows.rebuild.rebuild, RebuildRequest(index=index, chunk_size=48))
+    live, built = asyncio.run(list_versions(index)).versions
+    assert (live.recipe.chunk_size, built.recipe.chunk_size, built.live) == (240, 48, False)
 
 
 def test_a_snapshot_is_refreshed_by_the_changed_rows_alone_unless_rows_were_deleted(
