@@ -36,7 +36,7 @@ from roost.tasks.steps.chunk import check_window
 from roost.tasks.steps.plan import PlanOptions
 from roost.tasks.steps.report import Chosen, IngestReport, PlanReport, make_plan_report
 from roost.tasks.steps.report_text import choice_lines
-from roost.tasks.steps.select import Selected, Selection
+from roost.tasks.steps.select import Selected
 from roost.tasks.versions import unfinished_backfills
 from roost.tasks.versions.lease import acquire_live_lease
 from roost.tasks.versions.version import Version, live_version, refuse_other_recipe
@@ -123,10 +123,9 @@ async def _foreseen(
 async def _choose(
     request: BackfillRequest, listed: Listing, store: Store | None, version: Version | None, run_id: str
 ) -> tuple[Plan, Selected]:
-    selection = Selection.of(request.model_dump())
     options = PlanOptions(keep_missing=True, retry_quarantined=request.only_failed)
     forced = run_id if request.force else None
-    return await ingest_tasks.choose(request.index, listed, store, version, options, selection, forced)
+    return await ingest_tasks.choose(request.index, listed, store, version, options, request.selection, forced)
 
 
 async def _resume(request: BackfillRequest, run: Run) -> bool:

@@ -14,6 +14,7 @@ from pydantic import Field, field_validator, model_validator
 from roost.tasks.evaluation.thresholds import ThresholdRows
 from roost.tasks.form_model import FormModel
 from roost.tasks.sources.source import Source
+from roost.tasks.steps.selection import Selection
 
 IndexName = Annotated[
     str,
@@ -154,6 +155,11 @@ class BackfillRequest(FormModel):
         if self.since and self.until and self.since >= self.until:
             raise ValueError(f"since {self.since.isoformat()} is not before until {self.until.isoformat()}")
         return self
+
+    @property
+    def selection(self) -> Selection:
+        """The criteria for documents."""
+        return Selection(self.since, self.until, tuple(self.only), tuple(self.uris), only_failed=self.only_failed)
 
 
 class ShardRequest(FormModel):

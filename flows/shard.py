@@ -23,13 +23,12 @@ from roost.tasks.milvus.store import Store, open_store
 from roost.tasks.models.model import find_model
 from roost.tasks.models.recipe import make_recipe
 from roost.tasks.prefect_tasks import ingest as ingest_tasks
-from roost.tasks.records import WORK, Plan
+from roost.tasks.records import WORK_ACTIONS, Plan
 from roost.tasks.settings import load_settings
 from roost.tasks.sources.listing import Listing, spool_folder
 from roost.tasks.sources.opened_source import open_sources
 from roost.tasks.steps.chunk import check_window
 from roost.tasks.steps.plan import PlanOptions
-from roost.tasks.steps.select import Selection
 from roost.tasks.versions.lease import acquire_lease
 from roost.tasks.versions.version import Version, existing_version, refuse_other_recipe
 from roost.tasks.workers import cores
@@ -65,7 +64,7 @@ async def shard(request: ShardRequest) -> State[dict[str, Any]]:
         embedder, workers = open_tools(stack, model, embedding, few)
         run = Run(settings, model, store, version, workers, embedder, request.run_id)
         run.is_fresh = request.backfill is not None and request.backfill.force
-        work = plan.of(*WORK)
+        work = plan.with_actions(*WORK_ACTIONS)
         if work.height:
             await (run_batches if settings.scale.engine == "local" else run_batches_on_cluster)(run, work)
     counts = row_of_tally(run.tally)
@@ -87,8 +86,7 @@ async def _plan(request: ShardRequest, listed: Listing, store: Store, version: V
     if asked := request.backfill:
         options = PlanOptions(keep_missing=True, retry_quarantined=asked.only_failed, id_range=id_range)
         forced = request.run_id if asked.force else None
-        selection = Selection.of(asked.model_dump())
-        return (await ingest_tasks.choose(request.index, listed, store, version, options, selection, forced))[0]
+        return (await ingest_tasks.choose(request.index, listed, store, version, options, asked.selection, forced))[0]
     wanted = request.ingest
     options = PlanOptions(
         checksum=wanted is not None and wanted.checksum,

@@ -1,8 +1,7 @@
-"""What crosses a task border: frozen records of polars frames and NumPy arrays.
+"""Records that cross a task border: frozen dataclasses of polars frames and NumPy arrays, and the frames' schemas.
 
-Prefect walks every element of its arguments; frames and arrays are one element each.
-
-Every frame that describes documents has a row a document and at least the columns of `DOCUMENT`.
+Prefect walks every element of its arguments; a frame or an array is one element. Every frame that describes documents
+has a row a document and at least the columns of `DOCUMENT`.
 """
 
 from __future__ import annotations
@@ -18,86 +17,97 @@ def _with(schema: pl.Schema, **columns: type[pl.DataType]) -> pl.Schema:
     return pl.Schema([*schema.items(), *columns.items()])
 
 
-#: A document as listed. `location` is what fsspec opens; `spool` and `row` find a table's row instead.
+#: A document as listed.
 DOCUMENT = pl.Schema(
     {
         "doc_id": pl.String,  # 32 hex digits
-        "source": pl.String,
+        "source": pl.String,  # key of the source
         "uri": pl.String,  # relative to the source
-        "location": pl.String,
+        "location": pl.String,  # what fsspec opens; empty for a row of a table
         "size": pl.Int64,  # bytes
         "modified": pl.String,  # a token that changes with the content: time or ETag; empty when unknown
-        "content_hash": pl.String,  # empty where the content was not read
-        "spool": pl.String,
-        "row": pl.Int64,
-        "reason": pl.String,  # why the listing itself already refuses it; empty when it does not
+        "content_hash": pl.String,  # 32 hex digits; empty where the content was not read
+        "spool": pl.String,  # of a table's row: the Parquet file that has its text; empty for a file
+        "row": pl.Int64,  # of a table's row: its row in that file; -1 for a file
+        "reason": pl.String,  # why the listing already refuses it; empty when it does not
     }
 )
 
-#: A planned document: as listed, joined with its ledger row. Ordinals below `old_chunks` may hold rows, committed
-#: or pending, those below `committed` belong to its last commit; `attempts` counts its failures in a row;
-#: `moved_from` is the document that it was, which leaves with its commit; empty when none is.
+#: A planned document: as listed, joined with its ledger row.
 PLANNED = _with(
-    DOCUMENT, action=pl.String, old_chunks=pl.Int64, committed=pl.Int64, attempts=pl.Int64, moved_from=pl.String
+    DOCUMENT,
+    action=pl.String,  # one of `ACTIONS`, or `moved`
+    old_chunks=pl.Int64,  # ordinals below may have chunk rows, committed or pending
+    committed=pl.Int64,  # ordinals below have chunk rows of its last commit
+    attempts=pl.Int64,  # failures in a row
+    moved_from=pl.String,  # `doc_id` of the missing document with the same content, deleted with this one's commit
 )
 
-#: A passage of a loaded document: its text and where it begins in the document's text.
+#: A text block of a loaded document.
 TEXT_BLOCK = pl.Schema(
-    {"doc_id": pl.String, "text": pl.String, "page": pl.Int64, "start": pl.Int64, "markdown": pl.Boolean}
+    {
+        "doc_id": pl.String,
+        "text": pl.String,
+        "page": pl.Int64,  # from 1; 0 where the format has no pages
+        "start": pl.Int64,  # offset in the document's text, characters
+        "markdown": pl.Boolean,
+    }
 )
 
 #: A loaded document; `metadata` is a JSON object.
 LOADED = _with(PLANNED, title=pl.String, metadata=pl.String)
 
-#: A chunk. `tokens` counts the embedding model's tokens without its special ones.
+#: A chunk.
 CHUNK = pl.Schema(
     {
         "doc_id": pl.String,
-        "ordinal": pl.Int64,
+        "ordinal": pl.Int64,  # from 0 in each document
         "text": pl.String,
-        "chunk_hash": pl.String,
-        "page": pl.Int64,
-        "heading": pl.String,
-        "start": pl.Int64,
+        "chunk_hash": pl.String,  # 32 hex digits, of the text
+        "page": pl.Int64,  # from 1; 0 where the format has no pages
+        "heading": pl.String,  # heading path, as in `Guide > Install`
+        "start": pl.Int64,  # offsets in the document's text, characters; `end` is exclusive
         "end": pl.Int64,
-        "tokens": pl.Int64,
+        "tokens": pl.Int64,  # of the embedding model, without its special ones
     }
 )
 
-#: A document that was not indexed, and why.
+#: A document that was not indexed; `reason` is one of `errors.REASONS`, `detail` its explanation.
 REJECT = _with(PLANNED, detail=pl.String)
 
 
 #: Actions of a plan, in the order in which they are shown.
 ACTIONS = ("unchanged", "added", "changed", "renamed", "deleted", "retry", "forced", "quarantined")
-#: Actions that go through load, chunk, embed and index.
-WORK = ("added", "changed", "renamed", "retry", "forced")
+#: Actions of documents that are loaded, chunked, embedded and written.
+WORK_ACTIONS = ("added", "changed", "renamed", "retry", "forced")
+#: Actions of documents that are deleted; the content of `moved` ones was found at another URI.
+DELETE_ACTIONS = ("deleted", "moved")
 
 
 @dataclass(frozen=True)
 class Plan:
     """What a run will do.
 
-    documents: frame of `PLANNED`, a row a document, gone ones included.
-    skipped: files without text, counted by suffix.
-    unlisted: (source, URI prefix) of what could not be listed; nothing there is deleted.
+    documents: Frame of `PLANNED`, documents to delete included.
+    skipped: Files without text, counted by suffix.
+    unlisted: (source key, URI prefix) of what could not be listed; no document there is deleted.
     """
 
     documents: pl.DataFrame
     skipped: Counter[str]
     unlisted: tuple[tuple[str, str], ...]
 
-    def of(self, *actions: str) -> pl.DataFrame:
+    def with_actions(self, *actions: str) -> pl.DataFrame:
         """Select the documents with one of these actions."""
         return self.documents.filter(pl.col("action").is_in(actions))
 
     @property
     def listed(self) -> int:
-        """Documents that the sources hold."""
-        return self.documents.height - self.of("deleted", "moved").height
+        """Number of documents in the sources."""
+        return self.documents.height - self.with_actions(*DELETE_ACTIONS).height
 
     def counts(self) -> dict[str, int]:
-        """Count documents by action, every action named."""
+        """Count documents by action; every action has a count."""
         found = dict(self.documents["action"].value_counts().iter_rows())
         return {action: int(found.get(action, 0)) for action in ACTIONS}
 
@@ -112,7 +122,12 @@ class Batch:
 
 @dataclass(frozen=True)
 class Loaded:
-    """Read and parsed documents: frames of `LOADED`, `TEXT_BLOCK` and `REJECT`."""
+    """Read and parsed documents of a batch.
+
+    documents: Frame of `LOADED`.
+    blocks: Frame of `TEXT_BLOCK`.
+    rejects: Frame of `REJECT`.
+    """
 
     name: str
     documents: pl.DataFrame
@@ -123,7 +138,12 @@ class Loaded:
 
 @dataclass(frozen=True)
 class Chunked:
-    """Cut documents: frames of `LOADED`, `CHUNK` and `REJECT`."""
+    """Documents of a batch, cut into chunks.
+
+    documents: Frame of `LOADED`.
+    chunks: Frame of `CHUNK`.
+    rejects: Frame of `REJECT`.
+    """
 
     name: str
     documents: pl.DataFrame
@@ -134,10 +154,16 @@ class Chunked:
 
 @dataclass(frozen=True)
 class Embedded:
-    """Chunks with their vectors.
+    """Chunks of a batch with their vectors.
 
-    vectors: (n, dim) float32, row i belongs to row i of `chunks`.
-    embedded: texts that the model saw; reused: chunks whose vector was found in the store.
+    documents: Frame of `LOADED`.
+    chunks: Frame of `CHUNK`.
+    rejects: Frame of `REJECT`.
+    vectors: (n, dimension) float32, row i belongs to row i of `chunks`.
+    embedded: Texts that the model embedded.
+    reused: Chunks whose vector was found in memory or in the store, or belongs to an equal text of the batch.
+    tokens: Tokens of the embedded texts, special ones not counted.
+    truncated: Tokens beyond the model's window, which it ignored.
     """
 
     name: str
@@ -153,7 +179,13 @@ class Embedded:
 
 @dataclass(frozen=True)
 class Written:
-    """What one batch did to the store; counts of rows."""
+    """What one batch changed in the store.
+
+    documents: Documents committed.
+    written: Chunk rows written.
+    deleted: Chunk rows deleted.
+    rejects: Frame of `REJECT`.
+    """
 
     name: str
     documents: int
@@ -163,7 +195,13 @@ class Written:
     seconds: float
 
 
+#: Share of a PDF's bytes that is estimated to be text.
+_PDF_TEXT_SHARE = 0.5
+#: Bytes added for each document, so that empty ones count too.
+_BYTES_PER_DOCUMENT = 100
+
+
 def text_bytes() -> pl.Expr:
-    """Estimate a document's bytes of text from its size; a PDF holds much else."""
+    """Estimate a document's bytes of text from its size."""
     is_pdf = pl.col("uri").str.to_lowercase().str.ends_with(".pdf")
-    return pl.col("size") * pl.when(is_pdf).then(0.5).otherwise(1.0) + 100
+    return pl.col("size") * pl.when(is_pdf).then(_PDF_TEXT_SHARE).otherwise(1.0) + _BYTES_PER_DOCUMENT

@@ -1,20 +1,21 @@
-"""Libraries that parsing processes have imported before they are forked: once, and no more than they need.
+"""Imports that worker processes need; the fork server runs this module once, and each worker starts with them.
 
-nltk, which splits sentences, also imports SciPy and scikit-learn where it finds them, for what nobody asks of it here:
-half of the CPU time and of the memory that a run's first parsing process would take.
+nltk, which splits sentences, also imports SciPy and scikit-learn where they are installed, for functions that Roost
+does not call: half of the CPU time and of the memory that the first worker of a run would take. Here nltk is imported
+as if they were not installed.
 """
 
 from __future__ import annotations
 
 import sys
 
-_UNASKED = [name for name in ("scipy", "sklearn") if name not in sys.modules]
-for _name in _UNASKED:
-    sys.modules[_name] = None  # type: ignore[assignment]  # an import then fails as if it were not installed
+_UNNEEDED = [name for name in ("scipy", "sklearn") if name not in sys.modules]
+for _name in _UNNEEDED:
+    sys.modules[_name] = None  # type: ignore[assignment]  # an import of it then raises ImportError
 
 import llama_index.core.node_parser  # noqa: E402, F401
 import nltk  # noqa: E402, F401
 import pypdf  # noqa: E402, F401
 
-for _name in _UNASKED:
+for _name in _UNNEEDED:
     del sys.modules[_name]

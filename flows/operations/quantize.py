@@ -11,7 +11,7 @@ from typing import Any
 from roost.tasks.errors import ModelError, UsageError
 from roost.tasks.models.model import find_model
 from roost.tasks.models.openvino_engine import quantized
-from roost.tasks.records import WORK, Batch
+from roost.tasks.records import WORK_ACTIONS, Batch
 from roost.tasks.settings import load_settings
 from roost.tasks.sources.listing import list_sources, spool_folder
 from roost.tasks.sources.opened_source import open_sources
@@ -67,7 +67,7 @@ async def quantize(sources: Sequence[Source], folder: Path, *, texts: int) -> Qu
     limits = settings.ingest
     with spool_folder() as spool, Workers(workers=limits.parse_workers, memory_mb=limits.parse_memory_mb) as workers:
         listed = await list_sources(await asyncio.to_thread(open_sources, sources), Path(spool))
-        work = (await plan_run(listed, ROW.to_frame(), PlanOptions())).of(*WORK)
+        work = (await plan_run(listed, ROW.to_frame(), PlanOptions())).with_actions(*WORK_ACTIONS)
         batch = Batch("quantize", work.gather_every(max(1, work.height // MAX_DOCUMENTS)).head(MAX_DOCUMENTS))
         loaded = await load_batch(batch, workers, seconds=limits.parse_seconds)
         chunked = await chunk_batch(loaded, settings.chunking, model, workers, seconds=limits.parse_seconds)

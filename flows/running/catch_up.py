@@ -20,7 +20,7 @@ from roost.tasks.models.embedder import Embedder
 from roost.tasks.models.model import Model
 from roost.tasks.prefect_tasks import ingest as ingest_tasks
 from roost.tasks.prefect_tasks import rebuild as rebuild_tasks
-from roost.tasks.records import WORK, Plan
+from roost.tasks.records import DELETE_ACTIONS, WORK_ACTIONS, Plan
 from roost.tasks.settings import Settings
 from roost.tasks.sources.listing import Listing
 from roost.tasks.sources.opened_source import OpenedSource
@@ -127,7 +127,7 @@ async def _run_pass(build: Build, listed: Listing | None) -> bool:
     build.listed = listed
     ledger = await read_target_ledger(build)
     plan = await rebuild_tasks.discover(listed, build.target, ledger.rows, build.options)
-    has_work = plan.of(*WORK, "deleted", "moved").height > 0
+    has_work = plan.with_actions(*WORK_ACTIONS, *DELETE_ACTIONS).height > 0
     changed = False
     if has_work or build.is_report_outdated:
         changed = await _execute(build, plan, started)
@@ -153,4 +153,4 @@ async def _execute(build: Build, plan: Plan, started: float) -> bool:
     build.is_report_outdated = False
     if error:
         raise InconsistentIndexError(build.inconsistency) from error
-    return bool(run.tally.documents or plan.of("deleted", "moved").height)
+    return bool(run.tally.documents or plan.with_actions(*DELETE_ACTIONS).height)

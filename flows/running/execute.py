@@ -13,7 +13,7 @@ from roost.flows.running.cluster import run_batches_on_cluster
 from roost.flows.running.shards import run_shards
 from roost.tasks.errors import InconsistentIndexError, RoostError, RunError, VersionChangedError
 from roost.tasks.prefect_tasks import ingest as ingest_tasks
-from roost.tasks.records import WORK, Plan
+from roost.tasks.records import DELETE_ACTIONS, WORK_ACTIONS, Plan
 from roost.tasks.steps.index import without_failed_moves
 from roost.tasks.steps.report import ChunkCounts, IngestReport, make_report
 from roost.tasks.versions.version import note_rate
@@ -39,7 +39,7 @@ async def execute_plan(
     """
     store, version = run.store, run.version
     run.is_empty = await store.count(version.name) == 0
-    work, gone = plan.of(*WORK), plan.of("deleted", "moved")
+    work, gone = plan.with_actions(*WORK_ACTIONS), plan.with_actions(*DELETE_ACTIONS)
     if work.height:
         await _run_work(run, work, request)
     await _note_rate(run)

@@ -22,7 +22,7 @@ from roost.tasks.errors import TransientError
 from roost.tasks.milvus.store import Store
 from roost.tasks.models.embedder import Embedder
 from roost.tasks.models.model import Model
-from roost.tasks.records import WORK, Batch, Chunked, Embedded, Loaded, Plan, Written
+from roost.tasks.records import DELETE_ACTIONS, WORK_ACTIONS, Batch, Chunked, Embedded, Loaded, Plan, Written
 from roost.tasks.settings import Chunking, Ingest
 from roost.tasks.sources.listing import Listing, list_sources
 from roost.tasks.sources.opened_source import OpenedSource
@@ -32,7 +32,8 @@ from roost.tasks.steps.embed import embed_batch
 from roost.tasks.steps.index import delete_documents, index_batch
 from roost.tasks.steps.load import load_batch
 from roost.tasks.steps.plan import PlanOptions, plan_run, preview_run
-from roost.tasks.steps.select import Selected, Selection, force, select_documents
+from roost.tasks.steps.select import Selected, force_unprocessed, select_documents
+from roost.tasks.steps.selection import Selection
 from roost.tasks.versions.ledger import COUNTED, ROW, read_ledger
 from roost.tasks.versions.verification import count_ours, out_of_step
 from roost.tasks.versions.version import Version, note_places, publish, reread_version
@@ -114,7 +115,7 @@ async def choose(
     chosen = await asyncio.to_thread(select_documents, listed.documents, known, selection)
     plan = await plan_run(replace(listed, documents=chosen.documents), known, options)
     if forced is not None:
-        plan = replace(plan, documents=force(plan.documents, known, forced))
+        plan = replace(plan, documents=force_unprocessed(plan.documents, known, forced))
     return plan, chosen
 
 
@@ -151,7 +152,7 @@ async def close(
 ) -> tuple[int, pl.DataFrame, int, str]:
     """Delete what is gone, then read back what there is: rows deleted, ledger, chunks, what is off, if anything."""
     deleted = await delete_documents(store, version, gone, run_id=run_id)
-    if store.is_lite and plan.of(*WORK, "deleted", "moved").height:
+    if store.is_lite and plan.with_actions(*WORK_ACTIONS, *DELETE_ACTIONS).height:
         await store.flush(version.name)  # Lite searches unflushed rows ten times slower
     # Reads that see all writes share the wait for the server's clock when they are gathered.
     ledger, chunks, ours = await asyncio.gather(

@@ -9,7 +9,7 @@ from typing import Any, Self
 import polars as pl
 
 from roost.tasks.models.recipe import Recipe
-from roost.tasks.records import ACTIONS, WORK, Chunked, Embedded, Loaded, Plan, Written, text_bytes
+from roost.tasks.records import ACTIONS, WORK_ACTIONS, Chunked, Embedded, Loaded, Plan, Written, text_bytes
 from roost.tasks.steps.select import Selected
 from roost.tasks.versions.ledger import INDEXED
 from roost.tasks.versions.version import Version
@@ -314,7 +314,7 @@ def make_plan_report(
         refusal: Why the run would be refused; None when it would not.
         chosen: What a backfill chose from.
     """
-    work = plan.of(*WORK).filter(pl.col("action") != "renamed")
+    work = plan.with_actions(*WORK_ACTIONS).filter(pl.col("action") != "renamed")
     chunks = int(work.select((text_bytes() / CHUNK_BYTES).ceil().sum()).item() or 0)
     seconds = round(chunks / version.rate) if version and version.rate else None
     counts = _action_counts(plan.documents)

@@ -31,7 +31,7 @@ from roost.tasks.models.model import find_model
 from roost.tasks.models.recipe import make_recipe
 from roost.tasks.records import CHUNK, LOADED, REJECT, Embedded
 from roost.tasks.settings import Chunking, Embedding, Milvus
-from roost.tasks.steps.index import chunk_rows
+from roost.tasks.steps.chunk_rows import chunk_rows
 from roost.tasks.versions.ledger import INDEXED, read_ledger, write_rows
 from roost.tasks.versions.version import Version, open_version
 from roost.tasks.workers import cores

@@ -29,7 +29,7 @@ from roost.deployments.local.servers import milvus_standalone
 from roost.tasks.errors import TransientError
 from roost.tasks.ids import doc_id
 from roost.tasks.milvus.store import Store, open_store
-from roost.tasks.records import DOCUMENT, WORK
+from roost.tasks.records import DOCUMENT, WORK_ACTIONS
 from roost.tasks.settings import Ingest, Milvus
 from roost.tasks.sources.listing import Listing, list_source
 from roost.tasks.sources.opened_source import open_sources
@@ -110,7 +110,7 @@ def measure(situation: str, count: int) -> dict[str, Any]:
     planned = make_plan(as_listing(listed, Source(uri=f"/srv/documents/{NAME}")), ledger, PlanOptions())
     seconds = time.perf_counter() - started
     started = time.perf_counter()
-    batches = list(cut_batches(planned.filter(pl.col("action").is_in(WORK)), NAME, Ingest()))
+    batches = list(cut_batches(planned.filter(pl.col("action").is_in(WORK_ACTIONS)), NAME, Ingest()))
     return {
         "situation": situation,
         "documents": count,

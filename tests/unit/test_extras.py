@@ -16,7 +16,8 @@ from roost.tasks.models.engine import load_engine
 from roost.tasks.models.model import find_model
 from roost.tasks.models.openvino_engine import quantized
 from roost.tasks.settings import Embedding, Scale, Settings
-from roost.tasks.sources.listing import Source, check_sources
+from roost.tasks.sources.opened_source import open_sources
+from roost.tasks.sources.source import Source
 
 MODEL = SimpleNamespace(name="a-model", is_openvino=False)
 
@@ -47,15 +48,15 @@ def _ray(_folder):
 
 
 def _s3(_folder):
-    check_sources([Source(uri="s3://bucket/docs")])
+    open_sources([Source(uri="s3://bucket/docs")])
 
 
 def _gcs(_folder):
-    check_sources([Source(uri="zip://*.md::gs://bucket/docs.zip")])
+    open_sources([Source(uri="zip://*.md::gs://bucket/docs.zip")])
 
 
 def _azure(_folder):
-    check_sources([Source(uri="abfs://container/docs")])
+    open_sources([Source(uri="abfs://container/docs")])
 
 
 @pytest.mark.parametrize(

@@ -212,6 +212,11 @@ def test_a_broken_json_line_refuses_itself_alone_and_forbids_deletions(listed: L
     assert not found.complete, "which document the broken line was cannot be told"
 
 
+def test_a_column_without_a_name_does_not_make_its_rows_broken(listed: Lister) -> None:
+    found = listed("a.jsonl", jsonl({"id": 1, "text": "a", "": "x"}, {"id": 2, "text": "b", "": 7}))
+    assert (found.reasons, found.texts, found.complete) == (["", ""], ["a", "b"], True)
+
+
 def test_the_second_row_of_an_id_is_refused_and_the_first_kept(listed: Lister) -> None:
     found = listed("a.csv", b"id,text\na,one\nb,two\na,three\n")
     assert found.reasons == ["", "", "bad_row"]

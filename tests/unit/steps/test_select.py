@@ -8,7 +8,8 @@ from typing import Any
 import polars as pl
 
 from roost.tasks.records import DOCUMENT, PLANNED
-from roost.tasks.steps.select import Selection, force, modification_times, select_documents
+from roost.tasks.steps.select import force_unprocessed, modification_times, select_documents
+from roost.tasks.steps.selection import Selection
 from roost.tasks.versions.ledger import INDEXED, QUARANTINED, ROW
 
 
@@ -89,4 +90,4 @@ def test_what_this_backfill_already_forced_is_not_forced_again():
         old_chunks=pl.lit(1), committed=pl.lit(1), attempts=pl.lit(0), moved_from=pl.lit(""),
         action=pl.Series(["added", "unchanged", "unchanged", "quarantined"]),
     ).select(list(PLANNED)).cast(PLANNED)  # fmt: skip
-    assert force(planned, known, "this")["action"].to_list() == ["added", "unchanged", "forced", "forced"]
+    assert force_unprocessed(planned, known, "this")["action"].to_list() == ["added", "unchanged", "forced", "forced"]
