@@ -190,6 +190,6 @@ async def _concluded(
     words = headline(report)
     get_run_logger().info(words)
     if report["missed"]:
-        events.quality_dropped(report)
+        events.emit_quality_dropped(report)
         return Failed(name="QualityMissed", message="; ".join([words, *report["missed"]]), data=report)
     return Completed(message=words, data=report)

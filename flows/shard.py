@@ -1,97 +1,116 @@
-"""The flow `shard`: one part of what an ingest or a backfill with shards planned."""
+"""The flow `shard`: one part of the documents that an ingest or a backfill with `shards` planned."""
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import AsyncExitStack
-from pathlib import Path
-from typing import Any
+from dataclasses import replace
 
 from prefect import flow, runtime
-from prefect.artifacts import acreate_table_artifact
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
 from roost.flows.parameters import ShardRequest
 from roost.flows.running.batches import Run, open_tools, run_batches
+from roost.flows.running.choices import plan_options
 from roost.flows.running.cluster import run_batches_on_cluster
-from roost.flows.running.shards import _KEY, row_of_tally
+from roost.flows.running.prepare import Prepared, prepare
+from roost.flows.running.shards import publish_tally
 from roost.tasks.errors import ConflictError
 from roost.tasks.ids import id_range_of
 from roost.tasks.milvus.lock_wait import LeaseOwner
-from roost.tasks.milvus.store import Store, open_store
-from roost.tasks.models.model import find_model
-from roost.tasks.models.recipe import make_recipe
 from roost.tasks.prefect_tasks import ingest as ingest_tasks
 from roost.tasks.records import WORK_ACTIONS, Plan
-from roost.tasks.settings import load_settings
-from roost.tasks.sources.listing import Listing, spool_folder
-from roost.tasks.sources.opened_source import open_sources
-from roost.tasks.steps.chunk import check_window
-from roost.tasks.steps.plan import PlanOptions
+from roost.tasks.settings import Settings, load_settings
+from roost.tasks.sources.listing import Listing
+from roost.tasks.steps.report import Tally
 from roost.tasks.versions.lease import acquire_lease
-from roost.tasks.versions.version import Version, existing_version, refuse_other_recipe
+from roost.tasks.versions.version import Version
 from roost.tasks.workers import cores
 
 
 @flow(name="shard", flow_run_name="{request.title}", persist_result=False)
-async def shard(request: ShardRequest) -> State[dict[str, Any]]:
-    """Work on one part of what another run planned. Started by runs with `shards`, not by hand."""
-    settings = load_settings()
-    threads = settings.scale.threads or max(1, cores() // request.count)
-    embedding = settings.embedding.model_copy(update={"threads": threads})
-    limits = settings.ingest
+async def shard(request: ShardRequest) -> State[Tally]:
+    """Process one part of what another run planned. Started by runs with `shards`, not by hand.
+
+    The data of the state is the tally, which is also published as an artifact for the parent run.
+
+    Raises:
+        ConflictError: The index has another version here than in the parent run, or another run has the lease.
+    """
+    settings = _share_cores(load_settings(), request.count)
+    parent = request.backfill or request.ingest
+    assert parent is not None  # noqa: S101  by the request's validator
     async with AsyncExitStack() as stack:
-        model = await asyncio.to_thread(find_model, embedding)
-        check_window(settings.chunking, model)
-        spool = Path(stack.enter_context(spool_folder(settings.scale.spool)))
-        survives_process = settings.scale.engine != "local"
         owner = LeaseOwner(
-            f"run {runtime.flow_run.name!r}", wait_seconds=limits.wait_seconds, survives_process=survives_process
+            f"run {runtime.flow_run.name!r}",
+            wait_seconds=settings.ingest.wait_seconds,
+            survives_process=settings.scale.engine != "local",
         )
-        store = await stack.enter_async_context(open_store(settings.milvus, create=False, owner=owner))
-        version = await existing_version(store, request.index)
-        _refuse_other_version(version, request)
-        refuse_other_recipe(version, make_recipe(model, settings.chunking, embedding.sparse))
-        id_range = id_range_of(request.number, request.count)
-        store = await stack.enter_async_context(
-            acquire_lease(store, version, owner, id_range=id_range, parent_lease=request.parent_lease)
+        prepared = await prepare(stack, parent, settings, owner)
+        run = await _open_shard_run(stack, prepared, request)
+        run.version, listing = await ingest_tasks.list_and_note(
+            prepared.sources, prepared.spool, run.store, run.version
         )
-        sources = await asyncio.to_thread(open_sources, request.sources)
-        version, listed = await ingest_tasks.list_held(sources, spool, store, version)
-        plan = await _plan(request, listed, store, version)
-        few = limits.model_copy(update={"parse_workers": limits.parse_workers or threads})
-        embedder, workers = open_tools(stack, model, embedding, few)
-        run = Run(settings, model, store, version, workers, embedder, request.run_id)
-        run.is_fresh = request.backfill is not None and request.backfill.force
+        plan = await _plan_part(run, listing, request)
         work = plan.with_actions(*WORK_ACTIONS)
-        if work.height:
-            await (run_batches if settings.scale.engine == "local" else run_batches_on_cluster)(run, work)
-    counts = row_of_tally(run.tally)
-    await acreate_table_artifact([counts], key=_KEY, description=f"Shard {request.number} of {request.count}")
-    return Completed(message=f"{run.tally.documents} documents, {run.tally.chunks.written} chunks", data=counts)
+        if work.height and settings.scale.engine == "local":
+            await run_batches(run, work)
+        elif work.height:
+            await run_batches_on_cluster(run, work)
+    await publish_tally(request, run.tally)
+    message = f"{run.tally.documents} documents, {run.tally.chunks.written} chunks"
+    return Completed(message=message, data=run.tally)
 
 
-def _refuse_other_version(version: Version, request: ShardRequest) -> None:
-    if version.name != request.version:
-        raise ConflictError(
-            f"index {request.index!r} is {version.name} here, its parent run writes {request.version}: do "
-            "all workers use the same Milvus? If so, another version was promoted meanwhile: run it again"
-        )
+def _share_cores(settings: Settings, shards: int) -> Settings:
+    """Give each shard its share of the cores, for shards that run on one machine, where the settings do not say."""
+    threads = settings.scale.threads or max(1, cores() // shards)
+    embedding = settings.embedding.model_copy(update={"threads": threads})
+    ingest = settings.ingest.model_copy(update={"parse_workers": settings.ingest.parse_workers or threads})
+    return settings.model_copy(update={"embedding": embedding, "ingest": ingest})
 
 
-async def _plan(request: ShardRequest, listed: Listing, store: Store, version: Version) -> Plan:
-    """Plan the shard's part; what is gone is the parent's to delete."""
+async def _open_shard_run(stack: AsyncExitStack, prepared: Prepared, request: ShardRequest) -> Run:
+    """Acquire the lease of the shard's part, below the parent's lease, and start what writing needs."""
+    store, version = prepared.store, _check_version(prepared.live, request)
+    assert store is not None  # noqa: S101  only a dry run has none
     id_range = id_range_of(request.number, request.count)
-    if asked := request.backfill:
-        options = PlanOptions(keep_missing=True, retry_quarantined=asked.only_failed, id_range=id_range)
-        forced = request.run_id if asked.force else None
-        return (await ingest_tasks.choose(request.index, listed, store, version, options, asked.selection, forced))[0]
-    wanted = request.ingest
-    options = PlanOptions(
-        checksum=wanted is not None and wanted.checksum,
-        retry_quarantined=wanted is not None and wanted.retry_quarantined,
-        keep_missing=wanted is not None and wanted.keep_missing,
-        max_delete_fraction=1.0, id_range=id_range,
-    )  # fmt: skip
-    return await ingest_tasks.discover(request.index, listed, store, version, options)
+    leased = acquire_lease(store, version, prepared.owner, id_range=id_range, parent_lease=request.parent_lease)
+    store = await stack.enter_async_context(leased)
+    embedder, workers = open_tools(stack, prepared.model, prepared.settings.embedding, prepared.settings.ingest)
+    return Run(
+        settings=prepared.settings,
+        model=prepared.model,
+        store=store,
+        version=version,
+        workers=workers,
+        embedder=embedder,
+        run_id=request.run_id,
+        is_fresh=request.backfill is not None and request.backfill.force,
+    )
+
+
+def _check_version(live: Version | None, request: ShardRequest) -> Version:
+    """Refuse to write another version than the parent run."""
+    if live is None or live.name != request.version:
+        raise ConflictError(
+            f"index {request.index!r} is {live.name if live else 'missing'} here, its parent run writes "
+            f"{request.version}: do all workers use the same Milvus? If so, another version was promoted: run it again"
+        )
+    return live
+
+
+async def _plan_part(run: Run, listing: Listing, request: ShardRequest) -> Plan:
+    """Plan the shard's part; the parent deletes what is gone."""
+    index, id_range = request.index, id_range_of(request.number, request.count)
+    if backfill := request.backfill:
+        options = replace(plan_options(backfill, run.settings), id_range=id_range)
+        forced_id = request.run_id if backfill.force else None
+        plan, _ = await ingest_tasks.choose(
+            index, listing, run.store, run.version, options, backfill.selection, forced_id
+        )
+        return plan
+    assert request.ingest is not None  # noqa: S101  by the request's validator
+    options = plan_options(request.ingest, run.settings)
+    options = replace(options, max_delete_fraction=1.0, id_range=id_range)
+    return await ingest_tasks.discover(index, listing, run.store, run.version, options)

@@ -18,12 +18,12 @@ from roost.tasks.errors import InconsistentIndexError
 from roost.tasks.milvus.store import Store
 from roost.tasks.models.embedder import Embedder
 from roost.tasks.models.model import Model
-from roost.tasks.prefect_tasks import ingest as ingest_tasks
 from roost.tasks.prefect_tasks import rebuild as rebuild_tasks
 from roost.tasks.records import DELETE_ACTIONS, WORK_ACTIONS, Plan
 from roost.tasks.settings import Settings
 from roost.tasks.sources.listing import Listing
 from roost.tasks.sources.opened_source import OpenedSource
+from roost.tasks.steps.list import note_sources
 from roost.tasks.steps.plan import PlanOptions, find_missing
 from roost.tasks.steps.report import IngestReport
 from roost.tasks.versions.ledger_snapshot import LedgerSnapshot
@@ -123,7 +123,7 @@ async def _run_pass(build: Build, listed: Listing | None) -> bool:
         folder.mkdir()
         listed = await rebuild_tasks.list_again(build.sources, folder, build.target_store, build.target)
     else:
-        await ingest_tasks.note_sources(build.target_store, build.target, listed.sources)
+        await note_sources(build.target_store, build.target, listed.sources)
     build.listed = listed
     ledger = await read_target_ledger(build)
     plan = await rebuild_tasks.discover(listed, build.target, ledger.rows, build.options)

@@ -1,6 +1,6 @@
-"""What a run tells Prefect's event feed, for automations: each event is about an index, `roost.index.<name>`.
+"""Events of runs in Prefect's event feed, for automations. Their resource is the index, `roost.index.<name>`.
 
-Payloads carry numbers and one line, never a document's text or a setting.
+Payloads contain numbers, names and a summary, never a document's text or a setting.
 """
 
 from __future__ import annotations
@@ -15,34 +15,42 @@ from roost.tasks.steps.report import IngestReport
 COMPLETED = "roost.ingest.completed"
 QUARANTINED = "roost.documents.quarantined"
 DROPPED = "roost.quality.dropped"
-#: Documents that an event names; the report and the ledger name all.
-NAMED = 20
+#: Documents that an event lists; the report and the ledger list all.
+MAX_REJECTS = 20
+#: Documents that the summary of an event names.
+MAX_NAMED = 3
 
 
-def ingested(report: IngestReport) -> None:
-    """Tell that an index is in step with its sources, and which documents are not in it, if any."""
-    numbers = {name: asdict(getattr(report, name)) for name in ("documents", "chunks", "store")}
-    _tell(COMPLETED, report.index, {"summary": report.summary(), "outcome": report.outcome, **numbers})
+def emit_ingested(report: IngestReport) -> None:
+    """Report that an index is in step with its sources, and which documents are not in it, if any."""
+    payload = {
+        "summary": report.summary(),
+        "outcome": report.outcome,
+        "documents": asdict(report.documents),
+        "chunks": asdict(report.chunks),
+        "store": asdict(report.store),
+    }
+    _emit(COMPLETED, report.index, payload)
     if report.documents.quarantined:
-        quarantined(report)
+        emit_quarantined(report)
 
 
-def quarantined(report: IngestReport) -> None:
-    """Tell that documents could not be indexed."""
-    count, rejects = report.documents.quarantined, report.rejects
-    named = ", ".join(reject.uri for reject in rejects[:3]) + (", …" if count > 3 else "")
+def emit_quarantined(report: IngestReport) -> None:
+    """Report that documents could not be indexed."""
+    count = report.documents.quarantined
+    named = ", ".join(reject.uri for reject in report.rejects[:MAX_NAMED]) + (", …" if count > MAX_NAMED else "")
     summary = f"{count} documents of {report.index} are quarantined: {named}"
-    first = [asdict(reject) for reject in rejects[:NAMED]]
-    _tell(QUARANTINED, report.index, {"summary": summary, "quarantined": count, "rejects": first})
+    rejects = [asdict(reject) for reject in report.rejects[:MAX_REJECTS]]
+    _emit(QUARANTINED, report.index, {"summary": summary, "quarantined": count, "rejects": rejects})
 
 
-def quality_dropped(report: dict[str, Any]) -> None:
-    """Tell that an evaluation missed a threshold."""
+def emit_quality_dropped(report: dict[str, Any]) -> None:
+    """Report that an evaluation missed a threshold."""
     summary = f"{report['index']}: {'; '.join(report['missed'])}"
     values = {name: one["value"] for name, one in report["quality"].items()}
-    _tell(DROPPED, report["index"], {"summary": summary, "missed": report["missed"], "quality": values})
+    _emit(DROPPED, report["index"], {"summary": summary, "missed": report["missed"], "quality": values})
 
 
-def _tell(event: str, index: str, payload: dict[str, Any]) -> None:
+def _emit(event: str, index: str, payload: dict[str, Any]) -> None:
     resource = {"prefect.resource.id": f"roost.index.{index}", "prefect.resource.name": index}
     emit_event(event, resource, payload={"index": index, **payload})

@@ -44,12 +44,12 @@ async def execute_plan(
         await _run_work(run, work, request)
     await _note_rate(run)
     gone = without_failed_moves(gone, plan.documents.filter(pl.col("doc_id").is_in(run.tally.rejected)))
-    deleted, ledger, chunks, inconsistency = await ingest_tasks.close(version, store, gone, plan, run.run_id)
-    error: RunError | None = InconsistentIndexError(inconsistency) if inconsistency else None
+    closed = await ingest_tasks.close(version, store, gone, plan, run.run_id)
+    error: RunError | None = InconsistentIndexError(closed.inconsistency) if closed.inconsistency else None
     if request is not None and error is None:  # a rebuild writes a version that the alias does not point to yet
         error = await _alias_changed(run)
-    run.tally.chunks += ChunkCounts(deleted=deleted)
-    report = make_report(version, plan, run.tally, ledger, chunks, time.perf_counter() - started)
+    run.tally.chunks += ChunkCounts(deleted=closed.deleted)
+    report = make_report(version, plan, run.tally, closed.ledger, closed.chunks, time.perf_counter() - started)
     return report, error
 
 

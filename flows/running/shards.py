@@ -1,7 +1,7 @@
-"""Shards: a run that others share. The parent plans, starts them on a work pool, joins them, deletes and reports.
+"""Shards: flow runs on a work pool that share the work of one run. The parent run plans, deletes and reports.
 
-Each shard is a run of the flow `shard`: it lists the sources too and works on the documents of its part of the index,
-a range of ids, so that no list of documents travels. It holds its part under the parent's hold of the whole.
+Each shard is a run of the flow `shard`. It lists the sources itself and processes the documents in its range of ids, so
+that no list of documents is sent. It holds a lease of its range, below the parent's lease of the whole index.
 """
 
 from __future__ import annotations
@@ -14,123 +14,123 @@ from typing import Any
 from uuid import UUID
 
 import polars as pl
-from prefect import get_client, runtime
+from prefect import get_client
+from prefect.artifacts import acreate_table_artifact
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
 from prefect.client.schemas.objects import FlowRun
-from prefect.settings import get_current_settings
 
 from roost.flows.parameters import BackfillRequest, IngestRequest, ShardRequest
 from roost.flows.running.batches import Run
-from roost.flows.running.cluster import refuse_lite, refuse_lite_file
-from roost.flows.running.work_pool import cancel, check_room, join, start
-from roost.tasks.errors import ConfigurationError, WorkerPoolError
-from roost.tasks.settings import Settings
+from roost.flows.running.scale_checks import refuse_lite
+from roost.flows.running.work_pool import cancel_runs, start_run, wait_for_runs
+from roost.tasks.errors import WorkerPoolError
 from roost.tasks.steps.report import ChunkCounts, StageSeconds, Tally, TokenCounts
 from roost.tasks.versions.ledger import read_ledger
 
-_KEY = "shard"
+_ARTIFACT_KEY = "shard"
 #: Parts of a tally that a shard hands to its parent.
-_COUNTED = {"chunks": ChunkCounts, "tokens": TokenCounts, "seconds": StageSeconds}
-
-
-async def check_shards(request: IngestRequest | BackfillRequest, settings: Settings) -> None:
-    """Refuse shards that could not run, before anything is done.
-
-    Raises:
-        ConfigurationError: There is no Prefect server, no deployment on it, or no room for a shard in its work pool.
-        StoreError: The index is in a file, which one process at a time may use.
-    """
-    if request.shards == 1 or request.dry_run:
-        return
-    refuse_lite_file(settings, f"--shards {request.shards}")
-    if not get_current_settings().api.url:
-        raise ConfigurationError(f"--shards {request.shards}: set PREFECT_API_URL to a Prefect server with a work pool")
-    waiting = UUID(runtime.flow_run.id) if runtime.flow_run.id else None
-    try:
-        await check_room(settings.scale.deployment, waiting)
-    except ConfigurationError as error:
-        raise ConfigurationError(f"--shards {request.shards}: {error}") from None
+_COUNTS = {"chunks": ChunkCounts, "tokens": TokenCounts, "seconds": StageSeconds}
+_MAX_ERROR_CHARACTERS = 1000
 
 
 async def run_shards(run: Run, request: IngestRequest | BackfillRequest, work: pl.DataFrame) -> None:
-    """Start the shards, wait until all have ended, and take in what they counted.
+    """Start the shards, wait until all have ended, and add their counts to the run's tally.
+
+    Args:
+        run: The parent run, with the lease of the whole index.
+        request: Its request.
+        work: What it planned, a frame of `PLANNED`.
 
     Raises:
+        StoreError: The store is Milvus Lite.
         WorkerPoolError: A shard failed or never started, or none saw a planned document. The next run does what is not
             committed.
     """
     refuse_lite(run.store, f"--shards {request.shards}")
-    sources = [source.from_anywhere() for source in request.sources]
-    kind = "backfill" if isinstance(request, BackfillRequest) else "ingest"
-    asked = request.model_copy(update={"sources": sources, "shards": 1})
-    shared: dict[str, Any] = {kind: asked, "version": run.version.name}
-    requests = [
-        ShardRequest(number=n, count=request.shards, parent_lease=run.store.lease_key, run_id=run.run_id, **shared)
-        for n in range(1, request.shards + 1)
-    ]
     started: list[FlowRun] = []
     try:
-        for asking in requests:  # those begun are cancelled when one cannot be
-            started.append(await start(run.settings.scale.deployment, asking.title, asking))
-        ended = await join([one.id for one in started], run.settings.scale.wait_seconds)
+        for shard in _shard_requests(run, request):  # when one cannot be started, those that were are cancelled
+            started.append(await start_run(run.settings.scale.deployment, shard.title, shard))
+        ended = await wait_for_runs([one.id for one in started], run.settings.scale.wait_seconds)
     except BaseException:
-        await asyncio.shield(cancel([one.id for one in started]))
+        await asyncio.shield(cancel_runs([one.id for one in started]))
         raise
     if failed := [one for one in ended if not one.state or not one.state.is_completed()]:
-        words = "; ".join(f"{one.name}: {one.state.message if one.state else 'unknown'}" for one in failed)
-        raise WorkerPoolError(f"{len(failed)} of {len(ended)} shards did not complete; run it again. {words[:1000]}")
+        reasons = "; ".join(f"{one.name}: {one.state.message if one.state else 'unknown'}" for one in failed)
+        raise WorkerPoolError(
+            f"{len(failed)} of {len(ended)} shards did not complete; run it again. {reasons[:_MAX_ERROR_CHARACTERS]}"
+        )
     for one in ended:
-        run.tally.merge(await _counted(one.id))
+        run.tally.merge(await _read_tally(one.id))
     ledger = await read_ledger(run.store, run.version.ledger, ["doc_id", "status", "reason", "run_id"])
     refuse_unseen(work, ledger, run.run_id)
     refused = ledger.filter(pl.col("reason") != "")
     run.tally.rejected += work.join(refused, on="doc_id", how="semi")["doc_id"].to_list()
 
 
+def _shard_requests(run: Run, request: IngestRequest | BackfillRequest) -> list[ShardRequest]:
+    """Make one request for each shard."""
+    sources = [source.from_anywhere() for source in request.sources]
+    parent = request.model_copy(update={"sources": sources, "shards": 1})
+    kind = "backfill" if isinstance(request, BackfillRequest) else "ingest"
+    shared: dict[str, Any] = {
+        kind: parent,
+        "version": run.version.name,
+        "parent_lease": run.store.lease_key,
+        "run_id": run.run_id,
+    }
+    return [ShardRequest(number=n, count=request.shards, **shared) for n in range(1, request.shards + 1)]
+
+
 def refuse_unseen(work: pl.DataFrame, ledger: pl.DataFrame, run_id: str) -> None:
-    """Refuse to end well when shards, which list the sources themselves, left planned documents out.
+    """Refuse to complete a run when its shards, which list the sources themselves, left out planned documents.
 
     Args:
-        work: What was planned, by `doc_id`, `source` and `uri`.
-        ledger: Rows as they are now, by `doc_id` and the `run_id` that wrote them last, which shards take from the run.
-        run_id: This run's.
+        work: What was planned, with the columns `doc_id`, `source` and `uri`.
+        ledger: The ledger's rows after the shards, with the columns `doc_id` and `run_id`.
+        run_id: Id of the run; its shards write the same id into the ledger.
 
     Raises:
-        WorkerPoolError: Some of it was neither committed nor refused.
+        WorkerPoolError: A planned document was neither committed nor refused.
     """
     unseen = work.join(ledger.filter(pl.col("run_id") == run_id), on="doc_id", how="anti")
     if unseen.height:
         first = unseen.row(0, named=True)
         raise WorkerPoolError(
             f"{unseen.height} planned documents were seen by no shard, {first['source']}/{first['uri']} for one: do "
-            "all workers read the same sources? If so, those documents left them meanwhile: run it again"
+            "all workers read the same sources? If so, the documents were removed during the run: run it again"
         )
 
 
-async def _counted(run: UUID) -> Tally:
-    """Read what a shard counted."""
-    mine = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[run]))
+async def publish_tally(request: ShardRequest, tally: Tally) -> None:
+    """Publish the counts of a shard as a table artifact, from which its parent reads them."""
+    title = f"Shard {request.number} of {request.count}"
+    await acreate_table_artifact([row_of_tally(tally)], key=_ARTIFACT_KEY, description=title)
+
+
+async def _read_tally(flow_run_id: UUID) -> Tally:
+    """Read the counts that a shard published."""
+    of_run = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[flow_run_id]))
     async with get_client() as client:
-        artifacts = await client.read_artifacts(artifact_filter=mine)
-    [table] = [artifact for artifact in artifacts if artifact.key == _KEY]
+        artifacts = await client.read_artifacts(artifact_filter=of_run)
+    [table] = [artifact for artifact in artifacts if artifact.key == _ARTIFACT_KEY]
     data: Any = table.data
-    [counts] = json.loads(data) if isinstance(data, str) else data
-    return tally_of_row(counts)
+    [row] = json.loads(data) if isinstance(data, str) else data
+    return tally_of_row(row)
 
 
 def row_of_tally(tally: Tally) -> dict[str, float]:
-    """Lay the counts of a tally flat, as one row of a table: `documents`, `chunks embedded`, `seconds load`."""
+    """Write the counts of a tally as one row of a table: `documents`, `chunks embedded`, `seconds load`, and so on."""
     row: dict[str, float] = {"documents": tally.documents}
-    for group, counts in _COUNTED.items():
-        values = asdict(getattr(tally, group))
-        row |= {f"{group} {name.name}": round(values[name.name], 3) for name in fields(counts)}
+    for part, counts in (("chunks", tally.chunks), ("tokens", tally.tokens), ("seconds", tally.seconds)):
+        row |= {f"{part} {name}": round(value, 3) for name, value in asdict(counts).items()}
     return row
 
 
 def tally_of_row(row: Mapping[str, Any]) -> Tally:
     """Read what `row_of_tally` wrote; a missing count is zero."""
-    groups: dict[str, Any] = {
-        group: counts(**{one.name: row.get(f"{group} {one.name}", 0) for one in fields(counts)})
-        for group, counts in _COUNTED.items()
+    parts: dict[str, Any] = {
+        part: counts(**{field.name: row.get(f"{part} {field.name}", 0) for field in fields(counts)})
+        for part, counts in _COUNTS.items()
     }
-    return Tally(documents=int(row["documents"]), **groups)
+    return Tally(documents=int(row["documents"]), **parts)

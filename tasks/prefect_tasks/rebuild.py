@@ -13,11 +13,12 @@ from roost.tasks.evaluation.metrics import Quality, measure_quality
 from roost.tasks.evaluation.questions import Questions
 from roost.tasks.milvus.store import Store
 from roost.tasks.models.embedder import Embedder
-from roost.tasks.prefect_tasks.ingest import POLICY, note_sources
+from roost.tasks.prefect_tasks.ingest import POLICY
 from roost.tasks.records import Plan
 from roost.tasks.settings import Embedding
 from roost.tasks.sources.listing import Listing, list_sources
 from roost.tasks.sources.opened_source import OpenedSource
+from roost.tasks.steps.list import note_sources
 from roost.tasks.steps.plan import PlanOptions, plan_run
 from roost.tasks.versions import ledger_snapshot, promotion, searchable
 from roost.tasks.versions.ledger_snapshot import LedgerSnapshot

@@ -11,11 +11,13 @@ import polars as pl
 
 from roost.tasks.errors import REASONS, UsageError
 from roost.tasks.ids import ALL_IDS, IdRange, hash_file, in_id_range
+from roost.tasks.milvus.store import Store
 from roost.tasks.records import PLANNED, Batch, Plan, text_bytes
 from roost.tasks.settings import Ingest
 from roost.tasks.sources.listing import Listing
 from roost.tasks.sources.source import Source
-from roost.tasks.versions.ledger import INDEXED, QUARANTINED, WRITING
+from roost.tasks.versions.ledger import INDEXED, QUARANTINED, ROW, WRITING, read_ledger
+from roost.tasks.versions.version import Version
 
 #: Where the first batches end, bytes of text: they are small, so that a search finds something early in the run.
 EARLY_BATCH_BYTES = (131_072, 262_144, 524_288)
@@ -45,6 +47,13 @@ class PlanOptions:
     retry_quarantined: bool = False
     max_delete_fraction: float = 0.3
     id_range: IdRange = ALL_IDS
+
+
+async def read_known_ledger(store: Store | None, version: Version | None) -> pl.DataFrame:
+    """Read a version's whole ledger, a frame of `ledger.ROW`; without rows where the index does not exist yet."""
+    if store is None or version is None:
+        return ROW.to_frame()
+    return await read_ledger(store, version.ledger)
 
 
 async def plan_run(listing: Listing, ledger: pl.DataFrame, options: PlanOptions) -> Plan:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import polars as pl
 from fsspec.utils import glob_translate
 
+from roost.tasks.milvus.store import Store
+from roost.tasks.records import Plan
+from roost.tasks.sources.listing import Listing
 from roost.tasks.sources.source import absolute_uri
+from roost.tasks.steps.plan import PlanOptions, plan_run, read_known_ledger
 from roost.tasks.steps.selection import Selection
 from roost.tasks.versions.ledger import QUARANTINED
+from roost.tasks.versions.version import Version
 
 #: Actions of documents that a run without `force` does not process.
 _UNPROCESSED = ("unchanged", "quarantined")
@@ -32,6 +38,34 @@ class Selected:
     listed: int
     undated: int = 0
     unknown: tuple[str, ...] = ()
+
+
+async def plan_selected(
+    index: str,
+    listing: Listing,
+    store: Store | None,
+    version: Version | None,
+    options: PlanOptions,
+    selection: Selection,
+    forced_id: str | None,
+) -> tuple[Plan, Selected]:
+    """Choose documents of a listing, and plan them as `plan_run` does.
+
+    Args:
+        index: Name of the index.
+        listing: What the sources contain.
+        store: Where the ledger is; None without an index.
+        version: Version whose ledger is compared; None without an index.
+        options: Choices for planning.
+        selection: Which documents to choose.
+        forced_id: Id under which unchanged documents are embedded again too; None to leave them alone.
+    """
+    ledger = await read_known_ledger(store, version)
+    selected = await asyncio.to_thread(select_documents, listing.documents, ledger, selection)
+    plan = await plan_run(replace(listing, documents=selected.documents), ledger, options)
+    if forced_id is not None:
+        plan = replace(plan, documents=force_unprocessed(plan.documents, ledger, forced_id))
+    return plan, selected
 
 
 def select_documents(listed: pl.DataFrame, ledger: pl.DataFrame, selection: Selection) -> Selected:

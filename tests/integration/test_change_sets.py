@@ -14,8 +14,8 @@ import pytest
 from tests.integration.crash import DIMENSION
 from tests.integration.crash_child import Embedder
 
-import roost.flows.ingest
 import roost.flows.running.batches
+import roost.flows.running.prepare
 from roost.flows.ingest import ingest as ingest_flow
 from roost.flows.parameters import IngestRequest
 from roost.flows.running.run import run_flow
@@ -86,7 +86,7 @@ PREFECT = History(
 def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make vectors from a hash of the text: a model's would take minutes."""
     model = replace(find_model(Embedding()), dimension=DIMENSION)
-    monkeypatch.setattr(roost.flows.ingest, "find_model", lambda _: model)
+    monkeypatch.setattr(roost.flows.running.prepare, "find_model", lambda _: model)
     monkeypatch.setattr(roost.flows.running.batches, "Embedder", Embedder)
 
 

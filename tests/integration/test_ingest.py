@@ -12,8 +12,8 @@ import polars as pl
 import pytest
 from tests.conftest import ROOT
 
-import roost.flows.ingest
 import roost.flows.running.batches
+import roost.flows.running.prepare
 from roost.cli.output.show_ingest import show_plan
 from roost.flows.operations import status
 from roost.tasks.errors import (
@@ -218,7 +218,7 @@ def test_another_model_dimension_or_query_prompt_is_refused_before_a_model_or_a_
         (replace(model, dimension=128), "dimension 384 there, 128 here"),
         (replace(model, query_instruction="query: "), "query_instruction '' there, 'query: ' here"),
     ):
-        monkeypatch.setattr(roost.flows.ingest, "find_model", lambda _, found=other: found)
+        monkeypatch.setattr(roost.flows.running.prepare, "find_model", lambda _, found=other: found)
         for dry_run in (False, True):
             with pytest.raises(StoreError, match=says):
                 ingest(source, dry_run=dry_run)

@@ -139,7 +139,7 @@ def test_a_speed_that_cannot_be_noted_is_no_reason_to_fail(lite, ingest, folder,
     async def away(*_):
         raise TransientError("Milvus is away")
 
-    monkeypatch.setattr("roost.flows.ingest.MEASURED_CHUNKS", 1)
-    monkeypatch.setattr("roost.flows.ingest.note_rate", away)
+    monkeypatch.setattr("roost.flows.running.execute.MIN_MEASURED_CHUNKS", 1)
+    monkeypatch.setattr("roost.flows.running.execute.note_rate", away)
     state, report = ingest(folder(**{"a.md": "# A\n\nApples."}))
     assert (state, report.documents.added) == ("Completed", 1)

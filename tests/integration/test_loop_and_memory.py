@@ -38,9 +38,9 @@ class Heart:
 @pytest.fixture
 def heart(monkeypatch: pytest.MonkeyPatch) -> Heart:
     """Beats from when the batches begin until they end."""
-    import roost.flows.ingest
+    import roost.flows.running.execute
 
-    heart, run_batches = Heart(), roost.flows.ingest.run_batches
+    heart, run_batches = Heart(), roost.flows.running.execute.run_batches
 
     async def watched(*arguments: object) -> None:
         beating = asyncio.ensure_future(heart.beat())
@@ -49,7 +49,7 @@ def heart(monkeypatch: pytest.MonkeyPatch) -> Heart:
         finally:
             beating.cancel()
 
-    monkeypatch.setattr(roost.flows.ingest, "run_batches", watched)
+    monkeypatch.setattr(roost.flows.running.execute, "run_batches", watched)
     return heart
 
 

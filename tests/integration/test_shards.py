@@ -177,6 +177,6 @@ def test_a_shard_refuses_to_write_a_version_that_is_not_its_parents(server, inge
     source = folder(**{"a.md": "# A"})
     ingest(source)
     asked = IngestRequest(sources=[Source(uri=str(source))], index=index)
-    request = ShardRequest(number=1, count=2, version="other", hold="", run_id="parent", ingest=asked)
+    request = ShardRequest(number=1, count=2, version="other", parent_lease="", run_id="parent", ingest=asked)
     with pytest.raises(ConflictError, match="its parent run writes other"):
         asyncio.run(shard(request))

@@ -10,7 +10,7 @@ import pytest
 from tests.conftest import ROOT
 
 from roost.deployments.local.servers import milvus_standalone
-from roost.flows.running.cluster import check_scale
+from roost.flows.running.scale_checks import check_engine
 from roost.tasks.errors import RoostError
 from roost.tasks.models.engine import load_engine
 from roost.tasks.models.model import find_model
@@ -40,11 +40,11 @@ def _standalone(folder):
 
 
 def _dask(_folder):
-    check_scale(Settings(scale=Scale(engine="dask")))
+    check_engine(Settings(scale=Scale(engine="dask")))
 
 
 def _ray(_folder):
-    check_scale(Settings(scale=Scale(engine="ray")))
+    check_engine(Settings(scale=Scale(engine="ray")))
 
 
 def _s3(_folder):

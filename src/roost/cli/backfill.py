@@ -58,11 +58,11 @@ def backfill(request: BackfillRequest, *, yes: bool, as_json: bool, verbose: boo
 def _is_confirmed(request: BackfillRequest) -> bool:
     """Print what the backfill would do, and ask whether to begin."""
     from roost.cli.output.progress_bar import print_on_stderr
-    from roost.flows.backfill import backfill as backfill_flow
-    from roost.tasks.steps.report import PlanReport
+    from roost.flows.running.preview import preview_backfill_request
+    from roost.flows.running.run import run_async
     from roost.tasks.steps.report_text import choice_lines
 
-    _, plan = run_with_progress(backfill_flow, request.model_copy(update={"dry_run": True}), bar=False)
-    for line in choice_lines(plan) if isinstance(plan, PlanReport) else ():
+    plan = run_async(lambda: preview_backfill_request(request, print_on_stderr))
+    for line in choice_lines(plan):
         print_on_stderr(line)
     return click.confirm("Begin?", default=True, err=True)

@@ -1,0 +1,30 @@
+"""A request's choices in the form that the steps take them."""
+
+from __future__ import annotations
+
+from roost.flows.parameters import BackfillRequest, IngestRequest, RebuildRequest
+from roost.tasks.settings import Settings
+from roost.tasks.steps.plan import PlanOptions
+from roost.tasks.versions.unfinished_backfills import request_key
+
+
+def plan_options(request: IngestRequest | BackfillRequest | RebuildRequest, settings: Settings) -> PlanOptions:
+    """Give a request's choices for planning. A backfill deletes nothing, and retries what it chooses as failed."""
+    if isinstance(request, BackfillRequest):
+        return PlanOptions(keep_missing=True, retry_quarantined=request.only_failed)
+    limit = request.max_delete_fraction
+    max_delete_fraction = settings.ingest.max_delete_fraction if limit is None else limit
+    if isinstance(request, RebuildRequest):
+        return PlanOptions(max_delete_fraction=max_delete_fraction)
+    return PlanOptions(
+        checksum=request.checksum,
+        keep_missing=request.keep_missing,
+        retry_quarantined=request.retry_quarantined,
+        max_delete_fraction=max_delete_fraction,
+    )
+
+
+def backfill_key(request: BackfillRequest) -> str:
+    """Name a backfill by what it chooses, not by how it is run: 32 hex digits, equal for its continuation."""
+    how = {"dry_run", "restart", "on_conflict", "shards"}
+    return request_key(request.model_dump(mode="json", exclude=how))

@@ -1,0 +1,144 @@
+"""Preparing a run of ingest, backfill or rebuild: everything that it needs is checked and opened, once.
+
+`prepare` checks the settings for engines and shards, opens the sources, finds the model and makes the recipe, opens the
+store and reads the live version. It writes nothing and takes no lease. `open_run` then starts what writing needs and
+acquires the lease of the live version, or of a new one. A rebuild writes another version: it calls `prepare` and
+`open_tools`, and acquires the lease of its own version.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from prefect import get_run_logger, runtime
+
+from roost.flows.parameters import BackfillRequest, IngestRequest, RebuildRequest
+from roost.flows.running.batches import Run, open_tools
+from roost.flows.running.progress import report_waiting
+from roost.flows.running.scale_checks import check_engine, check_shards
+from roost.tasks.milvus.lock_wait import LeaseOwner
+from roost.tasks.milvus.store import Store, open_store
+from roost.tasks.models.model import Model, find_model
+from roost.tasks.models.recipe import Recipe, make_recipe
+from roost.tasks.settings import Settings
+from roost.tasks.sources.listing import spool_folder
+from roost.tasks.sources.opened_source import OpenedSource, open_sources
+from roost.tasks.sources.source import refuse_moved
+from roost.tasks.steps.chunk import check_window
+from roost.tasks.versions import carry_over
+from roost.tasks.versions.lease import acquire_live_lease
+from roost.tasks.versions.version import Version, existing_version, live_version, refuse_other_recipe
+
+Request = IngestRequest | BackfillRequest | RebuildRequest
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a run has before it plans.
+
+    recipe: Made of the model and the settings; equal to the live version's, except in a rebuild.
+    sources: Each opened once, to be listed as often as needed.
+    spool: Temporary folder for the rows of tables.
+    store: Without a lease, so for reads; None only in a dry run whose Milvus Lite file does not exist.
+    live: The live version, read once; None when the index does not exist yet, never in a rebuild.
+    """
+
+    settings: Settings
+    model: Model
+    recipe: Recipe
+    sources: list[OpenedSource]
+    spool: Path
+    owner: LeaseOwner
+    store: Store | None
+    live: Version | None
+
+
+async def prepare(stack: AsyncExitStack, request: Request, settings: Settings, owner: LeaseOwner) -> Prepared:
+    """Check and open what a run needs; what is opened is closed with the stack.
+
+    A rebuild without sources takes those that the live version's own runs last read.
+
+    Args:
+        stack: Closes the store and deletes the spool folder.
+        request: Its dry run makes no Milvus Lite file.
+        settings: The settings, with the request's own choices of model and chunking.
+        owner: This run, for messages to others that wait for it.
+
+    Raises:
+        UsageError: A setting, a source, the model or the index does not allow the run; nothing was written.
+        TransientError: Milvus does not answer.
+        ConflictError: Another process has locked the Milvus Lite file for longer than the owner waits.
+    """
+    check_engine(settings)
+    is_rebuild = isinstance(request, RebuildRequest)
+    if not isinstance(request, RebuildRequest):
+        await check_shards(request, settings)
+    sources = await asyncio.to_thread(open_sources, request.sources) if request.sources or not is_rebuild else []
+    model = await asyncio.to_thread(find_model, settings.embedding)
+    check_window(settings.chunking, model)
+    recipe = make_recipe(model, settings.chunking, settings.embedding.sparse)
+    spool = Path(stack.enter_context(spool_folder(settings.scale.spool)))
+    store, live = None, None
+    if not (_is_dry_run(request) and settings.milvus.is_missing):
+        store = await stack.enter_async_context(open_store(settings.milvus, create=not is_rebuild, owner=owner))
+    if store is not None and is_rebuild:
+        live = await existing_version(store, request.index)
+        sources = sources or await asyncio.to_thread(open_sources, carry_over.sources_of(live))
+    elif store is not None:
+        live = await live_version(store, request.index)
+        refuse_other_recipe(live, recipe)
+    if live is not None and (is_rebuild or _is_dry_run(request)):  # other runs check it under the lease
+        refuse_moved([one.source for one in sources], live.places)
+    return Prepared(settings, model, recipe, sources, spool, owner, store, live)
+
+
+async def open_run(stack: AsyncExitStack, prepared: Prepared, index: str) -> Run:
+    """Start what writing needs, and acquire the lease of the live version, or of the one that a first run makes.
+
+    Args:
+        stack: Releases the lease and ends the embedder and the parsing processes.
+        prepared: From `prepare`.
+        index: Name of the index.
+
+    Raises:
+        StoreError: The live version was built with another recipe, or its ledger does not exist.
+        ConflictError: Another run has the lease for longer than the owner waits.
+    """
+    assert prepared.store is not None  # noqa: S101  only a dry run has none
+    settings = prepared.settings
+    embedder, workers = open_tools(stack, prepared.model, settings.embedding, settings.ingest)
+    if prepared.live is None:
+        await embedder.load()  # a model that does not load must not leave an empty index behind
+        workers.start()  # they get ready while the index is made
+    leased = acquire_live_lease(prepared.store, index, prepared.recipe, prepared.owner)
+    store, version = await stack.enter_async_context(leased)
+    return Run(
+        settings=settings,
+        model=prepared.model,
+        store=store,
+        version=version,
+        workers=workers,
+        embedder=embedder,
+        run_id=str(runtime.flow_run.id or ""),
+    )
+
+
+def lease_owner(request: Request, settings: Settings) -> LeaseOwner:
+    """Describe this run as the owner of a lease; it waits for another owner, or refuses, as the request says."""
+
+    def tell(message: str) -> None:
+        get_run_logger().warning(message)
+        report_waiting(message)
+
+    title, survives_process = f"run {runtime.flow_run.name!r}", settings.scale.engine != "local"
+    if not isinstance(request, RebuildRequest) and request.on_conflict == "refuse":
+        advice = "try again when it has ended, or allow waiting with --on-conflict wait"
+        return LeaseOwner(title, advice=advice, survives_process=survives_process)
+    return LeaseOwner(title, wait_seconds=settings.ingest.wait_seconds, tell=tell, survives_process=survives_process)
+
+
+def _is_dry_run(request: Request) -> bool:
+    return not isinstance(request, RebuildRequest) and request.dry_run

@@ -1,0 +1,68 @@
+"""Previews: what an ingest or a backfill would do. They write nothing and take no lease."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+
+from roost.flows.parameters import BackfillRequest, IngestRequest
+from roost.flows.running.choices import backfill_key, plan_options
+from roost.flows.running.prepare import Prepared, prepare
+from roost.tasks.milvus.lock_wait import LeaseOwner
+from roost.tasks.prefect_tasks import ingest as ingest_tasks
+from roost.tasks.records import Plan
+from roost.tasks.settings import load_settings
+from roost.tasks.sources.listing import list_sources
+from roost.tasks.steps.report import Chosen, PlanReport, make_plan_report
+from roost.tasks.steps.select import Selected, plan_selected
+from roost.tasks.versions import unfinished_backfills
+
+#: Plans a backfill: `plan_selected`, or the Prefect task of it.
+PlanSelected = Callable[..., Awaitable[tuple[Plan, Selected]]]
+
+
+async def preview_ingest(prepared: Prepared, request: IngestRequest) -> PlanReport:
+    """Report what an ingest would do, or why it would be refused."""
+    listing = await list_sources(prepared.sources, prepared.spool)
+    options = plan_options(request, prepared.settings)
+    plan, refusal = await ingest_tasks.preview(request.index, listing, prepared.store, prepared.live, options)
+    return make_plan_report(request.index, prepared.recipe, prepared.live, plan, refusal=refusal)
+
+
+async def preview_backfill(
+    prepared: Prepared, request: BackfillRequest, plan_with: PlanSelected = plan_selected
+) -> PlanReport:
+    """Report what a backfill would do.
+
+    Args:
+        prepared: From `prepare`.
+        request: The request.
+        plan_with: The Prefect task, in a flow.
+    """
+    store, live = prepared.store, prepared.live
+    continued_id = ""
+    if request.force and not request.restart and store is not None and live is not None:
+        continued_id = await unfinished_backfills.under_way(store, live, backfill_key(request))
+    listing = await list_sources(prepared.sources, prepared.spool)
+    options = plan_options(request, prepared.settings)
+    forced_id = continued_id if request.force else None
+    plan, selected = await plan_with(request.index, listing, store, live, options, request.selection, forced_id)
+    chosen = Chosen.of(selected, resumed=bool(continued_id))
+    return make_plan_report(request.index, prepared.recipe, live, plan, chosen=chosen)
+
+
+async def preview_backfill_request(request: BackfillRequest, tell: Callable[[str], None]) -> PlanReport:
+    """Report what a backfill would do, outside of any flow run: for the command line, which asks before it starts one.
+
+    Args:
+        request: The request.
+        tell: Receives a line that names the process which this one waits for.
+
+    Raises:
+        UsageError, TransientError, ConflictError: As `prepare`.
+    """
+    settings = load_settings()
+    owner = LeaseOwner("roost backfill", wait_seconds=settings.ingest.wait_seconds, tell=tell)
+    async with AsyncExitStack() as stack:
+        dry_run = request.model_copy(update={"dry_run": True})
+        return await preview_backfill(await prepare(stack, dry_run, settings, owner), request)

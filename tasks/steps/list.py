@@ -1,0 +1,43 @@
+"""List: what the sources of a run contain, once its writer lease is acquired."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from roost.tasks.milvus.store import Store
+from roost.tasks.sources.listing import Listing, list_sources
+from roost.tasks.sources.opened_source import OpenedSource
+from roost.tasks.sources.source import Source, refuse_moved
+from roost.tasks.versions.version import Version, note_places, publish, reread_version
+
+
+async def list_and_note(
+    opened: Sequence[OpenedSource], spool: Path, store: Store, version: Version
+) -> tuple[Version, Listing]:
+    """List the sources of an index under its writer lease, note where they are, and publish a new index.
+
+    The places are noted before any document is written, and a new index is published once its sources could be listed.
+
+    Args:
+        opened: The sources.
+        spool: Folder to which the rows of tables are written.
+        store: Store with the lease.
+        version: The version to write.
+
+    Raises:
+        SourceError: A source cannot be listed, or its derived name belongs to another place.
+    """
+    version = await reread_version(store, version)
+    sources = [one.source for one in opened]
+    refuse_moved(sources, version.places)
+    listing = await list_sources(opened, spool)
+    await note_sources(store, version, sources)
+    await publish(store, version)
+    return version, listing
+
+
+async def note_sources(store: Store, version: Version, sources: Sequence[Source]) -> None:
+    """Store with the version where its sources are and how they were given, for a later rebuild."""
+    given = {source.key: source.given for source in sources if source.given}
+    await note_places(store, version, {source.key: source.place for source in sources}, given)
