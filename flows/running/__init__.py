@@ -1,1 +1,1 @@
-"""How a run is carried out: batches here or on a cluster, shards, progress, artifacts, events."""
+"""How a run is carried out: preparation, batches here or on a cluster, shards, progress, artifacts, events."""

@@ -99,10 +99,16 @@ async def _update(progress: ProgressArtifact, index: str) -> None:
 
 
 async def publish(report: IngestReport, skipped: Counter[str], kind: str = "ingest") -> None:
-    """Publish a run's report; one key an index and kind of run, so that they line up on its timeline."""
+    """Publish the report of an ingest or a backfill. Reports with one key are on one timeline in the Prefect UI.
+
+    Args:
+        report: The report.
+        skipped: Files without text, counted by suffix.
+        kind: Name of the flow, part of the artifact's key.
+    """
     key = _key(report.index)
-    words = f"{as_markdown(report, skipped)}\n\n{_links(key, 'evaluation', 'rebuild', 'verify')}"
-    await acreate_markdown_artifact(words, key=f"{kind}-{key}", description=report.summary())
+    markdown = f"{as_markdown(report, skipped)}\n\n{_links(key, 'evaluation', 'rebuild', 'verify')}"
+    await acreate_markdown_artifact(markdown, key=f"{kind}-{key}", description=report.summary())
     if rows := reject_rows(report):
         await acreate_table_artifact(rows, key=f"rejects-{key}", description=f"Not indexed in {report.index}")
 
@@ -147,10 +153,10 @@ def _value(measures: Mapping[str, Estimate], name: str) -> str:
 
 
 def _links(key: str, *kinds: str) -> str:
-    """Link to what other kinds of runs said of the same index, each a timeline of its reports."""
+    """Link to the timelines of the other kinds of reports on the same index."""
     return "Of this index: " + ", ".join(f"[{kind}](/artifacts/key/{kind}-{key})" for kind in kinds) + "."
 
 
 def _key(index: str) -> str:
-    """Artifact keys are lower-case letters, digits and hyphens."""
+    """Make an artifact key of an index's name: lower-case letters, digits and hyphens."""
     return re.sub(r"[^a-z0-9]+", "-", index.lower()).strip("-")

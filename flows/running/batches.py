@@ -1,4 +1,4 @@
-"""Batches of a run: through the four steps, a few at once, in this process."""
+"""Batches of a run in this process: each passes the four steps, a few batches concurrently."""
 
 from __future__ import annotations
 
@@ -28,8 +28,12 @@ from roost.tasks.workers import Workers
 class Run:
     """What the batches of one run share.
 
-    is_empty: The version held nothing when the run began: there is nothing to look up in it.
-    is_fresh: Stored vectors are not to be used again, whatever they were made of.
+    settings: With the run's own choices of model and chunking.
+    store: With the lease of the version.
+    version: The version to write.
+    run_id: Id in the ledger's rows.
+    is_empty: Whether the version had no chunks when the run began; then there are no vectors to reuse in it.
+    is_fresh: Whether all chunks are embedded, even when a vector of the same text is stored.
     reuse_from: Another version's collection, whose vectors of the same model are reused too; or empty.
     """
 
@@ -47,7 +51,7 @@ class Run:
 
 
 def open_tools(stack: AsyncExitStack, model: Model, embedding: Embedding, limits: Ingest) -> tuple[Embedder, Workers]:
-    """Give a run its model's owner and its parsing processes, not started yet; the stack ends both, off the loop."""
+    """Make a run's embedder and parsing processes, neither of them started; the stack ends both, in a thread."""
     embedder = Embedder(model, embedding)
     stack.push_async_callback(asyncio.to_thread, embedder.close)
     workers = Workers(workers=limits.parse_workers, memory_mb=limits.parse_memory_mb)
@@ -56,7 +60,12 @@ def open_tools(stack: AsyncExitStack, model: Model, embedding: Embedding, limits
 
 
 async def run_batches(run: Run, work: pl.DataFrame) -> None:
-    """Work through the batches, a few at once; when one fails, finish those under way and start no more."""
+    """Process all batches, `batches_in_flight` concurrently; after a failure, finish those started and start no more.
+
+    Args:
+        run: The run; its tally takes up the counts.
+        work: Frame of `PLANNED`.
+    """
     batches = list(cut_batches(work, run.version.index, run.settings.ingest))
     report_progress(Planned(work.height, len(batches)))
     waiting = iter(batches)
@@ -70,12 +79,18 @@ async def run_batches(run: Run, work: pl.DataFrame) -> None:
 
 
 async def take_batches(run: Run, waiting: Iterator[Batch], work: Callable[[Batch], Awaitable[Tally]]) -> None:
-    """Have batch after batch done until there are none."""
+    """Process one waiting batch after another, until none is left; several callers share the iterator.
+
+    Args:
+        run: The run; its tally takes up the counts.
+        waiting: Batches that no caller has taken.
+        work: Processes a batch, here or on a worker.
+    """
     for batch in waiting:
         try:
             tally = await work(batch)
         except BaseException:
-            for _ in waiting:  # leave nothing for the other lanes
+            for _ in waiting:  # so that the other callers start no more
                 pass
             raise
         run.tally.merge(tally)
@@ -83,7 +98,7 @@ async def take_batches(run: Run, waiting: Iterator[Batch], work: Callable[[Batch
 
 
 async def run_batch(run: Run, batch: Batch) -> Tally:
-    """Take one batch through the four steps; returns what it came to, the model's seconds not counted."""
+    """Take one batch through the four steps; returns its counts, without the seconds of the embedding."""
     known = run.store if (run.reuse_from or not run.is_empty) and not run.is_fresh else None
     loaded = await ingest_tasks.load(batch, run.workers, run.settings.ingest)
     chunked = await ingest_tasks.chunk(loaded, run.settings.chunking, run.model, run.workers, run.settings.ingest)
@@ -94,6 +109,11 @@ async def run_batch(run: Run, batch: Batch) -> Tally:
         tally.add(record)
     get_run_logger().info(
         "%s: %d documents, %d chunks written, %d embedded, %d reused, %d refused",
-        batch.name, written.documents, written.written, embedded.embedded, embedded.reused, written.rejects.height,
-    )  # fmt: skip
+        batch.name,
+        written.documents,
+        written.written,
+        embedded.embedded,
+        embedded.reused,
+        written.rejects.height,
+    )
     return tally

@@ -35,7 +35,7 @@ class _Counts:
 class DocumentCounts:
     """Documents of a run by what was, or would be, done to them.
 
-    listed: Documents that the sources hold; of a backfill, those that it chose.
+    listed: Documents that the sources contain; of a backfill, those that it chose.
     quarantined: Documents that are not indexed, with a reason each.
     retried: Documents whose last write was cut off, or whose failure is tried again.
     forced: Unchanged documents that a backfill embeds again.

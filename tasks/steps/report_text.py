@@ -52,7 +52,7 @@ def as_markdown(report: IngestReport, skipped: Counter[str]) -> str:
         sections.append("Could not be listed, so nothing there was added or deleted: " + ", ".join(report.unlisted))
     if skipped:
         kinds = ", ".join(f"{count} {suffix}" for suffix, count in skipped.most_common())
-        sections.append(f"Skipped because such files hold no text: {kinds}.")
+        sections.append(f"Skipped, because such files contain no text: {kinds}.")
     if report.seconds.total:
         sections.append("Stages overlap: their seconds are sums over batches and may exceed the total.")
     return "\n\n".join(sections)
