@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,6 +14,7 @@ from roost.cli.output.print_json import print_json
 from roost.tasks.errors import UsageError
 
 if TYPE_CHECKING:
+    from roost.cli.demo_report import DemoReport
     from roost.tasks.evaluation.questions import Questions
 
 #: Where a clone keeps the example corpus with its questions and judgments.
@@ -37,11 +38,12 @@ def demo(*, folder: Path | None, as_json: bool) -> None:
         raise UsageError(f"no example corpus in {examples}: run it in a clone of the project, or give --folder")
     report = run_demo(examples, watch=not as_json)
     if as_json:
-        print_json(report)
+        print_json(report.as_dict())
 
 
-def run_demo(examples: Path, *, watch: bool) -> dict[str, Any]:
+def run_demo(examples: Path, *, watch: bool) -> DemoReport:
     """Index the handbook, ask every question, and count those whose first hit is judged right."""
+    from roost.cli.demo_report import DemoAnswer, DemoReport
     from roost.cli.output.show_demo import show_demo
     from roost.cli.output.show_ingest import show_report
     from roost.flows.ingest import ingest as ingest_flow
@@ -60,21 +62,15 @@ def run_demo(examples: Path, *, watch: bool) -> dict[str, Any]:
     questions = read_questions(examples / "questions")
     relevant = _relevant_documents(questions)
     found = run_operation(lambda _: search_index(INDEX, questions.asked["text"].to_list(), 5))
-    rows = [
-        {
-            "question": text,
-            "uri": hits[0].uri,
-            "page": hits[0].page,
-            "text": hits[0].text,
-            "right": hits[0].uri in relevant.get(key, ()),
-        }
+    answers = tuple(
+        DemoAnswer(text, hits[0].uri, hits[0].page, hits[0].text, hits[0].uri in relevant.get(key, ()))
         for (key, text), hits in zip(questions.asked.iter_rows(), found, strict=True)
-    ]
-    right = sum(row["right"] for row in rows)
+    )
+    demo_report = DemoReport(report, answers)
     if watch and isinstance(report, IngestReport):
         show_report(report)
-        show_demo(rows, right, INDEX)
-    return {"ingest": report.as_dict(), "questions": len(rows), "right": right, "answers": rows}
+        show_demo(demo_report, INDEX)
+    return demo_report
 
 
 def _relevant_documents(questions: Questions) -> dict[str, set[str]]:

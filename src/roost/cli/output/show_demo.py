@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from rich.table import Table
 
 from roost.cli.output.console import out, shortened
 
+if TYPE_CHECKING:
+    from roost.cli.demo_report import DemoReport
+
 #: Questions that the table shows; all of them are asked and counted.
 MAX_QUESTIONS = 12
 
 
-def show_demo(rows: list[dict[str, Any]], right: int, index: str) -> None:
+def show_demo(report: DemoReport, index: str) -> None:
     """Show some questions with their first hits, then the number of right first hits of all."""
+    count = len(report.answers)
     table = Table(
-        "question", "first hit", "text", "", title=f"{MAX_QUESTIONS} of {len(rows)} questions", show_lines=True
+        *("question", "first hit", "text", ""),
+        title=f"{min(MAX_QUESTIONS, count)} of {count} questions",
+        show_lines=True,
     )
-    step = max(1, len(rows) // MAX_QUESTIONS)
-    for row in rows[::step][:MAX_QUESTIONS]:
-        place = f"{row['uri']}, page {row['page']}" if row["page"] else row["uri"]
-        table.add_row(row["question"], place, shortened(row["text"], 110), "✓" if row["right"] else "✗")
+    step = max(1, count // MAX_QUESTIONS)
+    for answer in report.answers[::step][:MAX_QUESTIONS]:
+        place = f"{answer.uri}, page {answer.page}" if answer.page else answer.uri
+        table.add_row(answer.question, place, shortened(answer.text, 110), "✓" if answer.right else "✗")
     out.print(table)
-    out.print(f"The first hit is right for {right} of {len(rows)} questions. Ask your own:")
+    out.print(f"The first hit is right for {report.right_count} of {count} questions. Ask your own:")
     out.print(f'  roost search "what do I wear to the summit?" --index {index}', style="bold")
