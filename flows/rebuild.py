@@ -13,7 +13,6 @@ import asyncio
 import time
 from contextlib import AsyncExitStack
 from dataclasses import replace
-from pathlib import Path
 
 import polars as pl
 from prefect import flow, get_run_logger, runtime
@@ -23,24 +22,21 @@ from prefect.states import Completed, Failed
 from roost.flows.parameters import RebuildRequest
 from roost.flows.running import artifacts
 from roost.flows.running.batches import open_tools
-from roost.flows.running.catch_up import Build, catch_up, read_target_ledger
+from roost.flows.running.catch_up import Build, catch_up, pass_folder, read_target_ledger
+from roost.flows.running.choices import needed_settings, plan_options, with_recipe_choices
 from roost.flows.running.judge import judge, read_requested_questions
-from roost.flows.running.progress import report_waiting
+from roost.flows.running.prepare import Prepared, lease_owner, prepare
 from roost.tasks.errors import ConflictError, InconsistentIndexError
 from roost.tasks.evaluation.rebuild_report import QualityComparison, RebuildReport, RebuiltDocuments
 from roost.tasks.evaluation.thresholds import values_by_measure
 from roost.tasks.evaluation.version_comparison import Verdict
 from roost.tasks.milvus.lock_wait import LeaseOwner
-from roost.tasks.milvus.store import Store, open_store
-from roost.tasks.models.model import Model, find_model
-from roost.tasks.models.recipe import changes, make_recipe
+from roost.tasks.milvus.store import Store
+from roost.tasks.models.recipe import changes
 from roost.tasks.prefect_tasks import rebuild as rebuild_tasks
 from roost.tasks.prefect_tasks import verify as verify_tasks
-from roost.tasks.settings import Settings, load_settings
-from roost.tasks.sources.listing import Listing, list_sources, spool_folder
-from roost.tasks.sources.opened_source import OpenedSource, open_sources
-from roost.tasks.sources.source import refuse_moved
-from roost.tasks.steps.chunk import check_window
+from roost.tasks.settings import load_settings
+from roost.tasks.sources.listing import Listing, list_sources
 from roost.tasks.steps.plan import PlanOptions, plan_run
 from roost.tasks.steps.report import ChunkCounts
 from roost.tasks.versions import carry_over, promotion
@@ -63,18 +59,11 @@ async def rebuild(request: RebuildRequest) -> State[RebuildReport]:
     """
     started = time.perf_counter()
     questions = await read_requested_questions(request)
-    settings = _with_choices(load_settings(), request)
-    model = await asyncio.to_thread(find_model, settings.embedding)
-    check_window(settings.chunking, model)
+    settings = with_recipe_choices(load_settings(), request)
+    owner = lease_owner(request, settings)
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(artifacts.progress_artifact(request.index))
-        owner = LeaseOwner(
-            f"run {runtime.flow_run.name!r}",
-            wait_seconds=settings.ingest.wait_seconds,
-            tell=report_waiting,
-            survives_process=settings.scale.engine != "local",
-        )
-        build = await _open_build(stack, request, settings, model, owner)
+        build = await _open_build(stack, request, await prepare(stack, request, settings, owner))
         await catch_up(build, build.listed)
         await _verify(build)
         await rebuild_tasks.wait_until_searchable(build.target_store, build.target)
@@ -93,53 +82,26 @@ async def rebuild(request: RebuildRequest) -> State[RebuildReport]:
     return Completed(name=report.outcome, message=summary, data=report)
 
 
-def _with_choices(settings: Settings, request: RebuildRequest) -> Settings:
-    """Replace the recipe of the settings by the choices of the request."""
-    chosen = {"size": request.chunk_size, "overlap": request.chunk_overlap}
-    chunking = settings.chunking.model_dump() | {name: value for name, value in chosen.items() if value is not None}
-    embedding = settings.embedding.model_copy(update={"model": request.model} if request.model else {})
-    return settings.model_copy(
-        update={"chunking": type(settings.chunking).model_validate(chunking), "embedding": embedding}
-    )
-
-
-def _needed_settings(request: RebuildRequest) -> dict[str, str | int]:
-    """Name the environment variables that differ from the request: later runs need them, or refuse the new version."""
-    settings = load_settings()
-    chosen: dict[str, tuple[str | int | None, str | int]] = {
-        "ROOST_EMBEDDING__MODEL": (request.model or None, settings.embedding.model),
-        "ROOST_CHUNKING__SIZE": (request.chunk_size, settings.chunking.size),
-        "ROOST_CHUNKING__OVERLAP": (request.chunk_overlap, settings.chunking.overlap),
-    }
-    return {name: wanted for name, (wanted, known) in chosen.items() if wanted is not None and wanted != known}
-
-
-async def _open_build(
-    stack: AsyncExitStack, request: RebuildRequest, settings: Settings, model: Model, owner: LeaseOwner
-) -> Build:
+async def _open_build(stack: AsyncExitStack, request: RebuildRequest, prepared: Prepared) -> Build:
     """Check that the sources cover the live version, and open or create the version to build, under its lease."""
-    spool = Path(stack.enter_context(spool_folder()))
-    store = await stack.enter_async_context(open_store(settings.milvus, create=False, owner=owner))
-    live = await existing_version(store, request.index)
-    given = request.sources or carry_over.sources_of(live)
-    sources = await asyncio.to_thread(open_sources, given)
-    refuse_moved(given, live.places)
-    limit = request.max_delete_fraction
-    options = PlanOptions(max_delete_fraction=settings.ingest.max_delete_fraction if limit is None else limit)
+    settings, store, live = prepared.settings, prepared.store, prepared.live
+    assert store is not None  # noqa: S101  `prepare` opens both for a rebuild
+    assert live is not None  # noqa: S101
+    options = plan_options(request, settings)
     # The only full read of the live ledger. Other runs may write it from now on, so it is refreshed before each use.
     live_ledger = await rebuild_tasks.read_snapshot(store, live)
-    listed = await _list_first(store, live, live_ledger.rows, sources, spool, options, leave_out=request.leave_out)
-    embedder, workers = open_tools(stack, model, settings.embedding, settings.ingest)
-    recipe = make_recipe(model, settings.chunking, settings.embedding.sparse)
+    listed = await _list_first(store, live, live_ledger.rows, prepared, options, leave_out=request.leave_out)
+    embedder, workers = open_tools(stack, prepared.model, settings.embedding, settings.ingest)
+    recipe = prepared.recipe
     statuses = await promotion.version_statuses(store, request.index)
     target = await promotion.open_beside(store, statuses, recipe, fresh=request.fresh)
-    target_store = await stack.enter_async_context(acquire_lease(store, target, owner))
+    target_store = await stack.enter_async_context(acquire_lease(store, target, prepared.owner))
     return Build(
         request=request,
         settings=settings,
         options=options,
-        sources=sources,
-        model=model,
+        sources=prepared.sources,
+        model=prepared.model,
         store=store,
         target_store=target_store,
         live=live,
@@ -149,21 +111,14 @@ async def _open_build(
         reuse_from=live.name if request.reuse and carry_over.share_vectors(live.recipe, recipe) else "",
         embedder=embedder,
         workers=workers,
-        spool=spool,
+        spool=prepared.spool,
         listed=listed,
         run_id=str(runtime.flow_run.id or ""),
     )
 
 
 async def _list_first(
-    store: Store,
-    live: Version,
-    ledger: pl.DataFrame,
-    sources: list[OpenedSource],
-    spool: Path,
-    options: PlanOptions,
-    *,
-    leave_out: bool,
+    store: Store, live: Version, ledger: pl.DataFrame, prepared: Prepared, options: PlanOptions, *, leave_out: bool
 ) -> Listing:
     """List the sources, and refuse a rebuild that would lose documents, before a version is created.
 
@@ -173,11 +128,12 @@ async def _list_first(
         SourceError: A part of the sources with indexed documents cannot be listed.
     """
     if not leave_out:
-        await asyncio.to_thread(carry_over.refuse_uncovered, ledger, [opened.source for opened in sources], live.index)
+        sources = [opened.source for opened in prepared.sources]
+        await asyncio.to_thread(carry_over.refuse_uncovered, ledger, sources, live.index)
         carry_over.refuse_foreign(await count_foreign(store, live), live.index)
-    folder = spool / "0"
+    folder = pass_folder(prepared.spool, 0)
     folder.mkdir()
-    listed = await list_sources(sources, folder)
+    listed = await list_sources(prepared.sources, folder)
     if not leave_out:
         carry_over.refuse_unlisted(ledger, listed.documents, listed.unlisted, live.index)
     await plan_run(listed, ledger, options)
@@ -245,7 +201,7 @@ def _make_report(build: Build, verdict: Verdict, seconds: float) -> RebuildRepor
         before=build.live.name,
         promoted=request.promote and not verdict.missed,
         changes=changes(build.live.recipe, build.target.recipe),
-        settings=_needed_settings(request),
+        settings=needed_settings(load_settings(), request),
         passes=build.pass_count,
         documents=documents,
         chunks=chunks,

@@ -87,6 +87,11 @@ class Build:
         return find_missing(rows, self.listed)
 
 
+def pass_folder(spool: Path, number: int) -> Path:
+    """Return the folder for the rows of tables that a pass reads; passes are numbered from 0."""
+    return spool / str(number)
+
+
 async def catch_up(build: Build, listed: Listing | None = None) -> None:
     """Run passes until one finds nothing to do, at most `MAX_PASSES`.
 
@@ -117,13 +122,12 @@ async def read_target_ledger(build: Build) -> LedgerSnapshot:
 async def _run_pass(build: Build, listed: Listing | None) -> bool:
     """Bring the new version in step with the sources once. Returns whether that changed anything."""
     started = time.perf_counter()
-    folder = build.spool / str(build.pass_count)
+    folder = pass_folder(build.spool, build.pass_count)
     build.pass_count += 1
     if listed is None:
         folder.mkdir()
-        listed = await rebuild_tasks.list_again(build.sources, folder, build.target_store, build.target)
-    else:
-        await note_sources(build.target_store, build.target, listed.sources)
+        listed = await rebuild_tasks.list_again(build.sources, folder, build.target)
+    await note_sources(build.target_store, build.target, listed.sources)
     build.listed = listed
     ledger = await read_target_ledger(build)
     plan = await rebuild_tasks.discover(listed, build.target, ledger.rows, build.options)

@@ -28,3 +28,31 @@ def backfill_key(request: BackfillRequest) -> str:
     """Name a backfill by what it chooses, not by how it is run: 32 hex digits, equal for its continuation."""
     how = {"dry_run", "restart", "on_conflict", "shards"}
     return request_key(request.model_dump(mode="json", exclude=how))
+
+
+def with_recipe_choices(settings: Settings, request: RebuildRequest) -> Settings:
+    """Replace the model and the chunking of the settings by the choices of a rebuild."""
+    chosen = {"size": request.chunk_size, "overlap": request.chunk_overlap}
+    chunking = settings.chunking.model_dump() | {name: value for name, value in chosen.items() if value is not None}
+    embedding = settings.embedding.model_copy(update={"model": request.model} if request.model else {})
+    return settings.model_copy(
+        update={"chunking": type(settings.chunking).model_validate(chunking), "embedding": embedding}
+    )
+
+
+def needed_settings(settings: Settings, request: RebuildRequest) -> dict[str, str | int]:
+    """Give the environment variables that later runs of the index need because a rebuild chose another recipe.
+
+    Args:
+        settings: The settings without the request's choices.
+        request: The rebuild.
+
+    Returns:
+        Variables whose setting differs from the choice, with the chosen value.
+    """
+    chosen: dict[str, tuple[str | int | None, str | int]] = {
+        "ROOST_EMBEDDING__MODEL": (request.model or None, settings.embedding.model),
+        "ROOST_CHUNKING__SIZE": (request.chunk_size, settings.chunking.size),
+        "ROOST_CHUNKING__OVERLAP": (request.chunk_overlap, settings.chunking.overlap),
+    }
+    return {name: wanted for name, (wanted, known) in chosen.items() if wanted is not None and wanted != known}

@@ -18,7 +18,6 @@ from roost.tasks.records import Plan
 from roost.tasks.settings import Embedding
 from roost.tasks.sources.listing import Listing, list_sources
 from roost.tasks.sources.opened_source import OpenedSource
-from roost.tasks.steps.list import note_sources
 from roost.tasks.steps.plan import PlanOptions, plan_run
 from roost.tasks.versions import ledger_snapshot, promotion, searchable
 from roost.tasks.versions.ledger_snapshot import LedgerSnapshot
@@ -26,9 +25,8 @@ from roost.tasks.versions.version import Version
 
 
 @task(name="list", task_run_name="list {version.index}", **POLICY)
-async def list_again(sources: Sequence[OpenedSource], spool: Path, store: Store, version: Version) -> Listing:
-    """List the sources, and store with the new version where they are."""
-    await note_sources(store, version, [opened.source for opened in sources])
+async def list_again(sources: Sequence[OpenedSource], spool: Path, version: Version) -> Listing:
+    """List the sources as they are now."""
     return await list_sources(sources, spool)
 
 
