@@ -18,7 +18,7 @@ from roost.tasks.models.model import Model
 from roost.tasks.prefect_tasks import ingest as ingest_tasks
 from roost.tasks.records import Batch
 from roost.tasks.settings import Embedding, Ingest, Settings
-from roost.tasks.steps.plan import cut_batches
+from roost.tasks.steps.batches import cut_batches
 from roost.tasks.steps.report import StageSeconds, Tally
 from roost.tasks.versions.version import Version
 from roost.tasks.workers import Workers

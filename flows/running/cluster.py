@@ -32,7 +32,7 @@ from roost.tasks.models.model import Model
 from roost.tasks.models.recipe import make_recipe
 from roost.tasks.records import Batch
 from roost.tasks.settings import Chunking, Embedding, load_settings
-from roost.tasks.steps.plan import cut_batches
+from roost.tasks.steps.batches import cut_batches
 from roost.tasks.steps.report import StageSeconds, Tally
 from roost.tasks.versions.lease import join_lease
 from roost.tasks.versions.version import Version, refuse_other_recipe, reread_version

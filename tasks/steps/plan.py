@@ -1,9 +1,8 @@
-"""The step `plan`: compare listings with the ledger, decide an action for each document, cut the work into batches."""
+"""The step `plan`: compare a listing with the ledger and decide an action for each document."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
@@ -12,15 +11,12 @@ import polars as pl
 from roost.tasks.errors import REASONS, UsageError
 from roost.tasks.ids import ALL_IDS, IdRange, hash_file, in_id_range
 from roost.tasks.milvus.store import Store
-from roost.tasks.records import PLANNED, Batch, Plan, text_bytes
-from roost.tasks.settings import Ingest
+from roost.tasks.records import PLANNED, Plan
 from roost.tasks.sources.listing import Listing
 from roost.tasks.sources.source import Source
 from roost.tasks.versions.ledger import INDEXED, QUARANTINED, ROW, WRITING, read_ledger
 from roost.tasks.versions.version import Version
 
-#: Where the first batches end, bytes of text: they are small, so that a search finds something early in the run.
-EARLY_BATCH_BYTES = (131_072, 262_144, 524_288)
 #: As many deletions are never refused, whatever their share of the index.
 MAX_FREE_DELETIONS = 10
 
@@ -135,25 +131,6 @@ def find_missing(ledger: pl.DataFrame, listing: Listing) -> pl.DataFrame:
     for source, prefix in listing.unlisted:
         rows = rows.filter((pl.col("source") != source) | ~pl.col("uri").str.starts_with(prefix))
     return rows
-
-
-def cut_batches(work: pl.DataFrame, index: str, settings: Ingest) -> Iterator[Batch]:
-    """Cut planned documents into batches by estimated bytes of text: at most `max_batches`, and the early ones.
-
-    Args:
-        work: Frame of `PLANNED`.
-        index: Its name begins the names of the batches.
-        settings: Sizes.
-    """
-    size = max(settings.batch_bytes, work.select(text_bytes().sum()).item() / settings.max_batches)
-    # Documents whose write was cut off come first; rows of one part of the spool stay together.
-    ordered = work.sort(pl.col("action") != "retry", "source", "spool", "row", "uri")
-    bytes_before = text_bytes().cum_sum() - 1
-    early = [(bytes_before >= edge).cast(pl.Int64) for edge in EARLY_BATCH_BYTES if edge < size]
-    numbers = ordered.select(pl.sum_horizontal((bytes_before / size).floor().cast(pl.Int64), *early).alias("batch"))
-    numbered = ordered.with_columns(numbers["batch"])
-    for number, documents in enumerate(numbered.partition_by("batch", include_key=False, maintain_order=True)):
-        yield Batch(f"{index}-{number:04d}", documents)
 
 
 def _hash_changed(joined: pl.DataFrame, *, always: bool) -> pl.DataFrame:

@@ -34,7 +34,8 @@ from roost.tasks.settings import Ingest, Milvus
 from roost.tasks.sources.listing import Listing, list_source
 from roost.tasks.sources.opened_source import open_sources
 from roost.tasks.sources.source import Source
-from roost.tasks.steps.plan import PlanOptions, cut_batches, make_plan
+from roost.tasks.steps.batches import cut_batches
+from roost.tasks.steps.plan import PlanOptions, make_plan
 from roost.tasks.versions.ledger import INDEXED, ROW, read_ledger, write_rows
 from roost.tasks.versions.schema import make_ledger
 

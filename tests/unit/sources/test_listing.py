@@ -132,8 +132,18 @@ def test_a_listing_has_the_same_order_each_time_whatever_the_order_of_making(fol
 
 
 def test_hidden_and_version_control_folders_are_not_listed(folder: Maker, listing: Any) -> None:
-    place = folder(**{"a.md": "A", ".git/config": "x", ".hg/y.md": "x", ".hidden/a.md": "x", ".env": "x",
-                      "sub/.svn/b.md": "x", "src/__pycache__/c.py": "x", "src/c.py": "C"})  # fmt: skip
+    place = folder(
+        **{
+            "a.md": "A",
+            ".git/config": "x",
+            ".hg/y.md": "x",
+            ".hidden/a.md": "x",
+            ".env": "x",
+            "sub/.svn/b.md": "x",
+            "src/__pycache__/c.py": "x",
+            "src/c.py": "C",
+        }
+    )
     assert uris(listing(place)) == ["a.md", "src/c.py"]
 
 

@@ -77,8 +77,10 @@ def parquet(tmp_path: Path, **columns: list[Any]) -> bytes:
 
 def test_the_same_rows_are_the_same_documents_in_every_kind_of_table(listed: Lister, tmp_path: Path) -> None:
     csv = 'id,title,text,place\n1,One,"first, with a comma",Oslo\n2,Two,second,Rome\n'
-    rows = [{"id": "1", "title": "One", "text": "first, with a comma", "place": "Oslo"},
-            {"id": "2", "title": "Two", "text": "second", "place": "Rome"}]  # fmt: skip
+    rows = [
+        {"id": "1", "title": "One", "text": "first, with a comma", "place": "Oslo"},
+        {"id": "2", "title": "Two", "text": "second", "place": "Rome"},
+    ]
     tables = {
         "a.csv": csv.encode(),
         "b.csv": csv.replace('"first, with a comma"', '"first, with a comma"').replace("\n", "\r\n").encode(),

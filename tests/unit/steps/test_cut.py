@@ -47,12 +47,37 @@ def tokens(text: str) -> int:
 FEWER = settings(max_examples=settings.default.max_examples // 3)
 
 WORDS = [
-    "a", "word", "the", "Sentence.", "x" * 130, "supercalifragilistic" * 9, "1234567890" * 20, "日本語のテキスト。",
-    "漢字仮名交じり文", "안녕하세요", "👩\u200d👩\u200d👧\u200d👦", "🏳\ufe0f\u200d🌈", "e\u0301", "Z\u0351", "ﬁ", "İ",
+    "a",
+    "word",
+    "the",
+    "Sentence.",
+    "x" * 130,
+    "supercalifragilistic" * 9,
+    "1234567890" * 20,
+    "日本語のテキスト。",
+    "漢字仮名交じり文",
+    "안녕하세요",
+    "👩\u200d👩\u200d👧\u200d👦",
+    "🏳\ufe0f\u200d🌈",
+    "e\u0301",
+    "Z\u0351",
+    "ﬁ",
+    "İ",
     "ß",
-    "https://example.com/a?b=c&d=e", "QUJDREVGR0hJSktM" * 12, "\u200b", "\ufeff", "\u202e", "\u00ad", "snake_case_name",
-    "C:\\path\\to", "...", "---", "。。。", "| a | b |", "`code`",
-]  # fmt: skip
+    "https://example.com/a?b=c&d=e",
+    "QUJDREVGR0hJSktM" * 12,
+    "\u200b",
+    "\ufeff",
+    "\u202e",
+    "\u00ad",
+    "snake_case_name",
+    "C:\\path\\to",
+    "...",
+    "---",
+    "。。。",
+    "| a | b |",
+    "`code`",
+]
 GAPS = [
     " ",
     " ",
@@ -137,8 +162,10 @@ def test_neighbours_share_the_overlap_and_no_more() -> None:
     chunks = cut_text(text, 60, 20)
     shared = [max(0, before["end"] - after["start"]) for before, after in itertools.pairwise(chunks)]
     assert all(shared)
-    assert all(tokens(text[chunk["start"] : chunk["start"] + width]) <= 20
-               for chunk, width in zip(chunks[1:], shared, strict=True))  # fmt: skip
+    assert all(
+        tokens(text[chunk["start"] : chunk["start"] + width]) <= 20
+        for chunk, width in zip(chunks[1:], shared, strict=True)
+    )
 
 
 def test_without_overlap_neighbours_share_nothing() -> None:

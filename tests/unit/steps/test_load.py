@@ -9,8 +9,6 @@ from typing import Any
 import polars as pl
 import pytest
 from fpdf import FPDF
-from hypothesis import example, given
-from hypothesis import strategies as st
 from tests.stand_ins import InProcessWorkers
 
 from roost.tasks.errors import TransientError
@@ -21,7 +19,6 @@ from roost.tasks.sources.opened_source import open_sources
 from roost.tasks.sources.parsers.parsed import PageRange
 from roost.tasks.sources.source import Source
 from roost.tasks.steps.load import load_batch
-from roost.tasks.steps.metadata import MAX_METADATA_CHARACTERS, MAX_VALUE_CHARACTERS, pack_metadata
 
 
 @pytest.fixture
@@ -37,10 +34,22 @@ def batch(*listings: pl.DataFrame) -> Batch:
 
 def listed(uri: str, location: Path | str, **changed: Any) -> pl.DataFrame:
     row = {
-        "doc_id": doc_id("docs", uri), "source": "docs", "uri": uri, "location": str(location), "size": 1,
-        "modified": "", "content_hash": "", "spool": "", "row": -1, "reason": "", "action": "added", "old_chunks": 0,
-        "committed": 0, "attempts": 0, "moved_from": "",
-    }  # fmt: skip
+        "doc_id": doc_id("docs", uri),
+        "source": "docs",
+        "uri": uri,
+        "location": str(location),
+        "size": 1,
+        "modified": "",
+        "content_hash": "",
+        "spool": "",
+        "row": -1,
+        "reason": "",
+        "action": "added",
+        "old_chunks": 0,
+        "committed": 0,
+        "attempts": 0,
+        "moved_from": "",
+    }
     return pl.DataFrame([row | changed], schema=PLANNED)
 
 
@@ -66,37 +75,6 @@ async def test_a_server_that_is_away_is_tried_again_and_refused_only_at_last(wor
     with pytest.raises(TransientError):
         await load_batch(away, workers, seconds=20.0, last_try=False)
     assert refused(await load_batch(away, workers, seconds=20.0)) == {"a.md": "unreadable"}
-
-
-# metadata
-
-TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=50)
-FLOAT = st.floats(allow_nan=False, allow_infinity=False)
-SCALAR = st.one_of(st.none(), st.booleans(), st.integers(), FLOAT, st.dates(), TEXT)
-VALUE = st.recursive(
-    SCALAR, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
-)
-
-
-@given(metadata=st.dictionaries(st.text(st.characters(exclude_categories=["Cs"]), max_size=10), VALUE, max_size=8))
-@example(metadata={"tracking": 10**25})
-@example(metadata={"words": "x" * 10_000, "after": 1})
-def test_metadata_of_any_kind_becomes_scalars_that_milvus_takes(metadata: dict[str, Any]) -> None:
-    packed = json.loads(pack_metadata(metadata))
-    assert list(packed) == [key for key in metadata if key in packed]
-    for value in packed.values():
-        assert isinstance(value, str | bool | int | float)
-        assert not isinstance(value, str) or len(value) <= MAX_VALUE_CHARACTERS
-        assert not isinstance(value, int) or -(2**63) <= value < 2**63, "a JSON field of Milvus holds 64 bits"
-
-
-def test_plain_values_stay_as_they_are_and_others_become_their_json() -> None:
-    packed = json.loads(pack_metadata({"a": "text", "b": 7, "c": True, "d": 1.5, "e": ["x", 1], "f": {"k": None}}))
-    assert packed == {"a": "text", "b": 7, "c": True, "d": 1.5, "e": '["x", 1]', "f": '{"k": null}'}
-
-
-def test_metadata_is_cut_to_a_bounded_size() -> None:
-    assert len(pack_metadata({f"key{n}": "x" * 900 for n in range(50)})) < MAX_METADATA_CHARACTERS * 1.5
 
 
 async def test_a_large_pdf_is_parsed_by_several_workers_to_the_same_text(workers, tmp_path, monkeypatch):

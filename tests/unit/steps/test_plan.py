@@ -1,10 +1,10 @@
-"""The plan: which document is added, changed, renamed, deleted, retried or left alone, and how work is cut."""
+"""The plan: which document is added, changed, renamed, deleted, retried or left unchanged."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +16,11 @@ from hypothesis import strategies as st
 
 from roost.tasks.errors import REASONS, SourceError, UsageError
 from roost.tasks.ids import content_hash, doc_id
-from roost.tasks.records import ACTIONS, DOCUMENT, PLANNED, text_bytes
-from roost.tasks.settings import Ingest
+from roost.tasks.records import ACTIONS, DOCUMENT, PLANNED
 from roost.tasks.sources.listing import Listing, list_sources
 from roost.tasks.sources.opened_source import open_sources
 from roost.tasks.sources.source import Source
-from roost.tasks.steps.plan import (
-    EARLY_BATCH_BYTES,
-    MAX_FREE_DELETIONS,
-    PlanOptions,
-    cut_batches,
-    make_plan,
-    plan_run,
-)
+from roost.tasks.steps.plan import MAX_FREE_DELETIONS, PlanOptions, make_plan, plan_run
 from roost.tasks.versions.ledger import INDEXED, QUARANTINED, ROW, WRITING
 
 SOURCE = "docs"
@@ -37,10 +29,20 @@ Row = dict[str, Any]
 
 def ledger_row(uri: str, *, source: str = SOURCE, content: bytes = b"old words", **changed: Any) -> Row:
     row = {
-        "doc_id": doc_id(source, uri), "uri": uri, "source": source, "content_hash": content_hash(content),
-        "size": len(content), "modified": "1", "status": INDEXED, "chunk_count": 3, "pending_chunk_count": 0,
-        "reason": "", "attempts": 0, "run_id": "r", "updated_at": "2026-01-01T00:00:00+00:00",
-    }  # fmt: skip
+        "doc_id": doc_id(source, uri),
+        "uri": uri,
+        "source": source,
+        "content_hash": content_hash(content),
+        "size": len(content),
+        "modified": "1",
+        "status": INDEXED,
+        "chunk_count": 3,
+        "pending_chunk_count": 0,
+        "reason": "",
+        "attempts": 0,
+        "run_id": "r",
+        "updated_at": "2026-01-01T00:00:00+00:00",
+    }
     return row | changed
 
 
@@ -50,9 +52,17 @@ def ledger(*rows: Row) -> pl.DataFrame:
 
 def listed_row(uri: str, *, source: str = SOURCE, content: bytes = b"old words", **changed: Any) -> Row:
     row = {
-        "doc_id": doc_id(source, uri), "source": source, "uri": uri, "location": f"memory://unread/{uri}",
-        "size": len(content), "modified": "1", "content_hash": "", "spool": "", "row": -1, "reason": "",
-    }  # fmt: skip
+        "doc_id": doc_id(source, uri),
+        "source": source,
+        "uri": uri,
+        "location": f"memory://unread/{uri}",
+        "size": len(content),
+        "modified": "1",
+        "content_hash": "",
+        "spool": "",
+        "row": -1,
+        "reason": "",
+    }
     return row | changed
 
 
@@ -72,9 +82,13 @@ def on_disk(file: Path, uri: str, content: bytes, **changed: Any) -> Row:
 
 
 def plan(
-    documents: pl.DataFrame, known: pl.DataFrame, options: PlanOptions = PlanOptions(), *,  # noqa: B008  it is frozen
-    sources: Sequence[str] = (SOURCE,), unlisted: Sequence[tuple[str, str]] = (),
-) -> dict[str, str]:  # fmt: skip
+    documents: pl.DataFrame,
+    known: pl.DataFrame,
+    options: PlanOptions = PlanOptions(),  # noqa: B008  it is frozen
+    *,
+    sources: Sequence[str] = (SOURCE,),
+    unlisted: Sequence[tuple[str, str]] = (),
+) -> dict[str, str]:
     """Plan, and give each document's action by `source/uri`."""
     made = make_plan(
         as_listing(documents, *(Source(uri="/nowhere", name=name) for name in sources), unlisted=unlisted),
@@ -269,8 +283,9 @@ def test_a_move_that_was_cut_off_is_one_still(tmp_path: Path, row: Row) -> None:
     documents = listed(on_disk(tmp_path / "x.md", "new.md", b"old words"))
     made = make_plan(as_listing(documents), known, PlanOptions())
     assert made.select("uri", "action", "moved_from").rows() == [
-        ("new.md", "retry", doc_id(SOURCE, "old.md")), ("old.md", "moved", ""),
-    ]  # fmt: skip
+        ("new.md", "retry", doc_id(SOURCE, "old.md")),
+        ("old.md", "moved", ""),
+    ]
 
 
 def test_of_equal_documents_as_many_move_as_arrive(tmp_path: Path) -> None:
@@ -432,8 +447,12 @@ CONTENTS = st.sampled_from([b"aaaa", b"bbbb", b"cccc", b"a longer one", b""])
 FOLDER = st.dictionaries(st.sampled_from([f"{n}.md" for n in range(MAX_FREE_DELETIONS)]), CONTENTS)
 
 
-@given(before=FOLDER, after=FOLDER, touched=st.sets(st.sampled_from([f"{n}.md" for n in range(MAX_FREE_DELETIONS)])),
-       checksum=st.booleans())  # fmt: skip
+@given(
+    before=FOLDER,
+    after=FOLDER,
+    touched=st.sets(st.sampled_from([f"{n}.md" for n in range(MAX_FREE_DELETIONS)])),
+    checksum=st.booleans(),
+)
 def test_any_two_states_of_a_folder_give_the_plan_that_leads_from_one_to_the_other(
     memory: Any, before: dict[str, bytes], after: dict[str, bytes], touched: set[str], checksum: bool
 ) -> None:
@@ -454,15 +473,15 @@ def test_any_two_states_of_a_folder_give_the_plan_that_leads_from_one_to_the_oth
     ]
     moved, renamed = {old for old, _ in moves}, {new for _, new in moves}
     expected = {
-        uri: "renamed" if uri in renamed
-        else "added" if uri not in before
-        else "unchanged" if before[uri] == content
+        uri: "renamed"
+        if uri in renamed
+        else "added"
+        if uri not in before
+        else "unchanged"
+        if before[uri] == content
         else "changed"
         for uri, content in after.items()
-    } | {
-        uri: "moved" if uri in moved else "deleted"
-        for uri in left
-    }  # fmt: skip
+    } | {uri: "moved" if uri in moved else "deleted" for uri in left}
     assert plan(listed(*rows), known, PlanOptions(checksum=checksum)) == expected
 
 
@@ -487,76 +506,6 @@ def test_a_place_that_is_missing_stops_everything_before_anything_is_listed(tmp_
     (tmp_path / "one").mkdir()
     with pytest.raises(SourceError, match="no such file or folder: two"):
         open_sources([Source(uri="one"), Source(uri="two")])
-
-
-# batches
-
-
-def work(sizes: Iterable[int], suffix: str = ".md") -> pl.DataFrame:
-    rows = [listed_row(f"{n:05d}{suffix}", size=size) for n, size in enumerate(sizes)]
-    return as_added(listed(*rows))
-
-
-def as_added(documents: pl.DataFrame) -> pl.DataFrame:
-    nothing = pl.lit(0, pl.Int64)
-    return documents.with_columns(
-        action=pl.lit("added"), old_chunks=nothing, committed=nothing, attempts=nothing, moved_from=pl.lit("")
-    )
-
-
-def test_no_work_is_no_batch() -> None:
-    assert list(cut_batches(work([]), "docs", Ingest())) == []
-
-
-def test_batches_are_numbered_under_the_name_of_the_index() -> None:
-    names = [batch.name for batch in cut_batches(work([2000] * 3), "docs", Ingest(batch_bytes=1024))]
-    assert names == ["docs-0000", "docs-0001", "docs-0002"]
-
-
-def test_small_documents_share_a_batch_and_order_is_kept() -> None:
-    batches = list(cut_batches(work([400] * 10), "docs", Ingest(batch_bytes=1024)))
-    assert [batch.documents.height for batch in batches] == [2] * 5
-    assert [uri for batch in batches for uri in batch.documents["uri"]] == [f"{n:05d}.md" for n in range(10)]
-
-
-def test_the_first_batches_are_small_so_that_something_can_be_found_soon() -> None:
-    batches = list(cut_batches(work([9_900] * 300), "docs", Ingest(batch_bytes=1_000_000)))
-    assert [batch.documents.height for batch in batches] == [13, 13, 26, 48, 100, 100]
-
-
-def test_the_pages_of_a_pdf_count_for_half_their_bytes() -> None:
-    assert len(list(cut_batches(work([1848] * 4, ".pdf"), "docs", Ingest(batch_bytes=1024)))) == 4
-    assert len(list(cut_batches(work([1848] * 4, ".md"), "docs", Ingest(batch_bytes=2048)))) == 4
-
-
-def test_rows_of_one_table_stay_together(tmp_path: Path) -> None:
-    parts = [str(tmp_path / part) for part in "ab"]
-    rows = [listed_row(f"t#{n}", size=50, spool=parts[n % 2], row=n // 2) for n in range(20)]
-    batches = list(cut_batches(as_added(listed(*rows)), "docs", Ingest(batch_bytes=1500)))
-    assert [batch.documents["spool"].unique().to_list() for batch in batches] == [[parts[0]], [parts[1]]]
-    assert batches[0].documents["row"].to_list() == list(range(10))
-
-
-@given(
-    sizes=st.lists(st.one_of(st.integers(0, 3000), st.integers(0, 10**9)), max_size=60),
-    batch_bytes=st.integers(1024, 10_000),
-    max_batches=st.integers(1, 20),
-)
-def test_every_document_is_in_one_batch_and_the_bounds_hold(
-    sizes: list[int], batch_bytes: int, max_batches: int
-) -> None:
-    limits = Ingest(batch_bytes=batch_bytes, max_batches=max_batches)
-    planned = work(sizes)
-    batches = list(cut_batches(planned, "docs", limits))
-    uris = [uri for batch in batches for uri in batch.documents["uri"]]
-    assert sorted(uris) == sorted(planned["uri"])
-    assert len(batches) <= max_batches + len(EARLY_BATCH_BYTES)
-    total = planned.select(text_bytes().sum()).item()
-    bound = max(batch_bytes, total / max_batches)
-    for batch in batches:
-        assert batch.documents.schema == PLANNED
-        weights = batch.documents.select(text_bytes())["size"].to_list()
-        assert sum(weights[1:]) <= bound * (1 + 1e-9), "only a document that began before may reach into a batch"
 
 
 def test_what_a_narrower_glob_or_an_exclusion_leaves_out_is_not_missing() -> None:

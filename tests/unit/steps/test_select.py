@@ -16,12 +16,20 @@ from roost.tasks.versions.ledger import INDEXED, QUARANTINED, ROW
 def listed(*uris: str, source: str = "docs", **changed: Any) -> pl.DataFrame:
     rows = [
         {
-            "doc_id": f"{source}{uri}".encode().hex(), "source": source, "uri": uri, "location": f"/far/{source}/{uri}",
-            "size": 1, "modified": "1767225600.5 1767225600.5", "content_hash": "", "spool": "", "row": -1,
-            "reason": "", **changed,
+            "doc_id": f"{source}{uri}".encode().hex(),
+            "source": source,
+            "uri": uri,
+            "location": f"/far/{source}/{uri}",
+            "size": 1,
+            "modified": "1767225600.5 1767225600.5",
+            "content_hash": "",
+            "spool": "",
+            "row": -1,
+            "reason": "",
+            **changed,
         }
         for uri in uris
-    ]  # fmt: skip
+    ]
     return pl.DataFrame(rows, schema=DOCUMENT)
 
 
@@ -37,9 +45,14 @@ def chosen(documents: pl.DataFrame, **choices: Any) -> list[str]:
 
 def test_the_times_of_files_of_object_stores_and_of_archives_are_read_and_an_etag_is_none():
     tokens = [
-        "1767225600.25 1767225600.2", "2026-01-01T02:00:00+02:00", "2026-01-01T00:00:00.5Z", "2026-01-01T00:00:00",
-        "(2026, 1, 1, 0, 0, 0) 3405691582", "", '"5d41402abc4b2a76b9719d911017c592"',
-    ]  # fmt: skip
+        "1767225600.25 1767225600.2",
+        "2026-01-01T02:00:00+02:00",
+        "2026-01-01T00:00:00.5Z",
+        "2026-01-01T00:00:00",
+        "(2026, 1, 1, 0, 0, 0) 3405691582",
+        "",
+        '"5d41402abc4b2a76b9719d911017c592"',
+    ]
     year = datetime(2026, 1, 1, tzinfo=UTC)
     found = modification_times(pl.Series(tokens)).to_list()
     assert [time and time.replace(microsecond=0) for time in found] == [year] * 5 + [None] * 2
@@ -86,8 +99,15 @@ def test_only_what_the_ledger_has_a_reason_against_is_chosen_as_failed():
 def test_what_this_backfill_already_forced_is_not_forced_again():
     documents = listed("new.md", "done.md", "left.md", "refused.md")
     known = pl.concat([ledger(documents[1:2], run_id="this"), ledger(documents[2:], run_id="that")])
-    planned = documents.with_columns(
-        old_chunks=pl.lit(1), committed=pl.lit(1), attempts=pl.lit(0), moved_from=pl.lit(""),
-        action=pl.Series(["added", "unchanged", "unchanged", "quarantined"]),
-    ).select(list(PLANNED)).cast(PLANNED)  # fmt: skip
+    planned = (
+        documents.with_columns(
+            old_chunks=pl.lit(1),
+            committed=pl.lit(1),
+            attempts=pl.lit(0),
+            moved_from=pl.lit(""),
+            action=pl.Series(["added", "unchanged", "unchanged", "quarantined"]),
+        )
+        .select(list(PLANNED))
+        .cast(PLANNED)
+    )
     assert force_unprocessed(planned, known, "this")["action"].to_list() == ["added", "unchanged", "forced", "forced"]
