@@ -1,7 +1,6 @@
-"""The flow `evaluation`: how well an index answers, how fast, and what async buys, kept and compared.
+"""The flow `evaluation`: quality, latency and client timings of an index, stored and compared with earlier ones.
 
-questions -> quality -> gate
-          -> latency, timings -> files, artifact
+questions -> quality, latency -> answers, client timings -> comparison and verdict -> files, artifact, event
 """
 
 from __future__ import annotations
@@ -9,8 +8,10 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -23,71 +24,98 @@ from roost.flows.running import artifacts, events
 from roost.flows.running.progress import report_waiting
 from roost.tasks.errors import StoreError, UsageError
 from roost.tasks.evaluation.client_timings import TIMING, choose_cells
-from roost.tasks.evaluation.history import baseline, keep, read_history, read_questions_of
+from roost.tasks.evaluation.comparison import Comparison, compare_with_history
+from roost.tasks.evaluation.history import read_history, store_evaluation
 from roost.tasks.evaluation.measures import MAIN
-from roost.tasks.evaluation.metrics import Quality, regressions
+from roost.tasks.evaluation.metrics import Quality
 from roost.tasks.evaluation.questions import Questions, read_questions
-from roost.tasks.evaluation.report import headline, trend, verdict_of
-from roost.tasks.evaluation.thresholds import Thresholds, check_measures, check_thresholds, missed, values_by_measure
+from roost.tasks.evaluation.report import (
+    EvaluationReport,
+    Latency,
+    QuestionResult,
+    QuestionSet,
+    RecipeFacts,
+    SampleAnswer,
+    Timing,
+    TimingConditions,
+    UnknownJudgment,
+    trend,
+)
+from roost.tasks.evaluation.thresholds import Thresholds, check_measures, check_thresholds
 from roost.tasks.milvus.lock_wait import LeaseOwner
 from roost.tasks.milvus.store import open_store
 from roost.tasks.models.embedder import Embedder, model_of
 from roost.tasks.prefect_tasks import evaluation as evaluation_tasks
-from roost.tasks.search.retrieve import search
+from roost.tasks.search.retrieve import Hit, search
 from roost.tasks.settings import Settings, load_settings
 from roost.tasks.versions.version import Version, check_index_name, existing_version
 
-#: Questions that the report lists as the worst; the Parquet file has all.
-WORST = 20
-#: Share of the exactly nearest chunks that an index should find.
-FINE_RECALL = 0.95
+#: Questions that the report lists as the worst; the Parquet file contains all.
+MAX_WORST = 20
+#: Hits that each answer of the language model is made from.
+HITS_PER_ANSWER = 5
+#: Share of the exact results below which the report warns that approximate search finds too few.
+MIN_ANN_RECALL = 0.95
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was measured of the index itself.
+
+    vectors: (n, dim) float32, the vectors of the n questions.
+    found: Hits of the first questions, which the language model answers.
+    chunks: Number of chunks of the version.
+    """
+
+    version: Version
+    questions: Questions
+    quality: Quality
+    vectors: np.ndarray
+    latency: Latency
+    found: list[list[Hit]]
+    chunks: int
+    is_lite: bool
 
 
 @flow(name="evaluation", flow_run_name="evaluate {request.index}", persist_result=False, validate_parameters=True)
-async def evaluation(request: EvaluationRequest) -> State[dict[str, Any]]:
-    """Ask an index questions, judge its answers, time it and its clients, and compare with before.
+async def evaluation(request: EvaluationRequest) -> State[EvaluationReport]:
+    """Measure quality and latency of an index, time the clients, and compare with earlier evaluations.
 
-    Ends as `Completed`, or as `Failed` under the name `QualityMissed` when a threshold is missed; its data is the
-    report.
+    Ends as `Completed`, or as `Failed` under the name `QualityMissed` when a threshold is missed. The data of the state
+    is the report.
 
     Raises:
-        UsageError: There is no such index, the questions cannot be read, or a threshold cannot be told by them.
-        TransientError: Milvus stayed away longer than the retries reach.
+        UsageError: There is no such index, the questions cannot be read, or they cannot decide a threshold.
+        TransientError: Milvus was unavailable for longer than the retries last.
     """
     settings = load_settings()
+    given = await asyncio.to_thread(given_questions, request, settings)
+    measured = await _measure(request, settings, given)
+    timings, notes = await _time_clients(request, settings, measured)
+    answers = await _answer(measured, settings)
     thresholds = Thresholds.of(request.thresholds, request.max_drop)
-    questions = await asyncio.to_thread(given_questions, request, settings)
-    owner = LeaseOwner(f"run {runtime.flow_run.name!r}", wait_seconds=settings.ingest.wait_seconds, tell=report_waiting)
-    async with open_store(settings.milvus, create=False, owner=owner) as store:
-        version = await existing_version(store, request.index)
-        model = await asyncio.to_thread(model_of, version.recipe, settings.embedding)  # it hashes the weights
-        with Embedder(model, settings.embedding) as embedder:
-            await embedder.load()
-            questions = questions or await evaluation_tasks.draw(store, version, request.sample)
-            check_thresholds(thresholds, questions)
-            quality = await evaluation_tasks.quality(store, version, embedder, questions)
-            started = time.perf_counter()
-            vectors = await embedder.queries(questions.asked["text"].to_list())
-            embedding_ms = 1000 * (time.perf_counter() - started) / len(vectors)
-            texts = questions.asked["text"]
-            to_answer = texts.head(request.answers).to_list()
-            found = await search(store, version, embedder, to_answer, k=evaluation_tasks.PASSAGES) if to_answer else []
-        latency = await evaluation_tasks.latency(store, version, texts, vectors) | {"embedding_ms": embedding_ms}
-        facts: dict[str, Any] = {"chunks": await store.count(version.name), "is_lite": store.is_lite}
-    timed, notes = await _timings(request, settings, questions, vectors)
-    frames = {"questions": quality.per_question, "timings": timed}
-    facts["answers"] = await evaluation_tasks.answers(to_answer, found, settings.llm) if to_answer else []
-    report = _report(request, version, questions, quality, timed, {"latency": latency, **facts})
-    report["notes"] += notes
-    return await _concluded(report, quality, frames, thresholds, settings)
+    folder = settings.evaluation.folder
+    history = await asyncio.to_thread(read_history, folder, request.index)
+    comparison = await asyncio.to_thread(compare_with_history, history, measured.quality, thresholds)
+    report = _make_report(request, measured, timings, answers, comparison, notes)
+    report = replace(report, history=trend([earlier.trend_point for earlier in history], report.trend_point))
+    frames = {"questions": measured.quality.per_question, "timings": timings}
+    report = await asyncio.to_thread(store_evaluation, folder, report, frames)
+    await artifacts.publish_evaluation(report)
+    summary = report.summary()
+    get_run_logger().info(summary)
+    if report.missed:
+        events.emit_quality_dropped(report)
+        return Failed(name="QualityMissed", message="; ".join([summary, *report.missed]), data=report)
+    return Completed(message=summary, data=report)
 
 
 def given_questions(request: EvaluationRequest, settings: Settings) -> Questions | None:
-    """Read the questions that were given, if any, and refuse what the request cannot have.
+    """Read the questions of the request, if it names any, and check the request before anything is measured.
 
     Raises:
-        UsageError: An index's name, a file, a threshold, or a round trip before a file.
-        ConfigurationError: Answers are asked for, and no language model is set.
+        UsageError: The index's name, the questions, a threshold, or added latency on Milvus Lite is invalid.
+        ConfigurationError: Answers are requested, and no language model is set.
     """
     from roost.tasks.search.answer import check_llm
 
@@ -105,91 +133,111 @@ def given_questions(request: EvaluationRequest, settings: Settings) -> Questions
     return questions
 
 
-async def _timings(
-    request: EvaluationRequest, settings: Settings, questions: Questions, vectors: np.ndarray
+async def _measure(request: EvaluationRequest, settings: Settings, given: Questions | None) -> Measured:
+    """Measure quality and latency of the index, and search for the questions that are to be answered."""
+    owner = LeaseOwner(f"run {runtime.flow_run.name!r}", wait_seconds=settings.ingest.wait_seconds, tell=report_waiting)
+    async with AsyncExitStack() as stack:
+        store = await stack.enter_async_context(open_store(settings.milvus, create=False, owner=owner))
+        version = await existing_version(store, request.index)
+        model = await asyncio.to_thread(model_of, version.recipe, settings.embedding)  # it hashes the weights
+        embedder = stack.enter_context(Embedder(model, settings.embedding))
+        await embedder.load()
+        questions = given or await evaluation_tasks.sample(store, version, request.sample)
+        check_thresholds(Thresholds.of(request.thresholds, request.max_drop), questions)
+        quality = await evaluation_tasks.quality(store, version, embedder, questions)
+        texts = questions.asked["text"]
+        started = time.perf_counter()
+        vectors = await embedder.queries(texts.to_list())
+        embedding_ms = 1000 * (time.perf_counter() - started) / len(vectors)
+        latency = await evaluation_tasks.latency(store, version, texts, vectors)
+        to_answer = texts.head(request.answers).to_list()
+        return Measured(
+            version=version,
+            questions=questions,
+            quality=quality,
+            vectors=vectors,
+            latency=replace(latency, embedding_ms=embedding_ms),
+            found=await search(store, version, embedder, to_answer, k=HITS_PER_ANSWER) if to_answer else [],
+            chunks=await store.count(version.name),
+            is_lite=store.is_lite,
+        )
+
+
+async def _time_clients(
+    request: EvaluationRequest, settings: Settings, measured: Measured
 ) -> tuple[pl.DataFrame, list[str]]:
-    """Time the clients; what Milvus refuses there is a note, for the rest is measured by then."""
+    """Time the clients: a frame of `TIMING`, and notes. An error of Milvus becomes a note: the rest is measured."""
     cells = choose_cells(request.timings, request.counts)
     if not cells:
         return TIMING.to_frame(), []
-    texts = questions.asked["text"]
+    texts = measured.questions.asked["text"]
     try:
-        timed = await evaluation_tasks.timings(
-            settings.milvus, cells, texts, vectors, request.latency_ms, report_waiting
+        timings = await evaluation_tasks.timings(
+            settings.milvus, cells, texts, measured.vectors, request.latency_ms, report_waiting
         )
-        return timed, []
     except StoreError as error:
         return TIMING.to_frame(), [f"No clients were timed: {error}"]
+    return timings, []
 
 
-def _report(
-    request: EvaluationRequest, version: Version, questions: Questions, quality: Quality, timings: pl.DataFrame,
-    measured: dict[str, Any],
-) -> dict[str, Any]:  # fmt: skip
-    """Put together what was measured; the verdict follows."""
-    recipe = version.recipe
+async def _answer(measured: Measured, settings: Settings) -> list[SampleAnswer]:
+    """Have the language model answer the first questions."""
+    if not measured.found:
+        return []
+    questions = measured.questions.asked["text"].head(len(measured.found)).to_list()
+    return await evaluation_tasks.answers(questions, measured.found, settings.llm)
+
+
+def _make_report(
+    request: EvaluationRequest,
+    measured: Measured,
+    timings: pl.DataFrame,
+    answers: Sequence[SampleAnswer],
+    comparison: Comparison,
+    notes: Sequence[str],
+) -> EvaluationReport:
+    quality, questions, recipe = measured.quality, measured.questions, measured.version.recipe
+    unknown = quality.unknown.select("question", "document", "why").iter_rows()
+    worst = quality.per_question.filter(pl.col(MAIN) < 1).head(MAX_WORST)
+    return EvaluationReport(
+        index=measured.version.index,
+        version=measured.version.name,
+        recipe=RecipeFacts(recipe.fingerprint, recipe.model, recipe.chunker),
+        chunks=measured.chunks,
+        evaluated=datetime.now(UTC).isoformat(timespec="seconds"),
+        run_id=str(runtime.flow_run.id or uuid.uuid4()),
+        questions=QuestionSet(questions.origin, questions.fingerprint, questions.sampled),
+        queries=quality.asked,
+        judged=quality.judged,
+        unknown_judgments=tuple(UnknownJudgment(*row) for row in unknown),
+        quality=quality.measures,
+        ann_recall=quality.ann_recall,
+        latency=measured.latency,
+        timings=tuple(Timing(**row) for row in timings.iter_rows(named=True)),
+        timed=TimingConditions(request.latency_ms, measured.is_lite),
+        worst=tuple(QuestionResult.from_row(row) for row in worst.iter_rows(named=True)),
+        answers=tuple(answers),
+        notes=(*_quality_notes(measured), *notes, *comparison.notes),
+        thresholds=comparison.thresholds.values,
+        max_drop=comparison.thresholds.max_drop,
+        compared_with=comparison.baseline,
+        regressions=comparison.regressions,
+        missed=comparison.missed,
+        verdict=comparison.verdict,
+    )
+
+
+def _quality_notes(measured: Measured) -> list[str]:
     notes = []
-    if questions.drawn:
+    if measured.questions.sampled:
         notes.append(
-            "**Known items:** each question is a sentence of a document, which must be found. That is easier than what "
-            "people ask: good for noticing a fall, no measure of usefulness."
+            "**Sentences sampled from the index (synthetic questions):** each must find the document that it is from. "
+            "They are easier than real questions: they show a drop of quality, not how useful the index is."
         )
-    if quality.ann_recall is not None and quality.ann_recall < FINE_RECALL:
+    recall = measured.quality.ann_recall
+    if recall is not None and recall < MIN_ANN_RECALL:
         notes.append(
-            f"**The index misses {1 - quality.ann_recall:.1%} of the exactly nearest chunks.** Raise "
-            "ROOST_MILVUS__SEARCH_EF, or build it with more links."
+            f"**Approximate search misses {1 - recall:.1%} of the exact nearest chunks.** Raise "
+            "ROOST_MILVUS__SEARCH_EF, or build the index with more links."
         )
-    return {
-        "index": version.index,
-        "version": version.name,
-        "recipe": {"fingerprint": recipe.fingerprint, "model": recipe.model, "chunking": recipe.chunker},
-        "chunks": measured["chunks"],
-        "evaluated": datetime.now(UTC).isoformat(timespec="seconds"),
-        "run_id": str(runtime.flow_run.id or uuid.uuid4()),
-        "questions": {
-            "origin": questions.origin, "fingerprint": questions.fingerprint, "known_items": questions.drawn,
-        },
-        "queries": quality.asked,
-        "judged": quality.judged,
-        "unknown": quality.unknown.height,
-        "unknown_judgments": quality.unknown.select("question", "document", "why").to_dicts(),
-        "quality": quality.as_dict(),
-        "ann_recall": quality.ann_recall,
-        "latency": measured["latency"],
-        "timings": timings.to_dicts(),
-        "timed": {"latency_ms": request.latency_ms, "is_lite": measured["is_lite"]},
-        "worst": quality.per_question.filter(pl.col(MAIN) < 1).head(WORST).to_dicts(),
-        "answers": measured["answers"],
-        "notes": notes,
-        "thresholds": values_by_measure(request.thresholds),
-        "max_drop": request.max_drop,
-    }  # fmt: skip
-
-
-async def _concluded(
-    report: dict[str, Any], quality: Quality, frames: dict[str, pl.DataFrame], thresholds: Thresholds,
-    settings: Settings,
-) -> State[dict[str, Any]]:  # fmt: skip
-    """Compare with before, decide, keep, publish."""
-    folder = settings.evaluation.folder
-    history = await asyncio.to_thread(read_history, folder, report["index"])
-    before = baseline(history, report["questions"]["fingerprint"])
-    then = await asyncio.to_thread(read_questions_of, before) if before else None
-    values = {name: one["value"] for name, one in before["quality"].items()} if before else None
-    report["compared_with"] = (
-        {name: before[name] for name in ("evaluated", "version", "quality")} if before else None
-    )  # fmt: skip
-    report["regressions"] = regressions(quality.per_question, then).to_dicts() if then is not None else []
-    report["missed"] = missed(quality.measures, thresholds, values)
-    report["verdict"] = verdict_of(report["missed"], asked=thresholds.are_checkable(has_baseline=before is not None))
-    if thresholds.max_drop is not None and before is None:
-        report["notes"].append("No earlier evaluation of these questions to compare with: no drop can be told.")
-    report["history"] = trend([*history, report])
-    await asyncio.to_thread(keep, folder, report, frames)
-    await artifacts.publish_evaluation(report)
-    words = headline(report)
-    get_run_logger().info(words)
-    if report["missed"]:
-        events.emit_quality_dropped(report)
-        return Failed(name="QualityMissed", message="; ".join([words, *report["missed"]]), data=report)
-    return Completed(message=words, data=report)
+    return notes

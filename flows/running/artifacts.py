@@ -7,7 +7,6 @@ import re
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
-from typing import Any
 
 from httpx import HTTPError
 from prefect.artifacts import (
@@ -20,8 +19,8 @@ from prefect.artifacts import (
 from roost.flows.running.progress import PROGRESS, Advanced, Notice, Planned, Progress, ProgressCallback, Waiting
 from roost.tasks.evaluation.measures import Estimate
 from roost.tasks.evaluation.rebuild_report import RebuildReport
-from roost.tasks.evaluation.report import as_markdown as evaluation_as_markdown
-from roost.tasks.evaluation.report import headline as evaluation_headline
+from roost.tasks.evaluation.report import EvaluationReport
+from roost.tasks.evaluation.report_text import as_markdown as evaluation_as_markdown
 from roost.tasks.steps.report import MAX_REJECT_ROWS, IngestReport
 from roost.tasks.steps.report_text import as_markdown, reject_rows
 from roost.tasks.versions.verify_report import VerifyReport
@@ -123,12 +122,12 @@ async def publish_verification(report: VerifyReport) -> None:
     await acreate_markdown_artifact("\n\n".join(parts), key=f"verify-{_key(report.index)}")
 
 
-async def publish_evaluation(report: dict[str, Any]) -> None:
-    """Publish an evaluation; one key an index, so that evaluations line up on its timeline."""
-    words, key = evaluation_headline(report), _key(report["index"])
+async def publish_evaluation(report: EvaluationReport) -> None:
+    """Publish the report of an evaluation; one key per index, so that the artifact's page shows all of them."""
+    key = _key(report.index)
     markdown = await asyncio.to_thread(evaluation_as_markdown, report)
     linked = f"{markdown}\n\n{_links(key, 'ingest', 'rebuild', 'verify')}"
-    await acreate_markdown_artifact(linked, key=f"evaluation-{key}", description=words)
+    await acreate_markdown_artifact(linked, key=f"evaluation-{key}", description=report.summary())
 
 
 async def publish_rebuild(report: RebuildReport) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from prefect.events import emit_event
 
+from roost.tasks.evaluation.report import EvaluationReport
 from roost.tasks.steps.report import IngestReport
 
 COMPLETED = "roost.ingest.completed"
@@ -44,11 +45,11 @@ def emit_quarantined(report: IngestReport) -> None:
     _emit(QUARANTINED, report.index, {"summary": summary, "quarantined": count, "rejects": rejects})
 
 
-def emit_quality_dropped(report: dict[str, Any]) -> None:
+def emit_quality_dropped(report: EvaluationReport) -> None:
     """Report that an evaluation missed a threshold."""
-    summary = f"{report['index']}: {'; '.join(report['missed'])}"
-    values = {name: one["value"] for name, one in report["quality"].items()}
-    _emit(DROPPED, report["index"], {"summary": summary, "missed": report["missed"], "quality": values})
+    summary = f"{report.index}: {'; '.join(report.missed)}"
+    values = {name: estimate.value for name, estimate in report.quality.items()}
+    _emit(DROPPED, report.index, {"summary": summary, "missed": list(report.missed), "quality": values})
 
 
 def _emit(event: str, index: str, payload: dict[str, Any]) -> None:

@@ -23,7 +23,8 @@ import polars as pl
 
 from roost.tasks.errors import UsageError
 from roost.tasks.evaluation.clients import CLIENTS, OPERATIONS, Client, Row, rows_of
-from roost.tasks.evaluation.delay_proxy import far_away
+from roost.tasks.evaluation.delay_proxy import added_latency
+from roost.tasks.evaluation.report import Latency
 from roost.tasks.milvus.store import Store, open_store
 from roost.tasks.settings import Milvus
 from roost.tasks.versions.version import Version
@@ -133,8 +134,15 @@ async def time_clients(
     return order.sort(first, "count", pl.col("mode") == "async").drop("place")
 
 
-async def time_index(store: Store, version: Version, texts: Sequence[str], vectors: np.ndarray) -> dict[str, Any]:
-    """Time this very index: up to 50 questions, one by one, ten hits each, strong: `questions`, `p50_ms`, `p95_ms`."""
+async def time_index(store: Store, version: Version, texts: Sequence[str], vectors: np.ndarray) -> Latency:
+    """Time searches of an index: at most 50 questions, one at a time, ten hits each, with strong consistency.
+
+    Args:
+        store: The open Milvus.
+        version: The version to search.
+        texts: n questions.
+        vectors: (n, dim) float32, theirs.
+    """
     times = []
     for text, vector in zip(texts[:LATENCY_QUESTIONS], vectors[:LATENCY_QUESTIONS].tolist(), strict=True):
         started = time.perf_counter()
@@ -143,7 +151,7 @@ async def time_index(store: Store, version: Version, texts: Sequence[str], vecto
         else:
             await store.search(version.name, [vector], ["text"], limit=10)
         times.append(1000 * (time.perf_counter() - started))
-    return {"questions": len(times), **_quantiles(times)}
+    return Latency(questions=len(times), **_quantiles(times))
 
 
 class _Bench:
@@ -299,7 +307,7 @@ async def _scratch(settings: Milvus, latency_ms: float) -> AsyncIterator[tuple[M
             )
             settings = settings.model_copy(update={"uri": str(Path(folder, "scratch.db"))})
         store = await stack.enter_async_context(open_store(settings))
-        reached = await stack.enter_async_context(far_away(settings, latency_ms))
+        reached = await stack.enter_async_context(added_latency(settings, latency_ms))
         prefix = f"{_SCRATCH}_{int(time.time()):x}_{uuid.uuid4().hex[:8]}"
         try:
             yield reached, store, prefix

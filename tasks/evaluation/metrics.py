@@ -25,8 +25,6 @@ from roost.tasks.versions.version import Version
 
 #: Resamples of a bootstrap, and the seed that makes it repeatable.
 _RESAMPLES, _SEED = 2_000, 11
-#: A question whose main measure fell by more is a regression.
-REGRESSION = 0.1
 
 #: What became of one question. `rank` is that of the first right document, null when none of 100 is;
 #: `found` is what came first.
@@ -140,18 +138,6 @@ def estimate(values: np.ndarray) -> Estimate:
     means = np.array([values[dice.integers(len(values), size=len(values))].mean() for _ in range(_RESAMPLES)])
     low, high = np.percentile(means, [2.5, 97.5])
     return Estimate(float(values.mean()), float(low), float(high))
-
-
-def regressions(now: pl.DataFrame, earlier: pl.DataFrame) -> pl.DataFrame:
-    """List the questions that lost more than 0.1 of nDCG@10, the worst first: `ANSWERED`, `before` and `fell`.
-
-    Args:
-        now: Frame of `ANSWERED`.
-        earlier: The same of the evaluation to compare with.
-    """
-    before = earlier.select("question", before=MAIN)
-    lost = now.join(before, on="question").with_columns(fell=pl.col("before") - pl.col(MAIN))
-    return lost.filter(pl.col("fell") > REGRESSION).sort("fell", "question", descending=[True, False])
 
 
 def _without_empty(resolved: pl.DataFrame, ledger: pl.DataFrame) -> pl.DataFrame:

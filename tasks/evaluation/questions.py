@@ -50,13 +50,13 @@ class Questions:
     origin: where they come from, for people.
     asked: frame of `QUESTION`.
     judgments: frame of `JUDGMENT`; may be empty.
-    drawn: whether they were drawn from the index itself (known items).
+    sampled: whether they are sentences sampled from the index (synthetic questions).
     """
 
     origin: str
     asked: pl.DataFrame
     judgments: pl.DataFrame
-    drawn: bool = False
+    sampled: bool = False
 
     @property
     def fingerprint(self) -> str:
@@ -107,26 +107,26 @@ def read_questions(place: str | Path, split: str = "") -> Questions:
     return Questions(str(path), asked, judgments)
 
 
-async def draw_questions(store: Store, version: Version, count: int, ledger: pl.DataFrame | None = None) -> Questions:
-    """Draw known items: a sentence of a document must find that document.
+async def sample_questions(store: Store, version: Version, count: int, ledger: pl.DataFrame | None = None) -> Questions:
+    """Sample sentences of the index as questions: each must find the document that it is from.
 
-    The choice hangs on nothing but the documents' ids, so two evaluations of an index ask nearly the same.
+    The choice depends only on the ids of the documents, so two evaluations of an index ask nearly the same questions.
 
     Args:
         store: Where the version is.
-        version: Version to draw from.
-        count: Questions to draw, at most.
+        version: The version to sample from.
+        count: Number of questions, at most.
         ledger: Frame of `ledger.ROW` if the version's ledger was read already; else it is read.
 
     Raises:
-        UsageError: The index holds nothing to draw from.
+        UsageError: The index is empty.
     """
     rows = await read_ledger(store, version.ledger) if ledger is None else ledger
     chosen = rows.filter(pl.col("chunk_count") > 0).sort("doc_id").head(count)
     ids = [f"{row['doc_id']}-{int(row['doc_id'][:8], 16) % row['chunk_count']:06d}" for row in chosen.to_dicts()]
     found = await store.fetch(version.name, "id", ids, ["id", "doc_id", "text", "chunk_hash"])
     if not found:
-        raise UsageError(f"index {version.index!r} holds nothing to draw questions from: ingest something first")
+        raise UsageError(f"index {version.index!r} is empty, so no questions can be sampled: ingest documents first")
     found.sort(key=lambda row: str(row["id"]))
     twins = await _same_text(store, version, {row["chunk_hash"] for row in found})
     asked = [(row["id"], _sentence(row["text"], int(row["doc_id"][8:16], 16))) for row in found]
@@ -134,9 +134,11 @@ async def draw_questions(store: Store, version: Version, count: int, ledger: pl.
         (row["id"], doc_id, 1, None, None) for row in found for doc_id in sorted(twins[row["chunk_hash"]])
     ]  # fmt: skip
     return Questions(
-        f"{len(asked)} known items drawn from the index", pl.DataFrame(asked, schema=QUESTION, orient="row"),
-        pl.DataFrame(judgments, schema=JUDGMENT, orient="row"), drawn=True,
-    )  # fmt: skip
+        f"{len(asked)} sentences sampled from the index",
+        pl.DataFrame(asked, schema=QUESTION, orient="row"),
+        pl.DataFrame(judgments, schema=JUDGMENT, orient="row"),
+        sampled=True,
+    )
 
 
 def resolve(judgments: pl.DataFrame, ledger: pl.DataFrame) -> pl.DataFrame:

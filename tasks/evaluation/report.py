@@ -1,190 +1,360 @@
-"""The report of an evaluation, made of its own object and nothing else: one line, and Markdown for Prefect's UI."""
+"""The report of an evaluation: quality, latency, timings, comparison with an earlier evaluation, and verdict."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Sequence
-from typing import Any
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
-from roost.tasks.evaluation.charts import timings_chart, trend_chart
-from roost.tasks.evaluation.history import MEASURED, MISSED, PASSED
+from roost.tasks.evaluation.measures import MAIN, MEASURES, Estimate
 
-MAIN = "nDCG@10"
-#: Rows that the Markdown shows of what may be long; the files have all.
-SHOWN = 10
-#: Evaluations that a trend shows.
-TREND = 30
-#: Characters of a question in a table.
-QUESTION_WIDTH = 60
+Verdict = Literal["passed", "missed", "measured"]
+
+#: Evaluations that the trend contains.
+MAX_TREND_POINTS = 30
 
 
-def headline(report: dict[str, Any]) -> str:
-    """Say in one line what came out."""
-    quality = report["quality"].get(MAIN)
-    asked = (
-        f"{report['judged']} judged questions" if report["judged"] else f"{report['queries']} questions, none judged"
-    )
-    parts = [asked + (" (known items)" if report["questions"]["known_items"] else "")]
-    if quality:
-        parts.insert(0, f"{MAIN} {quality['value']:.4f} [{quality['low']:.4f}, {quality['high']:.4f}]")
-    if report["unknown"]:
-        parts.append(f"{report['unknown']} judgments name documents that are not in the index")
-    if report["ann_recall"] is not None:
-        parts.append(f"{report['ann_recall']:.1%} of the exact nearest found")
-    parts.append(f"p95 {report['latency']['p95_ms']:.0f} ms")
-    return f"{report['index']}: {report['verdict']}; {', '.join(parts)}"
+@dataclass(frozen=True)
+class RecipeFacts:
+    """How the version was built: fingerprint of the recipe, name of the model, method of chunking."""
+
+    fingerprint: str
+    model: str
+    chunking: str
 
 
-def as_markdown(report: dict[str, Any]) -> str:
-    """Write the report for people."""
-    index, recipe = report["index"], report["recipe"]
-    sections = [f"# {index}: {report['verdict']}", headline(report)]
-    sections += [f"- **{line}**" for line in report["missed"]]
-    sections.append(
-        f"Version `{report['version']}`, {recipe['model']}, chunking {recipe['chunking']}, {report['chunks']:,} "
-        f"chunks. Questions: {escaped(report['questions']['origin'])}."
-    )
-    sections += report["notes"]
-    for title, body in (
-        ("Quality", _quality(report)), ("Judgments of unknown documents", _unknown(report)),
-        ("Regressions", _regressions(report)), ("Worst questions", _worst(report)),
-        ("Sync and async", _timings(report)), ("Earlier evaluations", _trend(report)), ("Answers", _answers(report)),
-        ("Results", "\n".join(f"- `{file}`" for file in report["files"])),
-    ):  # fmt: skip
-        if body:
-            sections += [f"## {title}", body]
-    return "\n\n".join(sections)
+@dataclass(frozen=True)
+class QuestionSet:
+    """The questions that were asked.
+
+    origin: Where they come from, as text.
+    fingerprint: Twelve hex digits; only evaluations with equal fingerprints are compared.
+    sampled: Whether they are sentences sampled from the index (synthetic questions).
+    """
+
+    origin: str
+    fingerprint: str
+    sampled: bool
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, left: int = 1) -> str:
-    """Write a Markdown table, its first columns to the left, the others to the right."""
-    lines = [columns, [":--"] * left + ["--:"] * (len(columns) - left), *rows]
-    return "\n".join(f"| {' | '.join(_cell(value) for value in line)} |" for line in lines)
+@dataclass(frozen=True)
+class UnknownJudgment:
+    """A judgment whose document is not in the index; it counts as not found."""
+
+    question: str
+    document: str
+    why: str
 
 
-def trend(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """List what a trend shows of the latest evaluations, oldest first."""
-    return [
-        {
-            "evaluated": one["evaluated"], "version": one["version"],
-            "questions": one["questions"].get("fingerprint", ""),
-            "ndcg": one["quality"].get(MAIN, {}).get("value"), "p95_ms": one["latency"].get("p95_ms"),
-            "verdict": one["verdict"],
+@dataclass(frozen=True)
+class Latency:
+    """Times of single searches of the index.
+
+    questions: Number of searches that were timed.
+    p50_ms, p95_ms, p99_ms: Percentiles of their times; None without a search.
+    embedding_ms: Mean time to embed one question.
+    """
+
+    questions: int
+    p50_ms: float | None
+    p95_ms: float | None
+    p99_ms: float | None
+    embedding_ms: float | None = None
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Times of one client's calls of one operation in one mode; see `client_timings.TIMING`."""
+
+    client: str
+    operation: str
+    mode: str
+    count: int
+    seconds: float
+    p50_ms: float | None
+    p95_ms: float | None
+    p99_ms: float | None
+    per_second: float
+    speedup: float | None
+    errors: int
+    same: bool
+
+
+@dataclass(frozen=True)
+class TimingConditions:
+    """Conditions of the timings: latency that was added before the server, and whether Milvus Lite was timed."""
+
+    latency_ms: float
+    is_lite: bool
+
+
+@dataclass(frozen=True)
+class QuestionResult:
+    """The result of one judged question.
+
+    question: Id of the question.
+    text: The question.
+    measures: Value by measure, in [0, 1].
+    relevant: Number of relevant documents.
+    rank: Rank of the first relevant document, from 1; None if none is among the first 100.
+    wanted: Paths of the first relevant documents.
+    found: Path of the document at rank 1; None if nothing was found.
+    """
+
+    question: str
+    text: str
+    measures: Mapping[str, float]
+    relevant: int
+    rank: int | None
+    wanted: str
+    found: str | None
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> QuestionResult:
+        """Make it from a row of `metrics.ANSWERED`."""
+        return cls(
+            question=row["question"],
+            text=row["text"],
+            measures={name: row[name] for name in MEASURES},
+            relevant=row["relevant"],
+            rank=row["rank"],
+            wanted=row["wanted"],
+            found=row["found"],
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the documented JSON keys: each measure has its own."""
+        return {
+            "question": self.question,
+            "text": self.text,
+            **self.measures,
+            "relevant": self.relevant,
+            "rank": self.rank,
+            "wanted": self.wanted,
+            "found": self.found,
         }
-        for one in history[-TREND:]
-    ]  # fmt: skip
 
 
-def _quality(report: dict[str, Any]) -> str:
-    earlier = report["compared_with"] or {"quality": {}}
-    rows = []
-    for name, found in report["quality"].items():
-        before = earlier["quality"].get(name, {}).get("value")
-        change = "" if before is None else f"{found['value'] - before:+.4f}"
-        least = report["thresholds"].get(name, "")
-        rows.append((name, f"{found['value']:.4f}", f"{found['low']:.4f} to {found['high']:.4f}", least, change))
-    lines = [table(("measure", "value", "95 % interval", "at least", "since the last"), rows)] if rows else []
-    if report["ann_recall"] is not None:
-        lines.append(f"Of the ten exactly nearest chunks, the index finds {report['ann_recall']:.2%}.")
-    latency = report["latency"]
-    lines.append(
-        f"One search of this index takes {latency['p50_ms']:.1f} ms (median), {latency['p95_ms']:.1f} ms (p95) over "
-        f"{latency['questions']} questions, beside {latency['embedding_ms']:.1f} ms to embed one."
-    )
-    return "\n\n".join(lines)
+@dataclass(frozen=True)
+class Regression:
+    """A question whose nDCG@10 dropped since the earlier evaluation.
+
+    result: Its result now.
+    before: nDCG@10 of the earlier evaluation.
+    fell: The drop.
+    """
+
+    result: QuestionResult
+    before: float
+    fell: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the documented JSON keys."""
+        return {**self.result.as_dict(), "before": self.before, "fell": self.fell}
 
 
-def _unknown(report: dict[str, Any]) -> str:
-    rows = [(row["document"], row["question"], row["why"]) for row in report["unknown_judgments"][:SHOWN]]
-    if not rows:
-        return ""
-    words = f"{report['unknown']} judgments; they count as not found."
-    return f"{words}\n\n{table(('document', 'question', 'why'), rows, left=3)}"
+@dataclass(frozen=True)
+class SampleAnswer:
+    """An answer of the language model, for a person to read.
+
+    answer: The answer, empty if there is none.
+    error: Why there is none, or empty.
+    model, given, cited: See `roost.tasks.search.answer.Answer`.
+    hits: Places of the hits that were found for the question.
+    """
+
+    question: str
+    answer: str
+    error: str
+    model: str
+    given: int
+    cited: tuple[int, ...]
+    hits: tuple[str, ...]
 
 
-def _regressions(report: dict[str, Any]) -> str:
-    rows = [
-        (_short(row["text"]), f"{row['before']:.3f}", f"{row[MAIN]:.3f}", row["found"] or "nothing")
-        for row in report["regressions"][:SHOWN]
-    ]
-    more = f"\n\nand {len(report['regressions']) - SHOWN} more" if len(report["regressions"]) > SHOWN else ""
-    return table(("question", "before", "now", "finds first"), rows) + more if rows else ""
+@dataclass(frozen=True)
+class Baseline:
+    """The earlier evaluation that this one is compared with."""
+
+    evaluated: str
+    version: str
+    quality: Mapping[str, Estimate]
 
 
-def _worst(report: dict[str, Any]) -> str:
-    rows = [
-        (_short(row["text"]), row["wanted"], row["found"] or "nothing", row["rank"] or "-", f"{row[MAIN]:.3f}")
-        for row in report["worst"][:SHOWN]
-    ]
-    return table(("question", "wanted", "finds first", "right at rank", MAIN), rows, left=3) if rows else ""
+@dataclass(frozen=True)
+class TrendPoint:
+    """One evaluation in the trend of an index.
+
+    questions: Fingerprint of the questions.
+    ndcg: nDCG@10; None if nothing was judged.
+    p95_ms: 95th percentile of a search's time.
+    """
+
+    evaluated: str
+    version: str
+    questions: str
+    ndcg: float | None
+    p95_ms: float | None
+    verdict: str
 
 
-def _timings(report: dict[str, Any]) -> str:
-    rows = report["timings"]
-    if not rows:
-        return ""
-    cells = [
-        (f"{row['client']} {row['operation']}", row["mode"], f"{row['count']:,}", f"{row['seconds']:.3f}",
-         *(_number(row[name]) for name in ("p50_ms", "p95_ms", "p99_ms", "per_second")),
-         f"{row['speedup']:.1f} x" if row["speedup"] else "", row["errors"], "yes" if row["same"] else "NO")
-        for row in rows
-    ]  # fmt: skip
-    columns = ("operation", "mode", "count", "seconds", "p50 ms", "p95 ms", "p99 ms", "per second", "speed-up",
-               "errors", "same")  # fmt: skip
-    latency = report["timed"]["latency_ms"]
-    far = f" A round trip of {latency:g} ms stood before the server." if latency else ""
-    lite = " Milvus Lite is not meant for async: it answers one call at a time." if report["timed"]["is_lite"] else ""
-    words = (
-        "One row or query a call, vectors given, strong reads; gathered calls all start at once, so their times "
-        f"include waiting for each other. `same`: both modes found or left the same.{far}{lite}"
-    )
-    return "\n\n".join([words, timings_chart(rows), table(columns, cells, left=2)])
+@dataclass(frozen=True)
+class EvaluationReport:
+    """The result of an evaluation.
+
+    index: Name of the index.
+    version: Name of the version that was measured.
+    recipe: How it was built.
+    chunks: Number of its chunks.
+    evaluated: Time of the evaluation, ISO 8601, UTC.
+    run_id: Id of the run.
+    questions: The questions.
+    queries: Number of questions that were asked.
+    judged: Number of questions with a relevant document.
+    unknown_judgments: Judgments whose document is not in the index.
+    quality: Measure to its estimate; empty if nothing is judged.
+    ann_recall: Share of the exact results that approximate search finds, in [0, 1]; None if it was not measured.
+    latency: Times of single searches.
+    timings: Times of the clients, two per client, operation and count: sync, then async.
+    timed: Conditions of the timings.
+    worst: The judged questions with the worst results.
+    answers: Answers of the language model.
+    notes: Remarks, as Markdown.
+    thresholds: Measure to its minimum value.
+    max_drop: Largest allowed drop of nDCG@10; None allows any.
+    compared_with: The earlier evaluation; None if there is none.
+    regressions: Questions whose nDCG@10 dropped, the largest drop first.
+    missed: The missed thresholds, one line each.
+    verdict: `missed`, `passed`, or `measured` if there was no threshold to check.
+    history: Trend of the index, oldest first, this evaluation last.
+    files: Where the results are stored, the JSON file first.
+    """
+
+    index: str
+    version: str
+    recipe: RecipeFacts
+    chunks: int
+    evaluated: str
+    run_id: str
+    questions: QuestionSet
+    queries: int
+    judged: int
+    unknown_judgments: tuple[UnknownJudgment, ...]
+    quality: Mapping[str, Estimate]
+    ann_recall: float | None
+    latency: Latency
+    timings: tuple[Timing, ...]
+    timed: TimingConditions
+    worst: tuple[QuestionResult, ...]
+    answers: tuple[SampleAnswer, ...]
+    notes: tuple[str, ...]
+    thresholds: Mapping[str, float]
+    max_drop: float | None
+    compared_with: Baseline | None
+    regressions: tuple[Regression, ...]
+    missed: tuple[str, ...]
+    verdict: Verdict
+    history: tuple[TrendPoint, ...] = ()
+    files: tuple[str, ...] = ()
+
+    @property
+    def trend_point(self) -> TrendPoint:
+        """This evaluation in the trend."""
+        main = self.quality.get(MAIN)
+        return TrendPoint(
+            evaluated=self.evaluated,
+            version=self.version,
+            questions=self.questions.fingerprint,
+            ndcg=main.value if main else None,
+            p95_ms=self.latency.p95_ms,
+            verdict=self.verdict,
+        )
+
+    def summary(self) -> str:
+        """Summarize the evaluation in one line."""
+        kind = "sampled questions" if self.questions.sampled else "questions"
+        if main := self.quality.get(MAIN):
+            interval = f"95 % CI {main.low:.2f}-{main.high:.2f}"
+            parts = [f"{MAIN} {main.value:.2f} ({interval}) on {self.judged} {kind}"]
+        else:
+            parts = [f"{self.queries} {kind}, none judged"]
+        if self.unknown_judgments:
+            parts.append(f"{len(self.unknown_judgments)} judgments name documents that are not in the index")
+        if self.ann_recall is not None:
+            parts.append(f"approximate search finds {_percent(self.ann_recall)} of the exact results")
+        if self.latency.p95_ms is not None:
+            parts.append(f"p95 {self.latency.p95_ms:.0f} ms")
+        return f"{self.index}: {'; '.join([*parts, self._outcome()])}"
+
+    def _outcome(self) -> str:
+        if self.verdict == "missed":
+            return "thresholds missed"
+        if self.verdict == "passed":
+            return "all thresholds reached"
+        if self.compared_with is None:
+            return "first evaluation, nothing to compare with"
+        if MAIN in self.quality and MAIN in self.compared_with.quality:
+            change = self.quality[MAIN].value - self.compared_with.quality[MAIN].value
+            return f"{MAIN} {change:+.4f} since {self.compared_with.evaluated[:10]}"
+        return "no thresholds to check"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the documented JSON keys."""
+        return {
+            "index": self.index,
+            "version": self.version,
+            "recipe": asdict(self.recipe),
+            "chunks": self.chunks,
+            "evaluated": self.evaluated,
+            "run_id": self.run_id,
+            "questions": asdict(self.questions),
+            "queries": self.queries,
+            "judged": self.judged,
+            "unknown": len(self.unknown_judgments),
+            "unknown_judgments": [asdict(judgment) for judgment in self.unknown_judgments],
+            "quality": _quality_as_dict(self.quality),
+            "ann_recall": self.ann_recall,
+            "latency": asdict(self.latency),
+            "timings": [asdict(timing) for timing in self.timings],
+            "timed": asdict(self.timed),
+            "worst": [result.as_dict() for result in self.worst],
+            "answers": [
+                {**asdict(answer), "cited": list(answer.cited), "hits": list(answer.hits)} for answer in self.answers
+            ],
+            "notes": list(self.notes),
+            "thresholds": dict(self.thresholds),
+            "max_drop": self.max_drop,
+            "compared_with": self.compared_with
+            and {
+                "evaluated": self.compared_with.evaluated,
+                "version": self.compared_with.version,
+                "quality": _quality_as_dict(self.compared_with.quality),
+            },
+            "regressions": [regression.as_dict() for regression in self.regressions],
+            "missed": list(self.missed),
+            "verdict": self.verdict,
+            "history": [asdict(point) for point in self.history],
+            "files": list(self.files),
+        }
 
 
-def _trend(report: dict[str, Any]) -> str:
-    rows = report["history"]
-    if len(rows) < 2:
-        return ""
-    cells = [
-        (row["evaluated"][:16].replace("T", " "), row["version"], row["questions"], row["verdict"],
-         "" if row["ndcg"] is None else f"{row['ndcg']:.4f}", _number(row["p95_ms"]))
-        for row in reversed(rows)
-    ]  # fmt: skip
-    columns = ("evaluated (UTC)", "version", "question set", "verdict", MAIN, "p95 ms")
-    comparable = [row for row in rows if row["questions"] == report["questions"]["fingerprint"]]
-    chart = [trend_chart(comparable)] if len(comparable) > 1 else []
-    return "\n\n".join([*chart, table(columns, cells, left=4)])
+def verdict_of(missed: Sequence[str], *, has_thresholds: bool) -> Verdict:
+    """Name the verdict: `missed`, `passed`, or `measured` if there was no threshold to check."""
+    if missed:
+        return "missed"
+    return "passed" if has_thresholds else "measured"
 
 
-def _answers(report: dict[str, Any]) -> str:
-    parts = []
-    for one in report["answers"]:
-        passages = "\n".join(f"- {escaped(passage)}" for passage in one["passages"])
-        answer = escaped(one["answer"] or one["error"])
-        parts.append(f"**{escaped(one['question'])}**\n\n{answer}\n\n{passages}")
-    return "\n\n".join(parts)
+def trend(earlier: Sequence[TrendPoint], current: TrendPoint) -> tuple[TrendPoint, ...]:
+    """Return the latest evaluations of an index, oldest first, the current one last."""
+    return (*earlier, current)[-MAX_TREND_POINTS:]
 
 
-def verdict_of(missed: Sequence[str], *, asked: bool) -> str:
-    """Name the verdict: `missed`, `passed`, or `measured` where nothing was held to anything."""
-    return MISSED if missed else PASSED if asked else MEASURED
+def _quality_as_dict(quality: Mapping[str, Estimate]) -> dict[str, dict[str, float]]:
+    return {name: asdict(estimate) for name, estimate in quality.items()}
 
 
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:,.1f}"
-
-
-def _short(text: str) -> str:
-    """A question in few words: what follows it in its row must be seen too."""
-    return text if len(text) <= QUESTION_WIDTH else text[: QUESTION_WIDTH - 1] + "…"
-
-
-def _cell(value: Any) -> str:
-    """A cell on one line, as it is."""
-    text = " ".join(str(value).split())
-    return escaped(text if len(text) <= 160 else text[:159] + "…")
-
-
-def escaped(text: str) -> str:
-    """Write text so that Markdown shows it as it is: no picture is loaded, no link made, no heading, no cell ended."""
-    return re.sub(r"([\\`*_\[\]<>#!|])", r"\\\1", text)
+def _percent(share: float) -> str:
+    """Format a share; only a complete one is shown as 100 %."""
+    return "100 %" if share >= 1 else f"{math.floor(1000 * share) / 10:.1f} %"

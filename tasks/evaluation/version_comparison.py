@@ -11,7 +11,7 @@ import polars as pl
 
 from roost.tasks.errors import ModelError
 from roost.tasks.evaluation.metrics import Quality, measure_quality
-from roost.tasks.evaluation.questions import Questions, draw_questions
+from roost.tasks.evaluation.questions import Questions, sample_questions
 from roost.tasks.evaluation.thresholds import Thresholds, missed
 from roost.tasks.milvus.store import Store
 from roost.tasks.models.embedder import Embedder, model_of
@@ -67,11 +67,11 @@ async def draw_common_questions(
         live, target: Ledgers of both versions, frames of `ledger.ROW`.
         count: Questions to draw, at most.
     """
-    drawn = await draw_questions(store, version, count, live)
+    drawn = await sample_questions(store, version, count, live)
     same = live.join(target, on=["doc_id", "content_hash"], how="semi")
     judgments = drawn.judgments.join(same.select(document="doc_id"), on="document", how="semi")
     asked = drawn.asked.join(judgments, on="question", how="semi", maintain_order="left")
-    return Questions(f"{asked.height} sentences sampled from {version.name}", asked, judgments, drawn=True)
+    return Questions(f"{asked.height} sentences sampled from {version.name}", asked, judgments, sampled=True)
 
 
 async def measure_live(

@@ -17,11 +17,11 @@ from roost.flows.evaluation import evaluation as evaluation_flow
 from roost.flows.parameters import EvaluationRequest
 from roost.flows.running.run import run_flow
 from roost.tasks.errors import StoreError, UsageError
-from roost.tasks.evaluation import client_timings
+from roost.tasks.evaluation import client_timings, sample_answers
 from roost.tasks.evaluation.clients import CLIENTS, PyMilvus
 from roost.tasks.evaluation.measures import MEASURES
+from roost.tasks.evaluation.report import EvaluationReport, UnknownJudgment
 from roost.tasks.milvus.store import open_store
-from roost.tasks.prefect_tasks import evaluation as evaluation_tasks
 from roost.tasks.settings import load_settings
 from roost.tasks.steps.report import StoreCounts
 from roost.tasks.versions.version import existing_version
@@ -45,14 +45,14 @@ CELL = {
     "client", "operation", "mode", "count", "seconds", "p50_ms", "p95_ms", "p99_ms", "per_second", "speedup", "errors",
 }  # fmt: skip
 
-Evaluate = Callable[..., tuple[str, dict[str, Any]]]
+Evaluate = Callable[..., tuple[str, EvaluationReport]]
 
 
 @pytest.fixture
 def evaluate(prefect_api: str, index: str) -> Evaluate:
     """Run the flow `evaluation` on this test's index: (state name, report)."""
 
-    def run(questions: list[dict[str, Any]] | None = None, **choices: Any) -> tuple[str, dict[str, Any]]:
+    def run(questions: list[dict[str, Any]] | None = None, **choices: Any) -> tuple[str, EvaluationReport]:
         if questions is not None:
             file = Path("questions.jsonl")
             file.write_text("".join(json.dumps(row) + "\n" for row in questions))
@@ -69,36 +69,36 @@ def test_quality_is_measured_kept_shown_and_a_broken_ranking_is_caught(
     ingest(folder(**ANIMALS))
     stranger = {"_id": "gone", "query": "where is the cow?", "relevant": ["cows.md", "bees.md"]}
     state, report = evaluate([*QUESTIONS, stranger], thresholds={"nDCG@10": 0.5, "chunk success@1": 0.5}, max_drop=0.02)
-    assert (state, report["verdict"], report["missed"]) == ("Completed", "passed", [])
-    assert set(report) >= KEYS
-    assert set(report["quality"]) == {*MEASURES, *(f"chunk {name}" for name in MEASURES)}
-    assert (report["queries"], report["judged"], report["unknown"]) == (5, 5, 1)
-    assert report["unknown_judgments"] == [{"question": "gone", "document": "cows.md", "why": "not in the index"}]
-    assert report["quality"]["recall@100"]["value"] == pytest.approx(0.9)  # all but the cow
-    assert report["quality"]["chunk success@1"]["value"] == 1
-    assert report["ann_recall"] == 1
-    assert not report["questions"]["known_items"]
-    kept, table = map(Path, report["files"])
-    assert json.loads(kept.read_text())["quality"] == report["quality"]
+    assert (state, report.verdict, report.missed) == ("Completed", "passed", ())
+    assert set(report.as_dict()) >= KEYS
+    assert set(report.quality) == {*MEASURES, *(f"chunk {name}" for name in MEASURES)}
+    assert (report.queries, report.judged, len(report.unknown_judgments)) == (5, 5, 1)
+    assert report.unknown_judgments == (UnknownJudgment("gone", "cows.md", "not in the index"),)
+    assert report.quality["recall@100"].value == pytest.approx(0.9)  # all but the cow
+    assert report.quality["chunk success@1"].value == 1
+    assert report.ann_recall == 1
+    assert not report.questions.sampled
+    kept, table = map(Path, report.files)
+    assert json.loads(kept.read_text())["quality"] == report.as_dict()["quality"]
     assert pl.read_parquet(table).height == 5
 
     asyncio.run(_swap_vectors(index))
     state, broken = evaluate([*QUESTIONS, stranger], max_drop=0.02)
-    assert (state, broken["verdict"]) == ("QualityMissed", "missed")
-    assert broken["quality"]["nDCG@10"]["value"] < report["quality"]["nDCG@10"]["value"] - 0.1
-    assert "nDCG@10 fell by" in broken["missed"][0]
-    assert {row["question"] for row in broken["regressions"]} >= {"honey", "stove"}
-    assert broken["compared_with"]["version"] == report["version"]
+    assert (state, broken.verdict) == ("QualityMissed", "missed")
+    assert broken.quality["nDCG@10"].value < report.quality["nDCG@10"].value - 0.1
+    assert "nDCG@10 fell by" in broken.missed[0]
+    assert {regression.result.question for regression in broken.regressions} >= {"honey", "stove"}
+    assert broken.compared_with.version == report.version
     _, again = evaluate([*QUESTIONS, stranger], max_drop=0.02)
-    assert again["verdict"] == "missed"  # the fall is not what the next is measured by
-    assert [row["verdict"] for row in again["history"]] == ["passed", "missed", "missed"]
+    assert again.verdict == "missed"  # the fall is not what the next is measured by
+    assert [point.verdict for point in again.history] == ["passed", "missed", "missed"]
 
     artifacts = httpx.post(
         f"{prefect_api}/artifacts/filter", json={"artifacts": {"key": {"any_": [f"evaluation-{index}"]}}}, timeout=30
     ).json()
     assert len(artifacts) == 3
     shown = max(artifacts, key=lambda artifact: artifact["created"])["data"]
-    for words in ("nDCG@10 fell by", "## Regressions", "| who makes honey? |", "| cows.md |", str(again["files"][0])):
+    for words in ("nDCG@10 fell by", "## Regressions", "| who makes honey? |", "| cows.md |", str(again.files[0])):
         assert words in shown
 
 
@@ -109,21 +109,21 @@ def test_a_drawn_sentence_finds_its_document_and_a_model_answers_it(lite, ingest
     with stub_llm() as llm:
         for name, value in {"BASE_URL": llm.uri, "MODEL": "some-model", "API_KEY": "some-key"}.items():
             monkeypatch.setenv(f"ROOST_LLM__{name}", value)
-        monkeypatch.setattr(evaluation_tasks, "ANSWERS_AT_ONCE", 1)
+        monkeypatch.setattr(sample_answers, "MAX_CONCURRENT_ANSWERS", 1)
         llm.turns = ["answer", "answer", "refused"]
         state, report = evaluate(sample=50, answers=3, max_drop=0.02)
-    assert sorted(one["answer"].strip() for one in report["answers"]) == ["", llm.reply, llm.reply]
-    assert ["refuses the key" in one["error"] for one in report["answers"]].count(True) == 1  # the rest is kept
-    assert all("bees.md" in one["passages"] for one in report["answers"])  # all that there is, of four documents
-    assert "some-key" not in json.dumps(report)
+    assert sorted(one.answer.strip() for one in report.answers) == ["", llm.reply, llm.reply]
+    assert ["refuses the key" in one.error for one in report.answers].count(True) == 1  # the rest is kept
+    assert all("bees.md" in one.hits for one in report.answers)  # all that there is, of four documents
+    assert "some-key" not in json.dumps(report.as_dict())
     assert state == "Completed"
-    assert report["questions"]["known_items"]
-    assert "Known items" in report["notes"][0]
-    assert report["queries"] == report["judged"] == 5
-    assert report["quality"]["recall@5"]["value"] == 1  # a text that stands twice may be found in both places
-    assert report["quality"]["success@1"]["value"] >= 0.8
-    assert report["verdict"] == "measured"  # there is nothing yet to fall from
-    assert "No earlier evaluation" in report["notes"][-1]
+    assert report.questions.sampled
+    assert "sampled from the index" in report.notes[0]
+    assert report.queries == report.judged == 5
+    assert report.quality["recall@5"].value == 1  # a text that stands twice may be found in both places
+    assert report.quality["success@1"].value >= 0.8
+    assert report.verdict == "measured"  # there is nothing yet to fall from
+    assert "No earlier evaluation" in report.notes[-1]
 
     class Refused(PyMilvus):
         def fill(self, rows: Any) -> None:
@@ -132,10 +132,10 @@ def test_a_drawn_sentence_finds_its_document_and_a_model_answers_it(lite, ingest
     monkeypatch.setattr(client_timings, "TUTORIALS", {"pymilvus": {"search": (2,)}})
     monkeypatch.setitem(CLIENTS, "pymilvus", Refused)
     _, again = evaluate(sample=50, max_drop=0.02, timings="tutorials")
-    assert (again["verdict"], again["timings"]) == ("passed", [])
-    assert again["notes"][-1] == "No clients were timed: Milvus refuses: no such index"
-    assert again["questions"]["fingerprint"] == report["questions"]["fingerprint"]
-    assert again["answers"] == []
+    assert (again.verdict, again.timings) == ("passed", ())
+    assert again.notes[-1] == "No clients were timed: Milvus refuses: no such index"
+    assert again.questions.fingerprint == report.questions.fingerprint
+    assert again.answers == ()
 
 
 @pytest.mark.usually("standalone")
@@ -144,19 +144,19 @@ def test_the_clients_are_timed_in_every_cell_and_nothing_is_left_behind(milvus, 
     # Making collections takes a server seconds: there the tutorials' cells do.
     which = {"timings": "all"} if load_settings().milvus.is_lite else {"timings": "tutorials", "latency_ms": 5.0}
     _, report = evaluate([{"query": "honey"}, {"query": "a ferry"}], counts=[3], **which)
-    cells = report["timings"]
-    assert {(cell["client"], cell["operation"], cell["mode"]) for cell in cells} == {
+    cells = report.timings
+    assert {(cell.client, cell.operation, cell.mode) for cell in cells} == {
         (cell.client, cell.operation, mode)
         for cell in client_timings.choose_cells(which["timings"])
         for mode in client_timings.MODES
     }
-    assert all(set(cell) >= CELL for cell in cells)
-    assert [cell for cell in cells if cell["errors"] or not cell["same"] or cell["p99_ms"] is None] == []
-    assert all((cell["speedup"] is None) == (cell["mode"] == "sync") for cell in cells)
-    assert report["quality"] == {}  # nothing is judged
-    assert report["latency"]["questions"] == 2
-    assert report["timed"]["is_lite"] == load_settings().milvus.is_lite
-    assert _collections(index) == {report["version"], f"{report['version']}__ledger"}
+    assert all(set(cell) >= CELL for cell in report.as_dict()["timings"])
+    assert [cell for cell in cells if cell.errors or not cell.same or cell.p99_ms is None] == []
+    assert all((cell.speedup is None) == (cell.mode == "sync") for cell in cells)
+    assert report.quality == {}  # nothing is judged
+    assert report.latency.questions == 2
+    assert report.timed.is_lite == load_settings().milvus.is_lite
+    assert _collections(index) == {report.version, f"{report.version}__ledger"}
 
 
 def test_scratch_collections_go_even_when_a_client_fails_and_failed_calls_are_counted(
@@ -179,7 +179,7 @@ def test_scratch_collections_go_even_when_a_client_fails_and_failed_calls_are_co
     monkeypatch.setattr(client_timings, "TUTORIALS", {"pymilvus": {"delete": (2,)}})
     monkeypatch.setitem(CLIENTS, "pymilvus", Failing)
     _, report = evaluate([{"query": "honey"}], timings="tutorials")
-    assert [cell["errors"] for cell in report["timings"]] == [0, 4]  # two calls failed, two rows are still there
+    assert [cell.errors for cell in report.timings] == [0, 4]  # two calls failed, two rows are still there
     assert _collections(index) == before
     monkeypatch.setitem(CLIENTS, "pymilvus", Broken)
     with pytest.raises(Exception, match="no space left"):

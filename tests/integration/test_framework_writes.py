@@ -192,8 +192,7 @@ def test_faults_langchain_adelete_hides_a_bad_filter_and_llamaindex_delete_paste
     async def both() -> tuple[Any, Any]:
         async with aopen_index(copies[0]) as opened:
             store = await opened.alangchain()
-            found = store.delete(expr="no filter at all ("), await store.adelete(expr="no filter at all (")
-        return found
+            return store.delete(expr="no filter at all ("), await store.adelete(expr="no filter at all (")
 
     assert asyncio.run(both()) == (False, True)
     assert len(rows_of(copies[0])) == ROWS

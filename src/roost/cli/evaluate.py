@@ -34,10 +34,10 @@ def evaluate(request: EvaluationRequest, *, as_json: bool, verbose: bool) -> Non
 
     _, report = run_with_progress(evaluation_flow, request, bar=False)
     if as_json:
-        print_json(report)
+        print_json(report.as_dict())
     else:
         from roost.cli.output.show_evaluation import show_evaluation
 
         show_evaluation(report)
-    if report["missed"]:
+    if report.missed:
         raise Exit(ExitCode.QUALITY_MISSED)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from roost.flows.parameters import EvaluationRequest
 from roost.tasks.errors import UsageError
 from roost.tasks.evaluation import metrics
+from roost.tasks.evaluation.comparison import find_regressions
 from roost.tasks.evaluation.measures import MEASURES, Estimate, measure_names
 from roost.tasks.evaluation.metrics import ANSWERED, estimate, score
 from roost.tasks.evaluation.questions import JUDGMENT, RESOLVED, Questions, resolve
@@ -118,8 +119,8 @@ def test_regressions_are_the_questions_that_fell_worst_first():
         rows = [{"question": key, "text": key, **dict.fromkeys(MEASURES, value)} for key, value in values.items()]
         return pl.DataFrame(rows, schema=ANSWERED)
 
-    fell = metrics.regressions(answered(a=0.5, b=0.0, c=0.95, new=0.0), answered(a=1.0, b=1.0, c=1.0, gone=1.0))
-    assert fell.select("question", "before", "fell").rows() == [("b", 1.0, 1.0), ("a", 1.0, 0.5)]
+    found = find_regressions(answered(a=0.5, b=0.0, c=0.95, new=0.0), answered(a=1.0, b=1.0, c=1.0, gone=1.0))
+    assert [(one.result.question, one.before, one.fell) for one in found] == [("b", 1.0, 1.0), ("a", 1.0, 0.5)]
 
 
 def test_a_threshold_that_cannot_be_told_is_refused():

@@ -1,0 +1,192 @@
+"""The report of an evaluation as Markdown, for the Prefect UI."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from roost.tasks.evaluation.charts import timings_chart, trend_chart
+from roost.tasks.evaluation.measures import MAIN
+from roost.tasks.evaluation.report import EvaluationReport, SampleAnswer
+
+#: Rows of a table that may be long; the files contain all rows.
+MAX_ROWS = 10
+#: Characters of a question in a table.
+QUESTION_WIDTH = 60
+#: Characters of any other cell.
+CELL_WIDTH = 160
+
+
+def as_markdown(report: EvaluationReport) -> str:
+    """Write the report as Markdown."""
+    sections = [f"# {report.index}: {report.verdict}", report.summary()]
+    sections += [f"- **{line}**" for line in report.missed]
+    sections.append(
+        f"Version `{report.version}`, {report.recipe.model}, chunking {report.recipe.chunking}, {report.chunks:,} "
+        f"chunks. Questions: {escaped(report.questions.origin)}."
+    )
+    sections += report.notes
+    for title, body in (
+        ("Quality", _quality(report)),
+        ("Judgments of unknown documents", _unknown(report)),
+        ("Regressions", _regressions(report)),
+        ("Worst questions", _worst(report)),
+        ("Sync and async", _timings(report)),
+        ("Earlier evaluations", _trend(report)),
+        ("Answers", _answers(report.answers)),
+        ("Results", "\n".join(f"- `{file}`" for file in report.files)),
+    ):
+        if body:
+            sections += [f"## {title}", body]
+    return "\n\n".join(sections)
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, left: int = 1) -> str:
+    """Write a Markdown table.
+
+    Args:
+        columns: Titles of the columns.
+        rows: Cells of each row.
+        left: Number of columns that are aligned to the left; the others are aligned to the right.
+    """
+    lines = [columns, [":--"] * left + ["--:"] * (len(columns) - left), *rows]
+    return "\n".join(f"| {' | '.join(_cell(value) for value in line)} |" for line in lines)
+
+
+def escaped(text: str) -> str:
+    """Escape text of documents, so that it makes no image, link, heading, emphasis or cell."""
+    return re.sub(r"([\\`*_\[\]<>#!|])", r"\\\1", text)
+
+
+def _quality(report: EvaluationReport) -> str:
+    earlier = report.compared_with.quality if report.compared_with else {}
+    rows = []
+    for name, estimate in report.quality.items():
+        change = f"{estimate.value - earlier[name].value:+.4f}" if name in earlier else ""
+        interval = f"{estimate.low:.4f} to {estimate.high:.4f}"
+        rows.append((name, f"{estimate.value:.4f}", interval, report.thresholds.get(name, ""), change))
+    lines = [table(("measure", "value", "95 % interval", "threshold", "change"), rows)] if rows else []
+    if report.ann_recall is not None:
+        lines.append(f"Approximate search finds {report.ann_recall:.2%} of the ten exact nearest chunks.")
+    latency = report.latency
+    lines.append(
+        f"One search of this index takes {_number(latency.p50_ms)} ms (median), {_number(latency.p95_ms)} ms (p95) "
+        f"over {latency.questions} questions, plus {_number(latency.embedding_ms)} ms to embed the question."
+    )
+    return "\n\n".join(lines)
+
+
+def _unknown(report: EvaluationReport) -> str:
+    judgments = report.unknown_judgments
+    if not judgments:
+        return ""
+    rows = [(judgment.document, judgment.question, judgment.why) for judgment in judgments[:MAX_ROWS]]
+    return f"{len(judgments)} judgments; they count as not found.\n\n" + table(
+        ("document", "question", "why"), rows, left=3
+    )
+
+
+def _regressions(report: EvaluationReport) -> str:
+    if not report.regressions:
+        return ""
+    rows = [
+        (
+            _short(regression.result.text),
+            f"{regression.before:.3f}",
+            f"{regression.result.measures[MAIN]:.3f}",
+            regression.result.found or "nothing",
+        )
+        for regression in report.regressions[:MAX_ROWS]
+    ]
+    hidden = len(report.regressions) - MAX_ROWS
+    more = f"\n\nand {hidden} more" if hidden > 0 else ""
+    return table(("question", "before", "now", "first hit"), rows) + more
+
+
+def _worst(report: EvaluationReport) -> str:
+    rows = [
+        (
+            _short(result.text),
+            result.wanted,
+            result.found or "nothing",
+            result.rank or "-",
+            f"{result.measures[MAIN]:.3f}",
+        )
+        for result in report.worst[:MAX_ROWS]
+    ]
+    return table(("question", "expected", "first hit", "first relevant rank", MAIN), rows, left=3) if rows else ""
+
+
+def _timings(report: EvaluationReport) -> str:
+    if not report.timings:
+        return ""
+    rows = [
+        (
+            f"{timing.client} {timing.operation}",
+            timing.mode,
+            f"{timing.count:,}",
+            f"{timing.seconds:.3f}",
+            _number(timing.p50_ms),
+            _number(timing.p95_ms),
+            _number(timing.p99_ms),
+            _number(timing.per_second),
+            f"{timing.speedup:.1f} x" if timing.speedup else "",
+            timing.errors,
+            "yes" if timing.same else "NO",
+        )
+        for timing in report.timings
+    ]
+    columns = ["operation", "mode", "count", "seconds", "p50 ms", "p95 ms", "p99 ms", "per second", "speed-up"]
+    columns += ["errors", "same"]
+    added = report.timed.latency_ms
+    latency = f" {added:g} ms of round-trip latency were added before the server." if added else ""
+    lite = " Milvus Lite answers one call at a time, so async calls are not faster." if report.timed.is_lite else ""
+    explanation = (
+        "One row or query per call, with given vectors and strong consistency. Concurrent calls all start at once, so "
+        f"their times include waiting for each other. `same`: both modes had the same results.{latency}{lite}"
+    )
+    return "\n\n".join([explanation, timings_chart(report.timings), table(columns, rows, left=2)])
+
+
+def _trend(report: EvaluationReport) -> str:
+    if len(report.history) < 2:
+        return ""
+    rows = [
+        (
+            point.evaluated[:16].replace("T", " "),
+            point.version,
+            point.questions,
+            point.verdict,
+            "" if point.ndcg is None else f"{point.ndcg:.4f}",
+            _number(point.p95_ms),
+        )
+        for point in reversed(report.history)
+    ]
+    columns = ("evaluated (UTC)", "version", "question set", "verdict", MAIN, "p95 ms")
+    comparable = [point for point in report.history if point.questions == report.questions.fingerprint]
+    charts = [trend_chart(comparable)] if len(comparable) > 1 else []
+    return "\n\n".join([*charts, table(columns, rows, left=4)])
+
+
+def _answers(answers: Sequence[SampleAnswer]) -> str:
+    parts = []
+    for answer in answers:
+        hits = "\n".join(f"- {escaped(hit)}" for hit in answer.hits)
+        parts.append(f"**{escaped(answer.question)}**\n\n{escaped(answer.answer or answer.error)}\n\n{hits}")
+    return "\n\n".join(parts)
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:,.1f}"
+
+
+def _short(text: str) -> str:
+    """Shorten a question, so that the other cells of its row stay visible."""
+    return text if len(text) <= QUESTION_WIDTH else text[: QUESTION_WIDTH - 1] + "…"
+
+
+def _cell(value: Any) -> str:
+    """Write a value on one line, escaped."""
+    text = " ".join(str(value).split())
+    return escaped(text if len(text) <= CELL_WIDTH else text[: CELL_WIDTH - 1] + "…")
