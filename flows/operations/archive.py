@@ -15,7 +15,7 @@ from roost.tasks.settings import load_settings
 from roost.tasks.versions import archive, promotion
 from roost.tasks.versions.lease import acquire_lease
 from roost.tasks.versions.searchable import wait_until_searchable
-from roost.tasks.versions.verification import Findings, verify
+from roost.tasks.versions.verification import Findings, compare_with_ledger
 from roost.tasks.versions.version import check_index_name, existing_version
 
 _log = logging.getLogger(__name__)
@@ -127,7 +127,7 @@ async def import_folder(folder: Path, index: str, *, promote: bool, tell: Tell =
         store = await stack.enter_async_context(acquire_lease(store, version, owner))
         await archive.import_rows(store, version, folder)
         await archive.check_import(store, version, export)
-        findings = await verify(store, version)
+        findings = await compare_with_ledger(store, version)
         _refuse_damaged(export, findings)
         await wait_until_searchable(store, version)
         await promotion.note_built(store, version, export.version.quality)
@@ -145,7 +145,7 @@ def _refuse_damaged(export: archive.Export, findings: Findings) -> None:
     if findings.needs_repair or findings.documents != export.documents:
         raise InconsistentIndexError(
             f"the export of {export.version.name} is damaged: {findings.documents} of {export.documents} documents in "
-            f"its ledger, {findings.off.height} with other content than the ledger says, {findings.orphaned} rows too "
-            "many. Run roost verify --repair and roost ingest on the exported index, then export again; the import was "
-            "not promoted"
+            f"its ledger, {findings.inconsistent.height} with other content than the ledger says, "
+            f"{findings.orphaned} rows too many. Run roost verify --repair and roost ingest on the exported index, then "
+            "export again; the import was not promoted"
         )

@@ -14,7 +14,7 @@ from roost.tasks.versions.version import Version
 @task(name="verify", task_run_name="verify {version.name}", **POLICY)
 async def verify(store: Store, version: Version) -> Findings:
     """Compare every row of a version with its ledger."""
-    return await verification.verify(store, version)
+    return await verification.compare_with_ledger(store, version)
 
 
 @task(name="repair", task_run_name="repair {version.name}", **POLICY)

@@ -11,7 +11,7 @@ from roost.tasks.milvus.store import Store
 from roost.tasks.records import DELETE_ACTIONS, WORK_ACTIONS, Plan
 from roost.tasks.steps.index import delete_documents
 from roost.tasks.versions.ledger import COUNTED, read_ledger
-from roost.tasks.versions.verification import count_ours, out_of_step
+from roost.tasks.versions.verification import count_inconsistency, count_own
 from roost.tasks.versions.version import Version
 
 
@@ -46,8 +46,8 @@ async def close_run(version: Version, store: Store, gone: pl.DataFrame, plan: Pl
         await store.flush(version.name)  # Lite searches unflushed rows ten times slower
     # Reads that see all writes share the wait for the server's clock when they are gathered.
     ledger, chunks, ours = await asyncio.gather(
-        read_ledger(store, version.ledger, COUNTED), store.count(version.name), count_ours(store, version)
+        read_ledger(store, version.ledger, COUNTED), store.count(version.name), count_own(store, version)
     )
     refused = ledger.filter(pl.col("reason") != "")
     written = plan.documents.join(refused, on="doc_id", how="anti")
-    return Closed(deleted, ledger, chunks, out_of_step(version, ledger, written, ours))
+    return Closed(deleted, ledger, chunks, count_inconsistency(version, ledger, written, ours))

@@ -1,6 +1,6 @@
-"""Verify: the ledger against the store, document by document, and what can be mended without the sources.
+"""Comparison of a version's rows with its ledger, document by document, and the repair that needs no sources.
 
-Rows are read page by page; what stays in memory is one line a document.
+Rows are read page by page; in memory stay a few numbers for each document.
 """
 
 from __future__ import annotations
@@ -21,26 +21,27 @@ from roost.tasks.versions import ledger
 from roost.tasks.versions.ledger import WRITING
 from roost.tasks.versions.version import Version
 
-#: Rows of a page that holds texts: so many of the longest stay below the 100 MB that Milvus answers at most.
-TEXT_ROWS = 1_000
+#: Rows of a page with texts: that many rows with the longest texts stay below 100 MB, the largest answer of Milvus.
+TEXT_PAGE_ROWS = 1_000
 
 _DOCUMENT = ("doc_id", "source", "uri", "status", "chunk_count")
-_OURS = re.compile(r"[0-9a-f]{32}-[0-9]{6,}")
+#: Id of a row that Roost wrote: `doc_id`, a hyphen, and the ordinal of the chunk.
+_CHUNK_ID = re.compile(r"[0-9a-f]{32}-[0-9]{6,}")
 
 
 @dataclass(frozen=True)
 class Findings:
-    """What is off.
+    """Inconsistencies between a version and its ledger.
 
-    documents, chunks: rows of the ledger and of the version.
-    missing: chunks that the ledger counts and the store lacks.
-    orphaned: rows that no committed document counts.
-    duplicated: rows beyond the first of an id.
-    mismatched: chunks whose text is not the one that was hashed.
-    unfinished: documents whose write was cut off, or that a repair marked.
-    foreign: rows that others added by a framework; left alone.
-    deleted: rows deleted, where this was to mend.
-    off: documents to write again, their `_DOCUMENT` columns of the ledger.
+    documents, chunks: Rows of the ledger and of the version.
+    missing: Chunks that the ledger counts and the version lacks.
+    orphaned: Rows that belong to no committed document.
+    duplicated: Rows beyond the first of an id.
+    mismatched: Chunks whose text differs from the hash in their row.
+    unfinished: Documents whose write was interrupted, or that a repair marked to be re-indexed.
+    foreign: Rows that a framework added; they are never changed.
+    deleted: Rows that the repair deleted; 0 without a repair.
+    inconsistent: Documents to re-index, frame of the `_DOCUMENT` columns of the ledger.
     """
 
     documents: int
@@ -52,27 +53,27 @@ class Findings:
     unfinished: int
     foreign: int
     deleted: int
-    off: pl.DataFrame
+    inconsistent: pl.DataFrame
 
     @property
     def is_clean(self) -> bool:
         """Whether store and ledger agree."""
-        return not (self.orphaned or self.off.height)
+        return not (self.orphaned or self.inconsistent.height)
 
     @property
     def needs_repair(self) -> bool:
-        """Whether there is more to do than to write unfinished documents again."""
-        return bool(self.orphaned or self.off.filter(pl.col("status") != WRITING).height)
+        """Whether there is more to do than to re-index unfinished documents."""
+        return bool(self.orphaned or self.inconsistent.filter(pl.col("status") != WRITING).height)
 
 
-async def verify(store: Store, version: Version, *, mending: bool = False) -> Findings:
+async def compare_with_ledger(store: Store, version: Version, *, repairing: bool = False) -> Findings:
     """Compare every row of a version with its ledger.
 
     Args:
         store: Where both are.
-        version: What to compare.
-        mending: Whether to delete orphaned, duplicated and altered rows, or only to look. An altered row goes,
-            for its vector may be altered too, and the next ingest would find it by its text's hash.
+        version: The version to compare.
+        repairing: Whether to delete orphaned, duplicated and mismatched rows. A mismatched row is deleted because its
+            vector may be wrong too, and the next ingest would reuse that vector by the hash in the row.
 
     Raises:
         LeaseLostError: The writer lease is lost.
@@ -81,27 +82,41 @@ async def verify(store: Store, version: Version, *, mending: bool = False) -> Fi
     comparison = _Comparison(documents)
     chunks = await store.count(version.name)
     deleted = 0
-    async for page in store.read_pages(version.name, ["id", "chunk_hash", "text"], rows=TEXT_ROWS):
-        bad = await asyncio.to_thread(comparison.add, page)
-        deleted += await _delete(store, version, bad, mending)
+    async for page in store.read_pages(version.name, ["id", "chunk_hash", "text"], rows=TEXT_PAGE_ROWS):
+        wrong = await asyncio.to_thread(comparison.add, page)
+        deleted += await _delete(store, version, wrong, repairing)
     duplicated: Counter[str] = Counter()
     if chunks > comparison.seen:
-        duplicated, gone = await _find_duplicates(store, version, mending)
+        duplicated, gone = await _find_duplicates(store, version, repairing)
         deleted += gone
     return comparison.findings(documents, chunks, duplicated, deleted)
 
 
-async def mark(store: Store, version: Version, documents: pl.DataFrame, *, run_id: str) -> int:
-    """Have the next ingest write these documents again. Returns how many it would have left alone."""
+async def mark_for_reindexing(store: Store, version: Version, documents: pl.DataFrame, *, run_id: str) -> int:
+    """Mark documents in the ledger so that the next ingest re-indexes them.
+
+    Args:
+        store: Where the version is.
+        version: Version of the ledger.
+        documents: See `Findings.inconsistent`; those whose write was interrupted need no mark.
+        run_id: Run that the ledger names as the writer of the rows.
+
+    Returns:
+        Count of the marked documents.
+    """
     ids = documents.filter(pl.col("status") != WRITING)["doc_id"].to_list()
     for first in range(0, len(ids), MAX_FILTER_VALUES):
         part = ids[first : first + MAX_FILTER_VALUES]
         rows = await store.query(version.ledger, one_of("doc_id", part), list(ledger.ROW), limit=MAX_FILTER_VALUES)
         marked = [
-            {**row, "status": WRITING, "content_hash": "",
-             "pending_chunk_count": max(row["chunk_count"], row["pending_chunk_count"])}
+            {
+                **row,
+                "status": WRITING,
+                "content_hash": "",
+                "pending_chunk_count": max(row["chunk_count"], row["pending_chunk_count"]),
+            }
             for row in rows
-        ]  # fmt: skip
+        ]
         await ledger.write_rows(store, version.ledger, marked, run_id=run_id)
     return len(ids)
 
@@ -115,43 +130,49 @@ async def repair(store: Store, version: Version, *, run_id: str) -> tuple[Findin
     Raises:
         LeaseLostError: The writer lease is lost.
     """
-    found = await verify(store, version, mending=True)
-    return found, await mark(store, version, found.off, run_id=run_id)
+    found = await compare_with_ledger(store, version, repairing=True)
+    return found, await mark_for_reindexing(store, version, found.inconsistent, run_id=run_id)
 
 
-async def count_ours(store: Store, version: Version) -> int:
-    """Count the chunks that runs wrote; frameworks' rows have no hash."""
+async def count_own(store: Store, version: Version) -> int:
+    """Count the chunks that runs wrote; rows of frameworks have no hash."""
     return await store.count(version.name, 'chunk_hash != ""')
 
 
 async def count_foreign(store: Store, version: Version) -> int:
-    """Count the rows that others added by a framework: one count, so that a run which writes meanwhile adds none."""
+    """Count the rows that a framework added.
+
+    One count, and not the difference of two: a run that writes at the same time would change that.
+    """
     return await store.count(version.name, 'chunk_hash == ""')
 
 
-def out_of_step(version: Version, rows: pl.DataFrame, planned: pl.DataFrame, stored: int) -> str:
-    """The cheap form, after each run: as many chunks as the ledger counts? Says what is off, or nothing.
+def count_inconsistency(version: Version, rows: pl.DataFrame, planned: pl.DataFrame, stored: int) -> str:
+    """Compare the count of stored chunks with the ledger after a run: the cheap form of `compare_with_ledger`.
 
     Args:
-        version: What was written.
-        rows: Its ledger, a frame of `ledger.COUNTED` at least, read after the run.
-        planned: The run's documents; others that a killed run left unfinished are for a run that lists them.
-        stored: See `count_ours`.
+        version: The version that was written.
+        rows: Its ledger, frame of `ledger.COUNTED` at least, read after the run.
+        planned: Documents of the run. Others that a killed run left unfinished are re-indexed by a run that lists them.
+        stored: See `count_own`.
+
+    Returns:
+        The message of the error, or an empty text when the counts agree.
     """
     writing = rows.filter(pl.col("status") == WRITING)
     mine = writing.join(planned, on="doc_id", how="semi").height
     counted = int(rows["chunk_count"].sum())
-    least, most = counted - int(writing["chunk_count"].sum()), counted + int(writing["pending_chunk_count"].sum())
-    if least <= stored <= most and not mine:
+    fewest, most = counted - int(writing["chunk_count"].sum()), counted + int(writing["pending_chunk_count"].sum())
+    if fewest <= stored <= most and not mine:
         return ""
     return (
-        f"index {version.index!r} holds {stored} chunks, its ledger counts {counted}: "
+        f"index {version.index!r} contains {stored} chunks, its ledger counts {counted}: "
         f"run roost verify --repair --index {version.index}"
     )
 
 
 class _Comparison:
-    """Holds the store's rows, page by page, against what the ledger counts."""
+    """Compares the rows of a version, page by page, with the counts of its ledger."""
 
     def __init__(self, documents: pl.DataFrame) -> None:
         self._counts = dict(documents.select("doc_id", "chunk_count").iter_rows())
@@ -162,27 +183,27 @@ class _Comparison:
         self.seen = 0
 
     def add(self, page: list[dict[str, Any]]) -> list[str]:
-        """Take in a page; return the ids of its rows that ought not to be there."""
-        bad = []
+        """Count the rows of a page; return the ids of the wrong ones."""
+        wrong = []
         for row in page:
             self.seen += 1
             key, document = row["id"], row["id"][:32]
-            if not _OURS.fullmatch(key):
+            if not _CHUNK_ID.fullmatch(key):
                 self._foreign += 1
             elif int(key[33:]) < self._counts.get(document, 0):
                 self._present[document] += 1
                 if chunk_hash(row["text"]) != row["chunk_hash"]:
                     self._altered[document] += 1
-                    bad.append(key)
+                    wrong.append(key)
             elif document not in self._unfinished:
                 self._orphaned += 1
-                bad.append(key)
-        return bad
+                wrong.append(key)
+        return wrong
 
     def findings(self, documents: pl.DataFrame, chunks: int, duplicated: Counter[str], deleted: int) -> Findings:
-        """Sum up."""
+        """Sum up the counts of all pages."""
         lacking = {name: n - self._present[name] for name, n in self._counts.items() if n > self._present[name]}
-        off = lacking.keys() | self._altered.keys() | duplicated.keys() | self._unfinished
+        inconsistent = lacking.keys() | self._altered.keys() | duplicated.keys() | self._unfinished
         return Findings(
             documents=documents.height,
             chunks=chunks,
@@ -193,37 +214,37 @@ class _Comparison:
             unfinished=len(self._unfinished),
             foreign=self._foreign,
             deleted=deleted,
-            off=documents.filter(pl.col("doc_id").is_in(list(off))),
+            inconsistent=documents.filter(pl.col("doc_id").is_in(list(inconsistent))),
         )
 
 
-async def _find_duplicates(store: Store, version: Version, mending: bool) -> tuple[Counter[str], int]:
-    """Count each document's rows beyond the first of an id; rows deleted, when mending: all of such a document.
+async def _find_duplicates(store: Store, version: Version, repairing: bool) -> tuple[Counter[str], int]:
+    """Count the rows beyond the first of an id, by document, and the rows deleted: all rows of such a document.
 
-    Milvus answers a query with one row an id, however many there are; only `count(*)` tells.
+    A query returns one row for an id, however many there are; only `count(*)` counts all of them.
     """
     found: Counter[str] = Counter()
     deleted = 0
     async for page in store.read_pages(version.name, ["id"]):
-        ids = [row["id"] for row in page if _OURS.fullmatch(row["id"])]
+        ids = [row["id"] for row in page if _CHUNK_ID.fullmatch(row["id"])]
         for first in range(0, len(ids), MAX_FILTER_VALUES):
             part = ids[first : first + MAX_FILTER_VALUES]
-            if not await _extra(store, version, part):
+            if not await _count_extra(store, version, part):
                 continue
             documents = [list(keys) for _, keys in groupby(part, key=lambda key: key[:32])]
-            extras = await gather_all([asyncio.ensure_future(_extra(store, version, keys)) for keys in documents])
+            extras = await gather_all([asyncio.ensure_future(_count_extra(store, version, keys)) for keys in documents])
             for keys, extra in zip(documents, extras, strict=True):
                 if extra:
                     found[keys[0][:32]] += extra
-                    deleted += await _delete(store, version, keys, mending)
+                    deleted += await _delete(store, version, keys, repairing)
     return found, deleted
 
 
-async def _extra(store: Store, version: Version, ids: list[str]) -> int:
+async def _count_extra(store: Store, version: Version, ids: list[str]) -> int:
     return max(0, await store.count(version.name, one_of("id", ids)) - len(ids))
 
 
-async def _delete(store: Store, version: Version, ids: list[str], mending: bool) -> int:
-    if not mending or not ids:
+async def _delete(store: Store, version: Version, ids: list[str], repairing: bool) -> int:
+    if not repairing or not ids:
         return 0
     return await store.delete(version.name, ids)

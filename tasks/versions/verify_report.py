@@ -123,7 +123,7 @@ def make_verify_report(version: Version, found: Findings, remaining: Findings, *
         remaining: Those that a repair left; without a repair the same as `found`.
         marked: Documents that the repair marked to be re-indexed.
     """
-    to_redo = remaining.off.sort("source", "uri").select("source", "uri")
+    to_redo = remaining.inconsistent.sort("source", "uri").select("source", "uri")
     return VerifyReport(
         index=version.index,
         version=version.name,
@@ -150,7 +150,7 @@ def _next_steps(version: Version, remaining: Findings) -> Iterator[str]:
             "next ingest has to re-index"
         )
         return
-    for source, count in remaining.off.group_by("source").len().sort("source").iter_rows():
+    for source, count in remaining.inconsistent.group_by("source").len().sort("source").iter_rows():
         place = version.places.get(source)
         yield (
             f"ingest source {source!r}{f' ({place})' if place else ''} again, without narrower globs: that re-indexes "

@@ -22,6 +22,7 @@ from roost.tasks.settings import load_settings
 from roost.tasks.sources.source import Source
 from roost.tasks.versions import ledger
 from roost.tasks.versions.lease import Lease
+from roost.tasks.versions.verification import compare_with_ledger
 from roost.tasks.versions.verify_report import DocumentName, VerifyReport
 from roost.tasks.versions.version import existing_version
 
@@ -71,7 +72,7 @@ def test_rows_deleted_behind_our_back_are_found_and_mended_by_repair_and_a_run(
 def test_orphaned_rows_are_deleted_page_by_page_and_rows_of_frameworks_are_left(
     milvus, ingest, folder, stored, verified, monkeypatch, index
 ):
-    monkeypatch.setattr(roost.tasks.versions.verification, "TEXT_ROWS", 3)
+    monkeypatch.setattr(roost.tasks.versions.verification, "TEXT_PAGE_ROWS", 3)
     ingest(folder(**{"a.md": TEXT}))
     row = {"vector": [0.1] * 384, "text": "stray", "chunk_hash": "x"}
     with closing(MilvusClient(milvus)) as client:
@@ -114,7 +115,7 @@ def test_rows_of_one_id_are_found_though_no_query_shows_them_and_are_mended_by_r
         name = _version(client, index)
         [row] = client.query(name, 'text == "Bees."', output_fields=["*"])
         client.insert(name, [row | {"vector": [0.1] * 384}] * 2)
-    with pytest.raises(InconsistentIndexError, match=r"holds 7 chunks, its ledger counts 5: run roost verify --repair"):
+    with pytest.raises(InconsistentIndexError, match=r"contains 7 chunks, its ledger counts 5: .*--repair"):
         ingest(source)
     state, report = verified()
     assert (state, report.chunks, report.duplicated) == ("OutOfStep", 7, 2)
@@ -156,7 +157,7 @@ def test_a_repair_whose_lease_ran_out_deletes_nothing(lite, ingest, folder, stor
         async with open_store(load_settings().milvus) as store:
             version = await existing_version(store, index)
             await store.delete(version.ledger, (await ledger.read_ledger(store, version.ledger))["doc_id"].to_list())
-            await roost.tasks.versions.verification.verify(store.guarded(lease.check, lease.key), version, mending=True)
+            await compare_with_ledger(store.guarded(lease.check, lease.key), version, repairing=True)
 
     with pytest.raises(LeaseLostError, match="run 'late' lost the writer lease on index"):
         asyncio.run(mend())
@@ -188,7 +189,7 @@ def test_a_run_that_ends_with_other_counts_than_its_ledger_fails_and_says_so(lit
         name = _version(client, index)
         client.delete(name, filter='text == "Bees."')
         _release(lite)
-    with pytest.raises(InconsistentIndexError, match=r"holds 3 chunks, its ledger counts 4.*roost verify --repair"):
+    with pytest.raises(InconsistentIndexError, match=r"contains 3 chunks, its ledger counts 4.*roost verify --repair"):
         ingest(source)
 
 
