@@ -146,6 +146,6 @@ def _refuse_damaged(export: archive.Export, findings: Findings) -> None:
         raise InconsistentIndexError(
             f"the export of {export.version.name} is damaged: {findings.documents} of {export.documents} documents in "
             f"its ledger, {findings.inconsistent.height} with other content than the ledger says, "
-            f"{findings.orphaned} rows too many. Run roost verify --repair and roost ingest on the exported index, then "
-            "export again; the import was not promoted"
+            f"{findings.orphaned} rows too many. Run roost verify --repair and roost ingest on the exported index, "
+            "then export again; the import was not promoted"
         )
