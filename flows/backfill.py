@@ -53,9 +53,7 @@ async def backfill(request: BackfillRequest) -> State[IngestReport | PlanReport]
         await stack.enter_async_context(artifacts.progress_artifact(request.index))
         run = await open_run(stack, prepared, request.index)
         run.is_fresh = request.force
-        run.version, listing = await ingest_tasks.list_and_note(
-            prepared.sources, prepared.spool, run.store, run.version
-        )
+        listing = await ingest_tasks.list_and_note(prepared.sources, prepared.spool, run.store, run.version)
         is_resumed = request.force and await _resume(run, request)
         options = plan_options(request, settings)
         forced_id = run.run_id if request.force else None
@@ -93,7 +91,7 @@ async def _resume(run: Run, request: BackfillRequest) -> bool:
         Whether it continues one.
     """
     key = backfill_key(request)
-    if not request.restart and (first_id := await unfinished_backfills.under_way(run.store, run.version, key)):
+    if not request.restart and (first_id := unfinished_backfills.unfinished_run(run.version, key)):
         run.run_id = first_id
         return True
     await unfinished_backfills.begin(run.store, run.version, key, run.run_id)

@@ -48,7 +48,8 @@ from roost.tasks.models.embedder import Embedder, model_of
 from roost.tasks.prefect_tasks import evaluation as evaluation_tasks
 from roost.tasks.search.retrieve import Hit, search
 from roost.tasks.settings import Settings, load_settings
-from roost.tasks.versions.version import Version, check_index_name, existing_version
+from roost.tasks.versions.live_version import require_live_version
+from roost.tasks.versions.version import Version, check_index_name
 
 #: Questions that the report lists as the worst; the Parquet file contains all.
 MAX_WORST = 20
@@ -138,7 +139,7 @@ async def _measure(request: EvaluationRequest, settings: Settings, given: Questi
     owner = LeaseOwner(f"run {runtime.flow_run.name!r}", wait_seconds=settings.ingest.wait_seconds, tell=report_waiting)
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(open_store(settings.milvus, create=False, owner=owner))
-        version = await existing_version(store, request.index)
+        version = await require_live_version(store, request.index)
         model = await asyncio.to_thread(model_of, version.recipe, settings.embedding)  # it hashes the weights
         embedder = stack.enter_context(Embedder(model, settings.embedding))
         await embedder.load()

@@ -45,9 +45,7 @@ async def ingest(request: IngestRequest) -> State[IngestReport | PlanReport]:
             return Completed(message="planned only", data=await preview_ingest(prepared, request))
         run = await open_run(stack, prepared, request.index)
         listing_started = time.perf_counter()
-        run.version, listing = await ingest_tasks.list_and_note(
-            prepared.sources, prepared.spool, run.store, run.version
-        )
+        listing = await ingest_tasks.list_and_note(prepared.sources, prepared.spool, run.store, run.version)
         plan = await ingest_tasks.discover(
             request.index, listing, run.store, run.version, plan_options(request, settings)
         )

@@ -41,8 +41,9 @@ from roost.tasks.steps.plan import PlanOptions, plan_run
 from roost.tasks.steps.report import ChunkCounts
 from roost.tasks.versions import carry_over, promotion
 from roost.tasks.versions.lease import acquire_lease
+from roost.tasks.versions.live_version import migrate_version
 from roost.tasks.versions.verification import count_foreign
-from roost.tasks.versions.version import Version, existing_version
+from roost.tasks.versions.version import Version
 
 
 @flow(name="rebuild", flow_run_name="rebuild {request.index}", persist_result=False, validate_parameters=True)
@@ -94,8 +95,9 @@ async def _open_build(stack: AsyncExitStack, request: RebuildRequest, prepared: 
     embedder, workers = open_tools(stack, prepared.model, settings.embedding, settings.ingest)
     recipe = prepared.recipe
     statuses = await promotion.version_statuses(store, request.index)
-    target = await promotion.open_beside(store, statuses, recipe, fresh=request.fresh)
+    target = await promotion.open_rebuild_target(store, statuses, recipe, fresh=request.fresh)
     target_store = await stack.enter_async_context(acquire_lease(store, target, prepared.owner))
+    target = await migrate_version(target_store, target)
     return Build(
         request=request,
         settings=settings,
@@ -167,10 +169,10 @@ async def _promote(build: Build, verdict: Verdict, owner: LeaseOwner) -> Verdict
     """
     async with acquire_lease(build.store, build.live, owner) as store:
         await catch_up(build)
-        current = await existing_version(store, build.request.index)
-        if current.name != build.live.name:
+        current = await store.read_alias(build.request.index)
+        if current != build.live.name:
             raise ConflictError(
-                f"index {build.request.index!r} now uses {current.name}, but {build.target.name} was compared with "
+                f"index {build.request.index!r} now uses {current}, but {build.target.name} was compared with "
                 f"{build.live.name}: run roost rebuild again, or promote the new version by its name"
             )
         # The read that correctness needs: what other runs wrote until this run acquired the lease must not be lost.

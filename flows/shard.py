@@ -48,9 +48,7 @@ async def shard(request: ShardRequest) -> State[Tally]:
         )
         prepared = await prepare(stack, parent, settings, owner)
         run = await _open_shard_run(stack, prepared, request)
-        run.version, listing = await ingest_tasks.list_and_note(
-            prepared.sources, prepared.spool, run.store, run.version
-        )
+        listing = await ingest_tasks.list_and_note(prepared.sources, prepared.spool, run.store, run.version)
         plan = await _plan_part(run, listing, request)
         work = plan.with_actions(*WORK_ACTIONS)
         if work.height and settings.scale.engine == "local":

@@ -16,8 +16,8 @@ from roost.tasks.milvus.store import open_store
 from roost.tasks.prefect_tasks import verify as verify_tasks
 from roost.tasks.settings import load_settings
 from roost.tasks.versions.lease import acquire_lease
+from roost.tasks.versions.live_version import migrate_version, require_live_version
 from roost.tasks.versions.verify_report import VerifyReport, make_verify_report
-from roost.tasks.versions.version import existing_version
 
 
 @flow(name="verify", flow_run_name="verify {request.index}", persist_result=False)
@@ -35,10 +35,11 @@ async def verify(request: VerifyRequest) -> State[VerifyReport]:
     owner = LeaseOwner(f"run {runtime.flow_run.name!r}", wait_seconds=settings.ingest.wait_seconds, tell=report_waiting)
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(open_store(settings.milvus, create=False, owner=owner))
-        version = await existing_version(store, request.index)
+        version = await require_live_version(store, request.index)
         store = await stack.enter_async_context(acquire_lease(store, version, owner))
         marked = 0
         if request.repair:
+            version = await migrate_version(store, version)
             found, marked = await verify_tasks.repair(store, version, str(runtime.flow_run.id or ""))
             remaining = await verify_tasks.verify(store, version)
         else:

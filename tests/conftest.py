@@ -179,10 +179,11 @@ def index(request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 def _drop(index: str, request: pytest.FixtureRequest) -> None:
+    from tests.drop import drop_version
+
     from roost.tasks.milvus.store import open_store
     from roost.tasks.settings import Milvus
     from roost.tasks.versions.promotion import version_statuses
-    from roost.tasks.versions.version import drop_version
 
     async def drop() -> None:
         async with open_store(Milvus(uri=request.getfixturevalue("standalone"))) as store:

@@ -14,9 +14,10 @@ from roost.tasks.milvus.store import open_store
 from roost.tasks.settings import load_settings
 from roost.tasks.versions import archive, promotion
 from roost.tasks.versions.lease import acquire_lease
+from roost.tasks.versions.live_version import migrate_version, require_live_version
 from roost.tasks.versions.searchable import wait_until_searchable
 from roost.tasks.versions.verification import Findings, compare_with_ledger
-from roost.tasks.versions.version import check_index_name, existing_version
+from roost.tasks.versions.version import check_index_name
 
 _log = logging.getLogger(__name__)
 
@@ -87,10 +88,10 @@ async def export_index(index: str, wanted: str, folder: Path, tell: Tell = _log.
     owner = lease_owner("roost export", tell)
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(open_store(settings.milvus, create=False, owner=owner))
-        version = await existing_version(store, index)
+        version = await require_live_version(store, index)
         if wanted:
-            version = promotion.find(await promotion.version_statuses(store, index), wanted).version
-            await promotion.load(store, version)
+            version = promotion.find_version(await promotion.version_statuses(store, index), wanted).version
+            await promotion.load_collections(store, version)
         store = await stack.enter_async_context(acquire_lease(store, version, owner))
         made = await archive.export_version(store, version, folder)
     size = sum(file.stat().st_size for file in folder.iterdir())
@@ -127,6 +128,7 @@ async def import_folder(folder: Path, index: str, *, promote: bool, tell: Tell =
         store = await stack.enter_async_context(acquire_lease(store, version, owner))
         await archive.import_rows(store, version, folder)
         await archive.check_import(store, version, export)
+        version = await migrate_version(store, version)
         findings = await compare_with_ledger(store, version)
         _refuse_damaged(export, findings)
         await wait_until_searchable(store, version)

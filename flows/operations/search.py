@@ -10,7 +10,7 @@ from roost.tasks.milvus.store import open_store
 from roost.tasks.models.embedder import Embedder, model_of
 from roost.tasks.search.retrieve import Hit, SearchOptions, search
 from roost.tasks.settings import load_settings
-from roost.tasks.versions.version import existing_version
+from roost.tasks.versions.live_version import require_live_version
 
 
 async def search_index(index: str, queries: list[str], k: int, options: SearchOptions | None = None) -> list[list[Hit]]:
@@ -33,7 +33,7 @@ async def search_index(index: str, queries: list[str], k: int, options: SearchOp
     async with AsyncExitStack() as stack:
         opening = open_store(settings.milvus, create=False, owner=LeaseOwner("roost search"))
         store = await stack.enter_async_context(opening)
-        version = await existing_version(store, index)
+        version = await require_live_version(store, index)
         model = await asyncio.to_thread(model_of, version.recipe, settings.embedding)  # it hashes the weights
         embedder = Embedder(model, settings.embedding)
         stack.push_async_callback(asyncio.to_thread, embedder.close)  # closing frees the model, which takes a while

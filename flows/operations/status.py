@@ -14,7 +14,8 @@ from roost.tasks.milvus.store import Store, open_store
 from roost.tasks.settings import load_settings
 from roost.tasks.versions.description import StatusCounts, count_documents
 from roost.tasks.versions.ledger import read_ledger
-from roost.tasks.versions.version import Version, all_versions, existing_version
+from roost.tasks.versions.live_version import list_live_versions, require_live_version
+from roost.tasks.versions.version import Version
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ async def describe_indexes(index: str | None) -> StatusReport:
     settings = load_settings()
     async with open_store(settings.milvus, create=False, owner=LeaseOwner("roost status")) as store:
         found = []
-        for version in [await existing_version(store, index)] if index else await all_versions(store):
+        for version in [await require_live_version(store, index)] if index else await list_live_versions(store):
             # When all are described, another process may drop one between the listing and the reading.
             with nullcontext() if index else suppress(CollectionNotFoundError):
                 found.append(await _describe(store, version))

@@ -103,7 +103,7 @@ async def promote_version(index: str, wanted: str, *, force: bool, tell: Tell = 
     """
     async with open_store(load_settings().milvus, create=False, owner=lease_owner("roost promote", tell)) as store:
         found = await promotion.version_statuses(store, index)
-        target = promotion.find(found, wanted) if wanted else promotion.newest_candidate(found, index)
+        target = promotion.find_version(found, wanted) if wanted else promotion.newest_candidate(found, index)
         live = next((status.version for status in found if status.is_live), None)
         if not (target.is_complete or force):
             raise UsageError(
@@ -124,7 +124,7 @@ async def roll_back(index: str, tell: Tell = _log.warning) -> AliasMove:
     check_index_name(index)
     async with open_store(load_settings().milvus, create=False, owner=lease_owner("roost rollback", tell)) as store:
         found = await promotion.version_statuses(store, index)
-        target = promotion.previous(found, index)
+        target = promotion.previous_version(found, index)
         await promotion.roll_back(store, target.version)
         return AliasMove(index, target.version.name, found[0].version.name)
 

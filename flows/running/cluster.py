@@ -35,7 +35,8 @@ from roost.tasks.settings import Chunking, Embedding, load_settings
 from roost.tasks.steps.batches import cut_batches
 from roost.tasks.steps.report import StageSeconds, Tally
 from roost.tasks.versions.lease import join_lease
-from roost.tasks.versions.version import Version, refuse_other_recipe, reread_version
+from roost.tasks.versions.live_version import reread_version
+from roost.tasks.versions.version import Version, check_recipe
 from roost.tasks.workers import Workers
 
 #: Batches handed out per slot of a worker, so that no worker waits for its next batch.
@@ -153,7 +154,7 @@ async def run_batch_on_worker(batch: Batch, job: Job) -> Tally:
     _check_spool(batch)
     embedding = settings.embedding.model_copy(update={"threads": job.threads})
     model = await asyncio.to_thread(model_of, job.version.recipe, embedding)
-    refuse_other_recipe(job.version, make_recipe(model, job.chunking, job.version.recipe.sparse))
+    check_recipe(job.version, make_recipe(model, job.chunking, job.version.recipe.sparse))
     embedder = _shared_embedder(model, embedding)
     async with AsyncExitStack() as stack:
         owner = LeaseOwner(f"batch {batch.name}")

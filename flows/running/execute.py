@@ -55,11 +55,11 @@ async def execute_plan(
 
 async def _alias_changed(run: Run) -> VersionChangedError | None:
     """Give the error for an alias that now points to another version than the one that this run wrote."""
-    live = await run.store.describe_collection(run.version.index)
-    if live is None or live["collection_name"] == run.version.name:
+    live = await run.store.read_alias(run.version.index)
+    if live in (None, run.version.name):
         return None
     return VersionChangedError(
-        f"index {run.version.index!r} now points to {live['collection_name']}: another version was promoted while this "
+        f"index {run.version.index!r} now points to {live}: another version was promoted while this "
         f"run wrote {run.version.name}. Run it again"
     )
 

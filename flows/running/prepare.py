@@ -30,7 +30,8 @@ from roost.tasks.sources.source import refuse_moved
 from roost.tasks.steps.chunk import check_window
 from roost.tasks.versions import carry_over
 from roost.tasks.versions.lease import acquire_live_lease
-from roost.tasks.versions.version import Version, existing_version, live_version, refuse_other_recipe
+from roost.tasks.versions.live_version import read_live_version, require_live_version
+from roost.tasks.versions.version import Version, check_recipe
 
 Request = IngestRequest | BackfillRequest | RebuildRequest
 
@@ -85,11 +86,11 @@ async def prepare(stack: AsyncExitStack, request: Request, settings: Settings, o
     if not (_is_dry_run(request) and settings.milvus.is_missing):
         store = await stack.enter_async_context(open_store(settings.milvus, create=not is_rebuild, owner=owner))
     if store is not None and is_rebuild:
-        live = await existing_version(store, request.index)
+        live = await require_live_version(store, request.index)
         sources = sources or await asyncio.to_thread(open_sources, carry_over.sources_of(live))
     elif store is not None:
-        live = await live_version(store, request.index)
-        refuse_other_recipe(live, recipe)
+        live = await read_live_version(store, request.index)
+        check_recipe(live, recipe)
     if live is not None and (is_rebuild or _is_dry_run(request)):  # other runs check it under the lease
         refuse_moved([one.source for one in sources], live.places)
     return Prepared(settings, model, recipe, sources, spool, owner, store, live)
@@ -113,7 +114,7 @@ async def open_run(stack: AsyncExitStack, prepared: Prepared, index: str) -> Run
     if prepared.live is None:
         await embedder.load()  # a model that does not load must not leave an empty index behind
         workers.start()  # they get ready while the index is made
-    leased = acquire_live_lease(prepared.store, index, prepared.recipe, prepared.owner)
+    leased = acquire_live_lease(prepared.store, index, prepared.recipe, prepared.owner, prepared.live)
     store, version = await stack.enter_async_context(leased)
     return Run(
         settings=settings,

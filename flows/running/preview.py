@@ -41,8 +41,8 @@ async def preview_backfill(
     """
     store, live = prepared.store, prepared.live
     continued_id = ""
-    if request.force and not request.restart and store is not None and live is not None:
-        continued_id = await unfinished_backfills.under_way(store, live, backfill_key(request))
+    if request.force and not request.restart and live is not None:
+        continued_id = unfinished_backfills.unfinished_run(live, backfill_key(request))
     listing = await list_sources(prepared.sources, prepared.spool)
     options = plan_options(request, prepared.settings)
     forced_id = continued_id if request.force else None

@@ -19,7 +19,8 @@ from roost.tasks.errors import CollectionNotFoundError, RoostError, StoreError, 
 # Milvus' merr: unavailable, out of memory, busy, limited; not loaded, no channel and node gone: while it restarts.
 _TRANSIENT_CODES = {2, 3, 4, 5, 8, 9, 101, 503, 901, 902, 903}
 _CONNECT_CODE = 2
-_NO_COLLECTION_CODE = 100
+# No such collection, no such alias.
+_NOT_FOUND_CODES = {100, 1600}
 _UNAUTHENTICATED = {grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED}
 _TRANSIENT_GRPC = {
     grpc.StatusCode.UNAVAILABLE,
@@ -39,7 +40,7 @@ def mapped_errors(uri: str) -> Iterator[None]:
 
     Raises:
         TransientError: The call may succeed when it is repeated.
-        CollectionNotFoundError: The collection does not exist.
+        CollectionNotFoundError: The collection or the alias does not exist.
         StoreError: The call would fail again.
     """
     try:
@@ -75,8 +76,8 @@ def _as_roost_error(uri: str, error: BaseException) -> RoostError:
         return TransientError(f"Milvus at {uri} does not answer: start it (`roost up`), or set ROOST_MILVUS__URI")
     if _is_transient(error):
         return TransientError(f"Milvus at {uri} cannot answer now: {_first_line(error)}")
-    if isinstance(error, MilvusException) and error.code == _NO_COLLECTION_CODE:
-        return CollectionNotFoundError(f"Milvus at {uri} has no such collection: {_first_line(error)}")
+    if isinstance(error, MilvusException) and error.code in _NOT_FOUND_CODES:
+        return CollectionNotFoundError(f"Milvus at {uri} has no such collection or alias: {_first_line(error)}")
     return StoreError(f"Milvus at {uri} refuses: {_first_line(error)}")
 
 

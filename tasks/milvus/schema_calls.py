@@ -76,6 +76,14 @@ class SchemaCalls(Connection):
         found: Any = await self._read_call(self._sync.list_aliases, collection_name=name)
         return sorted(found["aliases"])
 
+    async def read_alias(self, alias: str) -> str | None:
+        """Give the collection that an alias points to; None when there is no such alias."""
+        try:
+            found = await self._read_call(self._sync.describe_alias, alias)
+        except CollectionNotFoundError:
+            return None
+        return str(found["collection_name"])
+
     async def create_alias(self, alias: str, name: str) -> None:
         """Create an alias that points to a collection."""
         await self._write_call(self._sync.create_alias, collection_name=name, alias=alias)

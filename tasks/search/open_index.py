@@ -30,7 +30,8 @@ from roost.tasks.models.embedder import Embedder, model_of
 from roost.tasks.search.filters import checked_where
 from roost.tasks.search.retrieve import Hit, SearchOptions, search
 from roost.tasks.settings import Settings, load_settings
-from roost.tasks.versions.version import Version, existing_version
+from roost.tasks.versions.live_version import require_live_version
+from roost.tasks.versions.version import Version
 
 if TYPE_CHECKING:
     from langchain_core.vectorstores import VectorStoreRetriever
@@ -230,7 +231,7 @@ def _opened(index: str, settings: Settings | None) -> Iterator[OpenIndex]:
         portal = stack.enter_context(start_blocking_portal())
         opening = open_store(settings.milvus, create=False, owner=LeaseOwner("an open index"))
         store = stack.enter_context(portal.wrap_async_context_manager(opening))
-        version = portal.call(existing_version, store, index)
+        version = portal.call(require_live_version, store, index)
         embedder = stack.enter_context(Embedder(model_of(version.recipe, settings.embedding), settings.embedding))
         opened = OpenIndex(store, version, embedder, portal)
         stack.callback(opened.close)

@@ -9,12 +9,11 @@ from roost.tasks.milvus.store import Store
 from roost.tasks.sources.listing import Listing, list_sources
 from roost.tasks.sources.opened_source import OpenedSource
 from roost.tasks.sources.source import Source, refuse_moved
-from roost.tasks.versions.version import Version, note_places, publish, reread_version
+from roost.tasks.versions.live_version import publish
+from roost.tasks.versions.version import Version, note_places
 
 
-async def list_and_note(
-    opened: Sequence[OpenedSource], spool: Path, store: Store, version: Version
-) -> tuple[Version, Listing]:
+async def list_and_note(opened: Sequence[OpenedSource], spool: Path, store: Store, version: Version) -> Listing:
     """List the sources of an index under its writer lease, note where they are, and publish a new index.
 
     The places are noted before any document is written, and a new index is published once its sources could be listed.
@@ -28,13 +27,12 @@ async def list_and_note(
     Raises:
         SourceError: A source cannot be listed, or its derived name belongs to another place.
     """
-    version = await reread_version(store, version)
     sources = [one.source for one in opened]
     refuse_moved(sources, version.places)
     listing = await list_sources(opened, spool)
     await note_sources(store, version, sources)
     await publish(store, version)
-    return version, listing
+    return listing
 
 
 async def note_sources(store: Store, version: Version, sources: Sequence[Source]) -> None:

@@ -1,7 +1,8 @@
-"""Transfer: a version as a folder of Parquet, and back into any Milvus, row for row: to move it, or to keep it.
+"""Export a version to a folder of Parquet files, and import one into any Milvus, row for row.
 
-The folder holds `chunks-00000.parquet` and so on, `ledger.parquet` and `version.json`, which is written last. Fixed
-columns have their types, the vector is an array of 32-bit floats, what else a row holds is one JSON object in `extra`.
+The folder contains `chunks-00000.parquet` and so on, `ledger.parquet`, and `version.json`, which is written last. Fixed
+columns have their types, the vector is an array of 32-bit floats, and all other fields of a row are one JSON object in
+the column `extra`.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,34 +19,41 @@ import numpy as np
 import polars as pl
 
 from roost.tasks.crash_points import crash_point
-from roost.tasks.errors import InconsistentIndexError, UsageError
+from roost.tasks.errors import InconsistentIndexError, IndexFormatError, UsageError
 from roost.tasks.ids import digest
 from roost.tasks.milvus.store import Store
-from roost.tasks.models.recipe import SCHEMA_VERSION, Recipe
+from roost.tasks.models.recipe import SCHEMA_VERSION
 from roost.tasks.versions import ledger
 from roost.tasks.versions.ledger import WRITING, read_ledger
+from roost.tasks.versions.ledger_format import check_format
+from roost.tasks.versions.live_version import create_version
 from roost.tasks.versions.promotion import free_name, version_statuses
 from roost.tasks.versions.schema import NUMBERS, SPARSE, TEXTS
-from roost.tasks.versions.version import Version, make_version, note_places, note_rate, refuse_without_words
+from roost.tasks.versions.version import Version, check_bm25_support, decode_recipe, note_places, note_rate
 
-#: Rows read at once: with their vectors and the longest texts they stay below the 100 MB that Milvus answers at most.
+#: Rows in one page: with their vectors and the longest texts they stay below the 100 MB that Milvus answers at most.
 PAGE_ROWS = 1_000
 #: Rows in one file: some 50 MB with vectors of 384 numbers.
 FILE_ROWS = 20_000
-#: Of the layout of a folder.
-FORMAT = 1
+#: The format of `version.json` and of the Parquet files that this Roost writes. The format of the rows in the ledger
+#: is apart: see `roost.tasks.versions.ledger_format`.
+ARCHIVE_FORMAT = 1
+#: From-format -> function that changes the content of `version.json` to the next format.
+ARCHIVE_MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
 
-_FACTS = "version.json"
+_FACTS_FILE = "version.json"
+#: Fields of `Version` that belong to one place where it is stored, not to an export.
+_LOCAL_FIELDS = ("is_live", "backfills")
 
 
 @dataclass(frozen=True)
 class Export:
-    """What `version.json` says.
+    """The content of `version.json`.
 
-    version: what was exported.
-    rows: chunk rows.
-    documents: rows of the ledger.
-    digest: of all rows with their vectors, whatever their order; names the export.
+    version: The version that was exported.
+    rows: Count of chunk rows.
+    documents: Count of rows of the ledger.
+    digest: Digest of all rows with their vectors, in any order; names the export.
     """
 
     version: Version
@@ -55,14 +63,14 @@ class Export:
 
 
 class Fingerprint:
-    """Adds up rows to one number, whatever their order: two collections that hold equal rows have equal ones."""
+    """Digest of rows in any order: two collections with equal rows have equal fingerprints."""
 
     def __init__(self) -> None:
         self.rows = 0
         self._sum = 0
 
     def add(self, rows: Sequence[dict[str, Any]]) -> None:
-        """Count rows as Milvus gives them."""
+        """Add rows as Milvus returns them."""
         for row in rows:
             plain = {name: value for name, value in row.items() if name not in ("vector", SPARSE)}
             text = json.dumps(plain, sort_keys=True, ensure_ascii=False).encode()
@@ -74,19 +82,19 @@ class Fingerprint:
 
 
 async def export_version(store: Store, version: Version, folder: Path) -> Export:
-    """Write a version to a new folder; a killed export leaves one beside it that the next one replaces.
+    """Write a version to a new folder. A killed export leaves a folder `.partial` that the next one replaces.
 
     Raises:
-        UsageError: The folder is there already, or cannot be made.
+        UsageError: The folder exists, or cannot be created.
     """
     if folder.exists():
-        raise UsageError(f"{folder} is there already: name a new folder")
+        raise UsageError(f"{folder} exists: name a new folder")
     partial = folder.with_name(f"{folder.name}.partial")
     try:
         await asyncio.to_thread(shutil.rmtree, partial, ignore_errors=True)
         partial.mkdir(parents=True)
     except OSError as error:
-        raise UsageError(f"{partial} cannot be made: {error.strerror}") from None
+        raise UsageError(f"{partial} cannot be created: {error.strerror}") from None
     found = Fingerprint()
     number, waiting = 0, [_layout(version.recipe.dimension).to_frame()]
     async for page in _pages(store, version):
@@ -100,53 +108,93 @@ async def export_version(store: Store, version: Version, folder: Path) -> Export
     documents = await read_ledger(store, version.ledger)
     await asyncio.to_thread(documents.write_parquet, partial / "ledger.parquet")
     made = Export(version, found.rows, documents.height, str(found))
-    facts = {"format": FORMAT, "rows": made.rows, "documents": made.documents, "digest": made.digest}
-    text = json.dumps({**facts, "version": asdict(version)}, ensure_ascii=False, indent=1)
-    (partial / _FACTS).write_text(text, encoding="utf-8")
+    exported = {name: value for name, value in asdict(version).items() if name not in _LOCAL_FIELDS}
+    facts = {
+        "format": ARCHIVE_FORMAT,
+        "rows": made.rows,
+        "documents": made.documents,
+        "digest": made.digest,
+        "version": exported,
+    }
+    (partial / _FACTS_FILE).write_text(json.dumps(facts, ensure_ascii=False, indent=1), encoding="utf-8")
     partial.rename(folder)
     return made
 
 
 def read_export(folder: Path) -> Export:
-    """Read what a folder holds.
+    """Read the description of an export.
 
     Raises:
-        UsageError: It is no export, an unfinished one, or one of a later Roost.
+        UsageError: The folder is no export, or an incomplete one.
+        IndexFormatError: Another release of Roost wrote it, in a format that this one cannot read.
     """
     try:
-        facts = json.loads((folder / _FACTS).read_text("utf-8"))
-        said = facts["version"]
-        version = Version(**said | {"recipe": Recipe(**said["recipe"])})
+        facts = json.loads((folder / _FACTS_FILE).read_text("utf-8"))
+        facts = _migrated(folder, facts)
+        fields = facts["version"]
+        recipe = decode_recipe(f"export {folder}", fields["recipe"])
+        version = Version(**fields | {"recipe": recipe})
+        export = Export(version, facts["rows"], facts["documents"], facts["digest"])
     except (OSError, ValueError, KeyError, TypeError):
-        raise UsageError(f"{folder} is no whole export: it has no {_FACTS} that Roost wrote") from None
-    if facts["format"] != FORMAT or version.recipe.schema_version > SCHEMA_VERSION:
-        raise UsageError(f"{folder} was written by a later Roost: install that one")
-    return Export(version, facts["rows"], facts["documents"], facts["digest"])
+        raise UsageError(f"{folder} is no complete export: it has no {_FACTS_FILE} that Roost wrote") from None
+    check_format(f"export {folder}", version.ledger_format)
+    if version.recipe.schema_version > SCHEMA_VERSION:
+        raise IndexFormatError(
+            f"export {folder} has schema version {version.recipe.schema_version}, this Roost reads up to "
+            f"{SCHEMA_VERSION}: upgrade Roost"
+        )
+    return export
+
+
+def _migrated(folder: Path, facts: dict[str, Any]) -> dict[str, Any]:
+    """Change the content of a `version.json` to the current archive format."""
+    if facts["format"] > ARCHIVE_FORMAT:
+        raise IndexFormatError(
+            f"export {folder} has archive format {facts['format']}, this Roost reads formats up to {ARCHIVE_FORMAT}: "
+            "upgrade Roost"
+        )
+    for number in range(facts["format"], ARCHIVE_FORMAT):
+        if number not in ARCHIVE_MIGRATIONS:
+            raise IndexFormatError(
+                f"export {folder} has archive format {facts['format']}, and this Roost has no migration from format "
+                f"{number}: import it with the release that wrote it, and export it again"
+            )
+        facts = ARCHIVE_MIGRATIONS[number](facts) | {"format": number + 1}
+    return facts
 
 
 async def open_import(store: Store, export: Export, index: str) -> Version:
-    """Make the version that an export is loaded into, or find the one that a killed import of it began."""
-    for one in await version_statuses(store, index):
-        if one.version.origin == export.digest and not one.is_complete:
-            return await make_version(store, one.version)
-    said = export.version
-    refuse_without_words(store, said.recipe)
-    name = await free_name(store, f"{index}__{said.recipe.fingerprint}")
-    blank = Version(index, name, said.recipe, said.created, said.metric, origin=export.digest)
-    made = await make_version(store, blank)
-    await note_places(store, made, said.places, said.given)
-    if said.rate:
-        await note_rate(store, made, said.rate)
-    return replace(made, places=said.places, given=said.given)
+    """Create the version to load an export into, or find the one that a killed import of the same export created."""
+    for status in await version_statuses(store, index):
+        if status.version.origin == export.digest and not status.is_complete:
+            return await create_version(store, status.version)
+    exported = export.version
+    check_bm25_support(store, exported.recipe)
+    name = await free_name(store, f"{index}__{exported.recipe.fingerprint}")
+    version = Version(
+        index=index,
+        name=name,
+        recipe=exported.recipe,
+        created=exported.created,
+        metric=exported.metric,
+        origin=export.digest,
+        ledger_format=exported.ledger_format,
+    )
+    await create_version(store, version)
+    await note_places(store, version, exported.places, exported.given)
+    if exported.rate:
+        await note_rate(store, version, exported.rate)
+    return replace(version, places=exported.places, given=exported.given)
 
 
 async def import_rows(store: Store, version: Version, folder: Path) -> None:
-    """Load an export's rows: intents, chunks, commits; an ingest that finds the half of it goes on as after a crash."""
+    """Load an export's rows: intents, chunks, commits. After a crash, an import or an ingest goes on with the rest."""
     documents = await asyncio.to_thread(_read_parquet, folder / "ledger.parquet")
     intents = documents.with_columns(
-        status=pl.lit(WRITING), content_hash=pl.lit(""),
+        status=pl.lit(WRITING),
+        content_hash=pl.lit(""),
         pending_chunk_count=pl.max_horizontal("chunk_count", "pending_chunk_count"),
-    )  # fmt: skip
+    )
     await _write_ledger(store, version, intents)
     for file in sorted(folder.glob("chunks-*.parquet")):
         frame = await asyncio.to_thread(_read_parquet, file)
@@ -159,23 +207,23 @@ async def import_rows(store: Store, version: Version, folder: Path) -> None:
 
 
 async def check_import(store: Store, version: Version, export: Export) -> None:
-    """Read everything back and compare it with what was exported, vectors too.
+    """Read all rows back and compare them with the exported ones, vectors included.
 
     Raises:
-        InconsistentIndexError: A row differs, is missing or too many.
+        InconsistentIndexError: A row differs or is missing, or there are too many rows.
     """
     found = Fingerprint()
     async for page in _pages(store, version):
         await asyncio.to_thread(found.add, page)
     if (found.rows, str(found)) != (export.rows, export.digest):
         raise InconsistentIndexError(
-            f"version {version.name} holds {found.rows} rows after the import, the export {export.rows}, and they are "
-            "not the same: import again; if that does not help, drop it with roost prune and look at the folder"
+            f"version {version.name} has {found.rows} rows after the import, the export {export.rows}, and they are "
+            "not the same: import again; if that does not help, drop it with roost prune and check the folder"
         )
 
 
 async def _pages(store: Store, version: Version) -> AsyncIterator[list[dict[str, Any]]]:
-    """Read all rows, without what Milvus makes of their texts itself, and takes from nobody."""
+    """Read all rows without the sparse vectors: Milvus computes them of the texts and accepts none."""
     async for page in store.read_pages(version.name, ["*"], rows=PAGE_ROWS):
         if version.recipe.sparse:
             for row in page:
@@ -230,6 +278,6 @@ async def _write_ledger(store: Store, version: Version, documents: pl.DataFrame)
 
 
 def _ledger_rows(documents: pl.DataFrame) -> Iterator[dict[str, Any]]:
-    """The rows as they were: which run wrote them, and when, stays known."""
+    """Give the rows unchanged: the run that wrote them and the time stay known."""
     for row in documents.select(list(ledger.ROW)).iter_rows(named=True):
         yield {**row, "nothing": [0.0, 0.0]}

@@ -11,7 +11,8 @@ import polars as pl
 from roost.tasks.milvus.store import Store
 from roost.tasks.models.recipe import Recipe
 from roost.tasks.versions.ledger import INDEXED, QUARANTINED, WRITING, read_ledger
-from roost.tasks.versions.promotion import VersionStatus, open_for_reading
+from roost.tasks.versions.live_version import load_for_reading
+from roost.tasks.versions.promotion import VersionStatus
 
 #: Bytes of a number in a vector.
 FLOAT_BYTES = 4
@@ -90,7 +91,7 @@ def count_documents(ledger: pl.DataFrame) -> StatusCounts:
 async def describe_version(store: Store, status: VersionStatus) -> VersionDescription:
     """Describe a version with the counts that Milvus has now."""
     version = status.version
-    await open_for_reading(store, version)
+    await load_for_reading(store, version)
     chunks = await store.count(version.name)
     ledger = pl.DataFrame(schema={"status": pl.String, "size": pl.Int64})
     if await store.describe_collection(version.ledger):

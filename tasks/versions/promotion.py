@@ -1,7 +1,7 @@
-"""Which versions an index has, which one its readers see, and how that changes: promotion, rollback, pruning.
+"""The versions of an index, which one its alias points to, and how that changes: promotion and rollback.
 
-Readers see the version that the index's alias names; one call of Milvus points it at another. A version is loaded
-before readers come to it, and a promoted one stays loaded, so that going back is one call, too.
+One call of Milvus points the alias at another version. A version is loaded before the alias points to it, and stays
+loaded after a promotion, so that a rollback is one call too.
 """
 
 from __future__ import annotations
@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
-from roost.tasks.crash_points import crash_point
+from roost.tasks.crash_points import crash_point, utc_now
 from roost.tasks.errors import StoreError, UsageError
 from roost.tasks.milvus.store import Store
 from roost.tasks.models.recipe import Recipe
+from roost.tasks.versions.live_version import create_version, new_version
 from roost.tasks.versions.version import (
     BUILT,
     PREVIOUS,
@@ -23,24 +24,23 @@ from roost.tasks.versions.version import (
     QUALITY,
     VERSION_NAME,
     Version,
-    as_version,
-    blank_version,
+    check_bm25_support,
     check_index_name,
-    make_version,
+    decode_version,
     note,
-    refuse_without_words,
 )
 
-#: Seconds after its making in which a run may be about to hold a version, and nobody else may say that it was left.
-YOUNG = 120.0
+#: Seconds from the creation of an incomplete version until it counts as abandoned: the run that created it may not
+#: have its lease yet.
+MIN_ABANDONED_AGE_S = 120.0
 
 
 @dataclass(frozen=True)
 class VersionStatus:
-    """A version, and how it stands.
+    """A version and what points to it.
 
-    is_live: whether the index's name leads to it.
-    aliases: all names that lead to it, others than the index's too.
+    is_live: Whether the alias of the index points to it.
+    aliases: All aliases that point to it.
     """
 
     version: Version
@@ -48,52 +48,48 @@ class VersionStatus:
     aliases: tuple[str, ...] = ()
 
     @property
-    def since(self) -> str:
-        """The latest that happened to it: it was promoted, completed or made."""
+    def latest_event(self) -> str:
+        """When it was promoted, completed or created, the latest of these: ISO 8601, UTC."""
         return max(self.version.created, self.version.built, self.version.promoted)
 
     @property
-    def is_young(self) -> bool:
-        """Whether it was made a moment ago."""
-        age = datetime.now(UTC) - datetime.fromisoformat(self.version.created)
-        return age.total_seconds() < YOUNG
+    def is_recent(self) -> bool:
+        """Whether it was created less than `MIN_ABANDONED_AGE_S` ago."""
+        age = utc_now() - datetime.fromisoformat(self.version.created)
+        return age.total_seconds() < MIN_ABANDONED_AGE_S
 
     @property
     def is_complete(self) -> bool:
-        """Whether it was once seen by readers, or completed by a rebuild or an import."""
+        """Whether it was ever live, or was completed by a rebuild or an import."""
         return self.is_live or bool(self.version.built or self.version.promoted)
 
 
-def now() -> str:
-    """The time, fine enough to order what happens."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds")
-
-
 async def version_statuses(store: Store, index: str | None = None) -> list[VersionStatus]:
-    """List all versions of an index, or of all: by index, the live one first, then the latest first."""
+    """List all versions of one index or of all: ordered by index, the live version first, then the newest first."""
     if index is not None:
         check_index_name(index)
     found = [match for name in await store.list_collections() if (match := VERSION_NAME.fullmatch(name))]
-    mine = [match for match in found if index in (None, match["index"])]
-    all_of = [standing for match in mine if (standing := await _standing(store, match["index"], match[0]))]
-    all_of.sort(key=lambda standing: standing.since, reverse=True)
-    return sorted(all_of, key=lambda standing: (standing.version.index, not standing.is_live))
+    wanted = [match for match in found if index in (None, match["index"])]
+    statuses = [status for match in wanted if (status := await _read_status(store, match["index"], match[0]))]
+    statuses.sort(key=lambda status: status.latest_event, reverse=True)
+    return sorted(statuses, key=lambda status: (status.version.index, not status.is_live))
 
 
-async def _standing(store: Store, index: str, name: str) -> VersionStatus | None:
+async def _read_status(store: Store, index: str, name: str) -> VersionStatus | None:
     described = await store.describe_collection(name)
-    version = as_version(index, described) if described else None
+    version = decode_version(index, described) if described else None
     if version is None:
         return None
     aliases = tuple(await store.list_aliases(name))
-    return VersionStatus(version, index in aliases, aliases)
+    is_live = index in aliases
+    return VersionStatus(replace(version, is_live=is_live), is_live, aliases)
 
 
-def find(versions: Sequence[VersionStatus], wanted: str) -> VersionStatus:
-    """Find the version that a name, or the end of one, means.
+def find_version(versions: Sequence[VersionStatus], wanted: str) -> VersionStatus:
+    """Find a version by its name, or by the part of it after the index's name.
 
     Raises:
-        UsageError: None or several do.
+        UsageError: No version or several have it.
     """
     matching = [one for one in versions if one.version.name in (wanted, f"{one.version.index}__{wanted}")]
     if len(matching) != 1:
@@ -103,9 +99,9 @@ def find(versions: Sequence[VersionStatus], wanted: str) -> VersionStatus:
 
 
 def newest_candidate(versions: Sequence[VersionStatus], index: str) -> VersionStatus:
-    """Find the version to promote when none is named: the latest that was completed after the live one came.
+    """Find the version to promote when none is named: the newest that was completed after the live one was promoted.
 
-    One that missed a threshold must be named.
+    A version that missed a threshold is skipped; it can be promoted by its name.
 
     Raises:
         UsageError: There is none.
@@ -118,8 +114,8 @@ def newest_candidate(versions: Sequence[VersionStatus], index: str) -> VersionSt
     raise UsageError(f"index {index!r} has no newer version to promote: make one with roost rebuild, or name one")
 
 
-def previous(versions: Sequence[VersionStatus], index: str) -> VersionStatus:
-    """Find the version that readers saw before the live one.
+def previous_version(versions: Sequence[VersionStatus], index: str) -> VersionStatus:
+    """Find the version that was live before the live one.
 
     Raises:
         UsageError: There is none, or it was pruned.
@@ -130,111 +126,114 @@ def previous(versions: Sequence[VersionStatus], index: str) -> VersionStatus:
     for one in versions:
         if one.version.name == live.version.previous:
             return one
-    gone = f"{live.version.previous} was pruned" if live.version.previous else f"{live.version.name} is its first one"
+    reason = f"{live.version.previous} was pruned" if live.version.previous else f"{live.version.name} is its first one"
     raise UsageError(
-        f"index {index!r} has nothing to go back to: {gone}; roost versions lists what there is, "
-        "roost promote VERSION moves to any"
+        f"index {index!r} has no version to roll back to: {reason}; roost versions lists all, roost promote VERSION "
+        "promotes any of them"
     )
 
 
 def _live_since(live: VersionStatus) -> str:
-    """Since when readers see it; its first run noted nothing but when it was made."""
+    """Give when the alias was pointed to the live version; the first version of an index notes only its creation."""
     return live.version.promoted or live.version.created
 
 
 async def promote(store: Store, target: Version, live: Version | None) -> None:
-    """Have readers see a version in place of the live one, which stays for a rollback.
+    """Point the alias of an index to a version in place of the live one, which is kept for a rollback.
 
     Args:
         store: Where both are.
-        target: What they are to see.
-        live: What they see now; None when the index has no name yet.
+        target: The version to promote.
+        live: The live version; None when the index has no alias yet.
+
+    Raises:
+        StoreError: The target has no ledger.
     """
-    await load(store, target)
+    await load_collections(store, target)
     if live and not live.promoted:
         await note(store, live, {PROMOTED: live.created})
     await note(store, target, {PREVIOUS: live.name if live else ""})
     crash_point("before_promotion")
-    await point(store, target, is_new=live is None)
+    await set_alias(store, target, is_new=live is None)
     crash_point("after_promotion")
-    await note(store, target, {PROMOTED: now()})
+    await note(store, target, {PROMOTED: _timestamp()})
 
 
 async def roll_back(store: Store, target: Version) -> None:
-    """Have readers see an earlier version again. What was before that one stays known: one can go back further."""
-    await load(store, target)
-    await point(store, target, is_new=False)
+    """Point the alias back to an earlier version. That one's own predecessor stays noted: one can go back further."""
+    await load_collections(store, target)
+    await set_alias(store, target, is_new=False)
 
 
-async def point(store: Store, target: Version, *, is_new: bool) -> None:
-    """Point the index's name at a version: the one call that readers may notice, and do not."""
+async def set_alias(store: Store, target: Version, *, is_new: bool) -> None:
+    """Point the alias of an index to a version; `is_new` creates the alias."""
     change = store.create_alias if is_new else store.alter_alias
     await change(target.index, target.name)
 
 
-async def load(store: Store, version: Version) -> None:
-    """Have a version answer as soon as readers come.
+async def load_collections(store: Store, version: Version) -> None:
+    """Load both collections of a version, so that it answers at once.
 
     Raises:
-        StoreError: Its ledger is gone.
+        StoreError: It has no ledger.
     """
-    if await store.describe_collection(version.ledger) is None:
+    if not await store.has_collection(version.ledger):
         raise StoreError(f"version {version.name} has no ledger {version.ledger}: it cannot be promoted; rebuild it")
     for name in (version.name, version.ledger):
         await store.load_collection(name)
 
 
-async def open_beside(store: Store, versions: Sequence[VersionStatus], recipe: Recipe, *, fresh: bool) -> Version:
-    """Open the version to build beside the live one: one that a killed run began or that was once live, or a new one.
+async def open_rebuild_target(
+    store: Store, versions: Sequence[VersionStatus], recipe: Recipe, *, fresh: bool
+) -> Version:
+    """Open the version to build beside the live one: a new one, or one that a killed run left or that was once live.
 
     Args:
         store: Where.
-        versions: All of the index, the live one first.
-        recipe: What it is to be built with.
-        fresh: Whether to begin a new one whatever is there.
+        versions: All versions of the index, the live one first.
+        recipe: The recipe to build it with.
+        fresh: Whether to create a new one even if there is one to go on with.
 
     Raises:
-        UsageError: The live one was built with this recipe, and nothing else was asked for.
+        UsageError: The live version was built with this recipe, and `fresh` is not set.
     """
-    refuse_without_words(store, recipe)
+    check_bm25_support(store, recipe)
     live = versions[0].version
     same_as_live = (live.recipe, live.metric) == (recipe, store.settings.metric)
     if not fresh:
         for one in versions[1:]:
             is_same = (one.version.recipe, one.version.metric) == (recipe, store.settings.metric)
             if is_same and not one.version.origin and not (same_as_live and one.version.promoted):
-                return await make_version(store, one.version)
+                return await create_version(store, one.version)
         if same_as_live:
             raise UsageError(
                 f"index {live.index!r} was built with this very recipe: change a setting, or build it anew with --fresh"
             )
-    blank = blank_version(store, live.index, recipe)
-    return await make_version(store, replace(blank, name=await free_name(store, blank.name)))
+    version = new_version(store, live.index, recipe)
+    return await create_version(store, replace(version, name=await free_name(store, version.name)))
 
 
 async def free_name(store: Store, name: str) -> str:
-    """Number a name on until neither a version nor a left-over ledger bears it: `docs__0a1b2c3d_2`."""
+    """Append a number to a name until no version and no ledger has it: `docs__0a1b2c3d_2`."""
     names = set(await store.list_collections())
-    taken, number = name, 1
-    while {taken, f"{taken}__ledger"} & names:
+    numbered, number = name, 1
+    while {numbered, f"{numbered}__ledger"} & names:
         number += 1
-        taken = f"{name}_{number}"
-    return taken
+        numbered = f"{name}_{number}"
+    return numbered
 
 
 async def note_built(store: Store, version: Version, quality: Mapping[str, Any]) -> None:
-    """Keep that a version is complete, and what was measured of it."""
-    await note(store, version, {BUILT: now(), QUALITY: json.dumps(quality, ensure_ascii=False)})
+    """Note that a version is complete, and the evaluation of it."""
+    await note(store, version, {BUILT: _timestamp(), QUALITY: json.dumps(quality, ensure_ascii=False)})
     crash_point("version_built")
 
 
 async def note_quality(store: Store, version: Version, quality: Mapping[str, Any]) -> None:
-    """Keep what was measured of a version."""
+    """Note the evaluation of a version."""
     await note(store, version, {QUALITY: json.dumps(quality, ensure_ascii=False)})
 
 
-async def open_for_reading(store: Store, version: Version) -> None:
-    """Lite releases collections when it is closed."""
-    for name in (version.name, version.ledger):
-        if await store.describe_collection(name):
-            await store.load_collection(name)
+def _timestamp() -> str:
+    """Give the time in milliseconds, fine enough to order events: ISO 8601, UTC."""
+    return utc_now().isoformat(timespec="milliseconds")

@@ -10,7 +10,8 @@ from roost.tasks.errors import ConflictError, StoreError
 from roost.tasks.milvus.lock_wait import LeaseOwner
 from roost.tasks.milvus.store import Store
 from roost.tasks.versions.lease import acquire_lease
-from roost.tasks.versions.promotion import VersionStatus, open_for_reading
+from roost.tasks.versions.live_version import load_for_reading
+from roost.tasks.versions.promotion import VersionStatus
 from roost.tasks.versions.version import VERSION_NAME, Version
 
 
@@ -39,7 +40,7 @@ def choose(versions: Sequence[VersionStatus], names: Sequence[str], index: str, 
         name = one.version.name
         if one.aliases:
             kept[name] = "live" if one.is_live else f"alias {', '.join(one.aliases)}"
-        elif not one.is_complete and one.is_young:
+        elif not one.is_complete and one.is_recent:
             kept[name] = "made a moment ago: a run may be about to fill it"
         elif not one.is_complete:
             drop[name] = "never completed: a killed run left it"
@@ -75,7 +76,7 @@ async def _drop_unless_held(store: Store, version: Version, owner: LeaseOwner) -
     """Drop a version; or say what speaks against it now."""
     if await store.describe_collection(version.ledger) is None:
         return await _drop(store, version)
-    await open_for_reading(store, version)
+    await load_for_reading(store, version)
     try:
         async with acquire_lease(store, version, owner) as mine:
             return await _drop(mine, version)

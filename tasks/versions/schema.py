@@ -1,8 +1,9 @@
-"""What a version's two collections look like in Milvus, and how they are made."""
+"""The schemas and indexes of a version's two collections in Milvus, and their creation."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,57 +13,56 @@ from roost.tasks.milvus.store import Store
 from roost.tasks.settings import Milvus
 from roost.tasks.versions import ledger
 
-#: The columns of a chunk row beside its vector; a document's own metadata are dynamic fields.
+#: The fields of a chunk row beside its vector; a document's own metadata are dynamic fields.
 TEXTS = ("id", "text", "doc_id", "source", "uri", "chunk_hash", "heading")
 NUMBERS = ("ordinal", "page", "start", "end")
-#: What the server makes of the text by itself.
+#: The field of the sparse vector that the server computes of the text (BM25).
 SPARSE = "sparse"
 #: How BM25 splits texts into terms: Lite and servers do it alike, for any language that separates words by spaces.
 ANALYZER = {"tokenizer": "standard", "filter": ["lowercase"]}
 
+#: (field, index type, metric or empty, parameters)
 _Index = tuple[str, str, str, dict[str, int]]
 
 
 @dataclass(frozen=True)
 class Shape:
-    """What a version's collection must be able to hold.
+    """What decides the schema of a version's collection.
 
-    dimension: of the vectors.
-    metric: how they are compared.
-    words: whether words are indexed beside them.
+    dimension: Dimension of the vectors.
+    metric: Metric of the vectors.
+    has_bm25: Whether the texts are indexed by BM25 beside the vectors.
     """
 
     dimension: int
     metric: str
-    words: bool = False
+    has_bm25: bool = False
 
 
 async def make_ledger(store: Store, name: str) -> None:
-    """Make a ledger's collection, or what a killed run left it lacking."""
-    await _make(store, name, ledger.schema(), [("nothing", "FLAT", "L2", {})])
+    """Create a ledger's collection, or the parts that a killed run did not create."""
+    await _make(store, name, ledger.schema(), [("nothing", "FLAT", "L2", {})], {})
 
 
-async def make_chunks(store: Store, name: str, shape: Shape, properties: dict[str, str]) -> None:
-    """Make a version's collection, or what a killed run left it lacking; properties are known from the first moment."""
+async def make_chunks(store: Store, name: str, shape: Shape, properties: Mapping[str, str]) -> None:
+    """Create a version's collection, or the parts that a killed run did not create; with its properties at once."""
     scalar = store.scalar_index_type
     indexes = [_vector_index(store.settings, shape.metric), ("doc_id", scalar, "", {}), ("chunk_hash", scalar, "", {})]
-    if shape.words:
+    if shape.has_bm25:
         indexes.append((SPARSE, "SPARSE_INVERTED_INDEX", "BM25", {}))
     await _make(store, name, _schema(shape), indexes, properties)
 
 
-async def _make(
-    store: Store, name: str, schema: Any, indexes: list[_Index], properties: dict[str, str] | None = None
-) -> None:
-    """Make a collection with its indexes, loaded; of one that a killed run left behind, make what it lacks."""
-    if await store.describe_collection(name) is None:
-        await store.create_collection(name, schema, properties or {})
-    made = await store.list_indexes(name)
-    await asyncio.gather(*(_make_index(store, name, *index) for index in indexes if index[0] not in made))
+async def _make(store: Store, name: str, schema: Any, indexes: list[_Index], properties: Mapping[str, str]) -> None:
+    """Create a collection with its indexes and load it; create only what is missing."""
+    if not await store.has_collection(name):
+        await store.create_collection(name, schema, properties)
+    existing = await store.list_indexes(name)
+    await asyncio.gather(*(_create_index(store, name, *index) for index in indexes if index[0] not in existing))
     await store.load_collection(name)
 
 
-async def _make_index(store: Store, name: str, column: str, kind: str, metric: str, options: dict[str, int]) -> None:
+async def _create_index(store: Store, name: str, column: str, kind: str, metric: str, options: dict[str, int]) -> None:
     params = MilvusClient.prepare_index_params()
     params.add_index(column, index_type=kind, params=options, **({"metric_type": metric} if metric else {}))
     await store.create_index(name, params)
@@ -74,11 +74,11 @@ def _vector_index(settings: Milvus, metric: str) -> _Index:
 
 
 def _schema(shape: Shape) -> Any:
-    """Describe the chunk row. What LlamaIndex and LangChain do not write has a default, so both can add rows."""
+    """Describe the chunk row. Fields that LlamaIndex and LangChain do not write have a default: both can add rows."""
     described = MilvusClient.create_schema(auto_id=False, enable_dynamic_field=True)
     described.add_field("id", DataType.VARCHAR, max_length=64, is_primary=True)
     described.add_field("vector", DataType.FLOAT_VECTOR, dim=shape.dimension)
-    if shape.words:
+    if shape.has_bm25:
         described.add_field("text", DataType.VARCHAR, max_length=65_535, enable_analyzer=True, analyzer_params=ANALYZER)
         described.add_field(SPARSE, DataType.SPARSE_FLOAT_VECTOR)
         described.add_function(Function("bm25", FunctionType.BM25, ["text"], [SPARSE]))

@@ -1,53 +1,43 @@
-"""Forced backfills under way: what tells, when one was killed, that the next is its rest.
+"""Forced backfills that have not ended: how a run knows that it continues one that was killed.
 
-An ordinary backfill needs no memory but the ledger's: what is done is unchanged. A forced one does unchanged documents
-too, so it stamps each ledger row it commits with one id, its first run's, and that id stands in the properties of the
-version, under the request's fingerprint, from before its first write until its end.
+An ordinary backfill needs only the ledger: a committed document is unchanged. A forced backfill also indexes unchanged
+documents, so it stamps each ledger row that it commits with the id of its first run. That id is stored in the
+properties of the version, under the key of the request, from before its first write until its end.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 
 from roost.tasks.ids import digest
 from roost.tasks.milvus.store import Store
-from roost.tasks.versions.version import Version
-
-_UNDER_WAY = "roost.backfills"
+from roost.tasks.versions.version import BACKFILLS, Version, note
 
 
 def request_key(facts: object) -> str:
-    """Name a request by what it asks for: 32 hex digits.
+    """Name a request by its choices: 32 hex digits.
 
     Args:
-        facts: Its JSON-able choices.
+        facts: The choices, fit for JSON.
     """
     return digest(json.dumps(facts, sort_keys=True, default=str).encode())
 
 
-async def under_way(store: Store, version: Version, key: str) -> str:
-    """Find the id of the backfill of this request that began and did not end; empty when there is none."""
-    return (await _read(store, version)).get(key, "")
+def unfinished_run(version: Version, key: str) -> str:
+    """Give the id of the first run of a backfill of this request that has not ended; empty when there is none."""
+    return version.backfills.get(key, "")
 
 
 async def begin(store: Store, version: Version, key: str, run_id: str) -> None:
     """Note that a backfill begins, before it writes anything."""
-    await _write(store, version, {**await _read(store, version), key: run_id})
+    await _write(store, version, {**version.backfills, key: run_id})
 
 
 async def end(store: Store, version: Version, key: str) -> None:
-    """Note that it did all it was to do."""
-    left = await _read(store, version)
-    left.pop(key, None)
-    await _write(store, version, left)
+    """Note that a backfill has done all its work. The version is the one that was read before `begin`."""
+    await _write(store, version, {name: run_id for name, run_id in version.backfills.items() if name != key})
 
 
-async def _read(store: Store, version: Version) -> dict[str, str]:
-    described = await store.describe_collection(version.name)
-    found: dict[str, str] = json.loads(((described or {}).get("properties") or {}).get(_UNDER_WAY) or "{}")
-    return found
-
-
-async def _write(store: Store, version: Version, facts: dict[str, str]) -> None:
-    properties = {_UNDER_WAY: json.dumps(facts)}
-    await store.alter_properties(version.name, properties)
+async def _write(store: Store, version: Version, backfills: Mapping[str, str]) -> None:
+    await note(store, version, {BACKFILLS: json.dumps(backfills)})

@@ -27,9 +27,7 @@ def test_the_command_measures_and_its_artifact_renders_in_a_real_browser(roost, 
     assert ended.code == 4, ended.err
     report = ended.json
     assert 0.9 < report["quality"]["nDCG@10"]["value"] < 0.99
-    assert report["missed"] == [
-        f"nDCG@10 is {report['quality']['nDCG@10']['value']:.4f}, below the threshold 0.99"
-    ]
+    assert report["missed"] == [f"nDCG@10 is {report['quality']['nDCG@10']['value']:.4f}, below the threshold 0.99"]
     wanted = {"artifacts": {"key": {"any_": [f"evaluation-{index}"]}}, "sort": "CREATED_DESC"}
     found = httpx.post(f"{prefect}/artifacts/filter", json=wanted, timeout=30).raise_for_status().json()
     assert len(found) == 2

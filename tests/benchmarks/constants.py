@@ -33,7 +33,8 @@ from roost.tasks.records import CHUNK, LOADED, REJECT, Embedded
 from roost.tasks.settings import Chunking, Embedding, Milvus
 from roost.tasks.steps.chunk_rows import chunk_rows
 from roost.tasks.versions.ledger import INDEXED, read_ledger, write_rows
-from roost.tasks.versions.version import Version, open_version
+from roost.tasks.versions.live_version import open_or_create_version
+from roost.tasks.versions.version import Version
 from roost.tasks.workers import cores
 
 T = TypeVar("T")
@@ -84,7 +85,7 @@ async def write_chunks(store: Store, version: Version, documents: pl.DataFrame) 
 async def measure(uri: str, data: Path, pid: int, chunks: int, documents: int) -> dict[str, Any]:
     """Write and read back; sizes are the server's folder's and process's, before and after."""
     async with open_store(Milvus(uri=uri)) as store:
-        version = await open_version(store, "capacity", make_recipe(find_model(Embedding()), Chunking()))
+        version = await open_or_create_version(store, "capacity", make_recipe(find_model(Embedding()), Chunking()))
         disk, memory = _disk(data), _memory(pid)
         wall, used, written = await timed(write_chunks(store, version, listing(chunks // PER_DOCUMENT)))
         found: dict[str, Any] = {

@@ -26,13 +26,15 @@ from roost.tasks.settings import set_library_defaults
 set_library_defaults(quiet=True)
 
 import numpy as np  # noqa: E402
+from tests.drop import drop_version  # noqa: E402
 
 from roost.tasks.ids import chunk_ids, digest, hash_file  # noqa: E402
 from roost.tasks.milvus.store import Store, open_store  # noqa: E402
 from roost.tasks.models.model import find_model  # noqa: E402
 from roost.tasks.models.recipe import make_recipe  # noqa: E402
 from roost.tasks.settings import Chunking, Embedding, Milvus, load_settings  # noqa: E402
-from roost.tasks.versions.version import Version, drop_version, existing_version, open_version  # noqa: E402
+from roost.tasks.versions.live_version import open_or_create_version, require_live_version  # noqa: E402
+from roost.tasks.versions.version import Version  # noqa: E402
 
 DIMENSION = 384
 
@@ -214,7 +216,7 @@ class _Fast:
 async def _ingested(run: Any, index: str) -> Any:
     report = await (await run).aresult()
     async with open_store(load_settings().milvus) as store:
-        await drop_version(store, await existing_version(store, index))
+        await drop_version(store, await require_live_version(store, index))
     return report
 
 
@@ -223,7 +225,7 @@ async def _fresh() -> AsyncIterator[tuple[Store, Version]]:
     """A new, empty index, dropped afterwards."""
     async with open_store(Milvus(uri=load_settings().milvus.uri)) as store:
         recipe = make_recipe(find_model(Embedding()), Chunking())
-        version = await open_version(store, f"bench{uuid.uuid4().hex[:12]}", recipe)
+        version = await open_or_create_version(store, f"bench{uuid.uuid4().hex[:12]}", recipe)
         try:
             yield store, version
         finally:

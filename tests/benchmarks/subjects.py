@@ -114,11 +114,13 @@ async def searching(folder: Path) -> dict[str, Any]:
 
 
 async def _drop(index: str) -> None:
+    from tests.drop import drop_version
+
     from roost.tasks.milvus.store import open_store
-    from roost.tasks.versions.version import drop_version, existing_version
+    from roost.tasks.versions.live_version import require_live_version
 
     async with open_store(load_settings().milvus) as store:
-        await drop_version(store, await existing_version(store, index))
+        await drop_version(store, await require_live_version(store, index))
 
 
 class _Watcher:

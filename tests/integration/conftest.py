@@ -16,7 +16,7 @@ from tests.integration.handbook import drop_index, make_handbook
 from roost.tasks.milvus.store import open_store
 from roost.tasks.settings import load_settings
 from roost.tasks.versions.ledger import read_ledger
-from roost.tasks.versions.version import existing_version
+from roost.tasks.versions.live_version import require_live_version
 
 Ingest = Callable[..., tuple[str, Any]]
 
@@ -53,7 +53,7 @@ def read() -> Read:
 
     async def pages(index: str) -> tuple[pl.DataFrame, np.ndarray, pl.DataFrame]:
         async with open_store(load_settings().milvus) as store:
-            version = await existing_version(store, index)
+            version = await require_live_version(store, index)
             rows = [row async for page in store.read_pages(version.name, ["*"]) for row in page]
             ledger = await read_ledger(store, version.ledger)
         rows.sort(key=lambda row: row["id"])

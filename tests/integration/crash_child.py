@@ -52,6 +52,7 @@ import prefect.runtime  # noqa: E402
 import pyarrow.dataset  # noqa: E402
 import pyarrow.substrait  # noqa: E402, F401
 from pymilvus.client import async_grpc_handler, grpc_handler  # noqa: E402
+from tests.drop import drop_version  # noqa: E402
 from tests.integration.crash import DIMENSION, vector_of  # noqa: E402
 from tests.stand_ins import InProcessWorkers  # noqa: E402
 
@@ -69,7 +70,7 @@ from roost.tasks.settings import Embedding, load_settings  # noqa: E402
 from roost.tasks.steps import chunk, cut  # noqa: E402
 from roost.tasks.steps.load import read_file  # noqa: E402
 from roost.tasks.versions import ledger  # noqa: E402
-from roost.tasks.versions.version import drop_version, existing_version  # noqa: E402
+from roost.tasks.versions.live_version import require_live_version  # noqa: E402
 
 #: Calls of pymilvus that change something; a run may be killed before or after each.
 CHANGING = ("create_collection", "create_index", "load_collection", "create_alias", "delete", "flush")
@@ -287,7 +288,7 @@ def read(step: dict[str, Any]) -> dict[str, Any]:
 
     async def pages() -> dict[str, Any]:
         async with open_store(load_settings().milvus) as store:
-            version = await existing_version(store, step["index"])
+            version = await require_live_version(store, step["index"])
             chunks = [row async for page in store.read_pages(version.name, ["*"]) for row in page]
             rows = [row async for page in store.read_pages(version.ledger, list(ledger.ROW)) for row in page]
         return {"chunks": chunks, "ledger": rows}
@@ -303,7 +304,7 @@ def drop(step: dict[str, Any]) -> dict[str, Any]:
 
     async def gone() -> dict[str, Any]:
         async with open_store(load_settings().milvus) as store:
-            await drop_version(store, await existing_version(store, step["index"]))
+            await drop_version(store, await require_live_version(store, step["index"]))
         return {}
 
     return asyncio.run(gone())

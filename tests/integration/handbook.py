@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 from tests.conftest import ROOT
+from tests.drop import drop_version
 
 from roost.tasks.milvus.store import open_store
 from roost.tasks.settings import Milvus
-from roost.tasks.versions.version import drop_version, existing_version
+from roost.tasks.versions.live_version import require_live_version
 
 HANDBOOK = ROOT / "examples" / "handbook"
 #: Words of a document that nobody wrote for Roost.
@@ -42,6 +43,6 @@ def drop_index(uri: str, name: str) -> None:
 
     async def drop() -> None:
         async with open_store(Milvus(uri=uri)) as store:
-            await drop_version(store, await existing_version(store, name))
+            await drop_version(store, await require_live_version(store, name))
 
     asyncio.run(drop())

@@ -45,7 +45,7 @@ def test_from_lite_to_a_server_rows_stay_identical_and_nothing_is_embedded(
     made = asyncio.run(export_index(index, "", tmp_path / "kept"))
     assert made.chunks == before[0].height
     assert len(list((tmp_path / "kept").glob("chunks-*.parquet"))) > 1
-    with pytest.raises(UsageError, match="is there already"):
+    with pytest.raises(UsageError, match="exists: name a new folder"):
         asyncio.run(export_index(index, "", tmp_path / "kept"))
 
     monkeypatch.setenv("ROOST_MILVUS__URI", standalone)
@@ -118,5 +118,5 @@ def test_an_export_that_was_damaged_is_not_published(lite, index, ingest, source
     with pytest.raises(UsageError, match="no index 'other'"):
         asyncio.run(search_index("other", ["ferry"], 1))
     (kept / "version.json").unlink()
-    with pytest.raises(UsageError, match="is no whole export"):
+    with pytest.raises(UsageError, match="is no complete export"):
         asyncio.run(import_folder(kept, "other", promote=False))

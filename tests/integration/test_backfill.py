@@ -19,7 +19,7 @@ from roost.tasks.models.embedder import Embedder
 from roost.tasks.settings import load_settings
 from roost.tasks.steps.report import Chosen
 from roost.tasks.versions import lease
-from roost.tasks.versions.version import existing_version
+from roost.tasks.versions.live_version import require_live_version
 
 Backfill = Callable[..., tuple[str, Any]]
 #: Documents that are a batch each, one after the other.
@@ -119,7 +119,7 @@ def test_a_backfill_does_not_write_beside_another_run(standalone, monkeypatch, i
 
     async def meet() -> None:
         async with open_store(load_settings().milvus) as store:
-            version = await existing_version(store, index)
+            version = await require_live_version(store, index)
             async with lease.acquire_lease(store, version, LeaseOwner("run 'nightly'")):
                 with pytest.raises(ConflictError, match="being written by run 'nightly'"):
                     await backfill(request)

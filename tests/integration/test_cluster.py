@@ -18,7 +18,7 @@ from roost.tasks.milvus.lock_wait import LeaseOwner
 from roost.tasks.milvus.store import open_store
 from roost.tasks.settings import load_settings
 from roost.tasks.versions import lease
-from roost.tasks.versions.version import existing_version
+from roost.tasks.versions.live_version import require_live_version
 
 
 def dask_workers() -> list[int]:
@@ -83,7 +83,7 @@ def test_parts_that_do_not_meet_are_held_at_once_and_the_whole_waits_for_each(
 
     async def work() -> None:
         async with open_store(load_settings().milvus) as store:
-            version = await existing_version(store, index)
+            version = await require_live_version(store, index)
 
             def hold(who: str, id_range: Any = ALL_IDS, parent_lease: str = "") -> Any:
                 return lease.acquire_lease(
@@ -110,7 +110,7 @@ def test_a_worker_writes_under_the_runs_hold_only_while_that_stands(server, inge
 
     async def work() -> None:
         async with open_store(load_settings().milvus) as store:
-            version = await existing_version(store, index)
+            version = await require_live_version(store, index)
             async with lease.acquire_lease(store, version, LeaseOwner("run")) as kept:
                 key = kept.hold
                 async with lease.join_lease(store, version, key) as there:

@@ -15,7 +15,7 @@ from tests.stub_llm import stub_llm
 
 from roost.tasks.milvus.store import open_store
 from roost.tasks.settings import Milvus
-from roost.tasks.versions.version import existing_version
+from roost.tasks.versions.live_version import require_live_version
 
 PAGE = (ROOT / "docs" / "using-the-index.md").read_text("utf-8")
 SNIPPETS = re.findall(r"^```python\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
@@ -28,7 +28,7 @@ def named_handbook(lite_handbook: tuple[str, str]) -> Iterator[str]:
 
     async def create_alias() -> None:
         async with open_store(Milvus(uri=uri)) as store:
-            await store.create_alias("handbook", (await existing_version(store, index)).name)
+            await store.create_alias("handbook", (await require_live_version(store, index)).name)
 
     async def drop_alias() -> None:
         async with open_store(Milvus(uri=uri)) as store:

@@ -24,7 +24,7 @@ from roost.tasks.evaluation.report import EvaluationReport, UnknownJudgment
 from roost.tasks.milvus.store import open_store
 from roost.tasks.settings import load_settings
 from roost.tasks.steps.report import StoreCounts
-from roost.tasks.versions.version import existing_version
+from roost.tasks.versions.live_version import require_live_version
 
 ANIMALS = {
     "bees.md": "# Bees\n\nA hive of bees makes honey from clover.\n",
@@ -227,7 +227,7 @@ def test_a_document_that_is_not_cut_is_one_chunk_and_what_is_not_seen_is_counted
 async def _swap_vectors(index: str) -> None:
     """Give every chunk the vector of the next one, as a wrong pooling or a mixed-up model would."""
     async with open_store(load_settings().milvus) as store:
-        version = await existing_version(store, index)
+        version = await require_live_version(store, index)
         rows = [row async for page in store.read_pages(version.name, ["*"]) for row in page]
         rows.sort(key=lambda row: str(row["id"]))
         vectors = [row["vector"] for row in rows]

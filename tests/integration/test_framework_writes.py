@@ -13,12 +13,13 @@ from typing import Any
 import pytest
 from langchain_core.documents import Document
 from llama_index.core.schema import NodeRelationship, RelatedNodeInfo, TextNode
+from tests.drop import drop_version
 
 from roost.tasks.milvus.store import open_store
 from roost.tasks.search.langchain import BridgedMilvus
 from roost.tasks.search.open_index import OpenIndex, aopen_index, open_index
 from roost.tasks.settings import load_settings
-from roost.tasks.versions.version import drop_version, existing_version, open_version, publish
+from roost.tasks.versions.live_version import open_or_create_version, publish, require_live_version
 
 ROWS = 60
 QUERY = "how long may one stay out in the wind?"
@@ -35,11 +36,11 @@ def copies(handbook: str) -> Iterator[tuple[str, str]]:
 
 async def make_copies(handbook: str, names: tuple[str, str]) -> None:
     async with open_store(load_settings().milvus) as store:
-        original = await existing_version(store, handbook)
+        original = await require_live_version(store, handbook)
         rows = await store.query(original.name, 'id != ""', ["*"], limit=16_000)
         rows = sorted(rows, key=lambda row: str(row["id"]))[:ROWS]
         for name in names:
-            version = await open_version(store, name, original.recipe)
+            version = await open_or_create_version(store, name, original.recipe)
             await store.upsert(version.name, rows)
             await publish(store, version)
 
@@ -47,7 +48,7 @@ async def make_copies(handbook: str, names: tuple[str, str]) -> None:
 async def drop_copies(names: tuple[str, str]) -> None:
     async with open_store(load_settings().milvus) as store:
         for name in names:
-            await drop_version(store, await existing_version(store, name))
+            await drop_version(store, await require_live_version(store, name))
 
 
 def rows_of(index: str) -> list[tuple[str, str, str]]:
@@ -55,7 +56,7 @@ def rows_of(index: str) -> list[tuple[str, str, str]]:
 
     async def read() -> list[tuple[str, str, str]]:
         async with open_store(load_settings().milvus) as store:
-            version = await existing_version(store, index)
+            version = await require_live_version(store, index)
             rows = await store.query(version.name, 'id != ""', ["id", "text", "source"], limit=16_000)
         return sorted((str(row["id"]), str(row["text"]), str(row["source"])) for row in rows)
 

@@ -14,7 +14,8 @@ from roost.tasks.milvus.store import Store, open_store
 from roost.tasks.models.embedder import Embedder, model_of
 from roost.tasks.search.retrieve import SearchOptions, search
 from roost.tasks.settings import load_settings
-from roost.tasks.versions.version import Version, existing_version
+from roost.tasks.versions.live_version import require_live_version
+from roost.tasks.versions.version import Version
 
 FRAGMENTS = [
     "'", '"', "\\", "\\'", '\\"', "\0", "\x07", "\u202e", "\u2028", "👍", "日本", "é", "%", "_", "in [", "] or ",
@@ -57,7 +58,7 @@ def test_five_hundred_hostile_inputs_change_and_reveal_nothing(handbook: str) ->
 
 async def attack(index: str) -> None:
     async with open_store(load_settings().milvus) as store:
-        version = await existing_version(store, index)
+        version = await require_live_version(store, index)
         before = await everything(store, version)
         settings = load_settings().embedding
         with Embedder(model_of(version.recipe, settings), settings) as embedder:
@@ -102,7 +103,7 @@ async def as_filters_and_names(store: Store, version: Version) -> None:
                 with pytest.raises(UsageError):
                     await search_nothing(store, version, where)
         with pytest.raises(UsageError):
-            await existing_version(store, text)
+            await require_live_version(store, text)
 
 
 async def search_nothing(store: Store, version: Version, where: str) -> None:

@@ -19,7 +19,7 @@ from roost.tasks.search.retrieve import SearchOptions
 from roost.tasks.settings import load_settings
 from roost.tasks.steps.report import ChunkCounts
 from roost.tasks.versions.archive import check_import, export_version, import_rows, open_import
-from roost.tasks.versions.version import existing_version
+from roost.tasks.versions.live_version import require_live_version
 
 CODE = "KX4417"
 
@@ -58,7 +58,7 @@ def test_a_rare_word_is_found_by_hybrid_search_on_lite_whoever_asks(
 
 async def exported_and_imported(index: str, folder: Path) -> int:
     async with open_store(load_settings().milvus) as store:
-        made = await export_version(store, await existing_version(store, index), folder)
+        made = await export_version(store, await require_live_version(store, index), folder)
         copy = await open_import(store, made, f"{index}copy")
         await import_rows(store, copy, folder)
         await check_import(store, copy, made)

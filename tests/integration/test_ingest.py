@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 import pytest
 from tests.conftest import ROOT
+from tests.drop import drop_version
 
 import roost.flows.running.batches
 import roost.flows.running.prepare
@@ -29,7 +30,7 @@ from roost.tasks.models.model import find_model
 from roost.tasks.settings import Embedding
 from roost.tasks.sources.source import Source
 from roost.tasks.steps.report import ChunkCounts, StoreCounts
-from roost.tasks.versions.version import drop_version, existing_version
+from roost.tasks.versions.live_version import require_live_version
 
 HANDBOOK = ROOT / "examples" / "handbook"
 GOOD = "# Ferry\n\nThe ferry to the island leaves at noon.\n\n## Fares\n\nA child pays four crowns.\n"
@@ -355,7 +356,7 @@ def test_an_index_that_is_dropped_while_all_are_described_is_left_out_and_by_its
     read = status.read_ledger
 
     async def drop_first(store, ledger):
-        await drop_version(store, await existing_version(store, index))
+        await drop_version(store, await require_live_version(store, index))
         return await read(store, ledger)
 
     monkeypatch.setattr(status, "read_ledger", drop_first)

@@ -17,7 +17,8 @@ from roost.tasks.models.model import find_model
 from roost.tasks.models.recipe import make_recipe
 from roost.tasks.settings import Chunking, Embedding, Milvus
 from roost.tasks.versions import lease
-from roost.tasks.versions.version import Version, make_version, open_version, publish
+from roost.tasks.versions.live_version import create_version, open_or_create_version, publish
+from roost.tasks.versions.version import Version
 
 
 @pytest.fixture
@@ -25,7 +26,7 @@ def with_version(standalone, index):
     """Run `work(store, version, hold)` on this test's index on the real server; `hold(...)` acquires its lease."""
 
     async def version_of(store) -> Version:
-        version = await open_version(store, index, make_recipe(find_model(Embedding()), Chunking()))
+        version = await open_or_create_version(store, index, make_recipe(find_model(Embedding()), Chunking()))
         await publish(store, version)
         return version
 
@@ -204,19 +205,19 @@ def test_a_server_that_stays_away_ends_the_wait(with_version, monkeypatch):
 
 
 async def _claims(uri: str, index: str) -> int:
-    from roost.tasks.versions.version import existing_version
+    from roost.tasks.versions.live_version import require_live_version
 
     async with open_store(Milvus(uri=uri)) as store:
-        version = await existing_version(store, index)
+        version = await require_live_version(store, index)
         return await store.count(version.ledger, 'status == "lease"')
 
 
 def _hold_for_ever(uri: str, index: str) -> None:
     async def work() -> None:
-        from roost.tasks.versions.version import existing_version
+        from roost.tasks.versions.live_version import require_live_version
 
         async with open_store(Milvus(uri=uri)) as store:
-            version = await existing_version(store, index)
+            version = await require_live_version(store, index)
             async with lease.acquire_lease(store, version, LeaseOwner("run 'doomed'")):
                 await asyncio.sleep(600)
 
@@ -227,10 +228,10 @@ def test_a_version_that_a_run_holds_is_not_pruned_and_the_run_is_named(with_vers
     from roost.tasks.versions import promotion, pruning
 
     monkeypatch.setattr(lease, "GRACE_S", 0.0)
-    monkeypatch.setattr(promotion, "YOUNG", 0.0)
+    monkeypatch.setattr(promotion, "MIN_ABANDONED_AGE_S", 0.0)
 
     async def work(store, version, hold):
-        made = await make_version(store, replace(version, name=f"{version.name}_2"))
+        made = await create_version(store, replace(version, name=f"{version.name}_2"))
         found = await promotion.version_statuses(store, index)
         chosen = pruning.choose(found, [], index, 1)
         assert list(chosen.drop) == [made.name]

@@ -17,7 +17,8 @@ from roost.tasks.settings import load_settings
 from roost.tasks.sources.source import Columns, Source
 from roost.tasks.steps.report import IngestReport
 from roost.tasks.versions import lease
-from roost.tasks.versions.version import existing_version, note_places
+from roost.tasks.versions.live_version import require_live_version
+from roost.tasks.versions.version import note_places
 
 
 @pytest.fixture(autouse=True)
@@ -56,7 +57,7 @@ async def held_by_another(index):
     async with AsyncExitStack() as stack:
         other = LeaseOwner("run 'another'")
         store = await stack.enter_async_context(open_store(load_settings().milvus, owner=other))
-        version = await existing_version(store, index)
+        version = await require_live_version(store, index)
         yield await stack.enter_async_context(lease.acquire_lease(store, version, other)), version
 
 
@@ -74,7 +75,7 @@ def test_it_lists_its_sources_only_then_and_keeps_the_places_that_others_noted(m
         report = await run
         assert not isinstance(report, BaseException), report
         async with open_store(load_settings().milvus) as store:
-            places = (await existing_version(store, index)).places
+            places = (await require_live_version(store, index)).places
         return report, places
 
     report, places = asyncio.run(work())
@@ -127,7 +128,7 @@ def test_a_first_run_whose_source_cannot_be_read_as_asked_leaves_no_index_behind
 
     async def look():
         async with open_store(load_settings().milvus) as store:
-            await existing_version(store, index)
+            await require_live_version(store, index)
 
     with pytest.raises(UsageError, match=f"no index '{index}'"):
         asyncio.run(look())

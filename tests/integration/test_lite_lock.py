@@ -21,7 +21,7 @@ from roost.tasks.milvus.store import open_store
 from roost.tasks.models.model import find_model
 from roost.tasks.models.recipe import make_recipe
 from roost.tasks.settings import Chunking, Embedding, Milvus
-from roost.tasks.versions.version import open_version
+from roost.tasks.versions.live_version import open_or_create_version
 
 _ROOST = """
 import asyncio, sys
@@ -129,7 +129,7 @@ async def test_a_flush_ends_when_its_rows_are_indexed(tmp_path):
     from milvus_lite.engine.collection import Collection
 
     async with open_store(Milvus(uri=str(tmp_path / "roost.db"))) as store:
-        version = await open_version(store, "docs", make_recipe(find_model(Embedding()), Chunking()))
+        version = await open_or_create_version(store, "docs", make_recipe(find_model(Embedding()), Chunking()))
         vectors = np.random.default_rng(7).standard_normal((3000, version.recipe.dimension), dtype=np.float32)
         rows = [{"id": f"{n:06d}", "text": "x", "vector": vector} for n, vector in enumerate(vectors)]
         await store.upsert(version.name, rows)

@@ -36,9 +36,9 @@ from roost.tasks.sources.source import Source
 from roost.tasks.versions import promotion
 from roost.tasks.versions.carry_over import find_lost
 from roost.tasks.versions.ledger import read_ledger
+from roost.tasks.versions.live_version import create_version, new_version, require_live_version
 from roost.tasks.versions.pruning import Pruning
 from roost.tasks.versions.pruning import prune as drop
-from roost.tasks.versions.version import blank_version, existing_version, make_version
 
 Rebuild = Callable[..., tuple[str, RebuildReport]]
 
@@ -184,15 +184,15 @@ def _killed(words: list[str], fault: str, api: str) -> None:
 
 
 def test_pruning_drops_what_killed_runs_left_and_what_is_old(lite, ingest, folder, index, monkeypatch):
-    monkeypatch.setattr(promotion, "YOUNG", 0.0)
+    monkeypatch.setattr(promotion, "MIN_ABANDONED_AGE_S", 0.0)
     ingest(folder(**{"a.md": text_of(1)}))
 
     async def work() -> tuple[PruneReport, PruneReport, list[str]]:
         settings = load_settings().milvus
         async with open_store(settings) as store:
-            live = await existing_version(store, index)
+            live = await require_live_version(store, index)
             for size in (100, 110):
-                left = await make_version(store, blank_version(store, index, replace(live.recipe, chunk_size=size)))
+                left = await create_version(store, new_version(store, index, replace(live.recipe, chunk_size=size)))
             await promotion.note_built(store, left, {})
         foreseen = await prune(index, 1, dry_run=True)
         done = await prune(index, 1, dry_run=False)
@@ -230,7 +230,7 @@ def test_a_rebuild_refuses_to_lose_what_it_cannot_list_and_what_a_framework_adde
 
     async def add() -> None:
         async with open_store(load_settings().milvus) as store:
-            version = await existing_version(store, index)
+            version = await require_live_version(store, index)
             [row] = await store.query(version.name, "ordinal == 0", ["*"], limit=1)
             await store.upsert(version.name, [{**row, "id": "by-hand", "chunk_hash": ""}])
 
@@ -247,8 +247,8 @@ def test_documents_that_a_new_version_lacks_are_lost_unless_their_sources_show_t
 
     async def look(gone: Any) -> list[str]:
         async with open_store(load_settings().milvus) as store:
-            live = await existing_version(store, index)
-            target = await make_version(store, blank_version(store, index, replace(live.recipe, chunk_size=100)))
+            live = await require_live_version(store, index)
+            target = await create_version(store, new_version(store, index, replace(live.recipe, chunk_size=100)))
             rows = [await read_ledger(store, version.ledger) for version in (live, target)]
             return [document.uri for document in find_lost(*rows, gone)]
 
@@ -265,8 +265,8 @@ def test_a_version_promoted_meanwhile_is_not_pruned_and_the_run_that_wrote_the_o
     async def move() -> str:
         """Have readers see another version, and try to drop that one as a pruning that looked before would."""
         async with open_store(load_settings().milvus) as store:
-            live = await existing_version(store, index)
-            other = await make_version(store, replace(live, name=f"{live.name}_2"))
+            live = await require_live_version(store, index)
+            other = await create_version(store, replace(live, name=f"{live.name}_2"))
             await promotion.promote(store, other, live)
             chosen = Pruning({other.name: "chosen a moment ago"}, {})
             done = await drop(store, await promotion.version_statuses(store, index), chosen, LeaseOwner("a pruning"))

@@ -23,7 +23,7 @@ from roost.tasks.settings import load_settings
 from roost.tasks.versions import ledger_snapshot
 from roost.tasks.versions.ledger import ROW, read_ledger, write_rows
 from roost.tasks.versions.ledger_snapshot import LedgerSnapshot, read_snapshot, refresh_snapshot
-from roost.tasks.versions.version import existing_version
+from roost.tasks.versions.live_version import require_live_version
 
 
 @pytest.fixture
@@ -82,7 +82,7 @@ def test_a_snapshot_is_refreshed_by_the_changed_rows_alone_unless_rows_were_dele
 
     async def work() -> None:
         async with open_store(load_settings().milvus) as store:
-            version = await existing_version(store, index)
+            version = await require_live_version(store, index)
             first = await read_snapshot(store, version)
             first = LedgerSnapshot(first.rows, datetime.now(UTC) + timedelta(seconds=1))
             await asyncio.sleep(2)

@@ -22,9 +22,9 @@ from roost.tasks.settings import load_settings
 from roost.tasks.sources.source import Source
 from roost.tasks.versions import ledger
 from roost.tasks.versions.lease import Lease
+from roost.tasks.versions.live_version import require_live_version
 from roost.tasks.versions.verification import compare_with_ledger
 from roost.tasks.versions.verify_report import DocumentName, VerifyReport
-from roost.tasks.versions.version import existing_version
 
 TEXT = "# Ferry\n\nThe ferry leaves at noon.\n\n## Fares\n\nA child pays four crowns.\n\n## Dogs\n\nDogs ride free.\n"
 
@@ -155,7 +155,7 @@ def test_a_repair_whose_lease_ran_out_deletes_nothing(lite, ingest, folder, stor
 
     async def mend() -> None:
         async with open_store(load_settings().milvus) as store:
-            version = await existing_version(store, index)
+            version = await require_live_version(store, index)
             await store.delete(version.ledger, (await ledger.read_ledger(store, version.ledger))["doc_id"].to_list())
             await compare_with_ledger(store.guarded(lease.check, lease.key), version, repairing=True)
 

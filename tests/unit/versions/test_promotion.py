@@ -10,7 +10,7 @@ from roost.tasks.errors import SourceError, UsageError
 from roost.tasks.models.recipe import Recipe
 from roost.tasks.sources.source import Source
 from roost.tasks.versions.carry_over import share_vectors, sources_of
-from roost.tasks.versions.promotion import VersionStatus, find, newest_candidate, previous
+from roost.tasks.versions.promotion import VersionStatus, find_version, newest_candidate, previous_version
 from roost.tasks.versions.pruning import choose
 from roost.tasks.versions.version import VERSION_NAME, Version
 
@@ -37,16 +37,16 @@ def test_rollback_goes_to_what_was_live_before_not_to_what_was_rolled_back_in_be
     first = standing("aaaaaaaa", 1, promoted=at(1))
     bad = standing("bbbbbbbb", 2, promoted=at(2), previous="docs__aaaaaaaa")
     live = standing("cccccccc", 3, live=True, promoted=at(3), previous="docs__aaaaaaaa")
-    assert previous([live, bad, first], "docs") is first
+    assert previous_version([live, bad, first], "docs") is first
 
 
 def test_rollback_says_why_there_is_nothing_to_go_back_to() -> None:
     with pytest.raises(UsageError, match="is its first one"):
-        previous([standing("aaaaaaaa", 1, live=True)], "docs")
+        previous_version([standing("aaaaaaaa", 1, live=True)], "docs")
     with pytest.raises(UsageError, match="docs__aaaaaaaa was pruned"):
-        previous([standing("bbbbbbbb", 2, live=True, previous="docs__aaaaaaaa")], "docs")
+        previous_version([standing("bbbbbbbb", 2, live=True, previous="docs__aaaaaaaa")], "docs")
     with pytest.raises(UsageError, match="no index 'docs'"):
-        previous([standing("bbbbbbbb", 2)], "docs")
+        previous_version([standing("bbbbbbbb", 2)], "docs")
 
 
 def test_promotion_without_a_name_takes_the_latest_complete_one_that_missed_nothing() -> None:
@@ -60,9 +60,9 @@ def test_promotion_without_a_name_takes_the_latest_complete_one_that_missed_noth
 
 def test_a_version_is_named_wholly_or_by_its_end() -> None:
     versions = [standing("aaaaaaaa", 1), standing("aaaaaaaa_2", 2)]
-    assert find(versions, "aaaaaaaa") is find(versions, "docs__aaaaaaaa") is versions[0]
+    assert find_version(versions, "aaaaaaaa") is find_version(versions, "docs__aaaaaaaa") is versions[0]
     with pytest.raises(UsageError, match=r"no version 'b' \(there: docs__aaaaaaaa, docs__aaaaaaaa_2\)"):
-        find(versions, "b")
+        find_version(versions, "b")
 
 
 def test_pruning_keeps_the_live_one_first_then_the_one_before_it_then_the_newest() -> None:
