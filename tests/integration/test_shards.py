@@ -101,7 +101,7 @@ def test_four_shards_on_two_workers_make_the_rows_of_one_run_and_are_cancelled_w
         rows = alone[0].height
         assert (state, report.documents.added, report.documents.deleted) == ("Completed", 12, 1)
         chunks = report.chunks
-        assert (chunks["written"], chunks["embedded"], chunks["deleted"]) == (rows, rows, 1)
+        assert (chunks.written, chunks.embedded, chunks.deleted) == (rows, rows, 1)
         assert report.store.documents == 12
         assert report.tokens.embedded > rows
         assert report.seconds.embed > 0
