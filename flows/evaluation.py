@@ -148,7 +148,7 @@ async def _measure(request: EvaluationRequest, settings: Settings, given: Questi
         quality = await evaluation_tasks.quality(store, version, embedder, questions)
         texts = questions.asked["text"]
         started = time.perf_counter()
-        vectors = await embedder.queries(texts.to_list())
+        vectors = await embedder.embed_queries(texts.to_list())
         embedding_ms = 1000 * (time.perf_counter() - started) / len(vectors)
         latency = await evaluation_tasks.latency(store, version, texts, vectors)
         to_answer = texts.head(request.answers).to_list()

@@ -83,15 +83,15 @@ class HashEngine:
 
     name = "hash"
 
-    def passages(self, texts: Sequence[str], tokens: Sequence[int]) -> np.ndarray:
+    def embed_chunks(self, texts: Sequence[str], tokens: Sequence[int]) -> np.ndarray:
         """Make (n, 8) vectors."""
         seeds = [int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest()) for text in texts]
         rows = [np.random.default_rng(seed).standard_normal(DIMENSION, dtype=np.float32) for seed in seeds]
         return np.array([row / np.linalg.norm(row) for row in rows], dtype=np.float32).reshape(-1, DIMENSION)
 
-    def queries(self, texts: Sequence[str]) -> np.ndarray:
+    def embed_queries(self, texts: Sequence[str]) -> np.ndarray:
         """Make vectors as for documents."""
-        return self.passages(texts, [])
+        return self.embed_chunks(texts, [])
 
 
 class InProcessWorkers:

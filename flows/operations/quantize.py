@@ -10,7 +10,7 @@ from typing import Any
 
 from roost.tasks.errors import ModelError, UsageError
 from roost.tasks.models.model import find_model
-from roost.tasks.models.openvino_engine import quantized
+from roost.tasks.models.openvino_export import quantize_model
 from roost.tasks.records import WORK_ACTIONS, Batch
 from roost.tasks.settings import load_settings
 from roost.tasks.sources.listing import list_sources, spool_folder
@@ -75,5 +75,5 @@ async def quantize(sources: Sequence[Source], folder: Path, *, texts: int) -> Qu
     if chunks.is_empty():
         raise UsageError("the sources contain no text to calibrate on: name sources with documents")
     chosen = chunks.gather_every(max(1, chunks.len() // texts)).head(texts).to_list()
-    made = await asyncio.to_thread(quantized, model, settings.embedding, chosen, folder)
+    made = await asyncio.to_thread(quantize_model, model, settings.embedding, chosen, folder)
     return QuantizeReport(str(folder), made["texts"], made["cosine_mean"], made["cosine_least"])

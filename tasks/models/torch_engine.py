@@ -1,4 +1,4 @@
-"""PyTorch: any device, any model."""
+"""The engine PyTorch, for any device and any model."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import Any
 import numpy as np
 
 from roost.tasks.models.engine import cut_by_tokens
-from roost.tasks.models.model import Model, does_not_load, quiet_libraries
+from roost.tasks.models.model import Model, load_error, silence_libraries
 from roost.tasks.settings import Embedding
 from roost.tasks.workers import cores
 
-#: Most texts in one call: past this a CPU gains nothing.
-CALL_TEXTS = 64
+#: Most texts in one call: a CPU gains nothing from more.
+MAX_CALL_TEXTS = 64
 
 
 class TorchEngine:
-    """PyTorch through llama-index's HuggingFaceEmbedding, on whatever device it finds."""
+    """PyTorch through llama-index's HuggingFaceEmbedding, on any device that it finds."""
 
     name = "torch"
 
@@ -26,7 +26,7 @@ class TorchEngine:
         from llama_index.embeddings.huggingface import HuggingFaceEmbedding
         from safetensors import SafetensorError
 
-        quiet_libraries()
+        silence_libraries()
         torch.set_num_threads(settings.threads or cores())
         self._budget = settings.tokens_per_call
         self._dimension = model.dimension
@@ -37,18 +37,18 @@ class TorchEngine:
                 max_length=model.window,
                 query_instruction=model.query_instruction,
                 text_instruction=model.text_instruction,
-                embed_batch_size=CALL_TEXTS,
+                embed_batch_size=MAX_CALL_TEXTS,
             )
         except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
-            raise does_not_load(model, error) from None
+            raise load_error(model, error) from None
 
-    def passages(self, texts: Sequence[str], tokens: Sequence[int]) -> np.ndarray:
-        """Each call's padded size is within the budget."""
+    def embed_chunks(self, texts: Sequence[str], tokens: Sequence[int]) -> np.ndarray:
+        """Embed chunks; the padded size of each call is within the budget."""
         vectors = np.empty((len(texts), self._dimension), dtype=np.float32)
-        for call in cut_by_tokens(tokens, self._budget, CALL_TEXTS):
+        for call in cut_by_tokens(tokens, self._budget, MAX_CALL_TEXTS):
             vectors[call] = self._model.get_text_embedding_batch(list(texts[call]))
         return vectors
 
-    def queries(self, texts: Sequence[str]) -> np.ndarray:
-        """One by one: there are few."""
+    def embed_queries(self, texts: Sequence[str]) -> np.ndarray:
+        """Embed queries one by one: there are few."""
         return np.array([self._model.get_query_embedding(text) for text in texts], dtype=np.float32)

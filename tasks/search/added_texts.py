@@ -26,7 +26,7 @@ def embed_added_texts(embedder: Embedder, texts: Sequence[str]) -> list[list[flo
                 f"a text of {count} tokens does not fit the {model.window} of {model.name}: cut it first "
                 f"(it begins {text[:40]!r})"
             )
-    vectors: list[list[float]] = embedder.wait_for_passages(texts, token_counts).tolist()
+    vectors: list[list[float]] = embedder.embed_chunks_sync(texts, token_counts).tolist()
     return vectors
 
 

@@ -49,7 +49,7 @@ class IndexEmbeddings(Embeddings):
 
     def embed_query(self, text: str) -> list[float]:
         """Embed a query."""
-        return list(self._embedder.wait_for_queries([text])[0].tolist())
+        return list(self._embedder.embed_queries_sync([text])[0].tolist())
 
 
 class BridgedMilvus(Milvus):

@@ -31,10 +31,10 @@ class IndexEmbedding(BaseEmbedding):
         self._embedder = embedder
 
     def _get_query_embedding(self, query: str) -> list[float]:
-        return list(self._embedder.wait_for_queries([query])[0].tolist())
+        return list(self._embedder.embed_queries_sync([query])[0].tolist())
 
     async def _aget_query_embedding(self, query: str) -> list[float]:
-        return list((await self._embedder.queries([query]))[0].tolist())
+        return list((await self._embedder.embed_queries([query]))[0].tolist())
 
     def _get_text_embedding(self, text: str) -> list[float]:
         return self._get_text_embeddings([text])[0]

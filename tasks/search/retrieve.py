@@ -124,7 +124,7 @@ async def search(
     """
     options = options or SearchOptions()
     where = await checked_where(store, version, options.where)
-    vectors = (await embedder.queries(queries)).tolist()
+    vectors = (await embedder.embed_queries(queries)).tolist()
     if not (options.diverse or options.by_document or options.neighbours):
         found = await _find(store, version, vectors, queries, k, where)
         return [_hits(rows) for rows in found]

@@ -173,7 +173,7 @@ def quality(model: str) -> dict[str, Any]:
 
     from roost.tasks.evaluation.metrics import score
     from roost.tasks.evaluation.questions import read_questions
-    from roost.tasks.models.engine import load_engine
+    from roost.tasks.models.embedder import load_engine
     from roost.tasks.records import TEXT_BLOCK
     from roost.tasks.steps.cut import CutSizes, cut_blocks
 
@@ -186,10 +186,10 @@ def quality(model: str) -> dict[str, Any]:
     chunks = cut_blocks(corpus.cast(TEXT_BLOCK), CutSizes(sizes.size, sizes.overlap, str(found.tokenizer_file)))
     chunks = chunks.sort("tokens", descending=True)
     started = time.perf_counter()
-    vectors = engine.passages(chunks["text"].to_list(), [])
+    vectors = engine.embed_chunks(chunks["text"].to_list(), [])
     seconds = time.perf_counter() - started
     questions = read_questions(SCIFACT)
-    scores = engine.queries(questions.asked["text"].to_list()) @ vectors.T
+    scores = engine.embed_queries(questions.asked["text"].to_list()) @ vectors.T
     run = []
     for query, row in zip(questions.asked["question"], scores, strict=True):
         scored = (
@@ -206,10 +206,10 @@ class _Fast:
 
     name = "fast"
 
-    def passages(self, texts: list[str], tokens: list[int]) -> np.ndarray:
+    def embed_chunks(self, texts: list[str], tokens: list[int]) -> np.ndarray:
         return _vectors(len(texts))
 
-    def queries(self, texts: list[str]) -> np.ndarray:
+    def embed_queries(self, texts: list[str]) -> np.ndarray:
         return _vectors(len(texts))
 
 

@@ -203,14 +203,14 @@ async def langchain(folder: Path) -> dict[str, Any]:
 
 async def bare(folder: Path) -> dict[str, Any]:
     """The floor: Roost's engine over the ready chunks, longest first, nothing else."""
-    from roost.tasks.models.engine import load_engine
+    from roost.tasks.models.embedder import load_engine
 
     model = find_model(load_settings().embedding)
     chunks = chunked(read_blocks(folder), model).unique("chunk_hash").sort("tokens", descending=True)
     engine = load_engine(model, load_settings().embedding)
-    engine.passages(chunks["text"].to_list()[:32], [])
+    engine.embed_chunks(chunks["text"].to_list()[:32], [])
     started = time.perf_counter()
-    engine.passages(chunks["text"].to_list(), [])
+    engine.embed_chunks(chunks["text"].to_list(), [])
     return {"seconds": time.perf_counter() - started, "chunks": chunks.height, "engine": engine.name}
 
 

@@ -130,7 +130,7 @@ class Embedder(embedder.Embedder):
     async def load(self) -> None:
         """Do nothing: there is no model."""
 
-    async def passages(self, texts: list[str], tokens: list[int]) -> np.ndarray:
+    async def embed_chunks(self, texts: list[str], tokens: list[int]) -> np.ndarray:
         await asyncio.sleep(0.001)
         self.seconds += 0.001
         return np.array([vector_of(text) for text in texts], dtype=np.float32).reshape(-1, DIMENSION)

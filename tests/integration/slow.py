@@ -24,12 +24,12 @@ class SlowEngine:
 
     name = "slow"
 
-    def passages(self, texts: Sequence[str], tokens: Sequence[int]) -> np.ndarray:
+    def embed_chunks(self, texts: Sequence[str], tokens: Sequence[int]) -> np.ndarray:
         """Give unit vectors, none equal, after a while."""
         time.sleep(SLOW)
         vectors = np.random.default_rng(len(texts)).standard_normal((len(texts), 384), dtype=np.float32)
         return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
-    def queries(self, texts: Sequence[str]) -> np.ndarray:
+    def embed_queries(self, texts: Sequence[str]) -> np.ndarray:
         """Give vectors as for passages."""
-        return self.passages(texts, [])
+        return self.embed_chunks(texts, [])

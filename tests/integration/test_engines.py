@@ -15,11 +15,11 @@ import pytest
 from tests.conftest import ROOT
 
 from roost.tasks.errors import ModelError
-from roost.tasks.models import engine, openvino_engine
-from roost.tasks.models.embedder import Embedder
-from roost.tasks.models.engine import load_engine
+from roost.tasks.models import embedder, openvino_export
+from roost.tasks.models.embedder import Embedder, load_engine
 from roost.tasks.models.model import Model, find_model
-from roost.tasks.models.openvino_engine import OpenVinoEngine, exported, quantized
+from roost.tasks.models.openvino_engine import OpenVinoEngine
+from roost.tasks.models.openvino_export import export_model, quantize_model
 from roost.tasks.models.torch_engine import TorchEngine
 from roost.tasks.settings import Embedding
 
@@ -63,23 +63,23 @@ def test_openvino_is_taken_by_itself_and_agrees_with_pytorch() -> None:
     engine, torch = load_engine(model, settings), TorchEngine(model, settings)
     assert engine.name == "openvino"
     for found, expected in (
-        (engine.passages(TEXTS, [1] * 5), torch.passages(TEXTS, [1] * 5)),
-        (engine.queries(TEXTS), torch.queries(TEXTS)),
+        (engine.embed_chunks(TEXTS, [1] * 5), torch.embed_chunks(TEXTS, [1] * 5)),
+        (engine.embed_queries(TEXTS), torch.embed_queries(TEXTS)),
     ):
         assert found.shape == (5, 384)
         assert found.dtype == np.float32
-        assert (found * expected).sum(axis=1).min() >= openvino_engine.AGREES
+        assert (found * expected).sum(axis=1).min() >= openvino_export.MIN_COSINE
 
 
 def test_a_text_has_the_same_vector_to_the_last_bit_whatever_shares_its_call() -> None:
     settings = Embedding()
     model = find_model(settings)
-    engine = OpenVinoEngine(model, exported(model, settings))
+    engine = OpenVinoEngine(model, export_model(model, settings))
     texts = [("word " * length).strip() for length in (1, 3, 14, 15, 16, 17, 100, 101, 102, 103, 104, 250, 300)]
-    together = engine.passages(texts * 7, [0] * 7 * len(texts))
+    together = engine.embed_chunks(texts * 7, [0] * 7 * len(texts))
     assert np.array_equal(together[: len(texts)], together[-len(texts) :])
     for row, text in enumerate(texts):
-        assert np.array_equal(engine.passages([text], [0])[0], together[row])
+        assert np.array_equal(engine.embed_chunks([text], [0])[0], together[row])
 
 
 @pytest.mark.parametrize(
@@ -97,15 +97,15 @@ def test_other_architectures_and_poolings_are_exported_too(
     model = tiny(architecture, pooling=pooling, query="search: ", document="passage: ")
     settings = Embedding(backend="openvino", cache=str(tmp_path / "cache"))
     found, expected = load_engine(model, settings), TorchEngine(model, settings)
-    assert (found.passages(TEXTS, [1] * 5) * expected.passages(TEXTS, [1] * 5)).sum(axis=1).min() >= 0.9999
-    assert (found.queries(TEXTS) * expected.queries(TEXTS)).sum(axis=1).min() >= 0.9999
+    assert (found.embed_chunks(TEXTS, [1] * 5) * expected.embed_chunks(TEXTS, [1] * 5)).sum(axis=1).min() >= 0.9999
+    assert (found.embed_queries(TEXTS) * expected.embed_queries(TEXTS)).sum(axis=1).min() >= 0.9999
     facts = json.loads(next((tmp_path / "cache").rglob("roost.json")).read_text())
-    assert facts["cosine"] >= openvino_engine.AGREES
+    assert facts["cosine"] >= openvino_export.MIN_COSINE
 
 
 def test_a_model_is_exported_once_and_loads_without_pytorch_then(tmp_path: Path) -> None:
     code = (
-        "import sys; from roost.tasks.models.engine import load_engine;"
+        "import sys; from roost.tasks.models.embedder import load_engine;"
         "from roost.tasks.models.model import find_model;"
         "from roost.tasks.settings import Embedding; s = Embedding(backend='openvino', cache=sys.argv[1]);"
         "load_engine(find_model(s), s); print('torch' in sys.modules)"
@@ -122,14 +122,14 @@ def test_of_two_that_export_at_once_the_second_takes_what_the_first_made(
     tiny: Callable[..., Model], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model, settings = tiny(), Embedding(backend="openvino", cache=str(tmp_path / "cache"))
-    export = openvino_engine._export
+    export = openvino_export._export
 
     def and_another_meanwhile(model: Model, folder: Path) -> None:
-        monkeypatch.setattr(openvino_engine, "_export", export)
-        exported(model, settings)
+        monkeypatch.setattr(openvino_export, "_export", export)
+        export_model(model, settings)
         export(model, folder)
 
-    monkeypatch.setattr(openvino_engine, "_export", and_another_meanwhile)
+    monkeypatch.setattr(openvino_export, "_export", and_another_meanwhile)
     assert load_engine(model, settings).name == "openvino"
     assert len(list((tmp_path / "cache" / "openvino").iterdir())) == 1
 
@@ -138,7 +138,7 @@ def test_a_model_that_differs_when_exported_runs_in_pytorch_and_says_so(
     tiny: Callable[..., Model], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     model = tiny()
-    monkeypatch.setattr(openvino_engine, "AGREES", 1.1)
+    monkeypatch.setattr(openvino_export, "MIN_COSINE", 1.1)
     with caplog.at_level(logging.WARNING):
         assert load_engine(model, Embedding(cache=str(tmp_path / "cache"))).name == "torch"
     assert "differs from PyTorch (cosine 1.0" in caplog.text
@@ -155,7 +155,7 @@ def test_a_cache_that_cannot_be_written_is_named_with_its_setting(tmp_path: Path
 
 
 def test_without_openvino_pytorch_runs_and_who_asks_for_openvino_is_told_how(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "find_spec", lambda name: None if name == "openvino" else find_spec(name))
+    monkeypatch.setattr(embedder, "find_spec", lambda name: None if name == "openvino" else find_spec(name))
     settings = Embedding()
     assert load_engine(find_model(settings), settings).name == "torch"
     with pytest.raises(ModelError, match=r"roost\[openvino\]"):
@@ -163,14 +163,14 @@ def test_without_openvino_pytorch_runs_and_who_asks_for_openvino_is_told_how(mon
 
 
 def test_a_device_that_openvino_does_not_serve_leaves_the_choice_to_pytorch(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "_accelerator", lambda: True)
+    monkeypatch.setattr(embedder, "_has_accelerator", lambda: True)
     settings = Embedding()
     assert load_engine(find_model(settings), settings).name == "torch"
 
 
 def test_a_damaged_export_is_refused_in_one_line(tiny: Callable[..., Model], tmp_path: Path) -> None:
     model, settings = tiny(), Embedding(backend="openvino", cache=str(tmp_path / "cache"))
-    (exported(model, settings) / "openvino_model.xml").write_text("<net/>")
+    (export_model(model, settings) / "openvino_model.xml").write_text("<net/>")
     with pytest.raises(ModelError, match="does not load") as caught:
         load_engine(model, settings)
     assert "\n" not in str(caught.value)
@@ -181,13 +181,13 @@ def test_an_int8_model_is_one_of_its_own_and_masks_its_padding(tmp_path: Path) -
     model, settings = find_model(Embedding()), Embedding()
     words = (ROOT / "README.md").read_text("utf-8").split()
     texts = [" ".join(words[first : first + 70]) for first in range(0, 1680, 70)]
-    made = quantized(model, settings, texts, tmp_path / "int8")
+    made = quantize_model(model, settings, texts, tmp_path / "int8")
     small = find_model(Embedding(model=str(tmp_path / "int8")))
     assert made["texts"] == len(texts)
     assert (small.is_openvino, small.dimension, small.revision == model.revision) == (True, model.dimension, False)
     full, quick = load_engine(model, settings), load_engine(small, settings)
     short = [" ".join(words[length : 2 * length]) for length in range(1, 40)]  # every share of padding there is
-    cosines = (full.passages(short, []) * quick.passages(short, [])).sum(axis=1)
+    cosines = (full.embed_chunks(short, []) * quick.embed_chunks(short, [])).sum(axis=1)
     assert cosines.min() > 0.95
 
 
@@ -196,10 +196,10 @@ async def test_each_text_gets_its_own_unit_vector_whatever_shares_its_call() -> 
     texts = ["trains", "a much longer sentence about ships " * 6, "", "trains", "日本語", "short one"]
     with Embedder(find_model(settings), settings) as embedder:
         tokens = [len(text.split()) + 2 for text in texts]
-        together = await embedder.passages(texts, tokens)
-        alone = np.concatenate([await embedder.passages([text], [9]) for text in texts])
-        none = await embedder.passages([], [])
-        query = await embedder.queries(["trains"])
+        together = await embedder.embed_chunks(texts, tokens)
+        alone = np.concatenate([await embedder.embed_chunks([text], [9]) for text in texts])
+        none = await embedder.embed_chunks([], [])
+        query = await embedder.embed_queries(["trains"])
     assert together.shape == (6, 384)
     assert together.dtype == np.float32
     np.testing.assert_allclose(np.linalg.norm(together, axis=1), 1.0, atol=1e-5)

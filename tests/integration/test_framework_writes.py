@@ -100,7 +100,7 @@ def operations(vector: list[float]) -> list[tuple[str, tuple[Any, ...], dict[str
 
 def in_sync(opened: OpenIndex) -> list[Any]:
     store = opened.langchain()
-    vector = opened.embedder.wait_for_queries([QUERY])[0].tolist()
+    vector = opened.embedder.embed_queries_sync([QUERY])[0].tolist()
     seen = [(name, getattr(store, name)(*words, **options)) for name, words, options in operations(vector)]
     made = BridgedMilvus.from_texts(["One.", "Two."], store.embeddings, **new_collection(opened, store))
     seen.append(("from_texts", made.similarity_search_with_score("Two.", k=2)))
@@ -111,7 +111,7 @@ def in_sync(opened: OpenIndex) -> list[Any]:
 
 async def in_async(opened: OpenIndex) -> list[Any]:
     store = opened.langchain()
-    vector = opened.embedder.wait_for_queries([QUERY])[0].tolist()
+    vector = opened.embedder.embed_queries_sync([QUERY])[0].tolist()
     seen = [(name, await getattr(store, f"a{name}")(*words, **options)) for name, words, options in operations(vector)]
     made = await BridgedMilvus.afrom_texts(["One.", "Two."], store.embeddings, **new_collection(opened, store))
     seen.append(("from_texts", await made.asimilarity_search_with_score("Two.", k=2)))

@@ -12,7 +12,7 @@ import pytest
 from tests.conftest import ROOT
 from tests.stand_ins import make_model_folder
 
-from roost.tasks.models.model import CARRIED, find_model
+from roost.tasks.models.model import PACKAGED_MODELS, find_model
 from roost.tasks.settings import Embedding
 
 DEFAULT = "sentence-transformers/all-MiniLM-L6-v2"
@@ -22,7 +22,7 @@ def test_the_default_model_comes_from_its_package_with_what_its_card_says() -> N
     model = find_model(Embedding())
     assert (model.name, model.dimension, model.window, model.special_tokens) == (DEFAULT, 384, 256, 2)
     assert (model.query_instruction, model.text_instruction) == ("", "")
-    assert model.revision == CARRIED[DEFAULT][2][:16]
+    assert model.revision == PACKAGED_MODELS[DEFAULT][2][:16]
 
 
 @pytest.mark.parametrize("offline", [{"HF_HUB_OFFLINE": "1"}, {"HF_ENDPOINT": "http://127.0.0.1:9"}])

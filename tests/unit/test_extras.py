@@ -12,9 +12,9 @@ from tests.conftest import ROOT
 from roost.deployments.local.servers import milvus_standalone
 from roost.flows.running.scale_checks import check_engine
 from roost.tasks.errors import RoostError
-from roost.tasks.models.engine import load_engine
+from roost.tasks.models.embedder import load_engine
 from roost.tasks.models.model import find_model
-from roost.tasks.models.openvino_engine import quantized
+from roost.tasks.models.openvino_export import quantize_model
 from roost.tasks.settings import Embedding, Scale, Settings
 from roost.tasks.sources.opened_source import open_sources
 from roost.tasks.sources.source import Source
@@ -31,7 +31,7 @@ def _openvino(_folder):
 
 
 def _quantize(folder):
-    quantized(MODEL, Embedding(), ["A text."], folder)
+    quantize_model(MODEL, Embedding(), ["A text."], folder)
 
 
 def _standalone(folder):

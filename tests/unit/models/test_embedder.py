@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from tests.stand_ins import DIMENSION, HashEngine, made_model
 
 from roost.tasks.errors import ModelError
-from roost.tasks.models.embedder import PART, RECENT, Embedder
+from roost.tasks.models.embedder import MAX_REMEMBERED, TEXTS_PER_CALL, Embedder
 from roost.tasks.models.engine import cut_by_tokens
-from roost.tasks.models.torch_engine import CALL_TEXTS
+from roost.tasks.models.torch_engine import MAX_CALL_TEXTS
 from roost.tasks.settings import Embedding
 
 TOKENS = st.lists(st.integers(0, 600), max_size=300)
@@ -25,37 +25,39 @@ BUDGET = st.integers(64, 8192)
 @given(tokens=TOKENS, budget=BUDGET)
 def test_every_text_is_in_one_call(tokens: list[int], budget: int) -> None:
     tokens.sort(reverse=True)
-    calls = cut_by_tokens(tokens, budget, CALL_TEXTS)
+    calls = cut_by_tokens(tokens, budget, MAX_CALL_TEXTS)
     assert [token for call in calls for token in tokens[call]] == tokens
 
 
 @given(tokens=TOKENS, budget=BUDGET)
 def test_no_call_is_larger_than_the_budget_unless_one_text_alone_is(tokens: list[int], budget: int) -> None:
     tokens.sort(reverse=True)
-    for call in (tokens[part] for part in cut_by_tokens(tokens, budget, CALL_TEXTS)):
-        assert 1 <= len(call) <= CALL_TEXTS
+    for call in (tokens[part] for part in cut_by_tokens(tokens, budget, MAX_CALL_TEXTS)):
+        assert 1 <= len(call) <= MAX_CALL_TEXTS
         assert len(call) * max(call) <= budget or len(call) == 1
 
 
 @given(tokens=TOKENS, budget=BUDGET)
 def test_calls_are_as_full_as_the_bounds_allow(tokens: list[int], budget: int) -> None:
     tokens.sort(reverse=True)
-    for call in [tokens[part] for part in cut_by_tokens(tokens, budget, CALL_TEXTS)][:-1]:
-        assert len(call) == CALL_TEXTS or (len(call) + 1) * max(call) > budget
+    for call in [tokens[part] for part in cut_by_tokens(tokens, budget, MAX_CALL_TEXTS)][:-1]:
+        assert len(call) == MAX_CALL_TEXTS or (len(call) + 1) * max(call) > budget
 
 
 async def test_more_texts_than_the_thread_takes_at_once_come_back_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("roost.tasks.models.embedder.load_engine", lambda model, settings: HashEngine())
-    texts = [f"number {n}" for n in range(PART + 30)]
+    texts = [f"number {n}" for n in range(TEXTS_PER_CALL + 30)]
     with Embedder(made_model(), Embedding()) as embedder:
-        vectors = await embedder.passages(texts, [n % 5 for n in range(len(texts))])
-        assert np.array_equal(vectors[[3, PART + 7]], await embedder.passages([texts[3], texts[PART + 7]], [2, 3]))
+        vectors = await embedder.embed_chunks(texts, [n % 5 for n in range(len(texts))])
+        assert np.array_equal(
+            vectors[[3, TEXTS_PER_CALL + 7]], await embedder.embed_chunks([texts[3], texts[TEXTS_PER_CALL + 7]], [2, 3])
+        )
 
 
 def test_the_latest_vectors_are_remembered_and_no_more() -> None:
     vector = np.zeros(3, dtype=np.float32)
     with Embedder(made_model(), Embedding()) as embedder:
-        embedder.remember({str(n): vector for n in range(RECENT)})
+        embedder.remember({str(n): vector for n in range(MAX_REMEMBERED)})
         embedder.remember({"one more": vector})
         assert embedder.recall(["0", "1", "one more", "never seen"]).keys() == {"1", "one more"}
 
@@ -67,12 +69,12 @@ class Gate:
         self.embedded: list[str] = []
         self.failures = 0
 
-    def passages(self, texts: Sequence[str], tokens: Sequence[int]) -> np.ndarray:
+    def embed_chunks(self, texts: Sequence[str], tokens: Sequence[int]) -> np.ndarray:
         if self.failures:
             self.failures -= 1
             raise ModelError("out of memory")
         self.embedded += texts
-        return HashEngine().passages(texts, tokens)
+        return HashEngine().embed_chunks(texts, tokens)
 
 
 @pytest.fixture

@@ -42,7 +42,7 @@ def fake_package(monkeypatch: pytest.MonkeyPatch, model_folder: Maker, tmp_path:
     (tmp_path / "fake_minilm" / "__init__.py").write_text("")
     monkeypatch.syspath_prepend(tmp_path)
     digest = hashlib.sha256(b"tiny weights").hexdigest()
-    monkeypatch.setattr(model, "CARRIED", {DEFAULT: ("fake_minilm", "inner", digest)})
+    monkeypatch.setattr(model, "PACKAGED_MODELS", {DEFAULT: ("fake_minilm", "inner", digest)})
     return folder
 
 

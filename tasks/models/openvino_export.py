@@ -1,0 +1,183 @@
+"""Export of a model to OpenVINO, once, kept in the user's cache; and int8 models made of exported ones."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import shutil
+import sys
+import tempfile
+import warnings
+from collections.abc import Sequence
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+from roost.tasks.errors import ModelError
+from roost.tasks.models.model import (
+    FACTS_FILE,
+    OPENVINO_FILE,
+    Model,
+    digest_configuration,
+    load_error,
+    silence_libraries,
+)
+from roost.tasks.models.openvino_engine import OpenVinoEngine
+from roost.tasks.settings import Embedding
+
+#: Least cosine between the vectors of an exported model and PyTorch's.
+MIN_COSINE = 0.9999
+#: Names of a model's inputs that are tokens.
+_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+#: Texts whose vectors are compared.
+_PROBES = (
+    "a",
+    "Milvus keeps vectors.",
+    "THE SAME in Capitals, 3.14 % of them; naïve café, 東京 & Привет!",
+    "What did the author do before college? " * 4,
+    "one long passage with a few numbers: 1, 2 and 30,000. " * 40,
+)
+
+_log = logging.getLogger(__name__)
+
+
+def export_model(model: Model, settings: Embedding) -> Path:
+    """Give the folder with the exported model; export it when there is none.
+
+    Raises:
+        ModelError: The model cannot be exported, or its vectors differ from PyTorch's.
+    """
+    import openvino
+
+    root = Path(settings.cache).expanduser() if settings.cache else platformdirs.user_cache_path("roost")
+    bf16 = "bf16" if "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES") else "f32"
+    key = "-".join(
+        (
+            model.revision[:16],
+            digest_configuration(model.folder),
+            version("openvino"),
+            version("sentence-transformers"),
+            bf16,
+        )
+    )
+    folder = root / "openvino" / key
+    if (folder / FACTS_FILE).is_file():
+        return folder
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        made = Path(tempfile.mkdtemp(dir=folder.parent))
+        try:
+            _export(model, made)
+            made.rename(folder)
+        except OSError:
+            if not (folder / FACTS_FILE).is_file():  # else another process was first
+                raise
+        finally:
+            shutil.rmtree(made, ignore_errors=True)
+    except OSError as error:
+        raise ModelError(f"the exported model cannot be kept in {folder}: {error} (ROOST_EMBEDDING__CACHE)") from None
+    return folder
+
+
+def quantize_model(model: Model, settings: Embedding, texts: Sequence[str], folder: Path) -> dict[str, Any]:
+    """Make an int8 model of an exported one, calibrated on texts; its folder can be set as a model of its own.
+
+    Args:
+        model: The model in full precision.
+        settings: Where exported models are kept.
+        texts: Texts like those that it will embed; a few hundred are enough.
+        folder: An empty or new folder.
+
+    Returns:
+        `texts`, and `cosine_mean` and `cosine_least` between both models' vectors of these texts.
+
+    Raises:
+        ModelError: The model cannot be exported, or nncf is not installed.
+    """
+    try:
+        import nncf
+        import openvino
+    except ImportError as error:
+        raise ModelError(f"an int8 model needs the package {error.name}: pip install 'roost[local]'") from None
+    nncf.set_log_level(logging.ERROR)
+    source = export_model(model, settings)
+    full = OpenVinoEngine(model, source)
+    calls = [full.unpadded(text) for text in texts]  # padding would stretch the ranges that are measured
+    with contextlib.redirect_stdout(sys.stderr):  # its bars
+        graph = nncf.quantize(
+            openvino.Core().read_model(source / OPENVINO_FILE),
+            nncf.Dataset(calls),
+            model_type=nncf.ModelType.TRANSFORMER,
+            subset_size=len(calls),
+            # Attention stays as it is: with its inputs in int8, padding is no longer masked.
+            ignored_scope=nncf.IgnoredScope(types=["ScaledDotProductAttention"], validate=False),
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    _copy_description(model.folder, folder)
+    openvino.save_model(graph, folder / OPENVINO_FILE, compress_to_fp16=False)
+    shutil.copy(source / FACTS_FILE, folder)
+    small = OpenVinoEngine(replace(model, folder=folder), folder)
+    cosines = (full.embed_chunks(texts, []) * small.embed_chunks(texts, [])).sum(axis=1)
+    return {"texts": len(texts), "cosine_mean": float(cosines.mean()), "cosine_least": float(cosines.min())}
+
+
+def _write_facts(folder: Path, facts: dict[str, Any]) -> None:
+    (folder / FACTS_FILE).write_text(json.dumps(facts), "utf-8")
+
+
+def _copy_description(source: Path, folder: Path) -> None:
+    """Copy the small files that `find_model` reads, without the weights."""
+    for file in (*source.glob("*.json"), source / "1_Pooling" / "config.json"):
+        if file.is_file():
+            (folder / file.relative_to(source)).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(file, folder / file.relative_to(source))
+
+
+def _export(model: Model, folder: Path) -> None:
+    """Trace the model from token ids to vectors, and find the fastest precision that agrees with PyTorch."""
+    import openvino
+    import torch
+    from sentence_transformers import SentenceTransformer
+
+    _log.info("exporting %s to OpenVINO, once", model.name)
+    silence_libraries()
+    try:
+        reference = SentenceTransformer(str(model.folder), device="cpu").eval()
+    except Exception as error:  # noqa: BLE001  torch, transformers and safetensors raise their own
+        raise load_error(model, error) from None
+    reference.max_seq_length = model.window
+    features = {name: part for name, part in reference.preprocess(["a b c", "a"]).items() if name in _INPUTS}
+
+    class Traced(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.reference = reference
+
+        def forward(self, *values: torch.Tensor) -> torch.Tensor:
+            vectors = self.reference(dict(zip(features, values, strict=True)))["sentence_embedding"]
+            return torch.nn.functional.normalize(vectors)
+
+    inputs = [(openvino.PartialShape([-1, -1]), openvino.Type.i64)] * len(features)
+    try:
+        with torch.no_grad(), warnings.catch_warnings(action="ignore"):
+            graph = openvino.convert_model(Traced(), example_input=tuple(features.values()), input=inputs)
+    except Exception as error:  # noqa: BLE001  the tracer raises many kinds
+        words = " ".join(str(error).split())[:200]
+        raise ModelError(f"model {model.name!r} cannot be exported to OpenVINO: {words}") from None
+    for port, name in zip(graph.inputs, features, strict=True):
+        port.get_tensor().set_names({name})
+    openvino.save_model(graph, folder / OPENVINO_FILE, compress_to_fp16=False)
+    expected = reference.encode(list(_PROBES), normalize_embeddings=True, show_progress_bar=False)
+    facts = {"inputs": list(features), "pad_id": reference.tokenizer.pad_token_id or 0}
+    for precision in ("", "f32"):
+        _write_facts(folder, {**facts, "precision": precision})
+        found = OpenVinoEngine(model, folder).embed(_PROBES)
+        least = float((found * expected).sum(axis=1).min())
+        if least >= MIN_COSINE:
+            _write_facts(folder, {**facts, "precision": precision, "cosine": least})
+            return
+    raise ModelError(f"model {model.name!r} exported to OpenVINO differs from PyTorch (cosine {least:.5f})")
