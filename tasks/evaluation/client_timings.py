@@ -1,21 +1,18 @@
-"""Timings: what async buys, by client, operation and count; and how long an index takes to answer.
+"""Timings: sync and concurrent async calls by client, operation and count; and single searches of an index.
 
 The matrix follows two Milvus tutorials, "RAG with LlamaIndex and Milvus async API" and "Asynchronous functions in
-LangChain Milvus": the same calls one by one and gathered, over scratch collections, all reads strong. On Milvus Lite
-the scratch collections have a file of their own, which concurrent writes may damage.
+LangChain Milvus": the same calls one at a time and concurrently, on temporary collections, with strong consistency. On
+Milvus Lite the temporary collections have a file of their own, because concurrent writes may damage it.
 """
 
 from __future__ import annotations
 
 import asyncio
-import re
-import tempfile
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,46 +20,53 @@ import polars as pl
 
 from roost.tasks.errors import UsageError
 from roost.tasks.evaluation.clients import CLIENTS, OPERATIONS, Client, Row, rows_of
-from roost.tasks.evaluation.delay_proxy import added_latency
 from roost.tasks.evaluation.report import Latency
-from roost.tasks.milvus.store import Store, open_store
+from roost.tasks.evaluation.scratch import ScratchSpace, open_scratch_space
+from roost.tasks.milvus.store import Store
 from roost.tasks.settings import Milvus
 from roost.tasks.versions.version import Version
 
 MODES = ("sync", "async")
 
-#: One measured cell. A call's time is from its start to its end; gathered, all start at once, so it includes waiting.
-#: `speedup` is that of async over sync, null in sync rows and where a call failed; `same` whether every search found
-#: something, and both modes the same hits in the same order, or whether both left the same rows; `errors` counts
-#: calls that raised and rows that are not as they should be.
+#: One mode of one cell. The time of a call is from its start to its end; concurrent calls all start at once, so their
+#: times include waiting for each other. `speedup` is that of async over sync, null in sync rows and if a call failed.
+#: `same`: every search found something and both modes found the same hits in the same order, or both modes left the
+#: same rows. `errors` counts calls that raised, and rows that are missing or left over.
 TIMING = pl.Schema(
     {
-        "client": pl.String, "operation": pl.String, "mode": pl.String, "count": pl.Int64, "seconds": pl.Float64,
-        "p50_ms": pl.Float64, "p95_ms": pl.Float64, "p99_ms": pl.Float64, "per_second": pl.Float64,
-        "speedup": pl.Float64, "errors": pl.Int64, "same": pl.Boolean,
+        "client": pl.String,
+        "operation": pl.String,
+        "mode": pl.String,
+        "count": pl.Int64,
+        "seconds": pl.Float64,
+        "p50_ms": pl.Float64,
+        "p95_ms": pl.Float64,
+        "p99_ms": pl.Float64,
+        "per_second": pl.Float64,
+        "speedup": pl.Float64,
+        "errors": pl.Int64,
+        "same": pl.Boolean,
     }
-)  # fmt: skip
+)
 
-#: What the tutorials time.
+#: Counts of calls by client and operation, as in the tutorials.
 TUTORIALS: dict[str, dict[str, tuple[int, ...]]] = {
     "llama-index": {"add": (10, 100, 1000), "search": (10, 100, 1000)},
     "langchain": {"add": (10, 100), "search": (10, 100), "delete": (10, 100)},
 }
-#: Counts when everything is timed.
+#: Counts of calls when all clients and operations are timed.
 COUNTS = (10, 100)
-#: Rows in a collection that is searched.
-FILLED = 1_000
-#: Questions that an index's own time to answer is taken from.
-LATENCY_QUESTIONS = 50
-
-_SCRATCH = "roost_scratch"
-#: Seconds after which a scratch collection is one that a killed run left behind.
-_FORGOTTEN = 86_400
+#: Rows of the collection that is searched.
+SEARCHED_ROWS = 1_000
+#: Searches that the latency of an index is measured on, at most.
+MAX_LATENCY_QUESTIONS = 50
+#: Hits of each of these searches.
+LATENCY_HITS = 10
 
 
 @dataclass(frozen=True)
 class Cell:
-    """What to time: one client's operation so many times, in both modes."""
+    """One client's operation, to be timed `count` times in both modes."""
 
     client: str
     operation: str
@@ -71,7 +75,13 @@ class Cell:
 
 @dataclass(frozen=True)
 class Measured:
-    """One mode of one cell. `times` are milliseconds, `answers` what each call returned."""
+    """The measurement of one mode of one cell.
+
+    seconds: Time of all calls.
+    times: Milliseconds of each call that succeeded.
+    answers: Return value of each call; None if it failed.
+    errors: Number of calls that failed, and of rows that are wrong.
+    """
 
     seconds: float
     times: list[float]
@@ -80,11 +90,11 @@ class Measured:
 
 
 def choose_cells(which: str, counts: Sequence[int] = ()) -> list[Cell]:
-    """List what to time.
+    """List the cells to time.
 
     Args:
         which: `tutorials`, `all`, or `none`.
-        counts: In place of the usual ones.
+        counts: Counts of calls; empty for the default ones.
     """
     if which == "none":
         return []
@@ -93,41 +103,46 @@ def choose_cells(which: str, counts: Sequence[int] = ()) -> list[Cell]:
     return [
         Cell(client, operation, count)
         for client, operations in matrix.items()
-        for operation, usual in operations.items()
-        for count in (counts or usual)
+        for operation, defaults in operations.items()
+        for count in (counts or defaults)
     ]
 
 
 async def time_clients(
-    settings: Milvus, cells: Sequence[Cell], texts: Sequence[str], vectors: np.ndarray, *,
-    latency_ms: float = 0.0, tell: Callable[[str], None] = lambda _: None,
-) -> pl.DataFrame:  # fmt: skip
+    settings: Milvus,
+    cells: Sequence[Cell],
+    texts: Sequence[str],
+    vectors: np.ndarray,
+    *,
+    latency_ms: float = 0.0,
+    tell: Callable[[str], None] = lambda _: None,
+) -> pl.DataFrame:
     """Time the cells: a frame of `TIMING`.
 
     Args:
-        settings: The server; a file of Milvus Lite is not touched, another one is made for the time being.
-        cells: What to time.
-        texts: Texts to write and to search for; they are used again as often as it takes.
+        settings: The configured Milvus; a file of Milvus Lite is not touched, a temporary one is used.
+        cells: The cells.
+        texts: n texts to write and to search for; they are repeated if more are needed.
         vectors: (n, dim) float32, theirs.
-        latency_ms: Round trip to put before the server.
-        tell: Is told what is timed now.
+        latency_ms: Round-trip latency to add before the server.
+        tell: Called with a message when another client is timed.
 
     Raises:
-        UsageError: A round trip is asked for before a file.
+        UsageError: Latency is to be added before Milvus Lite.
     """
     made = [TIMING.to_frame()]
     if not cells:
         return made[0]
     if latency_ms and settings.is_lite:
         raise UsageError("--latency-ms needs a Milvus server; a file of Milvus Lite is not reached over a network")
-    async with _scratch(settings, latency_ms) as (reached, store, prefix):
-        bench = _Bench(reached, store, prefix, _many(texts, vectors, max(FILLED, *(cell.count for cell in cells))))
+    async with open_scratch_space(settings, latency_ms) as space:
+        bench = _Bench(space, _make_rows(texts, vectors, max(SEARCHED_ROWS, *(cell.count for cell in cells))))
         for client in dict.fromkeys(cell.client for cell in cells):
-            mine = [cell for cell in cells if cell.client == client]
+            own = [cell for cell in cells if cell.client == client]
             tell(f"timing {client}")
-            made += await bench.searches(client, [cell.count for cell in mine if cell.operation == "search"])
-            for count in dict.fromkeys(cell.count for cell in mine):
-                operations = {cell.operation for cell in mine if cell.count == count}
+            made += await bench.searches(client, [cell.count for cell in own if cell.operation == "search"])
+            for count in dict.fromkeys(cell.count for cell in own):
+                operations = {cell.operation for cell in own if cell.count == count}
                 made += await bench.writes(client, count, operations - {"search"})
     order = pl.concat(made).with_row_index("place")
     first = pl.col("place").min().over("client", "operation")
@@ -144,33 +159,34 @@ async def time_index(store: Store, version: Version, texts: Sequence[str], vecto
         vectors: (n, dim) float32, theirs.
     """
     times = []
-    for text, vector in zip(texts[:LATENCY_QUESTIONS], vectors[:LATENCY_QUESTIONS].tolist(), strict=True):
+    for text, vector in zip(texts[:MAX_LATENCY_QUESTIONS], vectors[:MAX_LATENCY_QUESTIONS].tolist(), strict=True):
         started = time.perf_counter()
         if version.recipe.sparse:
-            await store.search_hybrid(version.name, [vector], [text], ["text"], metric=version.metric, limit=10)
+            await store.search_hybrid(
+                version.name, [vector], [text], ["text"], metric=version.metric, limit=LATENCY_HITS
+            )
         else:
-            await store.search(version.name, [vector], ["text"], limit=10)
+            await store.search(version.name, [vector], ["text"], limit=LATENCY_HITS)
         times.append(1000 * (time.perf_counter() - started))
-    return Latency(questions=len(times), **_quantiles(times))
+    return Latency(questions=len(times), **_percentiles(times))
 
 
 class _Bench:
-    """The scratch collections of one run, and what is measured on them."""
+    """The temporary collections of one run, and the measurements on them."""
 
-    def __init__(self, settings: Milvus, store: Store, prefix: str, rows: list[Row]) -> None:
-        self._settings = settings
-        self._store = store
-        self._prefix = prefix
+    def __init__(self, space: ScratchSpace, rows: list[Row]) -> None:
+        self._space = space
+        self._store = space.store
         self._rows = rows
-        self._made = 0
+        self._collection_count = 0
 
     async def searches(self, client: str, counts: Sequence[int]) -> list[pl.DataFrame]:
-        """Search one filled collection in both modes."""
+        """Time searches of one filled collection in both modes."""
         if not counts:
             return []
         frames = []
         async with self._opened(client) as (opened, name):
-            await asyncio.to_thread(opened.fill, self._rows[:FILLED])
+            await asyncio.to_thread(opened.fill, self._rows[:SEARCHED_ROWS])
             if self._store.is_lite:
                 await self._store.flush(name)  # as a run does: Lite searches unflushed rows ten times slower
             await self._store.count(name)  # the first strong read after many writes waits for all of them
@@ -183,7 +199,7 @@ class _Bench:
         return frames
 
     async def writes(self, client: str, count: int, operations: set[str]) -> list[pl.DataFrame]:
-        """Write, overwrite and delete in a fresh collection for each mode."""
+        """Time writes, overwrites and deletions in a new collection for each mode."""
         if not operations:
             return []
         measured: dict[str, dict[str, Measured]] = {
@@ -197,7 +213,7 @@ class _Bench:
                     await asyncio.to_thread(opened.fill, rows)
                 for operation in measured:
                     done = await _measured(opened, operation, rows, mode)
-                    present = await self._store.count(name) - 1  # that of the first call, which is not timed
+                    present = await self._store.count(name) - 1  # without the row of the first call, which is not timed
                     wrong = abs(present - (0 if operation == "delete" else count))
                     measured[operation][mode] = Measured(done.seconds, done.times, done.answers, done.errors + wrong)
                     left[operation].append(present)
@@ -208,10 +224,10 @@ class _Bench:
 
     @asynccontextmanager
     async def _opened(self, client: str) -> AsyncIterator[tuple[Client, str]]:
-        """Open a client over a fresh collection with one row in it: the first calls connect and learn the schema."""
-        self._made += 1
-        name = f"{self._prefix}_{self._made}"
-        opened = CLIENTS[client](self._settings, name, len(self._rows[0].vector))
+        """Open a client on a new collection with one row; its first calls, which connect, are not timed."""
+        self._collection_count += 1
+        name = f"{self._space.prefix}_{self._collection_count}"
+        opened = CLIENTS[client](self._space.settings, name, len(self._rows[0].vector))
         try:
             first = Row("ffffffff-000000", "the first call is not timed", self._rows[0].vector)
             await asyncio.to_thread(opened.call, "add", first)
@@ -219,8 +235,8 @@ class _Bench:
             yield opened, name
         finally:
             await opened.close()
-            # Lite's own file goes as a whole; a collection dropped from it leaves its log open.
-            if not self._settings.is_lite and await self._store.has_collection(name):
+            # The file of Lite is deleted as a whole: dropping a collection from it leaves its log open.
+            if not self._space.settings.is_lite and await self._store.has_collection(name):
                 await self._store.drop_collection(name)
 
 
@@ -249,7 +265,7 @@ def _one_by_one(client: Client, operation: str, rows: Sequence[Row]) -> Measured
         try:
             answers.append(client.call(operation, row))
             times.append(1000 * (time.perf_counter() - began))
-        except Exception as error:  # noqa: BLE001  what failed is counted, whatever a client raises
+        except Exception as error:  # noqa: BLE001  every client raises its own errors; failures are counted
             answers.append(error)
     return _counted(time.perf_counter() - started, times, answers)
 
@@ -257,67 +273,44 @@ def _one_by_one(client: Client, operation: str, rows: Sequence[Row]) -> Measured
 def _counted(seconds: float, times: list[float], answers: Sequence[Any]) -> Measured:
     failed = [answer for answer in answers if isinstance(answer, BaseException)]
     if stop := next((error for error in failed if not isinstance(error, Exception)), None):
-        raise stop  # a cancellation is no measurement
+        raise stop  # a cancellation is not a failed call
     return Measured(seconds, times, [None if isinstance(a, BaseException) else a for a in answers], len(failed))
 
 
 def _frame(cell: Cell, each: dict[str, Measured], *, same: bool) -> pl.DataFrame:
-    sound = not any(done.errors for done in each.values())
+    succeeded = not any(done.errors for done in each.values())
     rows = [
         {
-            "client": cell.client, "operation": cell.operation, "mode": mode, "count": cell.count,
-            "seconds": done.seconds, **_quantiles(done.times), "per_second": cell.count / done.seconds,
-            "speedup": each["sync"].seconds / done.seconds if mode == "async" and sound else None,
-            "errors": done.errors, "same": same,
+            "client": cell.client,
+            "operation": cell.operation,
+            "mode": mode,
+            "count": cell.count,
+            "seconds": done.seconds,
+            **_percentiles(done.times),
+            "per_second": cell.count / done.seconds,
+            "speedup": each["sync"].seconds / done.seconds if mode == "async" and succeeded else None,
+            "errors": done.errors,
+            "same": same,
         }
         for mode, done in each.items()
-    ]  # fmt: skip
+    ]
     return pl.DataFrame(rows, schema=TIMING)
 
 
-def _quantiles(times: list[float]) -> dict[str, float | None]:
+def _percentiles(times: list[float]) -> dict[str, float | None]:
     names = ("p50_ms", "p95_ms", "p99_ms")
     if not times:
         return dict.fromkeys(names)
     return {name: float(value) for name, value in zip(names, np.percentile(times, [50, 95, 99]), strict=True)}
 
 
-def _many(texts: Sequence[str], vectors: np.ndarray, count: int) -> list[Row]:
-    """Make so many rows of fewer texts: no two are alike, so that every search has one right order."""
-    dice = np.random.default_rng(3)
+def _make_rows(texts: Sequence[str], vectors: np.ndarray, count: int) -> list[Row]:
+    """Make `count` rows from fewer texts; all vectors differ, so every search has one correct order."""
+    generator = np.random.default_rng(3)
     chosen = np.arange(count) % len(texts)
-    noise = dice.standard_normal((count, vectors.shape[1]), dtype=np.float32)
+    noise = generator.standard_normal((count, vectors.shape[1]), dtype=np.float32)
     mixed = vectors[chosen] + 0.3 * noise / np.sqrt(vectors.shape[1])
     mixed /= np.linalg.norm(mixed, axis=1, keepdims=True)
     return rows_of(
         [f"{texts[row]} ({number})" for number, row in enumerate(chosen.tolist())], mixed, uuid.uuid4().hex[:8]
     )
-
-
-@asynccontextmanager
-async def _scratch(settings: Milvus, latency_ms: float) -> AsyncIterator[tuple[Milvus, Store, str]]:
-    """Open the server, or a file for the time being: settings to reach it, a store without delay, names to take.
-
-    Whatever bears such a name is dropped afterwards, and so is what a killed run left a day ago.
-    """
-    async with AsyncExitStack() as stack:
-        if settings.is_lite:
-            folder = stack.enter_context(
-                tempfile.TemporaryDirectory(prefix="roost-timings-", ignore_cleanup_errors=True)
-            )
-            settings = settings.model_copy(update={"uri": str(Path(folder, "scratch.db"))})
-        store = await stack.enter_async_context(open_store(settings))
-        reached = await stack.enter_async_context(added_latency(settings, latency_ms))
-        prefix = f"{_SCRATCH}_{int(time.time()):x}_{uuid.uuid4().hex[:8]}"
-        try:
-            yield reached, store, prefix
-        finally:
-            for name in [] if settings.is_lite else await store.list_collections():
-                if name.startswith(prefix) or _is_forgotten(name):
-                    await store.drop_collection(name)
-
-
-def _is_forgotten(name: str) -> bool:
-    """Whether a name is wholly one of ours, from a day ago; people may begin theirs with the same words."""
-    made = re.fullmatch(rf"{_SCRATCH}_([0-9a-f]{{8}})_[0-9a-f]{{8}}_[0-9]+", name)
-    return made is not None and int(made[1], 16) < time.time() - _FORGOTTEN

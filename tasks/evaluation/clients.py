@@ -1,7 +1,7 @@
-"""The clients whose operations are timed, each over a scratch collection: pymilvus and both frameworks' stores.
+"""The clients whose operations are timed, each on a temporary collection: pymilvus and the stores of both frameworks.
 
-Every one is used as the Milvus tutorials on async use it: one row or one query a call. Vectors are given, so that the
-time is Milvus' and the client's alone. Make them inside the loop that uses them.
+They are used as in the Milvus tutorials on async: one row or one query per call. Vectors are given, so the times are
+those of Milvus and the client alone. Create a client inside the loop that uses it.
 """
 
 from __future__ import annotations
@@ -16,15 +16,16 @@ from roost.tasks.milvus.connection import connection_options
 from roost.tasks.milvus.store import MAX_WRITE_ROWS
 from roost.tasks.settings import Milvus
 
-#: Hits that each search asks for.
+#: Hits that each search returns.
 HITS = 10
 
 OPERATIONS = ("add", "search", "upsert", "delete")
+_SEARCH: dict[str, Any] = {"limit": HITS, "output_fields": ["text"], "consistency_level": "Strong"}
 
 
 @dataclass(frozen=True)
 class Row:
-    """One thing to write, or, by its text and vector, to search with."""
+    """One row to write, or one query with its text and vector."""
 
     id: str
     text: str
@@ -32,14 +33,14 @@ class Row:
 
 
 class Client(Protocol):
-    """An open store over one scratch collection. A search returns the ids that it found."""
+    """An open store on one temporary collection. A search returns the ids that it found."""
 
     def call(self, operation: str, row: Row) -> Any:
-        """Do one operation, waiting for it."""
+        """Run one operation, sync."""
         ...
 
     def acall(self, operation: str, row: Row) -> Awaitable[Any]:
-        """Do one operation, awaited."""
+        """Run one operation, async."""
         ...
 
     def fill(self, rows: Sequence[Row]) -> None:
@@ -69,21 +70,27 @@ class PyMilvus:
 
     def call(self, operation: str, row: Row) -> Any:
         """See `Client`."""
-        method, arguments = self._request(operation, row)
-        return _found(operation, getattr(self._sync, method)(self._name, **arguments))
+        match operation:
+            case "search":
+                return _ids(self._sync.search(self._name, [row.vector], **_SEARCH))
+            case "delete":
+                return self._sync.delete(self._name, ids=[row.id])
+            case "add":
+                return self._sync.insert(self._name, [asdict(row)])
+            case _:
+                return self._sync.upsert(self._name, [asdict(row)])
 
     async def acall(self, operation: str, row: Row) -> Any:
         """See `Client`."""
-        method, arguments = self._request(operation, row)
-        return _found(operation, await getattr(self._async, method)(self._name, **arguments))
-
-    def _request(self, operation: str, row: Row) -> tuple[str, dict[str, Any]]:
-        if operation == "search":
-            return "search", {"data": [row.vector], "limit": HITS, "output_fields": ["text"],
-                              "consistency_level": "Strong"}  # fmt: skip
-        if operation == "delete":
-            return "delete", {"ids": [row.id]}
-        return "insert" if operation == "add" else "upsert", {"data": [asdict(row)]}
+        match operation:
+            case "search":
+                return _ids(await self._async.search(self._name, [row.vector], **_SEARCH))
+            case "delete":
+                return await self._async.delete(self._name, ids=[row.id])
+            case "add":
+                return await self._async.insert(self._name, [asdict(row)])
+            case _:
+                return await self._async.upsert(self._name, [asdict(row)])
 
     def fill(self, rows: Sequence[Row]) -> None:
         """See `Client`."""
@@ -103,9 +110,13 @@ class LlamaIndex:
         from llama_index.vector_stores.milvus import MilvusVectorStore
 
         fields: dict[str, Any] = {
-            **connection_options(settings), "collection_name": name, "dim": dimension, "consistency_level": "Strong",
-            "overwrite": False, "similarity_metric": "IP",
-        }  # fmt: skip
+            **connection_options(settings),
+            "collection_name": name,
+            "dim": dimension,
+            "consistency_level": "Strong",
+            "overwrite": False,
+            "similarity_metric": "IP",
+        }
         self._store = MilvusVectorStore(**fields)
         self._replacing = MilvusVectorStore(**fields, upsert_mode=True)
 
@@ -138,17 +149,20 @@ class LlamaIndex:
 
 
 class LangChain:
-    """langchain-milvus' `Milvus`; its embeddings are looked up, not made."""
+    """langchain-milvus' `Milvus`; its embeddings are given, not computed."""
 
     def __init__(self, settings: Milvus, name: str, dimension: int) -> None:
         from roost.tasks.search.langchain import BridgedMilvus
 
         self._vectors: dict[str, list[float]] = {}
         self._store = BridgedMilvus(
-            _looked_up(self._vectors), collection_name=name, auto_id=False, consistency_level="Strong",
+            _given_embeddings(self._vectors),
+            collection_name=name,
+            auto_id=False,
+            consistency_level="Strong",
             connection_args=connection_options(settings),
             index_params={"index_type": "FLAT", "metric_type": "IP", "params": {}},
-        )  # fmt: skip
+        )
 
     def call(self, operation: str, row: Row) -> Any:
         """See `Client`."""
@@ -156,7 +170,7 @@ class LangChain:
         if operation == "search":
             return [hit.metadata["pk"] for hit in self._store.similarity_search(row.text, k=HITS)]
         if operation == "delete":
-            return _done(self._store.delete(ids=[row.id]))
+            return _check_deleted(self._store.delete(ids=[row.id]))
         if operation == "add":
             return self._store.add_documents([_document(row)], ids=[row.id])
         return self._store.upsert(ids=[row.id], documents=[_document(row)])
@@ -167,7 +181,7 @@ class LangChain:
         if operation == "search":
             return [hit.metadata["pk"] for hit in await self._store.asimilarity_search(row.text, k=HITS)]
         if operation == "delete":
-            return _done(await self._store.adelete(ids=[row.id]))
+            return _check_deleted(await self._store.adelete(ids=[row.id]))
         if operation == "add":
             return await self._store.aadd_documents([_document(row)], ids=[row.id])
         return await self._store.aupsert(ids=[row.id], documents=[_document(row)])
@@ -189,13 +203,13 @@ CLIENTS: dict[str, Callable[[Milvus, str, int], Client]] = {
 }
 
 
-def _found(operation: str, answer: Any) -> Any:
-    return [hit["id"] for hit in answer[0]] if operation == "search" else answer
+def _ids(found: Any) -> list[str]:
+    return [hit["id"] for hit in found[0]]
 
 
-def _done(told: bool | None) -> None:
-    if told is False:
-        raise RuntimeError("langchain-milvus says that the deletion failed")
+def _check_deleted(deleted: bool | None) -> None:
+    if deleted is False:
+        raise RuntimeError("langchain-milvus reports that the deletion failed")
 
 
 def _llama_query(row: Row) -> Any:
@@ -216,11 +230,11 @@ def _document(row: Row) -> Any:
     return Document(page_content=row.text, metadata={})
 
 
-def _looked_up(vectors: dict[str, list[float]]) -> Any:
+def _given_embeddings(vectors: dict[str, list[float]]) -> Any:
     from langchain_core.embeddings import Embeddings
 
-    class LookedUp(Embeddings):
-        """Gives the vector that belongs to a text; awaited, without the thread that LangChain would take."""
+    class GivenEmbeddings(Embeddings):
+        """Returns the vector of a text; its async methods do not use the thread that LangChain's would."""
 
         def embed_documents(self, texts: list[str]) -> list[list[float]]:
             return [vectors[text] for text in texts]
@@ -234,10 +248,12 @@ def _looked_up(vectors: dict[str, list[float]]) -> Any:
         async def aembed_query(self, text: str) -> list[float]:
             return self.embed_query(text)
 
-    return LookedUp()
+    return GivenEmbeddings()
 
 
 def rows_of(texts: Sequence[str], vectors: Any, prefix: str) -> list[Row]:
-    """Make rows with ids of their own: hex digits and hyphens."""
-    return [Row(f"{prefix}-{number:06d}", text, vector.tolist()) for number, (text, vector) in
-            enumerate(zip(texts, vectors, strict=True))]  # fmt: skip
+    """Make rows of n texts and (n, dim) vectors; their ids are the prefix and a number."""
+    return [
+        Row(f"{prefix}-{number:06d}", text, vector.tolist())
+        for number, (text, vector) in enumerate(zip(texts, vectors, strict=True))
+    ]

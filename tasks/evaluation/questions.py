@@ -1,8 +1,8 @@
-"""Questions with judgments: read from files in the known layouts, or drawn from the index itself.
+"""Questions with judgments: read from files, or sampled from the index itself.
 
-A judgment names a document by its path relative to its source, by its row's id in a table, by `source/path`, or by its
-`doc_id`; with a span it names a passage of the document. A name that the index does not know is kept: what is not
-there cannot be found, and counts so.
+A judgment names a document by its path in its source, by the id of its row in a table, by `source/path`, or by its
+`doc_id`; with a span it judges a part of the document. A judgment of a document that is not in the index is kept, and
+counts as not found.
 """
 
 from __future__ import annotations
@@ -33,24 +33,24 @@ JUDGMENT = pl.Schema(
     {"question": pl.String, "document": pl.String, "grade": pl.Int64, "start": pl.Int64, "end": pl.Int64}
 )
 
-#: A judgment with the document that it names; `doc_id` is empty and `why` says so where none can be told.
+#: A judgment with the document that it names; if it names none, `doc_id` is empty and `why` contains the reason.
 RESOLVED = pl.Schema([*JUDGMENT.items(), ("doc_id", pl.String), ("why", pl.String)])
 
-#: Part of the BEIR layout that is asked when none is named.
-SPLIT = "test"
-#: Words that a known-item query has.
-_WORDS = range(6, 41)
+#: File of `qrels` that is read by default.
+DEFAULT_SPLIT = "test"
+#: Numbers of words that a sampled sentence may have.
+_WORD_COUNTS = range(6, 41)
 _SENTENCE = re.compile(r"(?<=[.!?。])\s+|\n{2,}")
 
 
 @dataclass(frozen=True)
 class Questions:
-    """What is asked, and what would answer it.
+    """Questions and their judgments.
 
-    origin: where they come from, for people.
-    asked: frame of `QUESTION`.
-    judgments: frame of `JUDGMENT`; may be empty.
-    sampled: whether they are sentences sampled from the index (synthetic questions).
+    origin: Where they come from, as text.
+    asked: Frame of `QUESTION`.
+    judgments: Frame of `JUDGMENT`; may be empty.
+    sampled: Whether they are sentences sampled from the index (synthetic questions).
     """
 
     origin: str
@@ -60,30 +60,30 @@ class Questions:
 
     @property
     def fingerprint(self) -> str:
-        """Twelve hex digits that name what is asked and judged: only equal ones may be compared."""
+        """Twelve hex digits of the questions and judgments; only evaluations with equal ones may be compared."""
         rows = [*self.asked.sort("question").rows(), *self.judgments.sort(*JUDGMENT).rows()]
         return digest(orjson.dumps(rows), 6)
 
     @property
     def judged(self) -> list[str]:
-        """The questions that something answers, in the order asked."""
+        """Ids of the questions that have a relevant document, in the order asked."""
         answered = self.judgments.filter(pl.col("grade") > 0).unique("question")
         return self.asked.join(answered, on="question", how="semi", maintain_order="left")["question"].to_list()
 
 
 def read_questions(place: str | Path, split: str = "") -> Questions:
-    """Read questions from a folder in the BEIR layout (`queries.jsonl`, `qrels/*.tsv`) or from one file of JSON lines.
+    """Read questions from a folder in the BEIR layout (`queries.jsonl`, `qrels/*.tsv`) or from one JSON Lines file.
 
-    A line of the one file is `{"query": ..., "relevant": [...]}`; `text` serves for `query`. What is relevant is a
-    name, or `{"document": ..., "grade": ...}`. `"doc"` and `"spans": [{"start", "end"}]` judge passages. A file of
-    queries that has a folder `qrels` beside it is read with it.
+    A line of the file is `{"query": ..., "relevant": [...]}`, or with `text` instead of `query`. An element of
+    `relevant` is a name, or `{"document": ..., "grade": ...}`. `"doc"` and `"spans": [{"start", "end"}]` judge parts of
+    a document. If the folder `qrels` is beside the file, the judgments are read from it.
 
     Args:
         place: Folder or file; `roost://examples/questions` for the installed ones.
-        split: Which file of `qrels`; empty for `test`, or the only one.
+        split: Name of a file in `qrels`; empty for `test`, or the only one.
 
     Raises:
-        UsageError: Nothing there can be read as questions; the message names file and line.
+        UsageError: There are no questions, or they cannot be read; the message names file and line.
     """
     path = Path(resolve_packaged(str(place))).expanduser()
     file = path / "queries.jsonl" if path.is_dir() else path
@@ -92,18 +92,18 @@ def read_questions(place: str | Path, split: str = "") -> Questions:
     lines = list(_lines(file))
     asked = pl.DataFrame([(key, text) for key, text, _ in lines], schema=QUESTION, orient="row")
     if asked.is_empty():
-        raise UsageError(f"{file}: no questions in it")
-    if twice := asked.filter(pl.col("question").is_duplicated())["question"].to_list():
-        raise UsageError(f"{file}: id {twice[0]!r} names two questions")
+        raise UsageError(f"{file}: the file contains no questions")
+    if duplicates := asked.filter(pl.col("question").is_duplicated())["question"].to_list():
+        raise UsageError(f"{file}: two questions have the id {duplicates[0]!r}")
     judgments = pl.DataFrame([row for _, _, rows in lines for row in rows], schema=JUDGMENT, orient="row")
     folder = file.parent / "qrels"
     if folder.is_dir() and judgments.is_empty():
         judgments = _read_qrels(_choose_split(folder, split))
         asked = asked.join(judgments, on="question", how="semi", maintain_order="left")
         if asked.is_empty():
-            raise UsageError(f"{folder}: it judges none of the questions in {file}")
+            raise UsageError(f"{folder}: no judgment is for a question in {file}")
     elif split:
-        raise UsageError(f"{file}: there is no folder qrels beside it to choose {split!r} from")
+        raise UsageError(f"{file}: no folder qrels is beside the file, so split {split!r} cannot be chosen")
     return Questions(str(path), asked, judgments)
 
 
@@ -130,9 +130,7 @@ async def sample_questions(store: Store, version: Version, count: int, ledger: p
     found.sort(key=lambda row: str(row["id"]))
     twins = await _same_text(store, version, {row["chunk_hash"] for row in found})
     asked = [(row["id"], _sentence(row["text"], int(row["doc_id"][8:16], 16))) for row in found]
-    judgments = [
-        (row["id"], doc_id, 1, None, None) for row in found for doc_id in sorted(twins[row["chunk_hash"]])
-    ]  # fmt: skip
+    judgments = [(row["id"], doc_id, 1, None, None) for row in found for doc_id in sorted(twins[row["chunk_hash"]])]
     return Questions(
         f"{len(asked)} sentences sampled from the index",
         pl.DataFrame(asked, schema=QUESTION, orient="row"),
@@ -142,14 +140,17 @@ async def sample_questions(store: Store, version: Version, count: int, ledger: p
 
 
 def resolve(judgments: pl.DataFrame, ledger: pl.DataFrame) -> pl.DataFrame:
-    """Find the document that each judgment names: a frame of `RESOLVED`, in the order of `judgments`.
+    """Find the document that each judgment names.
 
-    The most exact reading wins: `doc_id`, `source/path`, path, id in a table. A name that two documents bear in that
-    reading names none.
+    A name is tried as `doc_id`, `source/path`, path, and id of a table's row, in this order. A name that matches two
+    documents in the same way is not resolved.
 
     Args:
         judgments: Frame of `JUDGMENT`.
-        ledger: The index's ledger, at least `doc_id`, `source` and `uri`.
+        ledger: The ledger of the index, at least `doc_id`, `source` and `uri`.
+
+    Returns:
+        Frame of `RESOLVED`, in the order of `judgments`.
     """
     readings = [
         pl.col("doc_id"),
@@ -157,24 +158,23 @@ def resolve(judgments: pl.DataFrame, ledger: pl.DataFrame) -> pl.DataFrame:
         pl.col("uri"),
         pl.col("uri").str.extract(r"#(.*)$"),
     ]
-    names = pl.concat([
-        ledger.select(name=reading, owner="doc_id", exactness=pl.lit(number)) for number, reading in enumerate(readings)
-    ]).drop_nulls("name")  # fmt: skip
-    best = names.filter(pl.col("exactness") == pl.col("exactness").min().over("name"))
-    owners = best.group_by("name").agg(pl.col("owner").first(), bearers=pl.col("owner").n_unique())
+    names = pl.concat(
+        ledger.select(name=reading, match="doc_id", order=pl.lit(order)) for order, reading in enumerate(readings)
+    ).drop_nulls("name")
+    best = names.filter(pl.col("order") == pl.col("order").min().over("name"))
+    matches = best.group_by("name").agg(pl.col("match").first(), match_count=pl.col("match").n_unique())
     plain = judgments.with_columns(name=pl.col("document").str.strip_prefix("./"))
-    joined = plain.join(owners, on="name", how="left", maintain_order="left")
-    several = pl.format("names {} documents; write source/path", pl.col("bearers"))
-    why = (
-        pl.when(pl.col("bearers").is_null()).then(pl.lit("not in the index"))
-        .when(pl.col("bearers") > 1).then(several).otherwise(pl.lit(""))
-    )  # fmt: skip
-    doc_id = pl.when(pl.col("bearers") == 1).then(pl.col("owner")).otherwise(pl.lit(""))
+    joined = plain.join(matches, on="name", how="left", maintain_order="left")
+    ambiguous = pl.format("names {} documents; write source/path", pl.col("match_count"))
+    is_unknown = pl.col("match_count").is_null()
+    reason = pl.when(is_unknown).then(pl.lit("not in the index")).when(pl.col("match_count") > 1).then(ambiguous)
+    why = reason.otherwise(pl.lit(""))
+    doc_id = pl.when(pl.col("match_count") == 1).then(pl.col("match")).otherwise(pl.lit(""))
     return joined.with_columns(doc_id=doc_id, why=why).select(list(RESOLVED)).cast(RESOLVED)
 
 
 async def _same_text(store: Store, version: Version, hashes: set[str]) -> dict[str, set[str]]:
-    """Find which documents hold these very chunks: a sentence that stands in several finds any of them rightly."""
+    """Map chunk hashes to the documents with these chunks: a sentence of several documents may find any of them."""
     documents: dict[str, set[str]] = {key: set() for key in hashes}
     async for page in store.read_pages(version.name, ["chunk_hash", "doc_id"], one_of("chunk_hash", sorted(hashes))):
         for row in page:
@@ -183,10 +183,10 @@ async def _same_text(store: Store, version: Version, hashes: set[str]) -> dict[s
 
 
 def _sentence(text: str, number: int) -> str:
-    """Take a sentence of a passage, of a length that people ask in; without one, its first words."""
+    """Choose a sentence with the length of a question; if the chunk has none, its first words."""
     parts = [" ".join(part.split()) for part in _SENTENCE.split(text)]
-    fitting = [part for part in parts if len(part.split()) in _WORDS]
-    return fitting[number % len(fitting)] if fitting else " ".join(text.split()[: _WORDS.stop - 1])
+    fitting = [part for part in parts if len(part.split()) in _WORD_COUNTS]
+    return fitting[number % len(fitting)] if fitting else " ".join(text.split()[: _WORD_COUNTS.stop - 1])
 
 
 def _lines(file: Path) -> Iterator[tuple[str, str, list[tuple[Any, ...]]]]:
@@ -197,23 +197,23 @@ def _lines(file: Path) -> Iterator[tuple[str, str, list[tuple[Any, ...]]]]:
                 raise UsageError(f"{file}: {error.detail}")
             text = str(row.get("query") or row.get("text") or "").strip()
             if not text:
-                raise UsageError(f"{file}, row {number}: no question; it stands under `query` or `text`")
+                raise UsageError(f"{file}, row {number}: no question: write it under `query` or `text`")
             key = str(row.get("_id") or row.get("id") or number)
             try:
                 yield key, text, list(_judged(key, row))
             except (TypeError, KeyError, ValueError) as error:
-                raise UsageError(f"{file}, row {number}: what is relevant cannot be read: {error!r}") from None
+                raise UsageError(f"{file}, row {number}: `relevant` or `spans` cannot be read: {error!r}") from None
     except DocumentError as error:
         raise UsageError(f"{file}: {error.detail}") from None
 
 
 def _judged(key: str, row: dict[str, Any]) -> Iterator[tuple[Any, ...]]:
     relevant = row.get("relevant") or []
-    for one in [relevant] if isinstance(relevant, str) else relevant:
-        if isinstance(one, dict):
-            yield key, str(one["document"]), int(one.get("grade", 1)), None, None
+    for judged in [relevant] if isinstance(relevant, str) else relevant:
+        if isinstance(judged, dict):
+            yield key, str(judged["document"]), int(judged.get("grade", 1)), None, None
         else:
-            yield key, str(one), 1, None, None
+            yield key, str(judged), 1, None, None
     for span in row.get("spans") or []:
         start, end = int(span["start"]), int(span["end"])
         if not 0 <= start < end:
@@ -224,19 +224,19 @@ def _judged(key: str, row: dict[str, Any]) -> Iterator[tuple[Any, ...]]:
 def _choose_split(folder: Path, split: str) -> Path:
     files = {file.stem: file for file in sorted(folder.glob("*.tsv"))}
     if not files:
-        raise UsageError(f"{folder}: no .tsv files in it")
-    wanted = split or (SPLIT if SPLIT in files or len(files) > 1 else next(iter(files)))
+        raise UsageError(f"{folder}: the folder contains no .tsv files")
+    wanted = split or (DEFAULT_SPLIT if DEFAULT_SPLIT in files or len(files) > 1 else next(iter(files)))
     if wanted not in files:
         raise UsageError(f"{folder}: {unknown_value('split', wanted, files)}; choose one with --split")
     return files[wanted]
 
 
 def _read_qrels(file: Path) -> pl.DataFrame:
-    """Read `question, document, grade`, or TREC's four columns; a header is passed over."""
+    """Read the columns `question, document, grade`, or the four columns of TREC; a header line is skipped."""
     with file.open(encoding="utf-8-sig", newline="") as stream:
         rows = list(_grades(file, csv.reader(stream, delimiter="\t", quoting=csv.QUOTE_NONE)))
-    return pl.DataFrame(rows, schema=JUDGMENT, orient="row").unique(["question", "document"], keep="last",
-                                                                    maintain_order=True)  # fmt: skip
+    judgments = pl.DataFrame(rows, schema=JUDGMENT, orient="row")
+    return judgments.unique(["question", "document"], keep="last", maintain_order=True)
 
 
 def _grades(file: Path, rows: Iterable[list[str]]) -> Iterator[tuple[Any, ...]]:
@@ -248,7 +248,7 @@ def _grades(file: Path, rows: Iterable[list[str]]) -> Iterator[tuple[Any, ...]]:
         except ValueError:
             if number == 1:
                 continue
-            raise UsageError(f"{file}, line {number}: grade {row[-1]!r} is no whole number") from None
+            raise UsageError(f"{file}, line {number}: grade {row[-1]!r} is not a whole number") from None
         if len(row) not in (3, 4):
-            raise UsageError(f"{file}, line {number}: not 3 or 4 columns between tabs, but {len(row)}")
+            raise UsageError(f"{file}, line {number}: {len(row)} columns separated by tabs instead of 3 or 4")
         yield row[0], row[-2], grade, None, None

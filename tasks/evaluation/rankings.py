@@ -1,6 +1,6 @@
-"""Rankings: what an index answers to many questions, by its own search and by an exact one.
+"""Rankings: chunks and documents that an index returns for many questions, and the recall of approximate search.
 
-All reads are strong: what was written before is seen.
+All reads are strongly consistent: they see everything that was written before.
 """
 
 from __future__ import annotations
@@ -17,47 +17,60 @@ from roost.tasks.milvus.row_reads import HYBRID_CANDIDATES
 from roost.tasks.milvus.store import Store
 from roost.tasks.versions.version import Version
 
-#: A chunk found. `rank` counts from 1; for every metric a higher `score` is nearer.
+#: A chunk in the ranking of a question. `rank` counts from 1; for every metric a higher `score` is nearer.
 RANKED = pl.Schema(
     {
-        "question": pl.String, "rank": pl.Int64, "id": pl.String, "doc_id": pl.String, "start": pl.Int64,
-        "end": pl.Int64, "score": pl.Float64,
+        "question": pl.String,
+        "rank": pl.Int64,
+        "id": pl.String,
+        "doc_id": pl.String,
+        "start": pl.Int64,
+        "end": pl.Int64,
+        "score": pl.Float64,
     }
-)  # fmt: skip
+)
 
-#: Documents that a ranking should reach, and chunks that are asked for to reach them.
-DOCUMENTS = 100
-FIRST_CHUNKS, MOST_CHUNKS = 400, 1_600
-#: Questions in one search, and searches in flight.
-QUERIES_PER_REQUEST, AT_ONCE = 25, 4
-#: Hits that approximate search is judged by.
-NEAREST = 10
-#: Scores nearer than this are equal: Milvus and NumPy add up in different orders.
-SAME = 1e-5
-#: Rows read at a time for exact search.
-_ROWS = 2_000
-_PLACE = ["doc_id", "start", "end"]
-#: Chunks up to which exact search is worth its reading: at 384 dimensions 300 MB over the wire.
-EXACT_CHUNKS = 200_000
+#: Documents that a ranking contains, if it can.
+MAX_DOCUMENTS = 100
+#: Chunks that are searched for first, and at most, to find that many documents.
+FIRST_CHUNKS, MAX_CHUNKS = 400, 1_600
+#: Questions in one search.
+QUERIES_PER_REQUEST = 25
+#: Searches in flight.
+MAX_CONCURRENT_REQUESTS = 4
+#: Nearest chunks that the recall of approximate search is measured on.
+RECALL_DEPTH = 10
+#: Largest number of chunks for which all vectors are read for exact search: 300 MB at 384 dimensions.
+MAX_EXACT_CHUNKS = 200_000
+#: Difference below which two scores count as equal: Milvus and NumPy add numbers in different orders.
+SCORE_TOLERANCE = 1e-5
+
+_PAGE_ROWS = 2_000
+_FIELDS = ["doc_id", "start", "end"]
 
 
 async def rank_chunks(
-    store: Store, version: Version, names: Sequence[str], vectors: np.ndarray, *, texts: Sequence[str] = (),
-    documents: int = DOCUMENTS,
-) -> pl.DataFrame:  # fmt: skip
-    """Rank chunks for each question, deep enough for `documents` different documents if 1,600 chunks hold them.
+    store: Store,
+    version: Version,
+    names: Sequence[str],
+    vectors: np.ndarray,
+    *,
+    texts: Sequence[str] = (),
+    documents: int = MAX_DOCUMENTS,
+) -> pl.DataFrame:
+    """Rank chunks for each question, deep enough for `documents` documents if 1,600 chunks contain that many.
 
-    Milvus looks at as many candidates as it must return (`ef` is at least the limit), so this may find a little more
-    than a search for ten does; `ann_recall` tells how much readers miss. By words too, it ranks what readers of up to
-    100 passages get, all of it and nothing deeper: fusing more would be another order.
+    Milvus considers at least as many candidates as it must return (`ef` is at least the limit), so this may find a
+    little more than a search for ten hits; `ann_recall` measures how much such a search misses. Hybrid search is ranked
+    exactly as deep as searches for up to 100 hits fuse it: fusing more candidates would give another order.
 
     Args:
-        store: Where.
-        version: Which.
+        store: The open Milvus.
+        version: The version to search.
         names: n ids of questions.
         vectors: (n, dim) float32.
-        texts: n questions, for a version whose recipe searches by words too; of others it is not read.
-        documents: How many different ones, at most.
+        texts: n questions; used only if the recipe of the version includes word search.
+        documents: Number of documents to reach, >= 1.
 
     Returns:
         Frame of `RANKED`, best first within each question.
@@ -67,89 +80,98 @@ async def rank_chunks(
         return RANKED.to_frame()
     texts = texts if version.recipe.sparse else ()
     limit = min(total, 2 * HYBRID_CANDIDATES if texts else FIRST_CHUNKS)
-    found = await _ranked(store, version, names, vectors, limit, texts)
-    most = min(total, MOST_CHUNKS)
-    if limit < most and not texts:
-        spread = found.group_by("question").agg(pl.col("doc_id").n_unique().alias("n"))
-        short = set(spread.filter(pl.col("n") < documents)["question"].to_list())
-        rows = [row for row, name in enumerate(names) if name in short]
+    found = await _rank(store, version, names, vectors, limit, texts)
+    deepest = min(total, MAX_CHUNKS)
+    if limit < deepest and not texts:
+        counts = found.group_by("question").agg(pl.col("doc_id").n_unique().alias("n"))
+        too_few = set(counts.filter(pl.col("n") < documents)["question"].to_list())
+        rows = [row for row, name in enumerate(names) if name in too_few]
         if rows:
-            deeper = await _ranked(store, version, [names[row] for row in rows], vectors[rows], most)
-            found = pl.concat([found.filter(~pl.col("question").is_in(list(short))), deeper])
+            deeper = await _rank(store, version, [names[row] for row in rows], vectors[rows], deepest)
+            found = pl.concat([found.filter(~pl.col("question").is_in(list(too_few))), deeper])
     return found
 
 
-async def _ranked(
+async def _rank(
     store: Store, version: Version, names: Sequence[str], vectors: np.ndarray, limit: int, texts: Sequence[str] = ()
 ) -> pl.DataFrame:
-    gate = asyncio.Semaphore(AT_ONCE)
+    gate = asyncio.Semaphore(MAX_CONCURRENT_REQUESTS)
 
-    async def part(first: int) -> pl.DataFrame:
+    async def rank_part(part: slice) -> pl.DataFrame:
         async with gate:
-            asked, words = (
-                vectors[first : first + QUERIES_PER_REQUEST].tolist(),
-                texts[first : first + QUERIES_PER_REQUEST],
-            )
-            hits = (
-                await store.search_hybrid(
-                    version.name,
-                    asked,
-                    words,
-                    _PLACE,
-                    metric=version.metric,
-                    limit=limit,
-                    candidate_count=HYBRID_CANDIDATES,
-                )
-                if words
-                else await store.search(version.name, asked, _PLACE, limit=limit)
-            )
+            hits = await _search(store, version, vectors[part].tolist(), texts[part], limit)
         sign = -1.0 if version.metric == "L2" and not texts else 1.0
         rows = [
-            (name, rank, str(hit["id"]), hit["entity"]["doc_id"], hit["entity"]["start"], hit["entity"]["end"],
-             sign * float(hit["distance"]))
-            for name, answer in zip(names[first : first + QUERIES_PER_REQUEST], hits, strict=True)
-            for rank, hit in enumerate(answer, start=1)
-        ]  # fmt: skip
+            (name, rank, str(hit["id"]), *(hit["entity"][field] for field in _FIELDS), sign * float(hit["distance"]))
+            for name, ranking in zip(names[part], hits, strict=True)
+            for rank, hit in enumerate(ranking, start=1)
+        ]
         return pl.DataFrame(rows, schema=RANKED, orient="row")
 
-    return pl.concat([RANKED.to_frame(), *await asyncio.gather(*map(part, range(0, len(names), QUERIES_PER_REQUEST)))])
+    parts = [slice(first, first + QUERIES_PER_REQUEST) for first in range(0, len(names), QUERIES_PER_REQUEST)]
+    return pl.concat([RANKED.to_frame(), *await asyncio.gather(*map(rank_part, parts))])
 
 
-def by_document(ranked: pl.DataFrame, *, documents: int = DOCUMENTS) -> pl.DataFrame:
-    """Rank documents, each by its best chunk: one row a question and document, at most so many."""
+async def _search(
+    store: Store, version: Version, vectors: list[list[float]], texts: Sequence[str], limit: int
+) -> list[list[dict[str, Any]]]:
+    if not texts:
+        return await store.search(version.name, vectors, _FIELDS, limit=limit)
+    return await store.search_hybrid(
+        version.name,
+        vectors,
+        texts,
+        _FIELDS,
+        metric=version.metric,
+        limit=limit,
+        candidate_count=HYBRID_CANDIDATES,
+    )
+
+
+def by_document(ranked: pl.DataFrame, *, documents: int = MAX_DOCUMENTS) -> pl.DataFrame:
+    """Rank documents by their best chunk: frame of `RANKED`, one row per question and document, `documents` at most."""
     best = ranked.sort("question", "rank").unique(["question", "doc_id"], keep="first", maintain_order=True)
     return best.with_columns(rank=pl.int_range(1, pl.len() + 1).over("question")).filter(pl.col("rank") <= documents)
 
 
-async def ann_recall(store: Store, version: Version, vectors: np.ndarray, *, k: int = NEAREST) -> float | None:
-    """Compare the index's own search with exact search: the share of the k nearest chunks that it finds, in [0, 1].
+async def ann_recall(store: Store, version: Version, vectors: np.ndarray, *, k: int = RECALL_DEPTH) -> float | None:
+    """Measure the share of the k exact nearest chunks that approximate search finds, in [0, 1].
 
-    It searches for k, as readers do, once: `wait_until_searchable` comes before. A hit is right when it is as near as
-    the k-th nearest, so equal texts count as right. None when there is nothing to search, or too much to read it all.
+    A hit counts as exact if its score is at least that of the k-th nearest chunk, so chunks with equal texts count.
+    Call `wait_until_searchable` first.
+
+    Args:
+        store: The open Milvus.
+        version: The version to search.
+        vectors: (n, dim) float32, questions.
+        k: Hits per question, >= 1.
+
+    Returns:
+        None if the version is empty, there are no questions, or it has more than `MAX_EXACT_CHUNKS` chunks.
     """
     total = await store.count(version.name)
-    if not total or total > EXACT_CHUNKS or not len(vectors):
+    if not total or total > MAX_EXACT_CHUNKS or not len(vectors):
         return None
     k = min(k, total)
-    limits = await _kth_best(store, version, vectors, k)
+    limits = await _kth_best_scores(store, version, vectors, k)
     names = [str(row) for row in range(len(vectors))]
-    needed = pl.DataFrame({"question": names, "needed": limits - SAME})
-    found = await _ranked(store, version, names, vectors, k)
-    right = found.join(needed, on="question").filter(pl.col("score") >= pl.col("needed")).height
-    return right / (len(vectors) * k)
+    needed = pl.DataFrame({"question": names, "needed": limits - SCORE_TOLERANCE})
+    found = await _rank(store, version, names, vectors, k)
+    exact = found.join(needed, on="question").filter(pl.col("score") >= pl.col("needed")).height
+    return exact / (len(vectors) * k)
 
 
-async def _kth_best(store: Store, version: Version, vectors: np.ndarray, k: int) -> np.ndarray:
-    """Score every chunk against every question; (n,) float32, the k-th best score of each."""
-    questions = _prepared(vectors, version.metric)
+async def _kth_best_scores(store: Store, version: Version, vectors: np.ndarray, k: int) -> np.ndarray:
+    """Score every chunk against every question; return (n,) float32, the k-th best score of each question."""
+    questions = _normalized(vectors, version.metric)
     best = np.full((len(vectors), k), -np.inf, dtype=np.float32)
-    async for page in store.read_pages(version.name, ["vector"], rows=_ROWS):
-        best = await asyncio.to_thread(_merged, best, page, questions, version.metric)
+    async for page in store.read_pages(version.name, ["vector"], rows=_PAGE_ROWS):
+        best = await asyncio.to_thread(_merge_best, best, page, questions, version.metric)
     return np.asarray(best.min(axis=1))
 
 
-def _merged(best: np.ndarray, page: list[dict[str, Any]], questions: np.ndarray, metric: str) -> np.ndarray:
-    chunks = _prepared(np.array([row["vector"] for row in page], dtype=np.float32), metric)
+def _merge_best(best: np.ndarray, page: list[dict[str, Any]], questions: np.ndarray, metric: str) -> np.ndarray:
+    chunks = _normalized(np.array([row["vector"] for row in page], dtype=np.float32), metric)
     scores = questions @ chunks.T
     if metric == "L2":
         scores = 2 * scores - (questions**2).sum(axis=1)[:, None] - (chunks**2).sum(axis=1)[None, :]
@@ -157,15 +179,24 @@ def _merged(best: np.ndarray, page: list[dict[str, Any]], questions: np.ndarray,
     return np.asarray(-np.partition(-np.hstack([best, scores]), k - 1, axis=1)[:, :k])
 
 
-def _prepared(vectors: np.ndarray, metric: str) -> np.ndarray:
+def _normalized(vectors: np.ndarray, metric: str) -> np.ndarray:
     if metric != "COSINE":
         return vectors
     return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12))
 
 
 async def chunk_places(store: Store, version: Version, documents: Sequence[str]) -> pl.DataFrame:
-    """Find where the chunks of some documents stand: `id`, `doc_id`, `start`, `end`."""
-    fields = ["id", "doc_id", "start", "end"]
+    """Read the positions of the chunks of some documents.
+
+    Args:
+        store: The open Milvus.
+        version: The version to read.
+        documents: Ids of documents.
+
+    Returns:
+        Frame of `id`, `doc_id`, `start` and `end`, in characters of the document's text.
+    """
+    fields = ["id", *_FIELDS]
     schema = pl.Schema({name: RANKED[name] for name in fields})
     frames = [schema.to_frame()]
     for first in range(0, len(documents), MAX_FILTER_VALUES):

@@ -1,9 +1,9 @@
-"""Filters as people write them: parsed, checked against the index's fields, and written anew for Milvus.
+"""Filters: parsed from text, checked against the fields of the index, and written again for Milvus.
 
     source == "handbook" and page > 2
     not (uri like "staff/%" or page in [1, 2, 3])
 
-Nothing of what was written is pasted: every name is checked, every literal is quoted again.
+No part of the text is pasted into the expression: every name is checked, and every literal is quoted again.
 """
 
 from __future__ import annotations
@@ -20,10 +20,14 @@ from roost.tasks.milvus.expressions import quoted
 from roost.tasks.milvus.store import Store
 from roost.tasks.versions.version import Version
 
-#: Characters of a filter, parentheses within each other, and values of one list; beyond that a filter is refused.
-LONGEST, DEEPEST, MOST = 10_000, 50, 1_000
+#: Characters of a filter.
+MAX_LENGTH = 10_000
+#: Nested parentheses and `not` of a filter.
+MAX_DEPTH = 50
+#: Values of a list in a filter.
+MAX_VALUES = 1_000
 
-_HOW = "as in --where 'source == \"handbook\" and page > 2'"
+_EXAMPLE = "as in --where 'source == \"handbook\" and page > 2'"
 _TOKEN = re.compile(
     r"""\s*(?:
         (?P<string>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')
@@ -35,10 +39,12 @@ _TOKEN = re.compile(
 )
 _ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "\\": "\\", '"': '"', "'": "'"}
 _COMPARISONS = ("==", "!=", "<", "<=", ">", ">=")
-_SAME = {"&&": "and", "||": "or", "!": "not"}
-_WORDS = ("and", "or", "not", "in", "like", "true", "false")
-#: Words of Milvus' own language, which no field is compared under.
-_TAKEN = re.compile(r"(exists|is|null|json_\w+|array_\w+|text_match|phrase_match|random_sample|st_\w+)", re.IGNORECASE)
+_SYNONYMS = {"&&": "and", "||": "or", "!": "not"}
+_KEYWORDS = ("and", "or", "not", "in", "like", "true", "false")
+#: Keywords of Milvus' expressions, which are not accepted as names of fields.
+_MILVUS_KEYWORDS = re.compile(
+    r"(exists|is|null|json_\w+|array_\w+|text_match|phrase_match|random_sample|st_\w+)", re.IGNORECASE
+)
 
 Value = str | int | float | bool
 
@@ -47,8 +53,8 @@ Value = str | int | float | bool
 class Where:
     """A checked filter.
 
-    text: As Milvus reads it; empty lets every row through.
-    names: Names in it that are no field of the schema: of the documents' own metadata.
+    text: The filter as Milvus reads it; empty matches every row.
+    names: Names in it that are not fields of the schema: names of the documents' own metadata.
     """
 
     text: str = ""
@@ -56,19 +62,19 @@ class Where:
 
 
 def parse_where(text: str, fields: Mapping[str, type[str] | type[int]]) -> Where:
-    """Read a filter and write it anew.
+    """Parse a filter and write it again for Milvus.
 
     Args:
-        text: What a person wrote; blank for none.
-        fields: The schema's fields that can be compared, and what each holds.
+        text: The filter; blank for none.
+        fields: Fields of the schema that can be compared, and the type of their values.
 
     Raises:
-        UsageError: It is no filter, or compares a field with what it cannot hold; the message says where.
+        UsageError: The filter is invalid, or compares a field with a value of another type; the message says where.
     """
     if not text.strip():
         return Where()
-    if len(text) > LONGEST:
-        raise UsageError(f"the filter has {len(text):,} characters, {LONGEST:,} at most")
+    if len(text) > MAX_LENGTH:
+        raise UsageError(f"the filter has {len(text):,} characters, at most {MAX_LENGTH:,} are allowed")
     parser = _Parser(text, fields)
     written = parser.alternatives(0)
     parser.end()
@@ -77,13 +83,15 @@ def parse_where(text: str, fields: Mapping[str, type[str] | type[int]]) -> Where
 
 @dataclass(frozen=True)
 class _Token:
-    kind: str  # string, number, word, sign, end
+    """A token of a filter: its kind (string, number, word, sign, end), text, and position."""
+
+    kind: str
     text: str
     place: int
 
 
 class _Parser:
-    """Reads by descent: or, and, not, comparison."""
+    """A recursive descent parser: or, and, not, comparison."""
 
     def __init__(self, text: str, fields: Mapping[str, type[str] | type[int]]) -> None:
         self._text = text
@@ -93,16 +101,16 @@ class _Parser:
         self.names: set[str] = set()
 
     def alternatives(self, depth: int) -> str:
-        """Read `a or b or …`."""
+        """Parse `a or b or …`."""
         parts = [self._conjunction(depth)]
         while self._took("or"):
             parts.append(self._conjunction(depth))
         return _joined(parts, "or")
 
     def end(self) -> None:
-        """Refuse what follows a whole filter."""
+        """Refuse text after a complete filter."""
         if self._next.kind != "end":
-            raise self._wrong("here the filter should end, or go on with and, or")
+            raise self._wrong("the filter should end here, or continue with and, or")
 
     def _conjunction(self, depth: int) -> str:
         parts = [self._term(depth)]
@@ -111,8 +119,8 @@ class _Parser:
         return _joined(parts, "and")
 
     def _term(self, depth: int) -> str:
-        if depth > DEEPEST:
-            raise self._wrong(f"more than {DEEPEST} parentheses within each other")
+        if depth > MAX_DEPTH:
+            raise self._wrong(f"more than {MAX_DEPTH} nested parentheses")
         if self._took("not"):
             return f"not ({self._term(depth + 1)})"
         if self._took("("):
@@ -137,10 +145,10 @@ class _Parser:
 
     def _field(self) -> str:
         token = self._take()
-        if token.kind != "word" or _plain(token) in _WORDS:
-            raise self._wrong("here a field's name is needed", token)
-        if _TAKEN.fullmatch(token.text):
-            raise self._wrong(f"{token.text!r} is a word of Milvus' own and no field", token)
+        if token.kind != "word" or _plain(token) in _KEYWORDS:
+            raise self._wrong("the name of a field is expected here", token)
+        if _MILVUS_KEYWORDS.fullmatch(token.text):
+            raise self._wrong(f"{token.text!r} is a keyword of Milvus, not a field", token)
         if token.text not in self._fields:
             self.names.add(token.text)
         return token.text
@@ -154,13 +162,13 @@ class _Parser:
     def _values(self, field: str) -> list[str]:
         self._expect("[")
         if self._next.text == "]":
-            raise self._wrong("an empty list lets nothing through")
+            raise self._wrong("an empty list matches nothing")
         values = [_literal(self._value(field))]
         while self._took(","):
             values.append(_literal(self._value(field)))
         self._expect("]")
-        if len(values) > MOST:
-            raise self._wrong(f"a list may have {MOST:,} values")
+        if len(values) > MAX_VALUES:
+            raise self._wrong(f"a list may have at most {MAX_VALUES:,} values")
         return values
 
     def _value(self, field: str) -> Value:
@@ -172,15 +180,17 @@ class _Parser:
         elif _plain(token) in ("true", "false"):
             value = _plain(token) == "true"
         else:
-            raise self._wrong("here a value is needed: a number, or a text in quotes", token)
+            raise self._wrong("a value is expected here: a number, or a text in quotes", token)
         self._check(field, value, token)
         return value
 
     def _check(self, field: str, value: Value, token: _Token) -> None:
-        holds = self._fields.get(field)
-        fits = {str: isinstance(value, str), int: type(value) in (int, float), None: True}[holds]
+        expected = self._fields.get(field)
+        fits = {str: isinstance(value, str), int: type(value) in (int, float), None: True}[expected]
         if not fits:
-            raise self._wrong(f"{field} holds {'texts' if holds is str else 'numbers'}, not {token.text}", token)
+            raise self._wrong(
+                f"{field} has {'texts' if expected is str else 'numbers'} as values, not {token.text}", token
+            )
 
     @property
     def _next(self) -> _Token:
@@ -199,10 +209,10 @@ class _Parser:
 
     def _expect(self, sign: str) -> None:
         if not self._took(sign):
-            raise self._wrong(f"here a {sign} is needed")
+            raise self._wrong(f"{sign} is expected here")
 
-    def _wrong(self, what: str, token: _Token | None = None) -> UsageError:
-        return _wrong(self._text, what, (token or self._next).place)
+    def _wrong(self, problem: str, token: _Token | None = None) -> UsageError:
+        return _wrong(self._text, problem, (token or self._next).place)
 
 
 def _tokens(text: str) -> list[_Token]:
@@ -210,30 +220,30 @@ def _tokens(text: str) -> list[_Token]:
     while at < len(text.rstrip()):
         match = _TOKEN.match(text, at)
         if match is None or match.lastgroup is None:
-            raise _wrong(text, "this is no part of a filter; a text stands in quotes that close", at)
+            raise _wrong(text, "this cannot be part of a filter; write texts in closed quotes", at)
         found.append(_Token(match.lastgroup, match[match.lastgroup], match.start(match.lastgroup)))
         at = match.end()
     return [*found, _Token("end", "", len(text))]
 
 
 def _plain(token: _Token) -> str:
-    """What a word or sign means, however it is written."""
+    """Return the meaning of a word or sign, independent of its spelling."""
     if token.kind == "string":
         return ""
-    word = token.text.lower() if token.text.lower() in _WORDS else token.text
-    return _SAME.get(word, word)
+    word = token.text.lower() if token.text.lower() in _KEYWORDS else token.text
+    return _SYNONYMS.get(word, word)
 
 
 def _unquoted(token: _Token) -> str:
-    """Read a text in quotes.
+    """Parse a text in quotes.
 
     Raises:
-        UsageError: A character in it is one that no two servers read alike.
+        UsageError: It contains a control character or a surrogate: servers treat them differently.
     """
     value = re.sub(r"\\(.)", lambda match: _ESCAPES.get(match[1], match[0]), token.text[1:-1], flags=re.DOTALL)
     for letter in value:
         if unicodedata.category(letter) in ("Cc", "Cs") and letter not in "\n\r\t":
-            raise UsageError(f"the filter holds the control character U+{ord(letter):04X}: leave it out")
+            raise UsageError(f"the filter contains the control character U+{ord(letter):04X}: remove it")
     return value
 
 
@@ -242,10 +252,10 @@ def _number(token: _Token) -> int | float:
         whole = int(token.text[:30])
         if -(2**63) <= whole < 2**63 and len(token.text) <= 20:
             return whole
-        raise UsageError(f"the filter's number {token.text[:30]} is larger than any that Milvus holds")
+        raise UsageError(f"the filter's number {token.text[:30]} is larger than Milvus can store")
     value = float(token.text)
     if abs(value) == float("inf"):
-        raise UsageError(f"the filter's number {token.text[:30]} is larger than any that Milvus holds")
+        raise UsageError(f"the filter's number {token.text[:30]} is larger than Milvus can store")
     return value
 
 
@@ -259,20 +269,20 @@ def _joined(parts: list[str], word: str) -> str:
     return parts[0] if len(parts) == 1 else f"({f' {word} '.join(parts)})"
 
 
-def _wrong(text: str, what: str, place: int) -> UsageError:
+def _wrong(text: str, problem: str, place: int) -> UsageError:
     rest = text[place : place + 20]
-    where = f"at {rest!r}" if rest.strip() else "at its end"
-    return UsageError(f"the filter cannot be read {where}: {what} ({_HOW})")
+    position = f"at {rest!r}" if rest.strip() else "at its end"
+    return UsageError(f"the filter cannot be read {position}: {problem} ({_EXAMPLE})")
 
 
 async def checked_where(store: Store, version: Version, text: str) -> str:
-    """Read a filter against an index: its schema's fields, and whether any passage has the others.
+    """Parse a filter and check it against an index: its fields, and the names of the documents' own metadata.
 
     Returns:
         The filter as Milvus reads it; empty for none.
 
     Raises:
-        UsageError: It is no filter for this index.
+        UsageError: The filter is invalid for this index.
     """
     if not text.strip():
         return ""
@@ -283,11 +293,11 @@ async def checked_where(store: Store, version: Version, text: str) -> str:
     for name in sorted(where.names):
         if not await store.query(version.name, f"exists $meta[{quoted(name)}]", ["id"], limit=1):
             known = sorted({*fields, *await _own_names(store, version)})
-            raise UsageError(f"no passage of index {version.index!r} has a field {name!r}; known: {', '.join(known)}")
+            raise UsageError(f"no chunk of index {version.index!r} has a field {name!r}; known: {', '.join(known)}")
     return where.text
 
 
 async def _own_names(store: Store, version: Version) -> set[str]:
-    """Names that documents' own metadata has, as far as a few rows tell."""
+    """Return names of the documents' own metadata, as found in the first rows."""
     rows = await store.query(version.name, "", ["*"], limit=20)
     return {name for row in rows for name in row if name.isidentifier() and not name.startswith("_")} - {"vector"}

@@ -206,7 +206,7 @@ def test_what_cannot_be_done_is_refused_before_anything_runs(lite, choices, says
 
 def test_judgments_of_another_corpus_are_refused_with_both_namings(lite, ingest, evaluate, folder):
     ingest(folder(**ANIMALS))
-    with pytest.raises(UsageError, match=r"none of the judged documents: they are called 13734012 there, here bees.md"):
+    with pytest.raises(UsageError, match=r"the judgments name 13734012, the index contains bees.md"):
         evaluate([{"query": "honey", "relevant": ["13734012"]}])
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from roost.tasks.evaluation import client_timings, clients
+from roost.tasks.evaluation import client_timings, clients, scratch
 from roost.tasks.evaluation.client_timings import Cell, Measured
 from roost.tasks.settings import Milvus
 
@@ -21,13 +21,13 @@ from roost.tasks.settings import Milvus
     ],
 )  # fmt: skip
 def test_what_people_call_alike_is_not_dropped(name):
-    assert not client_timings._is_forgotten(name)
+    assert not scratch.is_forgotten(name)
 
 
 def test_what_a_run_left_a_day_ago_is_forgotten_and_what_one_makes_now_is_not():
     now = int(time.time())
-    assert client_timings._is_forgotten(f"roost_scratch_{now - 90_000:x}_0a1b2c3d_12")
-    assert not client_timings._is_forgotten(f"roost_scratch_{now:x}_0a1b2c3d_12")
+    assert scratch.is_forgotten(f"roost_scratch_{now - 90_000:x}_0a1b2c3d_12")
+    assert not scratch.is_forgotten(f"roost_scratch_{now:x}_0a1b2c3d_12")
 
 
 def test_a_cell_with_failures_claims_no_speedup():

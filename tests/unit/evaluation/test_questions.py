@@ -82,7 +82,7 @@ def test_one_file_of_lines_holds_names_grades_and_spans(tmp_path):
         tmp_path, "q.jsonl",
         {"query": "Why?", "relevant": ["a.md", {"document": "b.md", "grade": 3}]},
         {"_id": "x", "text": "Where?", "doc": "c.md", "spans": [{"start": 3, "end": 9, "text": "abcdef"}]},
-        {"query": "NullProgress knows"},
+        {"query": "Nobody knows"},
     )  # fmt: skip
     read = read_questions(file)
     assert read.asked["question"].to_list() == ["1", "x", "3"]
@@ -95,12 +95,12 @@ def test_one_file_of_lines_holds_names_grades_and_spans(tmp_path):
 @pytest.mark.parametrize(
     ("lines", "says"),
     [
-        ([], "no questions in it"),
+        ([], "the file contains no questions"),
         (["{"], "not JSON"),
         ([{"relevant": ["a"]}], "row 1: no question"),
-        ([{"query": "?", "relevant": [{"grade": 1}]}], "row 1: what is relevant cannot be read"),
+        ([{"query": "?", "relevant": [{"grade": 1}]}], "row 1: `relevant` or `spans` cannot be read"),
         ([{"query": "?", "doc": "a", "spans": [{"start": 5, "end": 5}]}], "span 5 to 5"),
-        ([{"id": 1, "query": "a"}, {"id": 1, "query": "b"}], "id '1' names two questions"),
+        ([{"id": 1, "query": "a"}, {"id": 1, "query": "b"}], "two questions have the id '1'"),
     ],
 )
 def test_what_cannot_be_read_is_named_with_its_file_and_row(tmp_path, lines, says):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from milvus_lite.search.filter.parser import parse_expr
 
 from roost.tasks.errors import UsageError
-from roost.tasks.search.filters import DEEPEST, LONGEST, Where, parse_where
+from roost.tasks.search.filters import MAX_DEPTH, MAX_LENGTH, Where, parse_where
 
 FIELDS: dict[str, type[str] | type[int]] = {"source": str, "uri": str, "page": int, "ordinal": int}
 
@@ -46,33 +46,33 @@ def test_names_outside_the_schema_are_the_documents_own() -> None:
     [
         ("page", "after 'page' comes one of =="),
         ("page = 2", "written =="),
-        ('page == "2"', 'page holds numbers, not "2"'),
-        ("page == true", "page holds numbers, not true"),
-        ("source == 2", "source holds texts, not 2"),
+        ('page == "2"', 'page has numbers as values, not "2"'),
+        ("page == true", "page has numbers as values, not true"),
+        ("source == 2", "source has texts as values, not 2"),
         ("page in []", "an empty list"),
-        ("page in [1", "at its end: here a ] is needed"),
-        ("page > 1 source", "at 'source': here the filter should end"),
-        ("(page > 1", "here a ) is needed"),
-        ("page > 1 or", "at its end: here a field's name is needed"),
-        ("2 < page", "here a field's name is needed"),
-        ("1 == 1", "here a field's name is needed"),
-        ("true", "here a field's name is needed"),
-        ('source == "open', "stands in quotes that close"),
-        ("page > other", "here a value is needed"),
-        ("page > 1; drop", "no part of a filter"),
-        ("$meta['x'] == 1", "no part of a filter"),
-        ("json_contains(x, 1)", "a word of Milvus' own"),
-        ("exists owner", "a word of Milvus' own"),
+        ("page in [1", "at its end: ] is expected here"),
+        ("page > 1 source", "at 'source': the filter should end here"),
+        ("(page > 1", ") is expected here"),
+        ("page > 1 or", "at its end: the name of a field is expected here"),
+        ("2 < page", "the name of a field is expected here"),
+        ("1 == 1", "the name of a field is expected here"),
+        ("true", "the name of a field is expected here"),
+        ('source == "open', "texts in closed quotes"),
+        ("page > other", "a value is expected here"),
+        ("page > 1; drop", "cannot be part of a filter"),
+        ("$meta['x'] == 1", "cannot be part of a filter"),
+        ("json_contains(x, 1)", "a keyword of Milvus"),
+        ("exists owner", "a keyword of Milvus"),
         ("page like 2", "like needs a text"),
-        ("page > 99999999999999999999", "larger than any"),
-        ("page > 1e999", "larger than any"),
-        ("page > 1x", "no part of a filter"),
+        ("page > 99999999999999999999", "larger than Milvus can store"),
+        ("page > 1e999", "larger than Milvus can store"),
+        ("page > 1x", "cannot be part of a filter"),
         ('source == "a\0b"', "control character U+0000"),
         ('source == "a\udc80b"', "control character U+DC80"),
-        ("ｐage == 1", "no part of a filter"),
-        ("(" * (DEEPEST + 2) + "page > 1" + ")" * (DEEPEST + 2), "parentheses within each other"),
-        ("not " * (DEEPEST + 2) + "page > 1", "parentheses within each other"),
-        ("page > 1 or " * LONGEST + "page > 1", "characters"),
+        ("ｐage == 1", "cannot be part of a filter"),
+        ("(" * (MAX_DEPTH + 2) + "page > 1" + ")" * (MAX_DEPTH + 2), "nested parentheses"),
+        ("not " * (MAX_DEPTH + 2) + "page > 1", "nested parentheses"),
+        ("page > 1 or " * MAX_LENGTH + "page > 1", "characters"),
     ],
 )
 def test_what_is_no_filter_is_one_line_that_says_where(written: str, says: str) -> None:
