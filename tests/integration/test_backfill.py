@@ -129,15 +129,15 @@ def test_a_backfill_does_not_write_beside_another_run(standalone, monkeypatch, i
 
 def _cut_off(monkeypatch: pytest.MonkeyPatch, backfill: Backfill, source: Path, *, after: int) -> None:
     """Run a forced backfill whose model fails when it has embedded some batches."""
-    passages, made = Embedder.passages, []
+    embed_chunks, made = Embedder.embed_chunks, []
 
     async def fails(self: Embedder, *arguments: Any) -> Any:
         if len(made) == after:
             raise RuntimeError("out of memory")
         made.append(1)
-        return await passages(self, *arguments)
+        return await embed_chunks(self, *arguments)
 
     with monkeypatch.context() as broken:
-        broken.setattr(Embedder, "passages", fails)
+        broken.setattr(Embedder, "embed_chunks", fails)
         with pytest.raises(RoostError, match="out of memory"):
             backfill(source, force=True)

@@ -158,7 +158,7 @@ def test_without_openvino_pytorch_runs_and_who_asks_for_openvino_is_told_how(mon
     monkeypatch.setattr(embedder, "find_spec", lambda name: None if name == "openvino" else find_spec(name))
     settings = Embedding()
     assert load_engine(find_model(settings), settings).name == "torch"
-    with pytest.raises(ModelError, match=r"roost\[openvino\]"):
+    with pytest.raises(ModelError, match=r"roost\[local\]"):
         load_engine(find_model(settings), Embedding(backend="openvino"))
 
 

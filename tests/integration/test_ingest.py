@@ -335,7 +335,7 @@ def test_an_embedder_that_fails_leaves_the_old_chunks_searchable_and_the_next_ru
     before = stored()[0]
     (source / "a.md").write_text(GOOD.replace("noon", "dawn"))
     with monkeypatch.context() as broken:
-        broken.setattr(Embedder, "passages", _out_of_memory)
+        broken.setattr(Embedder, "embed_chunks", _out_of_memory)
         with pytest.raises(RoostError, match="out of memory"):
             ingest(source)
     assert stored()[0].equals(before)
