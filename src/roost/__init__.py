@@ -16,9 +16,11 @@ are used with `await` or `async with`, and never block the running loop.
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False  # type checkers take it for true; importing typing would take longer than all the rest
 if TYPE_CHECKING:
+    from typing import Any
+
     from roost.api import aingest, asearch, ingest, search
     from roost.tasks.errors import (
         ConfigurationError,
