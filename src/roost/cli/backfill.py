@@ -36,13 +36,13 @@ def backfill(request: BackfillRequest, *, yes: bool, as_json: bool, verbose: boo
     from roost.tasks.steps.report_text import choice_lines
 
     check_request(request)
-    is_interactive = sys.stdin.isatty() and sys.stderr.isatty()
-    if is_interactive and not (yes or as_json or request.dry_run) and not _is_confirmed(request):
+    asks = sys.stdin.isatty() and sys.stderr.isatty() and not (yes or as_json or request.dry_run)
+    if asks and not _is_confirmed(request):
         out.print("nothing written")
         return
     from roost.flows.backfill import backfill as backfill_flow
 
-    state, report = run_with_progress(backfill_flow, request, bar=not as_json)
+    state, report = run_with_progress(backfill_flow, request, bar=not as_json, notices=not asks)
     if as_json:
         print_json(report.as_dict())
     elif isinstance(report, IngestReport):

@@ -32,7 +32,7 @@ def check_request(request: IngestRequest | BackfillRequest) -> None:
 
 
 def run_with_progress(
-    flow: Flow[[Request], Coroutine[Any, Any, State[Report]]], request: Request, *, bar: bool
+    flow: Flow[[Request], Coroutine[Any, Any, State[Report]]], request: Request, *, bar: bool, notices: bool = True
 ) -> tuple[str, Report]:
     """Run a flow to its end; return the name of its state and its report.
 
@@ -40,11 +40,12 @@ def run_with_progress(
         flow: The flow.
         request: Its parameter.
         bar: Draw a progress bar, if standard error is a terminal; else print only which run this one waits for.
+        notices: Print the lines about the plan.
     """
     from roost.cli.output.progress_bar import progress_on_stderr
     from roost.flows.running.run import run_flow
 
-    with progress_on_stderr(bar=bar and sys.stderr.isatty()) as progress:
+    with progress_on_stderr(bar=bar and sys.stderr.isatty(), notices=notices) as progress:
         return run_flow(flow, request, progress)
 
 

@@ -38,7 +38,7 @@ class ProgressBar:
             case Waiting():
                 self._bar.update(self._task, description=event.message)
             case Notice():
-                self._bar.console.print(event.message, markup=False, soft_wrap=True)
+                self._bar.console.print(event.message, markup=False, highlight=False, soft_wrap=True)
 
     def _advance(self, event: Advanced) -> None:
         task = self._bar.tasks[0]
@@ -59,12 +59,17 @@ def print_messages(event: Progress) -> None:
 
 
 @contextmanager
-def progress_on_stderr(*, bar: bool) -> Iterator[ProgressCallback]:
+def progress_on_stderr(*, bar: bool, notices: bool = True) -> Iterator[ProgressCallback]:
     """Give the callback that shows a run's progress on standard error inside the context.
 
     Args:
         bar: Draw a progress bar; else only print messages, such as the name of the run that this one waits for.
+        notices: Print the lines about the plan.
     """
+    if not notices:
+        with progress_on_stderr(bar=bar) as progress:
+            yield lambda event: None if isinstance(event, Notice) else progress(event)
+        return
     if not bar:
         yield print_messages
         return
