@@ -29,7 +29,7 @@ from roost.tasks.sources.opened_source import OpenedSource, open_sources
 from roost.tasks.sources.source import refuse_moved
 from roost.tasks.steps.chunk import check_window
 from roost.tasks.versions import carry_over
-from roost.tasks.versions.lease import acquire_live_lease
+from roost.tasks.versions.live_lease import acquire_live_lease
 from roost.tasks.versions.live_version import read_live_version, require_live_version
 from roost.tasks.versions.version import Version, check_recipe
 

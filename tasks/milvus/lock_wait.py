@@ -19,21 +19,21 @@ _log = logging.getLogger(__name__)
 class LeaseOwner:
     """A run or command that wants a writer lease or a file's lock. Its text names it to the others.
 
-    what: What it is: `run 'nightly'`.
+    name: Its name in messages: `run 'nightly'`.
     wait_seconds: Seconds to wait for another owner; 0 refuses at once.
     tell: Is called once when the wait begins, with a message that names the other owner.
     advice: What to do after a refusal; ends the message.
     survives_process: Whether workers of an engine (Dask, Ray) may write under the lease after this process is gone.
     """
 
-    what: str
+    name: str
     wait_seconds: float = 0.0
     tell: Callable[[str], None] = _log.warning
     advice: str = "try again when it has ended"
     survives_process: bool = False
 
     def __str__(self) -> str:
-        return f"{self.what} ({socket.gethostname()}, pid {os.getpid()})"
+        return f"{self.name} ({socket.gethostname()}, pid {os.getpid()})"
 
 
 class LockWait:

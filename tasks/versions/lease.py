@@ -18,7 +18,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from roost.tasks.crash_points import utc_now
@@ -27,14 +27,7 @@ from roost.tasks.ids import ALL_IDS, IdRange
 from roost.tasks.milvus.expressions import quoted
 from roost.tasks.milvus.lock_wait import LeaseOwner, LockWait, time_of_day
 from roost.tasks.milvus.store import Store
-from roost.tasks.models.recipe import Recipe
 from roost.tasks.versions import ledger
-from roost.tasks.versions.live_version import (
-    migrate_version,
-    open_or_create_version,
-    read_live_version,
-    reread_version,
-)
 from roost.tasks.versions.version import Version
 
 #: Seconds from a renewal until the lease expires. A server may be away for less, and the clocks of hosts must agree
@@ -125,15 +118,15 @@ async def acquire_lease(
         ConflictError: Another owner has the lease for longer than this one waits.
         TransientError: Milvus is unreachable for longer than a lease lasts.
     """
-    async with _leased(store, version, owner, id_range, parent_lease) as (leased, _):
+    async with acquire_lease_after_wait(store, version, owner, id_range, parent_lease) as (leased, _):
         yield leased
 
 
 @asynccontextmanager
-async def _leased(
+async def acquire_lease_after_wait(
     store: Store, version: Version, owner: LeaseOwner, id_range: IdRange = ALL_IDS, parent_lease: str = ""
 ) -> AsyncIterator[tuple[Store, bool]]:
-    """Like `acquire_lease`; also yields whether another owner may have written since this one first tried."""
+    """Like `acquire_lease`; also yields whether another owner may have written the version since the first try."""
     if store.settings.is_lite:  # the owner has locked the whole file
         yield store, False
         return
@@ -187,44 +180,6 @@ async def _read_expiry(store: Store, version: Version, lease: Lease) -> None:
         lease.renew(started - EXPIRES_AFTER_S + seconds_left)
     else:
         lease.renewed = started - EXPIRES_AFTER_S
-
-
-@asynccontextmanager
-async def acquire_live_lease(
-    store: Store, index: str, recipe: Recipe, owner: LeaseOwner, known: Version | None
-) -> AsyncIterator[tuple[Store, Version]]:
-    """Acquire the lease of an index's live version, or of the one that a first run creates.
-
-    The known version, read right before, is used as it is; after a wait for another owner it is read again. A run that
-    waited while another version was promoted gets that one. Rows of an older ledger format are migrated.
-
-    Args:
-        store: Where the index is.
-        index: Its name.
-        recipe: The recipe of this run.
-        owner: This run.
-        known: The live version as `read_live_version` gave it; None when the index has none.
-
-    Yields:
-        The store to write with, and the version.
-
-    Raises:
-        StoreError: The live version was built with another recipe, or its ledger does not exist.
-        IndexFormatError: There is no migration from its ledger format.
-        ConflictError, TransientError: As `acquire_lease`.
-    """
-    while True:
-        version = await open_or_create_version(store, index, recipe, known)
-        async with _leased(store, version, owner) as (leased, has_waited):
-            live = await store.read_alias(index)
-            if live in (None, version.name):
-                # A version that was just created may be one that a killed run left, with properties of its own.
-                if has_waited or not version.is_live:
-                    version = await reread_version(store, version)
-                version = replace(version, is_live=live is not None)
-                yield leased, await migrate_version(leased, version)
-                return
-        known = await read_live_version(store, index)
 
 
 async def _acquire(store: Store, version: Version, owner: LeaseOwner, id_range: IdRange, parent_lease: str) -> Lease:

@@ -1,23 +1,23 @@
-"""The ledger: the companion collection that says, a row a document, what is committed.
+"""The ledger: the companion collection of a version, the commit record with one row a document.
 
-A document's status is `writing` from before its first chunk is written until after its last one; then
-`indexed`. `quarantined` documents failed for good; what they had before stays searchable. One whose write was cut
-off and that cannot be read now stays `writing`, with the reason: another try may complete it.
+A document has status `writing` from before its first chunk is written until after its last one, then `indexed`. A
+`quarantined` document failed for good; its earlier chunks stay searchable. A document whose write was interrupted and
+that cannot be read now stays `writing`, with the reason: a later run may complete it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 import polars as pl
 from pymilvus import DataType, MilvusClient
 
+from roost.tasks.crash_points import utc_now
 from roost.tasks.milvus.store import Store
 
 WRITING, INDEXED, QUARANTINED = "writing", "indexed", "quarantined"
-#: Not a document: a run's claim to be the one writer (tasks/lease.py).
+#: Status of a row that is no document but a writer lease: see `roost.tasks.versions.lease`.
 LEASE = "lease"
 
 ROW = pl.Schema(
@@ -30,22 +30,24 @@ ROW = pl.Schema(
         "modified": pl.String,
         "status": pl.String,
         "chunk_count": pl.Int64,  # committed
-        "pending_chunk_count": pl.Int64,  # ordinals that a write under way may reach; 0 when none is
-        "reason": pl.String,  # `class: detail` of a refused document
-        "attempts": pl.Int64,  # failures in a row
+        "pending_chunk_count": pl.Int64,  # ordinals that an unfinished write may reach; 0 without one
+        "reason": pl.String,  # `class: detail` of a quarantined document
+        "attempts": pl.Int64,  # consecutive failures
         "run_id": pl.String,
         "updated_at": pl.String,  # ISO 8601, UTC
     }
 )
 
-#: What tells how a run ended; the rest of a large ledger need not be read again for that.
+#: Columns that show the result of a run; of a large ledger the others need not be read for that.
 COUNTED = ("doc_id", "uri", "status", "chunk_count", "pending_chunk_count", "reason")
 
+_MAX_REASON_BYTES = 2000
+#: Most bytes of the VARCHAR fields; of the others 256.
 _LENGTHS = {"doc_id": 64, "uri": 8192, "source": 1024, "reason": 2048}
 
 
 def schema() -> Any:
-    """Describe the ledger's collection. Milvus wants a vector in each; this one holds nothing."""
+    """Describe the ledger's collection. Milvus requires a vector field; this one is unused."""
     described = MilvusClient.create_schema(auto_id=False, enable_dynamic_field=False)
     for name, kind in ROW.items():
         if kind == pl.Int64:
@@ -80,12 +82,13 @@ async def write_rows(store: Store, ledger: str, rows: Iterable[dict[str, Any]], 
     """Write ledger rows, stamped with the run and the time. Returns how many."""
     stamp = {
         "run_id": run_id,
-        "updated_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "updated_at": utc_now().isoformat(timespec="seconds"),
         "nothing": [0.0, 0.0],
     }
-    return await store.upsert(ledger, [_fitted({**row, **stamp}) for row in rows])
+    return await store.upsert(ledger, [_fit({**row, **stamp}) for row in rows])
 
 
-def _fitted(row: dict[str, Any]) -> dict[str, Any]:
-    row["reason"] = row["reason"].encode()[:2000].decode(errors="ignore")
+def _fit(row: dict[str, Any]) -> dict[str, Any]:
+    """Cut a reason to the length of its field, in bytes."""
+    row["reason"] = row["reason"].encode()[:_MAX_REASON_BYTES].decode(errors="ignore")
     return row

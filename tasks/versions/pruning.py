@@ -1,4 +1,4 @@
-"""Pruning: what old versions and what killed runs left, chosen and dropped; never what readers see."""
+"""Pruning: choose and drop old versions and the remains of killed runs; never a version with an alias."""
 
 from __future__ import annotations
 
@@ -17,86 +17,82 @@ from roost.tasks.versions.version import VERSION_NAME, Version
 
 @dataclass(frozen=True)
 class Pruning:
-    """What to drop and what to keep: names of collections, each with why."""
+    """The collections to drop and to keep: name -> reason."""
 
     drop: dict[str, str]
     keep: dict[str, str]
 
 
 def choose(versions: Sequence[VersionStatus], names: Sequence[str], index: str, keep: int) -> Pruning:
-    """Choose what to drop of one index: never what a name leads to.
+    """Choose the collections of one index to drop: never one that an alias points to.
 
     Args:
-        versions: All of the index, the live one first.
-        names: All collections, for ledgers that a killed drop left without their version.
-        index: Name that readers use.
-        keep: How many complete versions to keep, the live one among them.
+        versions: All versions of the index, the live one first.
+        names: All collections: a killed drop may have left a ledger without its version.
+        index: Name of the index.
+        keep: Count of complete versions to keep, the live one included.
     """
     drop, kept = {}, {}
     complete = 0
-    back = versions[0].version.previous if versions else ""
-    for one in sorted(versions, key=lambda one: (not one.is_live, one.version.name != back)):
+    previous = versions[0].version.previous if versions else ""
+    for one in sorted(versions, key=lambda one: (not one.is_live, one.version.name != previous)):
         complete += one.is_complete
         name = one.version.name
         if one.aliases:
             kept[name] = "live" if one.is_live else f"alias {', '.join(one.aliases)}"
         elif not one.is_complete and one.is_recent:
-            kept[name] = "made a moment ago: a run may be about to fill it"
+            kept[name] = "just created: a run may be about to write it"
         elif not one.is_complete:
             drop[name] = "never completed: a killed run left it"
         elif complete > keep:
             drop[name] = f"not among the {keep} newest"
         else:
             kept[name] = "was live" if one.version.promoted else "never promoted"
-    ours = re.compile(rf"({VERSION_NAME.pattern})__ledger")
+    ledger_name = re.compile(rf"({VERSION_NAME.pattern})__ledger")
     for name in names:
-        match = ours.fullmatch(name)
+        match = ledger_name.fullmatch(name)
         if match and match["index"] == index and match[1] not in names:
             drop[name] = "a ledger without its version"
     return Pruning(drop, kept)
 
 
 async def prune(store: Store, versions: Sequence[VersionStatus], chosen: Pruning, owner: LeaseOwner) -> Pruning:
-    """Drop what was chosen; what a run is building right now is kept, and named."""
+    """Drop the chosen collections; a version that a run is writing is kept, and the run is named as the reason."""
     by_name = {one.version.name: one.version for one in versions}
     drop, kept = {}, dict(chosen.keep)
-    for name, why in chosen.drop.items():
+    for name, reason in chosen.drop.items():
         if name not in by_name:
-            if await store.describe_collection(name.removesuffix("__ledger")):
-                continue  # a first run is just making both
+            if await store.has_collection(name.removesuffix("__ledger")):
+                continue  # a first run is just creating both
             await store.drop_collection(name)
-        elif other := await _drop_unless_held(store, by_name[name], owner):
-            kept[name] = other
+        elif obstacle := await _drop_unless_leased(store, by_name[name], owner):
+            kept[name] = obstacle
             continue
-        drop[name] = why
+        drop[name] = reason
     return Pruning(drop, kept)
 
 
-async def _drop_unless_held(store: Store, version: Version, owner: LeaseOwner) -> str:
-    """Drop a version; or say what speaks against it now."""
-    if await store.describe_collection(version.ledger) is None:
+async def _drop_unless_leased(store: Store, version: Version, owner: LeaseOwner) -> str:
+    """Drop a version. Returns an empty string, or the reason why it was kept."""
+    if not await store.has_collection(version.ledger):
         return await _drop(store, version)
     await load_for_reading(store, version)
     try:
-        async with acquire_lease(store, version, owner) as mine:
-            return await _drop(mine, version)
+        async with acquire_lease(store, version, owner) as leased:
+            return await _drop(leased, version)
     except ConflictError as error:
         return str(error)
 
 
 async def _drop(store: Store, version: Version) -> str:
-    """Drop a version that no name leads to. Its aliases are never dropped: later servers refuse while there is one."""
-    if await _is_named(store, version):  # Lite and Milvus 2.3 drop it all the same
-        return "promoted meanwhile"
+    """Drop a version without an alias. Aliases are never dropped here: later servers refuse while there is one."""
+    if await store.list_aliases(version.name):  # Lite and Milvus 2.3 would drop it all the same
+        return "just promoted"
     try:
         await store.drop_collection(version.name)
     except StoreError:
-        if await _is_named(store, version):
-            return "promoted meanwhile"
+        if await store.list_aliases(version.name):
+            return "just promoted"
         raise
     await store.drop_collection(version.ledger)
     return ""
-
-
-async def _is_named(store: Store, version: Version) -> bool:
-    return bool(await store.list_aliases(version.name))

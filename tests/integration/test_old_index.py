@@ -226,18 +226,14 @@ def edit(export: Path, **facts: Any) -> None:
 
 def test_an_export_of_a_newer_format_is_refused_in_one_line(export):
     edit(export, format=archive.ARCHIVE_FORMAT + 1)
-    with pytest.raises(
-        IndexFormatError, match=r"archive format 2, this Roost reads formats up to 1: upgrade Roost$"
-    ):
+    with pytest.raises(IndexFormatError, match=r"archive format 2, this Roost reads formats up to 1: upgrade Roost$"):
         archive.read_export(export)
 
 
 def test_an_export_with_a_newer_ledger_or_recipe_is_refused_in_one_line(export):
     version = json.loads((export / "version.json").read_text("utf-8"))["version"]
     edit(export, version=version | {"ledger_format": 2})
-    with pytest.raises(
-        IndexFormatError, match=r"ledger format 2, this Roost reads formats up to 1: upgrade Roost$"
-    ):
+    with pytest.raises(IndexFormatError, match=r"ledger format 2, this Roost reads formats up to 1: upgrade Roost$"):
         archive.read_export(export)
     edit(export, version=version | {"recipe": version["recipe"] | {"late_interaction": True}})
     with pytest.raises(IndexFormatError, match=r"unknown fields \(late_interaction\): upgrade Roost$"):

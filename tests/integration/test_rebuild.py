@@ -270,7 +270,7 @@ def test_a_version_promoted_meanwhile_is_not_pruned_and_the_run_that_wrote_the_o
             await promotion.promote(store, other, live)
             chosen = Pruning({other.name: "chosen a moment ago"}, {})
             done = await drop(store, await promotion.version_statuses(store, index), chosen, LeaseOwner("a pruning"))
-            assert (done.drop, done.keep) == ({}, {other.name: "promoted meanwhile"})
+            assert (done.drop, done.keep) == ({}, {other.name: "just promoted"})
             await promotion.roll_back(store, live)
             return other.name
 

@@ -261,6 +261,7 @@ def test_what_no_other_try_would_mend_is_a_refusal(error: BaseException) -> None
 
 def test_a_collection_that_is_not_there_is_a_refusal_of_its_own() -> None:
     assert kind_of(answered(100, common_pb2.CollectionNotExists, "collection not found")) is CollectionNotFoundError
+    assert kind_of(answered(1600, common_pb2.UnexpectedError, "alias not found")) is CollectionNotFoundError
 
 
 def test_a_mistake_of_the_client_that_pymilvus_wraps_is_not_tried_again() -> None:
