@@ -139,6 +139,26 @@ def prefect_share(batches: int = 40) -> dict[str, Any]:
 
 def memory(documents: int) -> dict[str, Any]:
     """Ingest that many documents of a page, vectors from a stand-in: peak resident memory of the run's own process."""
+    report = _ingest_pages(documents)
+    return {"peak_mb": _peak_bytes() / 2**20, **asdict(report.store), "seconds": report.seconds.total}
+
+
+def memory_growth(documents: list[int]) -> dict[str, Any]:
+    """Ingest few documents, then many, in one process: bytes by which its peak grows for each document more."""
+    indexed, peaks = [], []
+    for count in documents:
+        indexed.append(_ingest_pages(count).store.documents)
+        peaks.append(_peak_bytes())
+    growth = (peaks[-1] - peaks[0]) / (documents[-1] - documents[0])
+    return {"documents": indexed, "peak_mb": [peak / 2**20 for peak in peaks], "bytes_per_document": growth}
+
+
+def _peak_bytes() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _ingest_pages(documents: int) -> Any:
+    """Ingest that many documents of a page into an index of its own, vectors from a stand-in: the report."""
     import roost.tasks.models.embedder
     from roost.flows.ingest import ingest
     from roost.flows.parameters import IngestRequest
@@ -153,9 +173,7 @@ def memory(documents: int) -> dict[str, Any]:
                 text = f"Ferry {number} leaves pier {number % 97}. " * 15
                 lines.write(json.dumps({"id": number, "title": f"Ferry {number}", "text": text}) + "\n")
         request = IngestRequest(sources=[Source(uri=str(table))], index=index)
-        report = asyncio.run(_ingested(ingest(request, return_state=True), index))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return {"peak_mb": peak, **asdict(report.store), "seconds": report.seconds.total}
+        return asyncio.run(_ingested(ingest(request, return_state=True), index))
 
 
 def quantize(source: str, folder: str) -> dict[str, Any]:
@@ -247,7 +265,8 @@ def _vectors(count: int) -> np.ndarray:
 
 
 PARTS: dict[str, Callable[..., dict[str, Any]]] = {
-    function.__name__: function for function in (hashing, writes, search, prefect_share, memory, quantize, quality)
+    function.__name__: function
+    for function in (hashing, writes, search, prefect_share, memory, memory_growth, quantize, quality)
 }
 
 
