@@ -61,3 +61,22 @@ def _runner(folder: Path, extra: dict[str, str]) -> Roost:
         return Ended(done.returncode, done.stdout, done.stderr)
 
     return run
+
+
+@pytest.fixture
+def roost_here(prefect_api: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Roost:
+    """Run `roost` in this process, in the test's own folder: where a process of its own would show no more."""
+    from roost.cli.main import main
+
+    def run(*words: str | Path, **settings: str) -> Ended:
+        capfd.readouterr()
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "argv", ["roost", *map(str, words)])
+            for name, value in settings.items():
+                patch.setenv(name, value)
+            with pytest.raises(SystemExit) as end:
+                main()
+        out, err = capfd.readouterr()
+        return Ended(int(end.value.code or 0), out, err)
+
+    return run

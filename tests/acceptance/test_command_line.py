@@ -29,9 +29,9 @@ REPORT_KEYS = {
 }
 
 
-def test_the_demo_answers_nine_in_ten_questions_and_embeds_nothing_the_second_time(roost_alone):
-    first = roost_alone("demo", "--json")
-    again = roost_alone("demo", "--json")
+def test_the_demo_answers_nine_in_ten_questions_and_embeds_nothing_the_second_time(roost_alone, cache, prefect):
+    first = roost_alone("demo", "--json", XDG_CACHE_HOME=str(cache))
+    again = roost_alone("demo", "--json", XDG_CACHE_HOME=str(cache), PREFECT_API_URL=prefect)
     assert first.code == again.code == 0, first.err
     assert first.json["questions"] >= 30
     assert first.json["right"] >= 0.9 * first.json["questions"]
@@ -66,35 +66,46 @@ def test_an_empty_or_broken_document_ends_with_exit_code_3_and_is_named(roost, f
     assert "broken.docx" in shown.out
 
 
-@pytest.mark.parametrize(
-    ("words", "settings", "code", "says"),
-    [
-        (["ingest", "nowhere"], {}, 2, "no such file or folder: nowhere"),
-        (["ingest", "."], {"ROOST_EMBEDDING__MODEL": "no/such-model"}, 2, "no/such-model"),
-        (["ingest", "."], {"ROOST_CHUNKING__SIZE": "900"}, 2, "largest size is 254"),
-        (["ingest", "."], {"ROOST_MILVUS__URL": "x"}, 2, "ROOST_MILVUS__URL"),
-        (
-            ["ingest", "."],
-            {"ROOST_MILVSU__URI": "x"},
-            2,
-            "unknown setting ROOST_MILVSU__URI; did you mean ROOST_MILVUS__URI?",
-        ),
-        (["ingest", ".", "--index", "not-a-name"], {}, 2, "'not-a-name'"),
-        (["ingest", "."], {"ROOST_MILVUS__URI": "http://127.0.0.1:1"}, 1, "does not answer"),
-        (["search", "x"], {"ROOST_MILVUS__URI": "http://127.0.0.1:1"}, 1, "does not answer"),
-        (["search", "x", "--index", "none"], {}, 2, "no index here"),
-        (["search", " "], {}, 2, "the query is empty"),
-        (["search"], {}, 2, "Missing argument"),
-        (["ingest", ".", "--max-delete-fraction", "7"], {}, 2, "max-delete-fraction"),
-    ],
-)
-def test_a_mistake_is_one_clear_line_with_its_exit_code(roost, folder, words, settings, code, says):
-    folder(".", **{"a.txt": "Something."})
-    ended = roost(*words, **settings)
+MISTAKES = [
+    (["ingest", "nowhere"], {}, 2, "no such file or folder: nowhere"),
+    (["ingest", "."], {"ROOST_EMBEDDING__MODEL": "no/such-model"}, 2, "no/such-model"),
+    (["ingest", "."], {"ROOST_MILVUS__URI": "http://127.0.0.1:1"}, 1, "does not answer"),
+    (["search", "x"], {"ROOST_MILVUS__URI": "http://127.0.0.1:1"}, 1, "does not answer"),
+]
+MISTAKES_HERE = [
+    (["ingest", "."], {"ROOST_CHUNKING__SIZE": "900"}, 2, "largest size is 254"),
+    (["ingest", "."], {"ROOST_MILVUS__URL": "x"}, 2, "ROOST_MILVUS__URL"),
+    (
+        ["ingest", "."],
+        {"ROOST_MILVSU__URI": "x"},
+        2,
+        "unknown setting ROOST_MILVSU__URI; did you mean ROOST_MILVUS__URI?",
+    ),
+    (["ingest", ".", "--index", "not-a-name"], {}, 2, "'not-a-name'"),
+    (["search", "x", "--index", "none"], {}, 2, "no index here"),
+    (["search", " "], {}, 2, "the query is empty"),
+    (["search"], {}, 2, "Missing argument"),
+    (["ingest", ".", "--max-delete-fraction", "7"], {}, 2, "max-delete-fraction"),
+]
+
+
+def check_mistake(ended, code, says):
     assert ended.code == code
     assert says in ended.err
     assert len(ended.err.strip().splitlines()) == 1, ended.err
     assert ended.out == ""
+
+
+@pytest.mark.parametrize(("words", "settings", "code", "says"), MISTAKES)
+def test_a_mistake_is_one_clear_line_with_its_exit_code(roost, folder, words, settings, code, says):
+    folder(".", **{"a.txt": "Something."})
+    check_mistake(roost(*words, **settings), code, says)
+
+
+@pytest.mark.parametrize(("words", "settings", "code", "says"), MISTAKES_HERE)
+def test_other_mistakes_are_one_clear_line_too(roost_here, folder, words, settings, code, says):
+    folder(".", **{"a.txt": "Something."})
+    check_mistake(roost_here(*words, **settings), code, says)
 
 
 def test_a_lite_file_that_another_process_holds_is_one_clear_line(roost, folder, tmp_path):

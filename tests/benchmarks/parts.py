@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import logging
 import os
@@ -13,10 +14,11 @@ import resource
 import statistics
 import sys
 import tempfile
+import threading
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -143,22 +145,52 @@ def memory(documents: int) -> dict[str, Any]:
     return {"peak_mb": _peak_bytes() / 2**20, **asdict(report.store), "seconds": report.seconds.total}
 
 
-def memory_growth(documents: list[int]) -> dict[str, Any]:
-    """Ingest few documents, then many, in one process: bytes by which its peak grows for each document more."""
-    indexed, peaks = [], []
+def memory_growth(documents: list[int], pages: int) -> dict[str, Any]:
+    """Ingest few documents, then many, in one warm process: bytes by which a run's peak grows for each chunk more.
+
+    Both runs have more batches than are in flight at once, and the vectors that a run remembers are few: what is
+    bounded is equally large in both.
+    """
+    import roost.tasks.models.embedder
+
+    os.environ["ROOST_INGEST__BATCH_BYTES"] = "100000"
+    roost.tasks.models.embedder.RECENT = 200
+    _ingest_pages(documents[0], pages)  # imports, thread stacks and pools of the allocator are made once
+    chunks, peaks = [], []
     for count in documents:
-        indexed.append(_ingest_pages(count).store.documents)
-        peaks.append(_peak_bytes())
-    growth = (peaks[-1] - peaks[0]) / (documents[-1] - documents[0])
-    return {"documents": indexed, "peak_mb": [peak / 2**20 for peak in peaks], "bytes_per_document": growth}
+        gc.collect()
+        with _peak_resident() as peak:
+            chunks.append(_ingest_pages(count, pages).store.chunks)
+        peaks.append(peak[0])
+    growth = (peaks[-1] - peaks[0]) / (chunks[-1] - chunks[0])
+    return {"chunks": chunks, "peaks_mb": [peak / 2**20 for peak in peaks], "bytes_per_chunk": growth}
 
 
 def _peak_bytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def _ingest_pages(documents: int) -> Any:
-    """Ingest that many documents of a page into an index of its own, vectors from a stand-in: the report."""
+@contextmanager
+def _peak_resident() -> Iterator[list[int]]:
+    """Look every 20 ms how many bytes of this process are resident: the most so far, as the only item of a list."""
+    found, ended = [0], threading.Event()
+
+    def look() -> None:
+        while not ended.wait(0.02):
+            pages = int(Path("/proc/self/statm").read_text().split()[1])
+            found[0] = max(found[0], pages * resource.getpagesize())
+
+    looking = threading.Thread(target=look)
+    looking.start()
+    try:
+        yield found
+    finally:
+        ended.set()
+        looking.join()
+
+
+def _ingest_pages(documents: int, pages: int = 1) -> Any:
+    """Ingest that many documents of so many pages into an index of its own, vectors from a stand-in: the report."""
     import roost.tasks.models.embedder
     from roost.flows.ingest import ingest
     from roost.flows.parameters import IngestRequest
@@ -170,7 +202,7 @@ def _ingest_pages(documents: int) -> Any:
         table = Path(folder, "documents.jsonl")
         with table.open("w") as lines:
             for number in range(documents):
-                text = f"Ferry {number} leaves pier {number % 97}. " * 15
+                text = f"Ferry {number} leaves pier {number % 97}. " * 15 * pages
                 lines.write(json.dumps({"id": number, "title": f"Ferry {number}", "text": text}) + "\n")
         request = IngestRequest(sources=[Source(uri=str(table))], index=index)
         return asyncio.run(_ingested(ingest(request, return_state=True), index))

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from langchain_core.documents import Document
+from langchain_core.embeddings import FakeEmbeddings
 from llama_index.core.schema import NodeRelationship, RelatedNodeInfo, TextNode
 from tests.drop import drop_version
 
@@ -183,9 +184,27 @@ def test_llamaindex_adds_reads_and_deletes_documents_in_both_modes(copies: tuple
     assert rows_of(copies[0]) == rows_of(copies[1]) == sorted([*kept, *notes])
 
 
-# Faults of the libraries themselves, each said in docs/using-the-index.md; a test that fails here is good news.
+# Faults of the libraries themselves. Each mark is the beginning of its row in docs/using-the-index.md, which a test
+# compares (test_docs.py). A test that fails here is good news.
 
 
+@pytest.mark.fault("`Milvus(…)` fails at its first read")
+def test_fault_langchain_does_not_find_the_connection_that_it_made(lite_handbook: tuple[str, str]) -> None:
+    from langchain_milvus import Milvus
+    from pymilvus.exceptions import ConnectionNotExistException
+
+    uri, index = lite_handbook
+    with pytest.raises(ConnectionNotExistException, match="should create connection first"):
+        Milvus(
+            FakeEmbeddings(size=384),
+            collection_name=index,
+            connection_args={"uri": uri},
+            primary_field="id",
+            vector_field="vector",
+        )
+
+
+@pytest.mark.fault("`adelete` with a filter that Milvus refuses", "`delete(ref_doc_id)` and filters paste their values")
 @pytest.mark.parametrize("handbook", ["lite"], indirect=True)
 def test_faults_langchain_adelete_hides_a_bad_filter_and_llamaindex_delete_pastes_an_id(
     copies: tuple[str, str],
@@ -202,6 +221,7 @@ def test_faults_langchain_adelete_hides_a_bad_filter_and_llamaindex_delete_paste
     assert rows_of(copies[0]) == []
 
 
+@pytest.mark.fault("the mode `mmr` expects the vector field to be named `embedding`")
 def test_fault_llamaindex_mmr_wants_the_vector_field_named_embedding(lite_handbook: Any, monkeypatch: Any) -> None:
     from llama_index.core import VectorStoreIndex
 
@@ -212,6 +232,7 @@ def test_fault_llamaindex_mmr_wants_the_vector_field_named_embedding(lite_handbo
             index.as_retriever(vector_store_query_mode="mmr").retrieve(QUERY)
 
 
+@pytest.mark.fault("`MilvusVectorStore(collection_name=…)` does not see an alias")
 def test_fault_llamaindex_does_not_see_an_alias_and_wants_to_make_a_collection(copies: tuple[str, str]) -> None:
     from llama_index.vector_stores.milvus import MilvusVectorStore
     from pymilvus.exceptions import MilvusException
