@@ -155,7 +155,6 @@ async def promote(store: Store, target: Version, live: Version | None) -> None:
     await note(store, target, {PREVIOUS: live.name if live else ""})
     crash_point("before_promotion")
     await set_alias(store, target, is_new=live is None)
-    crash_point("after_promotion")
     await note(store, target, {PROMOTED: _timestamp()})
 
 
@@ -226,7 +225,6 @@ async def free_name(store: Store, name: str) -> str:
 async def note_built(store: Store, version: Version, quality: Mapping[str, Any]) -> None:
     """Note that a version is complete, and the evaluation of it."""
     await note(store, version, {BUILT: _timestamp(), QUALITY: json.dumps(quality, ensure_ascii=False)})
-    crash_point("version_built")
 
 
 async def note_quality(store: Store, version: Version, quality: Mapping[str, Any]) -> None:
