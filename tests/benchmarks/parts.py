@@ -14,11 +14,10 @@ import resource
 import statistics
 import sys
 import tempfile
-import threading
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -141,56 +140,6 @@ def prefect_share(batches: int = 40) -> dict[str, Any]:
 
 def memory(documents: int) -> dict[str, Any]:
     """Ingest that many documents of a page, vectors from a stand-in: peak resident memory of the run's own process."""
-    report = _ingest_pages(documents)
-    return {"peak_mb": _peak_bytes() / 2**20, **asdict(report.store), "seconds": report.seconds.total}
-
-
-def memory_growth(documents: list[int], pages: int) -> dict[str, Any]:
-    """Ingest few documents, then many, in one warm process: bytes by which a run's peak grows for each chunk more.
-
-    Both runs have more batches than are in flight at once, and the vectors that a run remembers are few: what is
-    bounded is equally large in both.
-    """
-    import roost.tasks.models.embedder
-
-    os.environ["ROOST_INGEST__BATCH_BYTES"] = "100000"
-    roost.tasks.models.embedder.RECENT = 200
-    _ingest_pages(documents[0], pages)  # imports, thread stacks and pools of the allocator are made once
-    chunks, peaks = [], []
-    for count in documents:
-        gc.collect()
-        with _peak_resident() as peak:
-            chunks.append(_ingest_pages(count, pages).store.chunks)
-        peaks.append(peak[0])
-    growth = (peaks[-1] - peaks[0]) / (chunks[-1] - chunks[0])
-    return {"chunks": chunks, "peaks_mb": [peak / 2**20 for peak in peaks], "bytes_per_chunk": growth}
-
-
-def _peak_bytes() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
-@contextmanager
-def _peak_resident() -> Iterator[list[int]]:
-    """Look every 20 ms how many bytes of this process are resident: the most so far, as the only item of a list."""
-    found, ended = [0], threading.Event()
-
-    def look() -> None:
-        while not ended.wait(0.02):
-            pages = int(Path("/proc/self/statm").read_text().split()[1])
-            found[0] = max(found[0], pages * resource.getpagesize())
-
-    looking = threading.Thread(target=look)
-    looking.start()
-    try:
-        yield found
-    finally:
-        ended.set()
-        looking.join()
-
-
-def _ingest_pages(documents: int, pages: int = 1) -> Any:
-    """Ingest that many documents of so many pages into an index of its own, vectors from a stand-in: the report."""
     import roost.tasks.models.embedder
     from roost.flows.ingest import ingest
     from roost.flows.parameters import IngestRequest
@@ -199,13 +148,72 @@ def _ingest_pages(documents: int, pages: int = 1) -> Any:
     roost.tasks.models.embedder.load_engine = lambda *_: _Fast()  # type: ignore[assignment]
     index = f"bench{uuid.uuid4().hex[:12]}"
     with tempfile.TemporaryDirectory() as folder:
-        table = Path(folder, "documents.jsonl")
-        with table.open("w") as lines:
-            for number in range(documents):
-                text = f"Ferry {number} leaves pier {number % 97}. " * 15 * pages
-                lines.write(json.dumps({"id": number, "title": f"Ferry {number}", "text": text}) + "\n")
-        request = IngestRequest(sources=[Source(uri=str(table))], index=index)
-        return asyncio.run(_ingested(ingest(request, return_state=True), index))
+        request = IngestRequest(sources=[Source(uri=str(_write_pages(Path(folder), documents, 1)))], index=index)
+        report = asyncio.run(_ingested(ingest(request, return_state=True), index))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return {"peak_mb": peak, **asdict(report.store), "seconds": report.seconds.total}
+
+
+def memory_growth(documents: int, pages: int) -> dict[str, Any]:
+    """Ingest documents without Prefect: bytes in use that each chunk leaves behind while the run goes on.
+
+    After each batch the bytes that malloc has given out are read, garbage collected before. What batches in flight need
+    comes and goes, so the least of the run's first third is compared with the least of its last. Needs glibc and
+    PYTHONMALLOC=malloc; resident memory would tell less, since what is freed stays resident for a while. Prefect is
+    left out since it keeps some kilobytes a task run, and more while its server is slow.
+    """
+    from tests.integration import crash_child
+
+    import roost.tasks.models.embedder
+    from roost.tasks.steps.index import index_batch
+
+    os.environ["ROOST_INGEST__BATCH_BYTES"] = "100000"
+    roost.tasks.models.embedder.load_engine = lambda *_: _Fast()  # type: ignore[assignment]
+    crash_child.without_prefect()
+    crash_child.set_constant("MAX_REMEMBERED", 200)  # a bound that only larger runs reach
+    seen: list[tuple[int, int]] = []
+
+    async def counted(*arguments: Any, **options: Any) -> Any:
+        written = await index_batch(*arguments, **options)
+        gc.collect()
+        seen.append((written.written + (seen[-1][0] if seen else 0), _bytes_in_use()))
+        return written
+
+    crash_child.replace(index_batch, counted)
+    with tempfile.TemporaryDirectory() as folder:
+        request = {"sources": [{"uri": str(_write_pages(Path(folder), documents, pages))}], "index": "growth"}
+        chunks = crash_child.ingest({"request": request})["report"].store.chunks
+    crash_child.drop({"index": "growth"})
+    third = len(seen) // 3
+    (before, least), (after, most) = (min(part, key=lambda one: one[1]) for part in (seen[:third], seen[-third:]))
+    return {"chunks": chunks, "batches": len(seen), "bytes_per_chunk": (most - least) / (after - before)}
+
+
+#: Fields of glibc's `struct mallinfo2`, in their order.
+MALLINFO2 = ["arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks", "uordblks", "fordblks", "keepcost"]
+
+
+def _bytes_in_use() -> int:
+    """Bytes that malloc has given out and not got back, in all its arenas."""
+    import ctypes
+
+    class Mallinfo2(ctypes.Structure):
+        _fields_ = tuple((name, ctypes.c_size_t) for name in MALLINFO2)
+
+    library = ctypes.CDLL("libc.so.6")
+    library.mallinfo2.restype = Mallinfo2
+    found = library.mallinfo2()
+    return int(found.uordblks + found.hblkhd)
+
+
+def _write_pages(folder: Path, documents: int, pages: int) -> Path:
+    """Write a table of that many documents of so many pages."""
+    table = folder / "documents.jsonl"
+    with table.open("w") as lines:
+        for number in range(documents):
+            text = f"Ferry {number} leaves pier {number % 97}. " * 15 * pages
+            lines.write(json.dumps({"id": number, "title": f"Ferry {number}", "text": text}) + "\n")
+    return table
 
 
 def quantize(source: str, folder: str) -> dict[str, Any]:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import json
 import os
 import subprocess
 import sys
 import time
 
+import pytest
 from tests.conftest import ROOT
 from tests.loop_watch import MAX_CALLBACK_S, LoopWatch
 
-#: Bytes by which a run's peak may grow with each chunk. The rows of a plan and of the ledger come to less; a run that
-#: keeps each chunk's vector (1,536 bytes) or more is over it.
-MAX_BYTES_PER_CHUNK = 1_000
+#: Bytes in use that a chunk may leave behind while a run goes on: far less than its vector (1,536) or its text.
+MAX_BYTES_PER_CHUNK = 300
 
 
 def test_no_part_of_a_run_blocks_the_loop_though_the_parser_and_the_model_are_slow(
@@ -63,16 +64,18 @@ def test_the_watch_finds_a_callback_of_ours_that_blocks_and_leaves_out_prefects(
     assert [each.ours > MAX_CALLBACK_S for each in watch.slow] == [True, False]
 
 
-def test_memory_does_not_grow_with_the_corpus(standalone, prefect_api):
-    sizes = {"documents": (150, 1_500), "pages": 8}
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallinfo2"), reason="needs glibc 2.33 to read the bytes in use")
+def test_memory_does_not_grow_while_a_run_goes_on(standalone):
+    sizes = {"documents": 1_500, "pages": 8}
     ended = subprocess.run(
         [sys.executable, "-m", "tests.benchmarks.parts", "memory_growth", json.dumps(sizes)],
-        env=os.environ | {"ROOST_MILVUS__URI": standalone, "PREFECT_API_URL": prefect_api},
+        env=os.environ | {"ROOST_MILVUS__URI": standalone, "PYTHONMALLOC": "malloc"},
         cwd=ROOT,
         capture_output=True,
         text=True,
     )
     assert ended.returncode == 0, ended.stderr[-2000:]
     found = json.loads(ended.stdout.splitlines()[-1])
-    assert found["chunks"][1] > 9 * found["chunks"][0] > 2_000, found
+    assert found["chunks"] > 3_000
+    assert found["batches"] > 30
     assert found["bytes_per_chunk"] < MAX_BYTES_PER_CHUNK, found
