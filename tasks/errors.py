@@ -11,7 +11,7 @@ RoostError                         exit 1: the run failed
 ├── TransientError                 a network or a server failed; a repeated call may succeed
 ├── ConflictError                  another run writes the same index
 ├── RunError                       the run cannot go on, or its result is wrong; committed documents stay
-│   ├── InconsistentIndexError     the index does not hold what its ledger says
+│   ├── InconsistentIndexError     the index does not contain what its ledger says
 │   ├── LeaseLostError             the writer lease expired while the run worked
 │   ├── VersionChangedError        the alias points to another version than the run wrote
 │   ├── EngineError                Dask or Ray could not be used, or failed on a batch
@@ -73,7 +73,7 @@ class RunError(RoostError):
 
 
 class InconsistentIndexError(RunError):
-    """The index does not hold what its ledger says."""
+    """The index does not contain what its ledger says."""
 
 
 class LeaseLostError(RunError):

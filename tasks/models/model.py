@@ -65,7 +65,7 @@ class Model:
 
     @property
     def is_openvino(self) -> bool:
-        """Whether the folder holds no PyTorch weights but an OpenVINO model that Roost made."""
+        """Whether the folder has an OpenVINO model that Roost exported, in place of PyTorch weights."""
         return (self.folder / OPENVINO_FILE).is_file() and (self.folder / FACTS_FILE).is_file()
 
 
@@ -199,7 +199,7 @@ def _weights(folder: Path) -> Path:
     for name in _WEIGHTS:
         if (folder / name).is_file():
             return folder / name
-    raise ModelError(f"{folder} is not a model folder: it holds none of {', '.join(_WEIGHTS)}")
+    raise ModelError(f"{folder} is not a model folder: it contains none of {', '.join(_WEIGHTS)}")
 
 
 def _sha256(file: Path) -> str:

@@ -166,8 +166,8 @@ def _export(model: Model, folder: Path) -> None:
         with torch.no_grad(), warnings.catch_warnings(action="ignore"):
             graph = openvino.convert_model(Traced(), example_input=tuple(features.values()), input=inputs)
     except Exception as error:  # noqa: BLE001  the tracer raises many kinds
-        words = " ".join(str(error).split())[:200]
-        raise ModelError(f"model {model.name!r} cannot be exported to OpenVINO: {words}") from None
+        message = " ".join(str(error).split())[:200]
+        raise ModelError(f"model {model.name!r} cannot be exported to OpenVINO: {message}") from None
     for port, name in zip(graph.inputs, features, strict=True):
         port.get_tensor().set_names({name})
     openvino.save_model(graph, folder / OPENVINO_FILE, compress_to_fp16=False)

@@ -34,10 +34,36 @@ from roost.tasks.milvus.store import MAX_WRITE_BYTES, MAX_WRITE_ROWS, Store, gat
 from roost.tasks.settings import Milvus
 
 HOSTILE = [
-    "plain", "", "it's", 'say "no"', "back\\slash", "trailing\\", '\\"', "\\'", "new\nline", "tab\t", "cr\r",
-    "'] or ordinal >= 0 or id in ['", '"] or ordinal >= 0 or id in ["', '" or 1 == 1 or uri == "', "%", "_", "{name}",
-    "\\u0041", "\\x41", "日本語", "👍", "\u2028", "\u202e", "/* */", "-- ", "a\\", "\\\\", "] , [", "null",
-]  # fmt: skip
+    "plain",
+    "",
+    "it's",
+    'say "no"',
+    "back\\slash",
+    "trailing\\",
+    '\\"',
+    "\\'",
+    "new\nline",
+    "tab\t",
+    "cr\r",
+    "'] or ordinal >= 0 or id in ['",
+    '"] or ordinal >= 0 or id in ["',
+    '" or 1 == 1 or uri == "',
+    "%",
+    "_",
+    "{name}",
+    "\\u0041",
+    "\\x41",
+    "日本語",
+    "👍",
+    "\u2028",
+    "\u202e",
+    "/* */",
+    "-- ",
+    "a\\",
+    "\\\\",
+    "] , [",
+    "null",
+]
 WRITTEN = st.text(st.characters(exclude_categories=["Cs", "Cc"]) | st.sampled_from("\n\r\t\"'\\[]"), max_size=40)
 
 # filters: read back by Milvus Lite's own parser
@@ -91,10 +117,21 @@ def store() -> Store:
 @pytest.mark.parametrize(
     "key",
     [
-        "x'] or ordinal >= 0 or id in ['y", 'a"', "a'", "g", "A", " ", "a\n", "abc-000000]", "é", "a_b", "a,b", "０",
+        "x'] or ordinal >= 0 or id in ['y",
+        'a"',
+        "a'",
+        "g",
+        "A",
+        " ",
+        "a\n",
+        "abc-000000]",
+        "é",
+        "a_b",
+        "a,b",
+        "０",
         "a" * 32 + "-000001 or 1 == 1",
     ],
-)  # fmt: skip
+)
 @pytest.mark.parametrize("place", [0, 1500])
 async def test_a_key_that_is_not_hex_is_refused_before_anything_is_deleted(key: str, place: int) -> None:
     keys = [f"{n:032x}-{n:06d}" for n in range(2000)]

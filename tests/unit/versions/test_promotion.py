@@ -67,8 +67,12 @@ def test_a_version_is_named_wholly_or_by_its_end() -> None:
 
 def test_pruning_keeps_the_live_one_first_then_the_one_before_it_then_the_newest() -> None:
     live = standing("aaaaaaaa", 1, live=True, previous="docs__bbbbbbbb")
-    versions = [live, standing("dddddddd", 4, built=at(4)), standing("cccccccc", 3, promoted=at(3)),
-                standing("bbbbbbbb", 2, promoted=at(2))]  # fmt: skip
+    versions = [
+        live,
+        standing("dddddddd", 4, built=at(4)),
+        standing("cccccccc", 3, promoted=at(3)),
+        standing("bbbbbbbb", 2, promoted=at(2)),
+    ]
     assert set(choose(versions, [], "docs", 1).keep) == {"docs__aaaaaaaa"}
     assert set(choose(versions, [], "docs", 2).keep) == {"docs__aaaaaaaa", "docs__bbbbbbbb"}
     assert set(choose(versions, [], "docs", 3).drop) == {"docs__cccccccc"}
@@ -76,8 +80,13 @@ def test_pruning_keeps_the_live_one_first_then_the_one_before_it_then_the_newest
 
 def test_pruning_drops_what_killed_runs_left_and_nothing_that_a_name_leads_to() -> None:
     versions = [standing("aaaaaaaa", 1, live=True), standing("bbbbbbbb", 2), standing("cccccccc", 3, aliases=("mine",))]
-    names = ["docs__aaaaaaaa", "docs__aaaaaaaa__ledger", "docs__eeeeeeee__ledger", "docs__eeeeeeee_2__ledger",
-             "other__eeeeeeee__ledger"]  # fmt: skip
+    names = [
+        "docs__aaaaaaaa",
+        "docs__aaaaaaaa__ledger",
+        "docs__eeeeeeee__ledger",
+        "docs__eeeeeeee_2__ledger",
+        "other__eeeeeeee__ledger",
+    ]
     chosen = choose(versions, names, "docs", 1)
     assert chosen.keep == {"docs__aaaaaaaa": "live", "docs__cccccccc": "alias mine"}
     assert set(chosen.drop) == {"docs__bbbbbbbb", "docs__eeeeeeee__ledger", "docs__eeeeeeee_2__ledger"}
@@ -85,8 +94,10 @@ def test_pruning_drops_what_killed_runs_left_and_nothing_that_a_name_leads_to() 
 
 def test_vectors_are_shared_where_the_model_and_its_instruction_are_equal() -> None:
     assert share_vectors(RECIPE, replace(RECIPE, chunk_size=100, query_instruction="q: ", schema_version=2))
-    assert not any(share_vectors(RECIPE, replace(RECIPE, **{name: value}))  # type: ignore[arg-type]
-                   for name, value in {"model": "n", "revision": "s", "text_instruction": "p: "}.items())  # fmt: skip
+    assert not any(
+        share_vectors(RECIPE, replace(RECIPE, **{name: value}))  # type: ignore[arg-type]
+        for name, value in {"model": "n", "revision": "s", "text_instruction": "p: "}.items()
+    )
 
 
 def test_a_source_is_kept_as_it_was_given_from_wherever_that_was(tmp_path, monkeypatch) -> None:
