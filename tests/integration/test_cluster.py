@@ -99,7 +99,7 @@ def test_parts_that_do_not_meet_are_held_at_once_and_the_whole_waits_for_each(
                 with pytest.raises(ConflictError, match="being written by parent"):
                     async with hold("stranger", id_range_of(1, 2)):
                         pass
-                async with hold("child", id_range_of(1, 2), kept.hold):
+                async with hold("child", id_range_of(1, 2), kept.lease_key):
                     pass
 
     asyncio.run(work())
@@ -112,7 +112,7 @@ def test_a_worker_writes_under_the_runs_hold_only_while_that_stands(server, inge
         async with open_store(load_settings().milvus) as store:
             version = await require_live_version(store, index)
             async with lease.acquire_lease(store, version, LeaseOwner("run")) as kept:
-                key = kept.hold
+                key = kept.lease_key
                 async with lease.join_lease(store, version, key) as there:
                     await there.delete(version.name, ["0"])
             with pytest.raises(LeaseLostError, match="lost the writer lease on index"):
