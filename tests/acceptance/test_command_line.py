@@ -8,6 +8,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
@@ -192,7 +193,7 @@ def test_up_shows_the_demo_starts_again_what_dies_and_leaves_nothing_after_ctrl_
         its_logs = {"logs": {"flow_run_id": {"any_": [run["id"]]}}}
         found = roost("search", "who waxes the skis?", "--index", "handbook", "--json", **settings)
         assert found.json["hits"], found.err
-        _lines_until(process.stdout, "demo: Completed: handbook: measured; nDCG@10")
+        _lines_until(process.stdout, "demo: Completed: handbook: nDCG@10")
         assert len(post("artifacts/filter", {"artifacts": {"key": {"any_": ["evaluation-handbook"]}}})) == 1
 
         while not any("written" in line["message"] for line in post("logs/filter", its_logs)):
@@ -225,12 +226,20 @@ def _ended_with(process: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str
             process.terminate()
 
 
-def _lines_until(stream: IO[str] | None, last: str) -> list[str]:
+def _lines_until(stream: IO[str] | None, last: str, seconds: float = 120) -> list[str]:
+    """Read lines up to one that contains `last`; fail when it does not come in time, and show the lines that came."""
     assert stream is not None
-    lines = [stream.readline()]
-    while last not in lines[-1]:
-        assert lines[-1], f"ended before it said {last!r}: {lines}"
-        lines.append(stream.readline())
+    lines: list[str] = []
+
+    def read() -> None:
+        while not lines or (lines[-1] and last not in lines[-1]):
+            lines.append(stream.readline())
+
+    reading = threading.Thread(target=read, daemon=True)
+    reading.start()
+    reading.join(seconds)
+    assert lines, f"no line within {seconds:.0f} s"
+    assert last in lines[-1], f"no line contains {last!r}: {lines}"
     return lines
 
 
