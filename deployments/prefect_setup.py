@@ -110,11 +110,23 @@ def deploy(names: Sequence[str] = ()) -> list[str]:
     chosen = [option for name in names for option in ("--name", name)] or ["--all"]
     with as_file(files("roost") / "resources" / "prefect.yaml") as file:
         command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", *chosen, "--prefect-file", file.name]
-        done = run(command, cwd=file.parent, stdout=PIPE, stderr=STDOUT, text=True, check=False)
+        done = run(command, cwd=file.parent, env=_prefect_env(), stdout=PIPE, stderr=STDOUT, text=True, check=False)
     made = re.findall(r"Deployment '([^']+)' successfully created", done.stdout)
     if done.returncode or not made:
         raise RoostError("prefect deploy failed: " + " ".join(done.stdout.split())[-MAX_OUTPUT_CHARACTERS:])
     return made
+
+
+def _prefect_env() -> dict[str, str]:
+    """Name the Prefect server of this process to a child process, whose directory has no `.env` or `prefect.toml`."""
+    api = get_current_settings().api
+    named = {"PREFECT_API_URL": api.url}
+    named |= {
+        f"PREFECT_API_{name}": secret.get_secret_value()
+        for name, secret in (("KEY", api.key), ("AUTH_STRING", api.auth_string))
+        if secret
+    }
+    return os.environ | {name: value for name, value in named.items() if value}
 
 
 async def _create_or_update_pool(client: PrefectClient, runs_at_once: int | None, secrets: dict[str, str]) -> str:

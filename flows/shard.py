@@ -24,6 +24,7 @@ from roost.tasks.settings import Settings, load_settings
 from roost.tasks.sources.listing import Listing
 from roost.tasks.steps.report import Tally
 from roost.tasks.versions.lease import acquire_lease
+from roost.tasks.versions.live_version import reread_version
 from roost.tasks.versions.version import Version
 from roost.tasks.workers import cores
 
@@ -46,7 +47,7 @@ async def shard(request: ShardRequest) -> State[Tally]:
             wait_seconds=settings.ingest.wait_seconds,
             survives_process=settings.scale.engine != "local",
         )
-        prepared = await prepare(stack, parent, settings, owner)
+        prepared = await prepare(stack, parent, settings, owner, create=False)
         run = await _open_shard_run(stack, prepared, request)
         listing = await ingest_tasks.list_and_note(prepared.sources, prepared.spool, run.store, run.version)
         plan = await _plan_part(run, listing, request)
@@ -75,6 +76,7 @@ async def _open_shard_run(stack: AsyncExitStack, prepared: Prepared, request: Sh
     id_range = id_range_of(request.number, request.count)
     leased = acquire_lease(store, version, prepared.owner, id_range=id_range, parent_lease=request.parent_lease)
     store = await stack.enter_async_context(leased)
+    version = await reread_version(store, version)  # it may have waited for a shard of an earlier run
     embedder, workers = open_tools(stack, prepared.model, prepared.settings.embedding, prepared.settings.ingest)
     return Run(
         settings=prepared.settings,

@@ -57,7 +57,9 @@ class Prepared:
     live: Version | None
 
 
-async def prepare(stack: AsyncExitStack, request: Request, settings: Settings, owner: LeaseOwner) -> Prepared:
+async def prepare(
+    stack: AsyncExitStack, request: Request, settings: Settings, owner: LeaseOwner, *, create: bool = True
+) -> Prepared:
     """Check and open what a run needs; what is opened is closed with the stack.
 
     A rebuild without sources takes those that the live version's own runs last read.
@@ -67,6 +69,7 @@ async def prepare(stack: AsyncExitStack, request: Request, settings: Settings, o
         request: Its dry run makes no Milvus Lite file.
         settings: The settings, with the request's own choices of model and chunking.
         owner: This run, for messages to others that wait for it.
+        create: Whether to create a Milvus Lite file that does not exist; a rebuild never does.
 
     Raises:
         UsageError: A setting, a source, the model or the index does not allow the run; nothing was written.
@@ -84,7 +87,9 @@ async def prepare(stack: AsyncExitStack, request: Request, settings: Settings, o
     spool = Path(stack.enter_context(spool_folder(settings.scale.spool)))
     store, live = None, None
     if not (_is_dry_run(request) and settings.milvus.is_missing):
-        store = await stack.enter_async_context(open_store(settings.milvus, create=not is_rebuild, owner=owner))
+        store = await stack.enter_async_context(
+            open_store(settings.milvus, create=create and not is_rebuild, owner=owner)
+        )
     if store is not None and is_rebuild:
         live = await require_live_version(store, request.index)
         sources = sources or await asyncio.to_thread(open_sources, carry_over.sources_of(live))

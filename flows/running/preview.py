@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack
 from roost.flows.parameters import BackfillRequest, IngestRequest
 from roost.flows.running.choices import backfill_key, plan_options
 from roost.flows.running.prepare import Prepared, prepare
+from roost.flows.running.scale_checks import check_shards
 from roost.tasks.milvus.lock_wait import LeaseOwner
 from roost.tasks.prefect_tasks import ingest as ingest_tasks
 from roost.tasks.records import Plan
@@ -62,7 +63,9 @@ async def preview_backfill_request(request: BackfillRequest, tell: Callable[[str
         UsageError, TransientError, ConflictError: As `prepare`.
     """
     settings = load_settings()
-    owner = LeaseOwner("roost backfill", wait_seconds=settings.ingest.wait_seconds, tell=tell)
+    await check_shards(request, settings)
+    wait_seconds = 0.0 if request.on_conflict == "refuse" else settings.ingest.wait_seconds
+    owner = LeaseOwner("roost backfill", wait_seconds=wait_seconds, tell=tell)
     async with AsyncExitStack() as stack:
         dry_run = request.model_copy(update={"dry_run": True})
         return await preview_backfill(await prepare(stack, dry_run, settings, owner), request)

@@ -49,7 +49,6 @@ class LockWait:
         self._owner = owner
         self._deadline = time.monotonic() + max(owner.wait_seconds, grace)
         self._is_reported = False
-        self.has_waited = False
 
     def check(self, status: str, error: str) -> None:
         """Go on waiting if time is left.
@@ -65,7 +64,6 @@ class LockWait:
         if time.monotonic() >= self._deadline:
             waited = f", waited {seconds:.0f} s for it" if seconds else ""
             raise ConflictError(f"{error}{waited}: {self._owner.advice}")
-        self.has_waited = True
         if seconds and not self._is_reported:
             self._owner.tell(status)
             self._is_reported = True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +13,8 @@ from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -26,6 +28,8 @@ from roost.tasks.models.torch_engine import TorchEngine
 from roost.tasks.settings import Embedding
 
 T = TypeVar("T")
+#: Hashes of texts that a batch is embedding; the result is the vector, or None when the batch failed.
+_InProgress: TypeAlias = "dict[str, asyncio.Future[np.ndarray | None]]"
 
 _log = logging.getLogger(__name__)
 
@@ -45,7 +49,8 @@ class Embedder:
         self._engine: Engine | None = None
         self._recent: dict[str, np.ndarray] = {}
         #: Texts that a batch is embedding now, by hash; None as the result: that batch failed.
-        self._in_progress: dict[str, asyncio.Future[np.ndarray | None]] = {}
+        self._in_progress: WeakKeyDictionary[asyncio.AbstractEventLoop, _InProgress] = WeakKeyDictionary()
+        self._lock = threading.Lock()
         self.seconds = 0.0  # spent in the model, waiting not counted
 
     def __enter__(self) -> Embedder:
@@ -109,9 +114,10 @@ class Embedder:
         found: dict[str, np.ndarray] = {}
         embedded: set[str] = set()
         while missing := [key for key in hashes if key not in found]:
-            # No await from here until the texts of this call are in `_in_progress`.
+            # No await from here until the texts of this call are in progress.
             found |= self.recall(missing)
-            others = {key: self._in_progress[key] for key in missing if key in self._in_progress and key not in found}
+            in_progress = self._in_progress_here()
+            others = {key: in_progress[key] for key in missing if key in in_progress and key not in found}
             own = [key for key in missing if key not in found and key not in others]
             if own:
                 part = [rows[key] for key in own]
@@ -127,7 +133,8 @@ class Embedder:
     ) -> dict[str, np.ndarray]:
         """Embed texts that other batches can wait for."""
         loop = asyncio.get_running_loop()
-        self._in_progress |= {key: loop.create_future() for key in hashes}
+        in_progress = self._in_progress_here()
+        in_progress |= {key: loop.create_future() for key in hashes}
         vectors: dict[str, np.ndarray] = {}
         try:
             vectors = dict(zip(hashes, await self.embed_chunks(texts, tokens), strict=True))
@@ -135,13 +142,19 @@ class Embedder:
             return vectors
         finally:
             for key in hashes:
-                self._in_progress.pop(key).set_result(vectors.get(key))
+                in_progress.pop(key).set_result(vectors.get(key))
+
+    def _in_progress_here(self) -> _InProgress:
+        """Give the texts that batches of the running event loop are embedding; a future belongs to one loop only."""
+        with self._lock:  # a Dask worker runs each of its batches in a thread and a loop of its own
+            return self._in_progress.setdefault(asyncio.get_running_loop(), {})
 
     def remember(self, vectors: Mapping[str, np.ndarray]) -> None:
         """Remember vectors by the hash of their text, for equal texts in the same run."""
-        self._recent |= vectors
-        for key in list(islice(self._recent, max(0, len(self._recent) - MAX_REMEMBERED))):
-            del self._recent[key]
+        with self._lock:
+            self._recent |= vectors
+            for key in list(islice(self._recent, max(0, len(self._recent) - MAX_REMEMBERED))):
+                del self._recent[key]
 
     def forget(self) -> None:
         """Forget all vectors: a forced run embeds all texts again."""

@@ -59,7 +59,6 @@ class Lease:
     id_range: The documents that the owner writes.
     parent_lease: Key of the lease of the run that this one is a part of; empty for a run of its own.
     survives_process: Whether workers of an engine may write under it after this process is gone: only time ends it.
-    has_waited: Whether another owner had the lease, or nearly had it, since this one first tried.
     """
 
     key: str
@@ -70,7 +69,6 @@ class Lease:
     id_range: IdRange = ALL_IDS
     parent_lease: str = ""
     survives_process: bool = False
-    has_waited: bool = False
 
     @property
     def is_lost(self) -> bool:
@@ -118,23 +116,14 @@ async def acquire_lease(
         ConflictError: Another owner has the lease for longer than this one waits.
         TransientError: Milvus is unreachable for longer than a lease lasts.
     """
-    async with acquire_lease_after_wait(store, version, owner, id_range, parent_lease) as (leased, _):
-        yield leased
-
-
-@asynccontextmanager
-async def acquire_lease_after_wait(
-    store: Store, version: Version, owner: LeaseOwner, id_range: IdRange = ALL_IDS, parent_lease: str = ""
-) -> AsyncIterator[tuple[Store, bool]]:
-    """Like `acquire_lease`; also yields whether another owner may have written the version since the first try."""
     if store.settings.is_lite:  # the owner has locked the whole file
-        yield store, False
+        yield store
         return
     renewals = store.with_own_gate()
     lease = await _acquire(renewals, version, owner, id_range, parent_lease)
     renewing = asyncio.ensure_future(_renew(renewals, version, lease))
     try:
-        yield store.guarded(lease.check, lease.key), lease.has_waited
+        yield store.guarded(lease.check, lease.key)
     finally:
         renewing.cancel()
         with suppress(asyncio.CancelledError):
@@ -205,7 +194,6 @@ async def _acquire(store: Store, version: Version, owner: LeaseOwner, id_range: 
             if monotonic_now() - answered > EXPIRES_AFTER_S:
                 raise
             _log.warning("reading the writer leases on index %r failed: %s", version.index, error)
-        lease.has_waited = True
         if others:
             other, since = others[0]["uri"], others[0]["source"]
             wait.check(

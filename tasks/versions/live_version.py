@@ -152,13 +152,11 @@ async def create_version(store: Store, version: Version) -> Version:
 
 
 async def publish(store: Store, version: Version) -> None:
-    """Create the alias of a new index; nothing to do for a version that was read through its alias.
+    """Create the alias of a new index; nothing to do when the alias already points to the version.
 
     Raises:
-        StoreError: The alias points to another version.
+        StoreError: The alias points to another version: it was promoted or rolled back while the sources were listed.
     """
-    if version.is_live:
-        return
     live = await store.read_alias(version.index)
     if live is None:
         await store.create_alias(version.index, version.name)

@@ -8,8 +8,9 @@ import time
 from dataclasses import replace
 
 import pytest
+from tests.drop import drop_version
 
-from roost.tasks.errors import ConflictError, LeaseLostError, TransientError
+from roost.tasks.errors import ConflictError, LeaseLostError, StoreError, TransientError
 from roost.tasks.milvus.connection import MAX_SERVER_WRITES
 from roost.tasks.milvus.lock_wait import LeaseOwner
 from roost.tasks.milvus.store import open_store
@@ -17,8 +18,9 @@ from roost.tasks.models.model import find_model
 from roost.tasks.models.recipe import make_recipe
 from roost.tasks.settings import Chunking, Embedding, Milvus
 from roost.tasks.versions import lease
-from roost.tasks.versions.live_version import create_version, open_or_create_version, publish
-from roost.tasks.versions.version import Version
+from roost.tasks.versions.live_lease import acquire_live_lease
+from roost.tasks.versions.live_version import create_version, open_or_create_version, publish, read_live_version
+from roost.tasks.versions.version import Version, note_places
 
 
 @pytest.fixture
@@ -67,6 +69,32 @@ def test_a_waiting_run_is_told_for_whom_and_goes_on_when_the_first_ends(with_ver
         assert await waiting >= released
         assert len(told) == 1
         assert "waiting for first" in told[0]
+
+    with_version(work)
+
+
+def test_what_another_run_changed_since_the_version_was_read_is_read_again_under_the_lease(with_version):
+    async def work(store, version, hold):
+        known = await read_live_version(store, version.index)
+        await note_places(store, version, {"added": "/by/another/run"})
+        owner = LeaseOwner("run 'second'")
+        async with acquire_live_lease(store, version.index, version.recipe, owner, known) as (_, leased):
+            assert leased.places == {"added": "/by/another/run"}
+
+    with_version(work)
+
+
+def test_an_alias_that_moved_while_the_sources_were_listed_stops_the_run_before_it_writes(with_version):
+    async def work(store, version, hold):
+        known = await read_live_version(store, version.index)
+        await store.drop_alias(version.index)
+        other = await create_version(store, replace(version, name=f"{version.name}_2"))
+        await publish(store, other)
+        with pytest.raises(StoreError, match="now points to"):
+            await publish(store, known)
+        await store.drop_alias(version.index)
+        await publish(store, version)
+        await drop_version(store, other)
 
     with_version(work)
 

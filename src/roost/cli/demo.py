@@ -53,7 +53,7 @@ def run_demo(examples: Path, *, watch: bool) -> DemoReport:
     from roost.tasks.sources.source import Source
     from roost.tasks.steps.report import IngestReport
 
-    request = IngestRequest(sources=[Source(uri=str(examples / "handbook"))], index=INDEX)
+    request = IngestRequest(sources=[Source(uri=str(examples / "handbook"), name="handbook")], index=INDEX)
     if watch:
         from roost.cli.output.console import out
 

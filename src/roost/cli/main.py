@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import NoReturn
 
@@ -53,13 +54,18 @@ def main() -> NoReturn:
         code = _print_error(str(error), error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         code = _interrupted()
+    except BrokenPipeError:
+        code = _output_closed()
     except Exception as error:  # noqa: BLE001  everything else becomes a message with an exit code here
         code = _unexpected(error)
     except BaseException as error:
         if type(error).__name__ not in SIGNAL_EXCEPTIONS:
             raise
         code = _interrupted()
-    sys.stdout.flush()
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        code = _output_closed()
     sys.exit(code)
 
 
@@ -72,6 +78,12 @@ def run(arguments: list[str]) -> int:
     except Exit as ended:
         return ended.exit_code
     return ExitCode.DONE
+
+
+def _output_closed() -> int:
+    """End quietly when the reader of a pipe has ended, as in `roost versions --json | head`."""
+    sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115  the interpreter flushes it at its end
+    return ExitCode.FAILED
 
 
 def _interrupted() -> int:

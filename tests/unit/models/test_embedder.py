@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -121,3 +122,15 @@ async def test_a_batch_that_is_cancelled_leaves_its_texts_to_the_one_that_waited
         first.cancel()
         found, own = await second
     assert (own, found.keys()) == ({"a"}, {"a"})
+
+
+def test_batches_that_run_in_event_loops_of_their_own_share_one_embedder(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Dask worker runs each of its batches in a thread with a loop of its own."""
+    monkeypatch.setattr("roost.tasks.models.embedder.load_engine", lambda model, settings: HashEngine())
+    hashes = [f"hash {n}" for n in range(400)]
+    with Embedder(made_model(), Embedding()) as embedder, ThreadPoolExecutor(4) as threads:
+
+        def batch(_: int) -> int:
+            return len(asyncio.run(embedder.embed_once(hashes, hashes, [1] * len(hashes)))[0])
+
+        assert list(threads.map(batch, range(8))) == [len(hashes)] * 8

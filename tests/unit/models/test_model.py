@@ -116,7 +116,10 @@ def test_instructions_that_are_set_win_even_when_they_are_empty(model_folder: Ma
 @pytest.mark.parametrize(
     ("missing", "words"),
     [
-        ({"model.safetensors": None}, "is not a model folder: it contains none of model.safetensors, pytorch_model.bin"),
+        (
+            {"model.safetensors": None},
+            "is not a model folder: it contains none of model.safetensors, pytorch_model.bin",
+        ),
         ({"tokenizer.json": None}, "has no tokenizer.json"),
         ({"config.json": None}, "state"),
         ({"config.json": '{"hidden_size": 8}'}, "no max_seq_length, model_max_length or max_position"),
