@@ -279,7 +279,6 @@ def set_library_defaults(*, quiet: bool) -> None:
         "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1",
         "TOKENIZERS_PARALLELISM": "false",
         "HF_HUB_DISABLE_TELEMETRY": "1",
-        "GRPC_VERBOSITY": "NONE",
         # Milvus Lite searches unflushed rows ten times slower: let it flush every few thousand rows.
         "MILVUS_LITE_MEMTABLE_MEMORY_LIMIT_BYTES": "8000000",
     }

@@ -32,6 +32,7 @@ _TOGETHER = {
     "tests/integration/test_docs.py": "handbook",
     "tests/integration/test_answer.py": "handbook",
     "tests/integration/test_hostile.py": "handbook",
+    "tests/integration/test_langchain_standard.py": "langchain",
     "tests/integration/test_evaluation.py": "evaluation",  # it looks at all collections that timings make
 }
 

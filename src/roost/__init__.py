@@ -10,12 +10,17 @@ Every function has two forms. `search`, `ingest`, `open_index` and `open_retriev
 called inside a running event loop. `asearch`, `aingest`, `aopen_index` and `aopen_retriever` take the same arguments,
 are used with `await` or `async with`, and never block the running loop.
 
-`import roost` imports nothing else: each name is imported when it is first used (PEP 562).
+`import roost` imports nothing else: each name is imported when it is first used (PEP 562). It sets one environment
+variable unless it is set: GRPC_VERBOSITY, which gRPC reads when it is imported.
 """
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
+
+# Else gRPC prints `fork_posix` warnings into the output of scripts: other threads use it when a process forks.
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 TYPE_CHECKING = False  # type checkers take it for true; importing typing would take longer than all the rest
 if TYPE_CHECKING:
@@ -32,7 +37,8 @@ if TYPE_CHECKING:
         TransientError,
         UsageError,
     )
-    from roost.tasks.search.open_index import OpenIndex, aopen_index, aopen_retriever, open_index, open_retriever
+    from roost.tasks.search.open_index import OpenIndex, aopen_index, open_index
+    from roost.tasks.search.open_retriever import aopen_retriever, open_retriever
     from roost.tasks.search.retrieve import Hit, SearchOptions
     from roost.tasks.steps.report import IngestReport
 
@@ -65,9 +71,8 @@ __all__ = [
 #: Public name to the module that defines it.
 _HOMES = {
     **dict.fromkeys(("aingest", "asearch", "ingest", "search"), "roost.api"),
-    **dict.fromkeys(
-        ("OpenIndex", "aopen_index", "aopen_retriever", "open_index", "open_retriever"), "roost.tasks.search.open_index"
-    ),
+    **dict.fromkeys(("OpenIndex", "aopen_index", "open_index"), "roost.tasks.search.open_index"),
+    **dict.fromkeys(("aopen_retriever", "open_retriever"), "roost.tasks.search.open_retriever"),
     **dict.fromkeys(("Hit", "SearchOptions"), "roost.tasks.search.retrieve"),
     "IngestReport": "roost.tasks.steps.report",
     **dict.fromkeys(

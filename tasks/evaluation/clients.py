@@ -152,7 +152,7 @@ class LangChain:
     """langchain-milvus' `Milvus`; its embeddings are given, not computed."""
 
     def __init__(self, settings: Milvus, name: str, dimension: int) -> None:
-        from roost.tasks.search.langchain import BridgedMilvus
+        from roost.tasks.search.langchain_bridge import BridgedMilvus
 
         self._vectors: dict[str, list[float]] = {}
         self._store = BridgedMilvus(

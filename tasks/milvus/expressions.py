@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 
 #: Most values in one `field in [...]`.
 MAX_FILTER_VALUES = 500
@@ -17,3 +17,8 @@ def quoted(value: str) -> str:
 def one_of(field: str, values: Iterable[str]) -> str:
     """Write the filter `field in [...]` with every value quoted."""
     return f"{field} in [{', '.join(quoted(value) for value in values)}]"
+
+
+def cut_values(values: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Cut values into parts of at most `MAX_FILTER_VALUES`, one for each filter."""
+    return (values[first : first + MAX_FILTER_VALUES] for first in range(0, len(values), MAX_FILTER_VALUES))

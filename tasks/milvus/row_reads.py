@@ -10,7 +10,7 @@ from pymilvus import AnnSearchRequest, RRFRanker
 
 from roost.tasks.milvus.connection import Connection
 from roost.tasks.milvus.error_mapping import mapped_errors
-from roost.tasks.milvus.expressions import MAX_FILTER_VALUES, one_of
+from roost.tasks.milvus.expressions import MAX_FILTER_VALUES, cut_values, one_of
 
 #: Rows of each of both searches, by vector and by text, that a hybrid search fuses.
 HYBRID_CANDIDATES = 100
@@ -50,8 +50,8 @@ class RowReads(Connection):
 
         The queries run at once: Strong reads share the wait for the server's clock.
         """
-        parts = [values[first : first + MAX_FILTER_VALUES] for first in range(0, len(values), MAX_FILTER_VALUES)]
-        calls = (self.query(collection, one_of(key, part), fields, limit=MAX_FILTER_VALUES) for part in parts)
+        filters = (one_of(key, part) for part in cut_values(values))
+        calls = (self.query(collection, filter, fields, limit=MAX_FILTER_VALUES) for filter in filters)
         return [row for page in await asyncio.gather(*calls) for row in page]
 
     async def search(

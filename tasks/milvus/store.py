@@ -70,6 +70,10 @@ class Store(SchemaCalls, RowReads):
             await self._write_call(self._sync.delete, collection, ids=part, timeout=self.settings.timeout)
         return len(ids)
 
+    async def delete_matching(self, collection: str, filter: str) -> None:
+        """Delete the rows that a filter matches, by the sync client: the async one hides the server's errors."""
+        await self._write_call(self._sync.delete, collection, filter=filter, timeout=self.settings.timeout)
+
     async def _upsert(self, collection: str, rows: list[dict[str, Any]]) -> int:
         async with self._gate:
             self._check()

@@ -1,14 +1,11 @@
 """An index open for reading from Python: Roost's own search, and the stores and retrievers of LlamaIndex and LangChain.
 
-    with open_retriever("handbook", "llamaindex", k=5) as retriever:
-        nodes = retriever.retrieve("who waxes the skis?")
-
     async with aopen_index("handbook") as opened:
         hits = await opened.asearch("who waxes the skis?", k=5)
         store = await opened.alangchain()
 
 Names that begin with `a` are for async code: they must be awaited, and leave the running event loop free. The others
-are for sync code; `open_index` and `open_retriever` refuse to be used inside a running loop.
+are for sync code; `open_index` refuses to be used inside a running loop.
 
 Model, revision, instructions and field names are read from the version that the alias points to when the index is
 opened. A later promotion of another version does not change an open index.
@@ -19,11 +16,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING
 
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
-from roost.tasks.errors import UsageError, unknown_value
+from roost.tasks.errors import UsageError
 from roost.tasks.milvus.lock_wait import LeaseOwner
 from roost.tasks.milvus.store import Store, open_store
 from roost.tasks.models.embedder import Embedder, model_of
@@ -39,9 +36,7 @@ if TYPE_CHECKING:
     from llama_index.core.retrievers import VectorIndexRetriever
     from llama_index.vector_stores.milvus import MilvusVectorStore
 
-    from roost.tasks.search.langchain import BridgedMilvus
-
-FRAMEWORKS = ("llamaindex", "langchain")
+    from roost.tasks.search.langchain import IndexMilvus
 
 
 class OpenIndex:
@@ -126,20 +121,20 @@ class OpenIndex:
         """Do the same as `llamaindex_retriever` without blocking the running loop."""
         return await asyncio.to_thread(self.llamaindex_retriever, k=k, where=where)
 
-    def langchain(self, *, ef: int = 0) -> BridgedMilvus:
-        """Open LangChain's own Milvus store on this index.
+    def langchain(self, *, ef: int = 0) -> IndexMilvus:
+        """Open LangChain's Milvus store on this index.
 
         Args:
             ef: Minimum breadth of its searches (HNSW's `ef`).
         """
         from roost.tasks.search.langchain import langchain_store
 
-        vectors = langchain_store(self._store, self.version, self.embedder, ef=ef)
+        vectors = langchain_store(self._store, self.version, self.embedder, self._portal, ef=ef)
         self._aclose.push_async_callback(vectors.aclose)
         self._close.callback(vectors.close)
         return vectors
 
-    async def alangchain(self, *, ef: int = 0) -> BridgedMilvus:
+    async def alangchain(self, *, ef: int = 0) -> IndexMilvus:
         """Do the same as `langchain` without blocking the running loop."""
         return await asyncio.to_thread(self.langchain, ef=ef)
 
@@ -238,72 +233,6 @@ def _opened(index: str, settings: Settings | None) -> Iterator[OpenIndex]:
         yield opened
 
 
-@overload
-@contextmanager
-def open_retriever(
-    index: str, framework: Literal["llamaindex"], *, k: int = 5, where: str = ""
-) -> Iterator[VectorIndexRetriever]: ...
-
-
-@overload
-@contextmanager
-def open_retriever(
-    index: str, framework: Literal["langchain"], *, k: int = 5, where: str = ""
-) -> Iterator[VectorStoreRetriever]: ...
-
-
-@contextmanager
-def open_retriever(index: str, framework: str, *, k: int = 5, where: str = "") -> Iterator[Any]:
-    """Open an index as a retriever of one framework, in sync code.
-
-    Example:
-        with open_retriever("handbook", "langchain", k=5) as retriever:
-            documents = retriever.invoke("who waxes the skis?")
-
-    Args:
-        index: Name of the index.
-        framework: `llamaindex` or `langchain`.
-        k: Chunks to return, >= 1.
-        where: Filter, as in `source == "handbook" and page > 2`; empty for none.
-
-    Raises:
-        UsageError: See `open_index`; or the framework is unknown, or the filter is invalid for this index.
-    """
-    _check_framework(framework)
-    refuse_running_loop("open_retriever", "async with aopen_retriever(...)")
-    with _opened(index, None) as opened:
-        make = opened.llamaindex_retriever if framework == "llamaindex" else opened.langchain_retriever
-        yield make(k=k, where=where)
-
-
-@overload
-@asynccontextmanager
-def aopen_retriever(
-    index: str, framework: Literal["llamaindex"], *, k: int = 5, where: str = ""
-) -> AsyncIterator[VectorIndexRetriever]: ...
-
-
-@overload
-@asynccontextmanager
-def aopen_retriever(
-    index: str, framework: Literal["langchain"], *, k: int = 5, where: str = ""
-) -> AsyncIterator[VectorStoreRetriever]: ...
-
-
-@asynccontextmanager
-async def aopen_retriever(index: str, framework: str, *, k: int = 5, where: str = "") -> AsyncIterator[Any]:
-    """Open an index as a retriever of one framework, in async code; see `open_retriever`.
-
-    Example:
-        async with aopen_retriever("handbook", "llamaindex", k=5) as retriever:
-            nodes = await retriever.aretrieve("who waxes the skis?")
-    """
-    _check_framework(framework)
-    async with aopen_index(index) as opened:
-        make = opened.allamaindex_retriever if framework == "llamaindex" else opened.alangchain_retriever
-        yield await make(k=k, where=where)
-
-
 def refuse_running_loop(function: str, instead: str) -> None:
     """Refuse a sync function in a thread whose event loop is running.
 
@@ -319,8 +248,3 @@ def refuse_running_loop(function: str, instead: str) -> None:
     except RuntimeError:
         return
     raise UsageError(f"{function}() would block the running event loop: write {instead} instead")
-
-
-def _check_framework(framework: str) -> None:
-    if framework not in FRAMEWORKS:
-        raise UsageError(unknown_value("framework", framework, FRAMEWORKS))

@@ -16,6 +16,8 @@ from roost.tasks.versions import ledger
 #: The fields of a chunk row beside its vector; a document's own metadata are dynamic fields.
 TEXTS = ("id", "text", "doc_id", "source", "uri", "chunk_hash", "heading")
 NUMBERS = ("ordinal", "page", "start", "end")
+#: The texts that a row may lack, and their longest value in bytes.
+OPTIONAL_TEXTS = {"doc_id": 64, "source": 1024, "uri": 8192, "chunk_hash": 64, "heading": 4096}
 #: The field of the sparse vector that the server computes of the text (BM25).
 SPARSE = "sparse"
 #: How BM25 splits texts into terms: Lite and servers do it alike, for any language that separates words by spaces.
@@ -84,9 +86,8 @@ def _schema(shape: Shape) -> Any:
         described.add_function(Function("bm25", FunctionType.BM25, ["text"], [SPARSE]))
     else:
         described.add_field("text", DataType.VARCHAR, max_length=65_535)
-    described.add_field("doc_id", DataType.VARCHAR, max_length=64, default_value="")
-    for name, length in (("source", 1024), ("uri", 8192), ("chunk_hash", 64), ("heading", 4096)):
+    for name, length in OPTIONAL_TEXTS.items():
         described.add_field(name, DataType.VARCHAR, max_length=length, default_value="")
-    for name in ("ordinal", "page", "start", "end"):
+    for name in NUMBERS:
         described.add_field(name, DataType.INT64, default_value=0)
     return described

@@ -16,9 +16,11 @@ from langchain_core.embeddings import FakeEmbeddings
 from llama_index.core.schema import NodeRelationship, RelatedNodeInfo, TextNode
 from tests.drop import drop_version
 
+from roost.tasks.errors import StoreError, UsageError
 from roost.tasks.milvus.store import open_store
-from roost.tasks.search.langchain import BridgedMilvus
+from roost.tasks.search.langchain_bridge import BridgedMilvus
 from roost.tasks.search.open_index import OpenIndex, aopen_index, open_index
+from roost.tasks.search.retrieve import SearchOptions
 from roost.tasks.settings import load_settings
 from roost.tasks.versions.live_version import open_or_create_version, publish, require_live_version
 
@@ -67,7 +69,7 @@ def rows_of(index: str) -> list[tuple[str, str, str]]:
 def plain(found: Any) -> Any:
     """Ids, texts and scores, in order; whatever else comes back as it is."""
     if isinstance(found, Document):
-        return (found.metadata["id"], found.page_content, found.metadata["source"])
+        return (found.id or found.metadata["id"], found.page_content, found.metadata["source"])
     if isinstance(found, list | tuple):
         return [plain(one) for one in found]
     return round(found, 5) if isinstance(found, float) else found
@@ -143,11 +145,51 @@ def test_all_fourteen_pairs_of_langchain_agree_and_leave_the_same_rows(copies: t
     for (name, mine), (_, yours) in zip(one, other, strict=True):
         found = [plain(mine), plain(yours)]
         assert sorted(map(str, found[0])) == sorted(map(str, found[1])) if name in UNORDERED else found[0] == found[1]
-        assert mine is None if name == "upsert" else mine
+        assert mine is None if name == "upsert" else mine, name
     after = rows_of(first)
     assert after == rows_of(second)
     assert sorted(set(after) - set(before)) == [("x-1", "Lamps are red.", "by hand"), ("x-3", "A vector by hand.", "v")]
     assert set(before) <= set(after)
+
+
+#: Names of the primary key and of fields of another type, a name that is no identifier, and values in one another.
+ODD = {"id": 7, "page": "iv", "source": "by hand", "heading": "h" * 5000, "my key": {"deep": [1, "two"]}, "score": 0.5}
+
+
+@pytest.mark.parametrize("handbook", ["lite"], indirect=True)
+def test_what_langchain_adds_has_its_metadata_for_all_readers_and_filters(copies: tuple[str, str]) -> None:
+    document = Document(page_content="The siren is tested on Mondays.", metadata=ODD)
+    with open_index(copies[0]) as opened:
+        store = opened.langchain()
+        [key] = store.add_documents([document])
+        assert document.id is None
+        [found] = store.similarity_search("siren on Mondays", k=1)
+        assert (found.id, found.metadata) == (key, ODD)
+        [node] = opened.llamaindex().get_nodes(node_ids=[key])
+        assert (node.node_id, node.metadata, node.get_content()) == (key, ODD, document.page_content)
+        for where in ('source == "by hand"', "meta_id == 7", 'meta_page == "iv"', "meta_score > 0.4"):
+            [hit] = opened.search("siren", k=1, options=SearchOptions(where=where))
+            assert (hit.id, hit.source, hit.page) == (key, "by hand", None)
+            assert [one.id for one in store.similarity_search("siren", k=1, expr=where)] == [key]
+            assert [one.metadata for one in store.search_by_metadata(where, limit=2)] == [ODD]
+        store.add_texts([document.page_content], [{"page": 2}], ids=[key])  # replaced as a whole
+        assert [one.metadata for one in store.get_by_ids([key, "none"])] == [{"page": 2}]
+        with pytest.raises(UsageError, match="no chunk of index"):
+            opened.search("siren", options=SearchOptions(where="meta_id == 7"))
+
+
+def test_many_concurrent_writes_of_langchain_all_arrive(copies: tuple[str, str]) -> None:
+    async def add() -> list[str]:
+        async with aopen_index(copies[0]) as opened:
+            store = await opened.alangchain()
+            vector = opened.embedder.embed_queries_sync([QUERY]).tolist()
+            calls = [store.aadd_embeddings([f"Note {n}."], vector, ids=[f"n{n}"]) for n in range(12)]
+            await asyncio.gather(*calls, store.adelete([rows_before[0][0]]))
+            return [document.id or "" for document in await store.aget_by_ids([f"n{n}" for n in range(12)])]
+
+    rows_before = rows_of(copies[0])
+    assert sorted(asyncio.run(add())) == sorted(f"n{n}" for n in range(12))
+    assert len(rows_of(copies[0])) == ROWS + 12 - 1
 
 
 def node(number: int) -> TextNode:
@@ -209,10 +251,15 @@ def test_fault_langchain_does_not_find_the_connection_that_it_made(lite_handbook
 def test_faults_langchain_adelete_hides_a_bad_filter_and_llamaindex_delete_pastes_an_id(
     copies: tuple[str, str],
 ) -> None:
+    from langchain_milvus import Milvus
+
     async def both() -> tuple[Any, Any]:
         async with aopen_index(copies[0]) as opened:
             store = await opened.alangchain()
-            return store.delete(expr="no filter at all ("), await store.adelete(expr="no filter at all (")
+            refused = "no filter at all ("
+            with pytest.raises(StoreError):  # ours tells
+                await store.adelete(expr=refused)
+            return Milvus.delete(store, expr=refused), await Milvus.adelete(store, expr=refused)
 
     assert asyncio.run(both()) == (False, True)
     assert len(rows_of(copies[0])) == ROWS

@@ -11,7 +11,8 @@ from tests.integration.handbook import QUESTIONS
 
 from roost.flows.operations.search import search_index
 from roost.tasks.errors import ModelError, StoreError, UsageError
-from roost.tasks.search.open_index import OpenIndex, aopen_index, aopen_retriever, open_index, open_retriever
+from roost.tasks.search.open_index import OpenIndex, aopen_index, open_index
+from roost.tasks.search.open_retriever import aopen_retriever, open_retriever
 from roost.tasks.search.retrieve import SearchOptions
 
 FILTER = '(owner == "Ilse Kovarik" or page > 0) and not uri like "staff/%"'
@@ -29,7 +30,7 @@ async def by_langchain(opened: OpenIndex, question: str, where: str) -> tuple[li
     store = await opened.alangchain(ef=6)
     documents = await store.asimilarity_search_with_score(question, k=6, expr=opened.where(where) or None)
     found = [
-        (document.metadata["id"], document.page_content, document.metadata["doc_id"], *fields_of(document.metadata))
+        (document.id, document.page_content, document.metadata["doc_id"], *fields_of(document.metadata))
         for document, _ in documents
     ]
     return found, [score for _, score in documents]
@@ -66,9 +67,8 @@ def test_llamaindex_gives_back_id_text_metadata_source_and_score(handbook: str) 
         node = retriever.retrieve(QUESTIONS[0])[0]
         also = asyncio.run(retriever.aretrieve(QUESTIONS[0]))[0]
     assert (node.node_id, node.text, node.node.ref_doc_id) == (best.id, best.text, best.doc_id)
-    assert (node.metadata["uri"], node.metadata["source"], node.metadata["heading"]) == (
-        best.uri, best.source, best.heading,
-    )  # fmt: skip
+    fields = (node.metadata["uri"], node.metadata["source"], node.metadata["heading"])
+    assert fields == (best.uri, best.source, best.heading)
     assert node.score == pytest.approx(best.score, abs=1e-5)
     assert (also.node_id, also.text, also.score) == (node.node_id, node.text, node.score)
 
@@ -99,10 +99,10 @@ def test_langchain_gives_back_id_text_and_metadata_in_both_modes(handbook: str) 
     with open_retriever(handbook, "langchain", k=3, where="ordinal >= 0") as retriever:
         first, *rest = retriever.invoke(QUESTIONS[0])
     assert len(rest) == 2
-    assert first.page_content == best.text
-    assert {name: first.metadata[name] for name in ("id", "doc_id", "uri", "source", "page")} == {
-        "id": best.id, "doc_id": best.doc_id, "uri": best.uri, "source": best.source, "page": best.page or 0,
-    }  # fmt: skip
+    assert (first.id, first.page_content) == (best.id, best.text)
+    names = ("doc_id", "uri", "source", "page")
+    assert [first.metadata[name] for name in names] == [best.doc_id, best.uri, best.source, best.page or 0]
+    assert not {"id", "text", "vector", "_node_content", "_node_type"} & set(first.metadata)
 
 
 @pytest.mark.usually("lite")
@@ -111,7 +111,7 @@ async def test_a_retriever_is_opened_and_used_in_a_running_loop(handbook: str) -
         nodes = await retriever.aretrieve(QUESTIONS[0])
     async with aopen_retriever(handbook, "langchain", k=2) as retriever:
         documents = await retriever.ainvoke(QUESTIONS[0])
-    assert nodes[0].node_id == documents[0].metadata["id"]
+    assert nodes[0].node_id == documents[0].id
 
 
 def test_what_cannot_be_asked_rightly_is_refused(lite_handbook: tuple[str, str], monkeypatch: Any) -> None:

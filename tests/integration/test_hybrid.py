@@ -14,7 +14,7 @@ from roost.flows.operations.status import describe_indexes
 from roost.tasks.errors import StoreError
 from roost.tasks.milvus.store import open_store
 from roost.tasks.models.recipe import Recipe
-from roost.tasks.search.open_index import open_retriever
+from roost.tasks.search.open_retriever import open_retriever
 from roost.tasks.search.retrieve import SearchOptions
 from roost.tasks.settings import load_settings
 from roost.tasks.steps.report import ChunkCounts

@@ -91,7 +91,7 @@ async def test_an_index_is_opened_and_searched_without_blocking_the_loop(
         nodes = await retriever.aretrieve(QUESTIONS[0])
         store = await opened.alangchain()
         documents = await store.asimilarity_search(QUESTIONS[0], k=3)
-    assert nodes[0].node_id == documents[0].metadata["id"] == best.id
+    assert nodes[0].node_id == documents[0].id == best.id
     assert set(threads) == {"model_of", "load_engine", "__init__", "langchain_store", "llamaindex_store"}
     assert not {name for name, idents in threads.items() if threading.get_ident() in idents}
     assert len(delays) > 5

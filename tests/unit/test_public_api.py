@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -64,6 +65,16 @@ async def test_sync_functions_are_refused_in_a_running_loop_with_the_name_of_the
     with pytest.raises(roost.UsageError, match=r"async with aopen_retriever\("):  # noqa: SIM117
         with roost.open_retriever("docs", "langchain"):
             pass
+
+
+@pytest.mark.parametrize("chosen", ["", "DEBUG"])
+def test_grpc_prints_nothing_into_scripts_unless_the_user_wants_it(chosen: str) -> None:
+    """gRPC reads the variable when it is imported, which the package has not done by then."""
+    program = "import os, sys, roost; print(os.environ['GRPC_VERBOSITY'], 'grpc' in sys.modules)"
+    env = {name: value for name, value in os.environ.items() if name != "GRPC_VERBOSITY"}
+    env |= {"GRPC_VERBOSITY": chosen} if chosen else {}
+    done = subprocess.run([sys.executable, "-c", program], env=env, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [chosen or "NONE", "False"]
 
 
 def test_an_empty_query_and_a_count_of_zero_are_refused() -> None:

@@ -215,10 +215,10 @@ def test_every_setting_says_what_it_is_for() -> None:
 
 
 def test_library_defaults_leave_what_the_user_has_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GRPC_VERBOSITY", "DEBUG")
+    monkeypatch.setenv("HF_HUB_DISABLE_TELEMETRY", "0")
     monkeypatch.delenv("TOKENIZERS_PARALLELISM", raising=False)
     set_library_defaults(quiet=True)
-    assert os.environ["GRPC_VERBOSITY"] == "DEBUG"
+    assert os.environ["HF_HUB_DISABLE_TELEMETRY"] == "0"
     assert os.environ["TOKENIZERS_PARALLELISM"] == "false"
 
 

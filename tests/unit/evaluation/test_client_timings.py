@@ -41,12 +41,12 @@ def test_a_cell_with_failures_claims_no_speedup():
 def test_both_frameworks_are_told_database_time_limit_and_certificate(monkeypatch):
     import llama_index.vector_stores.milvus
 
-    import roost.tasks.search.langchain
+    import roost.tasks.search.langchain_bridge
 
     told: list[dict[str, Any]] = []
     monkeypatch.setattr(llama_index.vector_stores.milvus, "MilvusVectorStore", lambda **fields: told.append(fields))
     monkeypatch.setattr(
-        roost.tasks.search.langchain, "BridgedMilvus", lambda _, **fields: told.append(fields["connection_args"])
+        roost.tasks.search.langchain_bridge, "BridgedMilvus", lambda _, **fields: told.append(fields["connection_args"])
     )
     settings = Milvus(uri="https://host:19530", token="some:token", database="mine", timeout=7, ca_file=Path("ca.pem"))
     clients.LlamaIndex(settings, "name", 3)

@@ -1,0 +1,44 @@
+"""The parts of a chunk row that LlamaIndex and LangChain read: names of metadata fields, and the JSON of a node."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+#: Field names that a document's own metadata may not take.
+RESERVED_FIELDS = frozenset(
+    {
+        *("id", "vector", "sparse", "text", "doc_id", "source", "uri", "ordinal", "chunk_hash"),
+        *("page", "heading", "start", "end", "title"),
+        *("document_id", "ref_doc_id", "pk", "embedding", "distance", "score"),
+    }
+)
+
+
+def field_name(name: str) -> str:
+    """Make a field name of a metadata name: letters, digits and `_` only, and none of the reserved ones."""
+    plain = re.sub(r"\W+", "_", name.strip(), flags=re.ASCII).strip("_") or "field"
+    return f"meta_{plain}" if plain.lower() in RESERVED_FIELDS or plain[0].isdigit() else plain
+
+
+def node_fields(key: str, metadata: Mapping[str, Any], doc_id: str = "") -> dict[str, str]:
+    """Make the fields from which llama-index makes its TextNode again; the text stays in its own field.
+
+    Relationship 1 is the source document, node type 4 a document (llama_index.core.schema).
+
+    Args:
+        key: Id of the chunk.
+        metadata: The metadata that the node has, by their own names.
+        doc_id: Id of the document; empty for a text that belongs to none.
+    """
+    document = {"node_id": doc_id, "node_type": "4", "class_name": "RelatedNodeInfo"}
+    node = {
+        "id_": key,
+        "metadata": metadata,
+        "relationships": {"1": document} if doc_id else {},
+        "text": "",
+        "class_name": "TextNode",
+    }
+    return {"_node_type": "TextNode", "_node_content": json.dumps(node, ensure_ascii=False, default=str)}
