@@ -7,7 +7,7 @@ with the model's own tokenizer.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -97,7 +97,9 @@ def _whole_documents(blocks: pl.DataFrame, tokenizer_file: str) -> pl.DataFrame:
 
 def _cut_block(block: dict[str, Any], sizes: CutSizes) -> Iterator[dict[str, Any]]:
     splitter = _splitter(sizes)
-    sections = _split_sections(block["text"]) if block["markdown"] else [_Section("", 0, block["text"])]
+    sections = [_Section("", 0, block["text"])]
+    if block["markdown"]:
+        sections = list(_join_headings(_split_sections(block["text"]), block["text"]))
     for section in sections:
         for start, piece in _locate(splitter.split_text(section.text), section.text):
             for offset, text, tokens in _halve(piece, sizes):
@@ -130,11 +132,38 @@ def _split_sections(markdown: str) -> list[_Section]:
     return sections
 
 
-def _heading_path(parents: str, section: str) -> str:
-    """Join the headings above a section and its own, as in `Guide > Install`, without HTML tags."""
+def _join_headings(sections: Sequence[_Section], markdown: str) -> Iterator[_Section]:
+    """Join a section that is a heading only with the one after it, at the end of the text with the one before it.
+
+    A heading alone would be a chunk that wins searches and answers nothing.
+    """
+    last = len(sections) - 1
+    while last > 0 and _is_heading_only(sections[last].text):
+        last -= 1
+    start = None
+    for number, section in enumerate(sections[: last + 1]):
+        start = section.start if start is None else start
+        if number < last and _is_heading_only(section.text):
+            continue
+        ending = sections[-1] if number == last else section
+        yield _Section(section.heading, start, markdown[start : ending.start + len(ending.text)])
+        start = None
+
+
+def _is_heading_only(section: str) -> bool:
+    return bool(_own_heading(section)) and "\n" not in section.strip()
+
+
+def _own_heading(section: str) -> str:
+    """Give the heading that a section begins with; empty where it begins with none."""
     first = section.split("\n", 1)[0]
     without_marks = first.lstrip("#")
-    own = without_marks if first != without_marks and without_marks[:1].isspace() else ""
+    return without_marks if first != without_marks and without_marks[:1].isspace() else ""
+
+
+def _heading_path(parents: str, section: str) -> str:
+    """Join the headings above a section and its own, as in `Guide > Install`, without HTML tags."""
+    own = _own_heading(section)
     names = (re.sub(r"<[^>]*>", "", name).strip() for name in [*parents.split(_PATH_SEPARATOR), own])
     return " > ".join(name for name in names if name)[:MAX_HEADING_CHARACTERS]
 

@@ -23,7 +23,7 @@ _DECLARED_ENCODINGS = {
 
 
 def parse_html(data: bytes) -> Parsed:
-    """Parse a web page: its body as Markdown, without scripts and styles.
+    """Parse a web page: its body as Markdown, without scripts, styles, and navigation unless there is nothing else.
 
     Raises:
         DocumentError: The bytes are not text.
@@ -33,7 +33,12 @@ def parse_html(data: bytes) -> Parsed:
     page = BeautifulSoup(_decode_html(data), "html.parser")
     title = page.title.get_text(" ", strip=True) if page.title else ""
     language = page.html.get("lang") if page.html else None
-    text = html_to_markdown(str(page.body or page))
+    body = page.body or page
+    whole = str(body)
+    for tag in body.select("nav, [role=navigation]"):
+        tag.decompose()
+    text = html_to_markdown(str(body))
+    text = text if text.strip() else html_to_markdown(whole)
     return Parsed((TextBlock(text, markdown=True),), title, {"language": str(language)} if language else {})
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from roost.tasks.errors import DocumentError
@@ -13,6 +16,8 @@ from roost.tasks.sources.text_encoding import clean
 SUFFIXES = (".pdf",)
 
 _FAILED_PAGES = "unreadable_pages"
+#: A line that is a page number: `12`, `- 12 -`, `Page 12 of 307`.
+_PAGE_NUMBER = re.compile(r"[\s|–—-]*(?:page\s*)?(\d{1,4})(?:\s*(?:of|/)\s*\d{1,4})?[\s|–—-]*", re.IGNORECASE)
 
 
 def parse_pdf(data: bytes, pages: PageRange) -> Parsed:
@@ -44,12 +49,12 @@ def parse_pdf(data: bytes, pages: PageRange) -> Parsed:
 
 
 def join_pdf(ranges: Sequence[Parsed]) -> Parsed:
-    """Join the parsed page ranges of one PDF, given in page order.
+    """Join the parsed page ranges of one PDF, given in page order, without the page numbers printed on its pages.
 
     Raises:
         DocumentError: None of its pages can be parsed.
     """
-    blocks = tuple(block for parsed in ranges for block in parsed.blocks)
+    blocks = tuple(_without_page_numbers([block for parsed in ranges for block in parsed.blocks]))
     failed = [page for parsed in ranges for page in parsed.metadata[_FAILED_PAGES]]
     if failed and len(failed) == len(blocks):
         raise DocumentError("damaged", f"none of its {len(blocks)} pages can be read")
@@ -71,6 +76,21 @@ def _parse_pages(reader: Any, pages: PageRange) -> tuple[list[TextBlock], list[i
             text = ""
         blocks.append(TextBlock(text, page=index + 1))
     return blocks, failed
+
+
+def _without_page_numbers(blocks: Sequence[TextBlock]) -> Iterator[TextBlock]:
+    """Drop a first or last line that is a page number: a number that counts along with the pages, on two or more."""
+    lines = [block.text.strip().split("\n") for block in blocks]
+    numbered: set[int] = set()
+    for position in (0, -1):
+        found = [_PAGE_NUMBER.fullmatch(page[position]) if page else None for page in lines]
+        offsets = [int(match[1]) - number if match else None for number, match in enumerate(found)]
+        counted = {offset for offset, count in Counter(offsets).items() if offset is not None and count > 1}
+        for number in (number for number, offset in enumerate(offsets) if offset in counted):
+            del lines[number][position]
+            numbered.add(number)
+    for number, block in enumerate(blocks):
+        yield replace(block, text="\n".join(lines[number])) if number in numbered else block
 
 
 def _title(reader: Any) -> str:

@@ -80,6 +80,22 @@ def test_an_empty_page_does_not_shift_the_numbers_of_those_after_it() -> None:
     assert [block.page for block in parsed.blocks if block.text.strip()] == [1, 3]
 
 
+@pytest.mark.parametrize("number", ["{}", "- {} -", "Page {} of 4", "| {}"])
+def test_page_numbers_printed_on_the_pages_are_no_text(number: str) -> None:
+    pages = [f"{words}\n{number.format(n)}" for n, words in enumerate(["Fog.", "Snow, in 2021", "", "Rain."], start=7)]
+    assert [block.text.strip() for block in parse(make_pdf(*pages), "a.pdf").blocks] == [
+        "Fog.",
+        "Snow, in 2021",
+        "",
+        "Rain.",
+    ]
+
+
+def test_a_number_that_does_not_count_along_with_the_pages_stays() -> None:
+    parsed = parse(make_pdf("Lifts\n2021", "Huts\n1999", "Total\n3"), "a.pdf")
+    assert [block.text.splitlines()[-1] for block in parsed.blocks] == ["2021", "1999", "3"]
+
+
 def test_a_pdf_whose_pages_are_all_empty_is_refused_as_without_text() -> None:
     assert reason_of(make_pdf("", ""), "a.pdf") == "no_text"
 
@@ -206,6 +222,12 @@ def test_html_keeps_headings_tables_and_code_and_drops_scripts_and_styles() -> N
         assert dropped not in text
     assert parsed.metadata == {"language": "de"}
     assert parsed.blocks[0].markdown
+
+
+def test_the_navigation_of_a_page_is_no_text_unless_there_is_nothing_else() -> None:
+    menu = "<nav><ul><li>Home<li>Prices</ul></nav><div role='navigation'>Next page</div>"
+    assert text_of(parse(f"<body>{menu}<p>Fog at noon.</p></body>".encode(), "a.html")).strip() == "Fog at noon."
+    assert "Prices" in text_of(parse(f"<body>{menu}</body>".encode(), "a.html"))
 
 
 def test_the_title_of_a_page_is_its_title_element() -> None:

@@ -264,6 +264,21 @@ def test_all_chunks_of_a_long_section_know_its_heading() -> None:
     assert {chunk["heading"] for chunk in chunks[1:]} == {"Top > Long"}
 
 
+def test_a_heading_without_a_text_of_its_own_is_no_chunk_and_stays_in_one() -> None:
+    text = "# Guide\n\n## Install\n\nRun it.\n\n## Use\n\n# Appendix\n\nThe end.\n\n## Index\n"
+    chunks = cut_text(text, markdown=True)
+    assert [(chunk["heading"], chunk["text"]) for chunk in chunks] == [
+        ("Guide > Install", "# Guide\n\n## Install\n\nRun it."),
+        ("Appendix", "## Use\n\n# Appendix\n\nThe end.\n\n## Index"),
+    ]
+    check_chunks(text, chunks, 40, TOKENIZER)
+
+
+def test_a_document_of_headings_only_is_still_a_chunk() -> None:
+    assert [chunk["text"] for chunk in cut_text("# A\n", markdown=True)] == ["# A"]
+    assert [chunk["text"] for chunk in cut_text("# A\n\n## B\n", markdown=True)] == ["# A\n\n## B"]
+
+
 def test_plain_text_has_no_headings() -> None:
     assert {chunk["heading"] for chunk in cut_text(GUIDE)} == {""}
 
@@ -278,7 +293,7 @@ def test_an_endless_heading_is_kept_short_and_its_text_whole() -> None:
 @given(
     bodies=st.lists(SECTION.map(" ".join), min_size=2, max_size=5),
     changed=st.integers(0, 4),
-    words=st.lists(st.sampled_from(["New", "words", "here."]), max_size=60).map(" ".join),
+    words=st.lists(st.sampled_from(["New", "words", "here."]), min_size=1, max_size=60).map(" ".join),
 )
 def test_an_edit_in_one_section_leaves_the_chunks_of_the_others_as_they_are(
     bodies: list[str], changed: int, words: str
