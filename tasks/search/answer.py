@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from json import JSONDecodeError
+from traceback import walk_tb
 from typing import Any
 
 import httpx
@@ -168,8 +169,8 @@ async def _stream_answer(question: str, hits: Sequence[Hit], settings: LLM) -> A
         ConfigurationError: The endpoint refuses the key, the model or the request.
         TransientError: It does not answer after all retries, or not with chat completions.
     """
-    with _endpoint_errors(settings):
-        async with _query_engine(hits, settings) as engine:
+    async with _query_engine(hits, settings) as engine:
+        with _endpoint_errors(settings):
             response: Any = await engine.aquery(question)
             is_empty = True
             async for part in response.async_response_gen():
@@ -227,7 +228,11 @@ def _quoted_node(number: int, hit: Hit, mark: str) -> NodeWithScore:
 
 @contextmanager
 def _endpoint_errors(settings: LLM) -> Iterator[None]:
-    """Translate the errors of the endpoint and of the connection to it; no message contains the key."""
+    """Translate the errors of the endpoint and of the connection to it; no message contains the key.
+
+    An endpoint that answers something else makes the libraries raise almost any error. One that Roost's own code raised
+    is a defect of Roost, and stays what it is.
+    """
     address = _address(settings)
     try:
         yield
@@ -249,10 +254,18 @@ def _endpoint_errors(settings: LLM) -> Iterator[None]:
             f"the language model at {address} does not answer, or the connection broke: {detail}"
         ) from None
     except (openai.OpenAIError, JSONDecodeError, ValueError, TypeError, AttributeError) as error:
+        if _is_raised_here(error):
+            raise
         detail = _detail(error, settings.api_key)
         raise TransientError(
             f"the language model at {address} answered something other than a chat completion: {detail}"
         ) from None
+
+
+def _is_raised_here(error: BaseException) -> bool:
+    """Whether an error was raised by a line of Roost's code, not by a library that it called."""
+    frames = [frame for frame, _ in walk_tb(error.__traceback__)]
+    return str(frames[-1].f_globals["__name__"]).startswith("roost.")
 
 
 def _address(settings: LLM) -> str:

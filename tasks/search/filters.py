@@ -9,7 +9,6 @@ No part of the text is pasted into the expression: every name is checked, and ev
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -18,6 +17,18 @@ from pymilvus import DataType
 from roost.tasks.errors import UsageError
 from roost.tasks.milvus.expressions import quoted
 from roost.tasks.milvus.store import Store
+from roost.tasks.search.filter_tokens import (
+    KEYWORDS,
+    Token,
+    Value,
+    filter_error,
+    literal,
+    parse_number,
+    plain,
+    read_tokens,
+    unquoted,
+)
+from roost.tasks.versions.schema import SPARSE
 from roost.tasks.versions.version import Version
 
 #: Characters of a filter.
@@ -26,27 +37,14 @@ MAX_LENGTH = 10_000
 MAX_DEPTH = 50
 #: Values of a list in a filter.
 MAX_VALUES = 1_000
+#: Chunks that are read to name the metadata which an index has.
+MAX_SAMPLED_ROWS = 1_000
 
-_EXAMPLE = "as in --where 'source == \"handbook\" and page > 2'"
-_TOKEN = re.compile(
-    r"""\s*(?:
-        (?P<string>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')
-      | (?P<number>-?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?(?![\w.]))
-      | (?P<word>[A-Za-z_]\w*)
-      | (?P<sign>==|!=|<=|>=|<|>|&&|\|\||!|[()\[\],=])
-    )""",
-    re.VERBOSE | re.ASCII | re.DOTALL,
-)
-_ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "\\": "\\", '"': '"', "'": "'"}
 _COMPARISONS = ("==", "!=", "<", "<=", ">", ">=")
-_SYNONYMS = {"&&": "and", "||": "or", "!": "not"}
-_KEYWORDS = ("and", "or", "not", "in", "like", "true", "false")
 #: Keywords of Milvus' expressions, which are not accepted as names of fields.
 _MILVUS_KEYWORDS = re.compile(
     r"(exists|is|null|json_\w+|array_\w+|text_match|phrase_match|random_sample|st_\w+)", re.IGNORECASE
 )
-
-Value = str | int | float | bool
 
 
 @dataclass(frozen=True)
@@ -81,22 +79,13 @@ def parse_where(text: str, fields: Mapping[str, type[str] | type[int]]) -> Where
     return Where(written, frozenset(parser.names))
 
 
-@dataclass(frozen=True)
-class _Token:
-    """A token of a filter: its kind (string, number, word, sign, end), text, and position."""
-
-    kind: str
-    text: str
-    place: int
-
-
 class _Parser:
     """A recursive descent parser: or, and, not, comparison."""
 
     def __init__(self, text: str, fields: Mapping[str, type[str] | type[int]]) -> None:
         self._text = text
         self._fields = fields
-        self._tokens = _tokens(text)
+        self._tokens = read_tokens(text)
         self._at = 0
         self.names: set[str] = set()
 
@@ -134,9 +123,9 @@ class _Parser:
         if self._took("="):
             raise self._wrong("a comparison is written ==")
         sign = self._take()
-        word = _plain(sign)
+        word = plain(sign)
         if sign.kind == "sign" and word in _COMPARISONS:
-            return f"{field} {word} {_literal(self._value(field))}"
+            return f"{field} {word} {literal(self._value(field))}"
         if word == "like":
             return self._like(field)
         if word == "in" or (word == "not" and self._took("in")):
@@ -145,7 +134,7 @@ class _Parser:
 
     def _field(self) -> str:
         token = self._take()
-        if token.kind != "word" or _plain(token) in _KEYWORDS:
+        if token.kind != "word" or plain(token) in KEYWORDS:
             raise self._wrong("the name of a field is expected here", token)
         if _MILVUS_KEYWORDS.fullmatch(token.text):
             raise self._wrong(f"{token.text!r} is a keyword of Milvus, not a field", token)
@@ -163,9 +152,9 @@ class _Parser:
         self._expect("[")
         if self._next.text == "]":
             raise self._wrong("an empty list matches nothing")
-        values = [_literal(self._value(field))]
+        values = [literal(self._value(field))]
         while self._took(","):
-            values.append(_literal(self._value(field)))
+            values.append(literal(self._value(field)))
         self._expect("]")
         if len(values) > MAX_VALUES:
             raise self._wrong(f"a list may have at most {MAX_VALUES:,} values")
@@ -174,17 +163,17 @@ class _Parser:
     def _value(self, field: str) -> Value:
         token = self._take()
         if token.kind == "string":
-            value: Value = _unquoted(token)
+            value: Value = unquoted(token)
         elif token.kind == "number":
-            value = _number(token)
-        elif _plain(token) in ("true", "false"):
-            value = _plain(token) == "true"
+            value = parse_number(token)
+        elif plain(token) in ("true", "false"):
+            value = plain(token) == "true"
         else:
             raise self._wrong("a value is expected here: a number, or a text in quotes", token)
         self._check(field, value, token)
         return value
 
-    def _check(self, field: str, value: Value, token: _Token) -> None:
+    def _check(self, field: str, value: Value, token: Token) -> None:
         expected = self._fields.get(field)
         fits = {str: isinstance(value, str), int: type(value) in (int, float), None: True}[expected]
         if not fits:
@@ -193,16 +182,16 @@ class _Parser:
             )
 
     @property
-    def _next(self) -> _Token:
+    def _next(self) -> Token:
         return self._tokens[self._at]
 
-    def _take(self) -> _Token:
+    def _take(self) -> Token:
         token = self._next
         self._at = min(self._at + 1, len(self._tokens) - 1)
         return token
 
     def _took(self, word: str) -> bool:
-        if self._next.kind not in ("word", "sign") or _plain(self._next) != word:
+        if self._next.kind not in ("word", "sign") or plain(self._next) != word:
             return False
         self._take()
         return True
@@ -211,68 +200,12 @@ class _Parser:
         if not self._took(sign):
             raise self._wrong(f"{sign} is expected here")
 
-    def _wrong(self, problem: str, token: _Token | None = None) -> UsageError:
-        return _wrong(self._text, problem, (token or self._next).place)
-
-
-def _tokens(text: str) -> list[_Token]:
-    found, at = [], 0
-    while at < len(text.rstrip()):
-        match = _TOKEN.match(text, at)
-        if match is None or match.lastgroup is None:
-            raise _wrong(text, "this cannot be part of a filter; write texts in closed quotes", at)
-        found.append(_Token(match.lastgroup, match[match.lastgroup], match.start(match.lastgroup)))
-        at = match.end()
-    return [*found, _Token("end", "", len(text))]
-
-
-def _plain(token: _Token) -> str:
-    """Return the meaning of a word or sign, independent of its spelling."""
-    if token.kind == "string":
-        return ""
-    word = token.text.lower() if token.text.lower() in _KEYWORDS else token.text
-    return _SYNONYMS.get(word, word)
-
-
-def _unquoted(token: _Token) -> str:
-    """Parse a text in quotes.
-
-    Raises:
-        UsageError: It contains a control character or a surrogate: servers treat them differently.
-    """
-    value = re.sub(r"\\(.)", lambda match: _ESCAPES.get(match[1], match[0]), token.text[1:-1], flags=re.DOTALL)
-    for letter in value:
-        if unicodedata.category(letter) in ("Cc", "Cs") and letter not in "\n\r\t":
-            raise UsageError(f"the filter contains the control character U+{ord(letter):04X}: remove it")
-    return value
-
-
-def _number(token: _Token) -> int | float:
-    if re.fullmatch(r"-?\d+", token.text):
-        whole = int(token.text[:30])
-        if -(2**63) <= whole < 2**63 and len(token.text) <= 20:
-            return whole
-        raise UsageError(f"the filter's number {token.text[:30]} is larger than Milvus can store")
-    value = float(token.text)
-    if abs(value) == float("inf"):
-        raise UsageError(f"the filter's number {token.text[:30]} is larger than Milvus can store")
-    return value
-
-
-def _literal(value: Value) -> str:
-    if isinstance(value, str):
-        return quoted(value)
-    return str(value).lower() if isinstance(value, bool) else repr(value)
+    def _wrong(self, problem: str, token: Token | None = None) -> UsageError:
+        return filter_error(self._text, problem, (token or self._next).place)
 
 
 def _joined(parts: list[str], word: str) -> str:
     return parts[0] if len(parts) == 1 else f"({f' {word} '.join(parts)})"
-
-
-def _wrong(text: str, problem: str, place: int) -> UsageError:
-    rest = text[place : place + 20]
-    position = f"at {rest!r}" if rest.strip() else "at its end"
-    return UsageError(f"the filter cannot be read {position}: {problem} ({_EXAMPLE})")
 
 
 async def checked_where(store: Store, version: Version, text: str) -> str:
@@ -292,12 +225,14 @@ async def checked_where(store: Store, version: Version, text: str) -> str:
     where = parse_where(text, fields)
     for name in sorted(where.names):
         if not await store.query(version.name, f"exists $meta[{quoted(name)}]", ["id"], limit=1):
-            known = sorted({*fields, *await _own_names(store, version)})
-            raise UsageError(f"no chunk of index {version.index!r} has a field {name!r}; known: {', '.join(known)}")
+            own = sorted(await _metadata_names(store, version) - set(fields))
+            metadata = f"; metadata: {', '.join(own)}" if own else ", and no metadata"
+            known = f"fields: {', '.join(sorted(fields))}{metadata}"
+            raise UsageError(f"no chunk of index {version.index!r} has a field {name!r}; {known}")
     return where.text
 
 
-async def _own_names(store: Store, version: Version) -> set[str]:
-    """Return names of the documents' own metadata, as found in the first rows."""
-    rows = await store.query(version.name, "", ["*"], limit=20)
-    return {name for row in rows for name in row if name.isidentifier() and not name.startswith("_")} - {"vector"}
+async def _metadata_names(store: Store, version: Version) -> set[str]:
+    """Name the documents' own metadata, as found in the first chunks of many documents."""
+    rows = await store.query(version.name, "ordinal == 0", ["*"], limit=MAX_SAMPLED_ROWS)
+    return {name for row in rows for name in row if not name.startswith("_")} - {"vector", SPARSE}

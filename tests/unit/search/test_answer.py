@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import replace
+
 import pytest
 from pydantic import SecretStr
 
-from roost.tasks.errors import UsageError
+from roost.tasks.errors import TransientError, UsageError
 from roost.tasks.search import answer
 from roost.tasks.search.retrieve import Hit
 from roost.tasks.settings import LLM
@@ -24,6 +27,17 @@ LONG = Hit(1, 1.0, "a.md", "docs", None, "", "some words " * 2000, "d", "1")
 def test_without_a_hit_no_model_is_asked(hits, says):
     with pytest.raises(UsageError, match=says):
         answer.within_budget("Who?", hits, LLM(context_tokens=600))
+
+
+def test_our_own_type_error_is_not_blamed_on_the_language_model(monkeypatch):
+    settings = LLM(base_url="http://127.0.0.1:1/v1", model="m")
+    with pytest.raises(TypeError), answer._endpoint_errors(settings):
+        answer.within_budget("Who?", None, settings)
+    with pytest.raises(TransientError, match="something other than a chat"), answer._endpoint_errors(settings):
+        len(None)  # as the libraries do with an answer that they do not expect
+    monkeypatch.setattr(answer, "_quoted_node", lambda *_: len(None))
+    with pytest.raises(TypeError):
+        asyncio.run(answer.answer_from("Who?", [replace(LONG, text="x")], settings, print))
 
 
 @pytest.mark.parametrize("before", range(180, 201, 4))

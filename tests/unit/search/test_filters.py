@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from milvus_lite.search.filter.parser import parse_expr
+from pymilvus import DataType
 
 from roost.tasks.errors import UsageError
-from roost.tasks.search.filters import MAX_DEPTH, MAX_LENGTH, Where, parse_where
+from roost.tasks.search.filters import MAX_DEPTH, MAX_LENGTH, Where, checked_where, parse_where
 
 FIELDS: dict[str, type[str] | type[int]] = {"source": str, "uri": str, "page": int, "ordinal": int}
 
@@ -104,3 +108,26 @@ def test_whatever_is_written_is_refused_or_a_filter_of_named_fields_only(written
         return
     if where.text:
         parse_expr(where.text)
+
+
+class FewRows:
+    """Stands for a store: a document of forty chunks without metadata, then one with a field of its own."""
+
+    def __init__(self) -> None:
+        self.rows: list[dict[str, Any]] = [{"ordinal": n, "vector": [0.0]} for n in range(40)]
+        self.rows.append({"ordinal": 0, "vector": [0.0], "owner": "Ilse", "_node_type": "TextNode"})
+
+    async def describe_collection(self, _: str) -> dict[str, Any]:
+        return {"fields": [{"name": "source", "type": DataType.VARCHAR}, {"name": "ordinal", "type": DataType.INT64}]}
+
+    async def query(self, _: str, filter: str, __: list[str], *, limit: int) -> list[dict[str, Any]]:
+        rows = [row for row in self.rows if not filter or (filter == "ordinal == 0" and row["ordinal"] == 0)]
+        return rows[:limit]
+
+
+async def test_an_unknown_field_is_refused_with_the_names_of_all_documents_metadata() -> None:
+    version: Any = SimpleNamespace(name="docs__v1", index="docs")
+    with pytest.raises(UsageError) as refused:
+        await checked_where(FewRows(), version, 'ownr == "Ilse"')  # type: ignore[arg-type]
+    known = "fields: ordinal, source; metadata: owner"
+    assert str(refused.value) == f"no chunk of index 'docs' has a field 'ownr'; {known}"
