@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from functools import partial
 
 from prefect import flow, get_run_logger
 from prefect.client.schemas.objects import State
@@ -47,7 +48,7 @@ async def backfill(request: BackfillRequest) -> State[IngestReport | PlanReport]
     async with AsyncExitStack() as stack:
         prepared = await prepare(stack, request, settings, lease_owner(request, settings))
         if request.dry_run:
-            planned = await preview_backfill(prepared, request, ingest_tasks.choose)
+            planned = await preview_backfill(prepared, request, partial(ingest_tasks.choose, request.index))
             _log_choice(planned)
             return Completed(name=planned.outcome, message="planned only", data=planned)
         await stack.enter_async_context(artifacts.progress_artifact(request.index))

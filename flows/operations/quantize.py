@@ -76,4 +76,4 @@ async def quantize(sources: Sequence[Source], folder: Path, *, texts: int) -> Qu
         raise UsageError("the sources contain no text to calibrate on: name sources with documents")
     chosen = chunks.gather_every(max(1, chunks.len() // texts)).head(texts).to_list()
     made = await asyncio.to_thread(quantize_model, model, settings.embedding, chosen, folder)
-    return QuantizeReport(str(folder), made["texts"], made["cosine_mean"], made["cosine_least"])
+    return QuantizeReport(str(folder), made.texts, made.mean, made.least)

@@ -18,7 +18,7 @@ from roost.tasks.steps.report import Chosen, PlanReport, make_plan_report
 from roost.tasks.steps.select import Selected, plan_selected
 from roost.tasks.versions import unfinished_backfills
 
-#: Plans a backfill: `plan_selected`, or the Prefect task of it.
+#: Plans a backfill: `plan_selected`, or the Prefect task of it with the index's name, by which the UI shows it.
 PlanSelected = Callable[..., Awaitable[tuple[Plan, Selected]]]
 
 
@@ -47,7 +47,7 @@ async def preview_backfill(
     listing = await list_sources(prepared.sources, prepared.spool)
     options = plan_options(request, prepared.settings)
     forced_id = continued_id if request.force else None
-    plan, selected = await plan_with(request.index, listing, store, live, options, request.selection, forced_id)
+    plan, selected = await plan_with(listing, store, live, options, request.selection, forced_id)
     chosen = Chosen.of(selected, resumed=bool(continued_id))
     return make_plan_report(request.index, prepared.recipe, live, plan, chosen=chosen)
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import platformdirs
 
@@ -43,6 +43,14 @@ _PROBES = (
 )
 
 _log = logging.getLogger(__name__)
+
+
+class Cosines(NamedTuple):
+    """Cosine between the vectors of a text by two models, over a number of texts: the mean and the minimum."""
+
+    texts: int
+    mean: float
+    least: float
 
 
 def export_model(model: Model, settings: Embedding) -> Path:
@@ -83,7 +91,7 @@ def export_model(model: Model, settings: Embedding) -> Path:
     return folder
 
 
-def quantize_model(model: Model, settings: Embedding, texts: Sequence[str], folder: Path) -> dict[str, Any]:
+def quantize_model(model: Model, settings: Embedding, texts: Sequence[str], folder: Path) -> Cosines:
     """Make an int8 model of an exported one, calibrated on texts; its folder can be set as a model of its own.
 
     Args:
@@ -91,9 +99,6 @@ def quantize_model(model: Model, settings: Embedding, texts: Sequence[str], fold
         settings: Where exported models are kept.
         texts: Texts like those that it will embed; a few hundred are enough.
         folder: An empty or new folder.
-
-    Returns:
-        `texts`, and `cosine_mean` and `cosine_least` between both models' vectors of these texts.
 
     Raises:
         ModelError: The model cannot be exported, or nncf is not installed.
@@ -122,7 +127,7 @@ def quantize_model(model: Model, settings: Embedding, texts: Sequence[str], fold
     shutil.copy(source / FACTS_FILE, folder)
     small = OpenVinoEngine(replace(model, folder=folder), folder)
     cosines = (full.embed_chunks(texts, []) * small.embed_chunks(texts, [])).sum(axis=1)
-    return {"texts": len(texts), "cosine_mean": float(cosines.mean()), "cosine_least": float(cosines.min())}
+    return Cosines(texts=len(texts), mean=float(cosines.mean()), least=float(cosines.min()))
 
 
 def _write_facts(folder: Path, facts: dict[str, Any]) -> None:

@@ -88,7 +88,7 @@ async def choose(
     forced_id: str | None,
 ) -> tuple[Plan, Selected]:
     """Plan as `discover` does, for the documents that a backfill chooses."""
-    return await plan_selected(index, listing, store, version, options, selection, forced_id)
+    return await plan_selected(listing, store, version, options, selection, forced_id)
 
 
 @task(name="load", task_run_name="load {batch.name}", **POLICY)

@@ -41,7 +41,6 @@ class Selected:
 
 
 async def plan_selected(
-    index: str,
     listing: Listing,
     store: Store | None,
     version: Version | None,
@@ -52,7 +51,6 @@ async def plan_selected(
     """Choose documents of a listing, and plan them as `plan_run` does.
 
     Args:
-        index: Name of the index.
         listing: What the sources contain.
         store: Where the ledger is; None without an index.
         version: Version whose ledger is compared; None without an index.

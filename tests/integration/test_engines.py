@@ -183,7 +183,7 @@ def test_an_int8_model_is_one_of_its_own_and_masks_its_padding(tmp_path: Path) -
     texts = [" ".join(words[first : first + 70]) for first in range(0, 1680, 70)]
     made = quantize_model(model, settings, texts, tmp_path / "int8")
     small = find_model(Embedding(model=str(tmp_path / "int8")))
-    assert made["texts"] == len(texts)
+    assert made.texts == len(texts)
     assert (small.is_openvino, small.dimension, small.revision == model.revision) == (True, model.dimension, False)
     full, quick = load_engine(model, settings), load_engine(small, settings)
     short = [" ".join(words[length : 2 * length]) for length in range(1, 40)]  # every share of padding there is
