@@ -42,6 +42,7 @@ from roost.tasks.evaluation.report import (
     trend,
 )
 from roost.tasks.evaluation.thresholds import Thresholds, check_measures, check_thresholds
+from roost.tasks.markdown import escaped
 from roost.tasks.milvus.lock_wait import LeaseOwner
 from roost.tasks.milvus.store import open_store
 from roost.tasks.models.embedder import Embedder, model_of
@@ -177,7 +178,7 @@ async def _time_clients(
             settings.milvus, cells, texts, measured.vectors, request.latency_ms, report_waiting
         )
     except StoreError as error:
-        return TIMING.to_frame(), [f"No clients were timed: {error}"]
+        return TIMING.to_frame(), [f"No clients were timed: {escaped(str(error))}"]
     return timings, []
 
 

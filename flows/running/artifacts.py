@@ -21,6 +21,7 @@ from roost.tasks.evaluation.measures import Estimate
 from roost.tasks.evaluation.rebuild_report import RebuildReport
 from roost.tasks.evaluation.report import EvaluationReport
 from roost.tasks.evaluation.report_text import as_markdown as evaluation_as_markdown
+from roost.tasks.markdown import escaped, table
 from roost.tasks.steps.report import MAX_REJECT_ROWS, IngestReport
 from roost.tasks.steps.report_text import as_markdown, reject_rows
 from roost.tasks.versions.verify_report import VerifyReport
@@ -57,6 +58,11 @@ class ProgressArtifact:
             self.description = "nothing to write"
 
     @property
+    def markdown(self) -> str:
+        """The description as Prefect's UI shows it: as Markdown."""
+        return escaped(self.description)
+
+    @property
     def percent(self) -> float:
         """Share of the planned documents that are written."""
         if self._is_ended:
@@ -83,18 +89,18 @@ async def progress_artifact(index: str) -> AsyncIterator[None]:
 async def _update(progress: ProgressArtifact, index: str) -> None:
     """Update the artifact when something has changed; an update that the server does not answer is left out."""
     shown = (progress.percent, progress.description)
-    artifact = await acreate_progress_artifact(0.0, key=f"progress-{_key(index)}", description=progress.description)
+    artifact = await acreate_progress_artifact(0.0, key=f"progress-{_key(index)}", description=progress.markdown)
     try:
         while True:
             await asyncio.sleep(UPDATE_INTERVAL_S)
             if (current := (progress.percent, progress.description)) != shown:
                 shown = current
                 with suppress(HTTPError):
-                    await aupdate_progress_artifact(artifact, progress.percent, description=progress.description)
+                    await aupdate_progress_artifact(artifact, progress.percent, description=progress.markdown)
     finally:
         if (progress.percent, progress.description) != shown:
             with suppress(HTTPError):
-                await aupdate_progress_artifact(artifact, progress.percent, description=progress.description)
+                await aupdate_progress_artifact(artifact, progress.percent, description=progress.markdown)
 
 
 async def publish(report: IngestReport, skipped: Counter[str], kind: str = "ingest") -> None:
@@ -114,10 +120,10 @@ async def publish(report: IngestReport, skipped: Counter[str], kind: str = "inge
 
 async def publish_verification(report: VerifyReport) -> None:
     """Publish the report of a verification."""
-    rows = "\n".join(f"| {title} | {count:,} |" for title, count in report.counts().items())
-    parts = [report.summary(), f"| | |\n| :-- | --: |\n{rows}", *report.next_steps]
+    counts = table(("figure", "value"), [(title, f"{count:,}") for title, count in report.counts().items()])
+    parts = [report.summary(), counts, *map(escaped, report.next_steps)]
     if report.to_redo:
-        names = "\n".join(f"- {name}" for name in report.to_redo[:MAX_REJECT_ROWS])
+        names = "\n".join(f"- {escaped(str(name))}" for name in report.to_redo[:MAX_REJECT_ROWS])
         parts += ["Documents to be re-indexed:", names]
     await acreate_markdown_artifact("\n\n".join(parts), key=f"verify-{_key(report.index)}")
 
@@ -134,15 +140,15 @@ async def publish_rebuild(report: RebuildReport) -> None:
     """Publish the report of a rebuild: the measures of both versions side by side, then everything else."""
     before, after = report.quality.before or {}, report.quality.after or {}
     parts = [f"# {report.index}: {'promoted' if report.promoted else 'not promoted'}", report.summary()]
-    parts += [f"Recipe: `{name}` {new!r}, was {old!r}." for name, (old, new) in report.changes.items()]
+    changes = ((name, repr(old), repr(new)) for name, (old, new) in report.changes.items())
+    parts += [f"Recipe: `{name}` {escaped(new)}, was {escaped(old)}." for name, old, new in changes]
     if after:
-        title = f"| {report.quality.questions} | {report.before} | {report.version} |\n| :-- | --: | --: |"
-        rows = (f"| {name} | {_value(before, name)} | {_value(after, name)} |" for name in after)
-        parts.append("\n".join([title, *rows]))
+        columns = (str(report.quality.questions), report.before, report.version)
+        parts.append(table(columns, [(name, _value(before, name), _value(after, name)) for name in after]))
     if report.missed:
-        parts.append("\n".join(["Missed:", "", *(f"- {line}" for line in report.missed)]))
+        parts.append("\n".join(["Missed:", "", *(f"- {escaped(line)}" for line in report.missed)]))
     if report.lost:
-        names = (f"- {document}" for document in report.lost[:MAX_REJECT_ROWS])
+        names = (f"- {escaped(str(document))}" for document in report.lost[:MAX_REJECT_ROWS])
         parts.append("\n".join(["In the previous version, not in this one:", "", *names]))
     await acreate_markdown_artifact("\n\n".join(parts), key=f"rebuild-{_key(report.index)}")
 

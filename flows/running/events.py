@@ -1,6 +1,7 @@
 """Events of runs in Prefect's event feed, for automations. Their resource is the index, `roost.index.<name>`.
 
-Payloads contain numbers, names and a summary, never a document's text or a setting.
+Payloads contain numbers, names and a summary, never a document's text or a setting. Names of
+documents in a summary are escaped: the web hook that gets it shows Markdown.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import Any
 from prefect.events import emit_event
 
 from roost.tasks.evaluation.report import EvaluationReport
+from roost.tasks.markdown import escaped
 from roost.tasks.steps.report import IngestReport
 
 COMPLETED = "roost.ingest.completed"
@@ -39,7 +41,8 @@ def emit_ingested(report: IngestReport) -> None:
 def emit_quarantined(report: IngestReport) -> None:
     """Report that documents could not be indexed."""
     count = report.documents.quarantined
-    named = ", ".join(reject.uri for reject in report.rejects[:MAX_NAMED]) + (", …" if count > MAX_NAMED else "")
+    named = ", ".join(escaped(reject.uri) for reject in report.rejects[:MAX_NAMED])
+    named += ", …" if count > MAX_NAMED else ""
     summary = f"{count} documents of {report.index} are quarantined: {named}"
     rejects = [asdict(reject) for reject in report.rejects[:MAX_REJECTS]]
     _emit(QUARANTINED, report.index, {"summary": summary, "quarantined": count, "rejects": rejects})

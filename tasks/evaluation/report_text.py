@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from roost.tasks.evaluation.charts import timings_chart, trend_chart
 from roost.tasks.evaluation.measures import MAIN
 from roost.tasks.evaluation.report import EvaluationReport, SampleAnswer
+from roost.tasks.markdown import clipped, escaped, table
 
 #: Rows of a table that may be long; the files contain all rows.
 MAX_ROWS = 10
 #: Characters of a question in a table.
 QUESTION_WIDTH = 60
-#: Characters of any other cell.
-CELL_WIDTH = 160
 
 
 def as_markdown(report: EvaluationReport) -> str:
     """Write the report as Markdown."""
     sections = [f"# {report.index}: {report.verdict}", report.summary()]
-    sections += [f"- **{line}**" for line in report.missed]
+    sections += [f"- **{escaped(line)}**" for line in report.missed]
     sections.append(
         f"Version `{report.version}`, {report.recipe.model}, chunking {report.recipe.chunking}, {report.chunks:,} "
         f"chunks. Questions: {escaped(report.questions.origin)}."
@@ -40,23 +37,6 @@ def as_markdown(report: EvaluationReport) -> str:
         if body:
             sections += [f"## {title}", body]
     return "\n\n".join(sections)
-
-
-def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, left: int = 1) -> str:
-    """Write a Markdown table.
-
-    Args:
-        columns: Titles of the columns.
-        rows: Cells of each row.
-        left: Number of columns that are aligned to the left; the others are aligned to the right.
-    """
-    lines = [columns, [":--"] * left + ["--:"] * (len(columns) - left), *rows]
-    return "\n".join(f"| {' | '.join(_cell(value) for value in line)} |" for line in lines)
-
-
-def escaped(text: str) -> str:
-    """Escape text of documents, so that it makes no image, link, heading, emphasis or cell."""
-    return re.sub(r"([\\`*_\[\]<>#!|])", r"\\\1", text)
 
 
 def _quality(report: EvaluationReport) -> str:
@@ -92,7 +72,7 @@ def _regressions(report: EvaluationReport) -> str:
         return ""
     rows = [
         (
-            _short(regression.result.text),
+            clipped(regression.result.text, QUESTION_WIDTH),
             f"{regression.before:.3f}",
             f"{regression.result.measures[MAIN]:.3f}",
             regression.result.found or "nothing",
@@ -107,7 +87,7 @@ def _regressions(report: EvaluationReport) -> str:
 def _worst(report: EvaluationReport) -> str:
     rows = [
         (
-            _short(result.text),
+            clipped(result.text, QUESTION_WIDTH),
             result.wanted,
             result.found or "nothing",
             result.rank or "-",
@@ -179,14 +159,3 @@ def _answers(answers: Sequence[SampleAnswer]) -> str:
 
 def _number(value: float | None) -> str:
     return "" if value is None else f"{value:,.1f}"
-
-
-def _short(text: str) -> str:
-    """Shorten a question, so that the other cells of its row stay visible."""
-    return text if len(text) <= QUESTION_WIDTH else text[: QUESTION_WIDTH - 1] + "…"
-
-
-def _cell(value: Any) -> str:
-    """Write a value on one line, escaped."""
-    text = " ".join(str(value).split())
-    return escaped(text if len(text) <= CELL_WIDTH else text[: CELL_WIDTH - 1] + "…")

@@ -188,10 +188,11 @@ class IngestReport:
 
     def summary(self) -> str:
         """Say in one line what happened."""
+        shared = f", {self.chunks.reused} identical chunks shared" if self.chunks.reused else ""
         return (
             f"{self.index}: {self.documents.listed} documents {'chosen' if self.chosen else 'listed'} "
             f"({', '.join(self.documents.named()) or 'nothing to do'}); "
-            f"{self.chunks.embedded} chunks embedded, {self.chunks.reused} reused; "
+            f"{self.chunks.embedded} chunks embedded{shared}; "
             f"{self.store.documents} documents, {self.store.chunks} chunks in the index"
         )
 

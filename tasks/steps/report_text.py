@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any
+from dataclasses import asdict
 
+from roost.tasks.markdown import clipped, escaped, table
 from roost.tasks.steps.report import MAX_REJECT_ROWS, MAX_UNKNOWN_NAMED, IngestReport, PlanReport
+
+#: Characters of a reason's detail in a table; `roost status` and the ledger have all of it.
+DETAIL_WIDTH = 80
 
 _SECONDS_PER_MINUTE = 60
 
@@ -46,12 +50,12 @@ def as_markdown(report: IngestReport, skipped: Counter[str]) -> str:
     """
     sections = [f"# {report.index}: {report.outcome.lower()}", report.summary()]
     sections.append(f"Version `{report.version}`, recipe `{report.fingerprint}`.")
-    fields = report.as_dict()
-    sections += [_table(name, fields[name]) for name in ("documents", "chunks", "tokens", "store", "seconds")]
+    sections.append(table(("figure", "value"), _figures(report)))
     if report.unlisted:
-        sections.append("Could not be listed, so nothing there was added or deleted: " + ", ".join(report.unlisted))
+        names = ", ".join(map(escaped, report.unlisted))
+        sections.append(f"Could not be listed, so nothing there was added or deleted: {names}")
     if skipped:
-        kinds = ", ".join(f"{count} {suffix}" for suffix, count in skipped.most_common())
+        kinds = ", ".join(f"{count} {escaped(suffix)}" for suffix, count in skipped.most_common())
         sections.append(f"Skipped, because such files contain no text: {kinds}.")
     if report.seconds.total:
         sections.append("Stages overlap: their seconds are sums over batches and may exceed the total.")
@@ -59,16 +63,21 @@ def as_markdown(report: IngestReport, skipped: Counter[str]) -> str:
 
 
 def reject_rows(report: IngestReport) -> list[dict[str, str]]:
-    """List the quarantined documents for a table: kind of the reason, its detail, and the document."""
+    """List the quarantined documents for a table: the document, kind of the reason, and the beginning of its detail."""
     rows = []
     for reject in report.rejects[:MAX_REJECT_ROWS]:
         kind, _, detail = reject.reason.partition(": ")
-        rows.append({"reason": kind, "detail": detail, "document": reject.uri})
+        rows.append({"document": reject.uri, "reason": kind, "detail": clipped(" ".join(detail.split()), DETAIL_WIDTH)})
     return rows
 
 
-def _table(title: str, counts: dict[str, Any]) -> str:
-    """Write counts as a Markdown table of one row."""
-    names, numbers = list(counts), [f"{count:,}" for count in counts.values()]
-    rows = ([title, *names], [":--", *["--:"] * len(names)], ["", *numbers])
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in rows)
+def _figures(report: IngestReport) -> Iterator[tuple[str, str]]:
+    """Name the figures that are not zero: `documents added`, `seconds, load`."""
+    counts = {
+        "documents ": asdict(report.documents),
+        "chunks ": asdict(report.chunks),
+        "tokens ": asdict(report.tokens),
+        "in the index: ": asdict(report.store),
+        "seconds, ": asdict(report.seconds),
+    }
+    return ((f"{kind}{name}", f"{count:,}") for kind, found in counts.items() for name, count in found.items() if count)

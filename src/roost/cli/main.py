@@ -15,6 +15,7 @@ from roost.cli.evaluate import evaluate
 from roost.cli.exit_codes import ExitCode
 from roost.cli.ingest import ingest
 from roost.cli.options import CommandGroup
+from roost.cli.output.printable import printable
 from roost.cli.quantize import quantize
 from roost.cli.search import ask, search
 from roost.cli.servers import deploy, up
@@ -28,14 +29,35 @@ from roost.tasks.errors import RoostError
 SIGNAL_EXCEPTIONS = ("CancelledError", "TerminationSignal")
 
 
+def _print_version(context: click.Context, _: click.Parameter, value: bool) -> None:
+    """Print the version and end, for `--version`."""
+    if value:
+        import roost
+
+        click.echo(f"roost {roost.__version__}")
+        context.exit()
+
+
 @click.group(
     cls=CommandGroup,
-    context_settings={"max_content_width": 100},
+    context_settings={"max_content_width": 100, "help_option_names": ["-h", "--help"]},
+    invoke_without_command=True,
     epilog="Exit codes: 0 done, 1 failed, 2 wrong usage, 3 done but documents are quarantined, 4 a quality threshold "
     "was missed, 130 interrupted.",
 )
-def app() -> None:
+@click.option(
+    "--version",
+    is_flag=True,
+    expose_value=False,
+    is_eager=True,
+    callback=_print_version,
+    help="Show the version and exit.",
+)
+@click.pass_context
+def app(context: click.Context) -> None:
     """Keep Milvus collections in step with sources of documents."""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
 
 
 COMMANDS = (
@@ -104,11 +126,11 @@ def _unexpected(error: Exception) -> int:
         return _print_error(f"{place}: {message}" if place else message, ExitCode.USAGE)
     import traceback
 
-    traceback.print_exception(error)
+    print(printable("".join(traceback.format_exception(error))), file=sys.stderr, end="")  # noqa: T201
     message = f"{type(error).__name__}: {error} (a defect in Roost: please report the lines above)"
     return _print_error(message, ExitCode.FAILED)
 
 
 def _print_error(message: str, code: int) -> int:
-    print(f"roost: {message}", file=sys.stderr)  # noqa: T201
+    print(f"roost: {printable(message)}", file=sys.stderr)  # noqa: T201
     return code

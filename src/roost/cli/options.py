@@ -18,7 +18,7 @@ def index_option(*, all_by_default: bool = False) -> Callable[[Function], Functi
     """
     text = "Name of one index; without it, all indexes." if all_by_default else "Name of the index."
     default = None if all_by_default else "docs"
-    return click.option("--index", "-i", default=default, show_default=not all_by_default, help=text)
+    return click.option("--index", "-i", metavar="NAME", default=default, show_default=not all_by_default, help=text)
 
 
 def json_option(function: Function) -> Function:

@@ -18,6 +18,7 @@ from roost.cli.output.print_json import print_json
 @click.option(
     "--texts",
     type=click.IntRange(8, 2000),
+    metavar="N",
     default=100,
     show_default=True,
     help="Number of chunks to calibrate on.",

@@ -37,7 +37,7 @@ SPELLINGS: Mapping[str, Spelling] = {
     "sources": Spelling(
         metavar="SOURCE", help="A file, folder, glob, URL or table; NAME=SOURCE sets the source's name."
     ),
-    "index": Spelling(names=("--index", "-i")),
+    "index": Spelling(names=("--index", "-i"), metavar="NAME"),
     "since": Spelling(value=TimeValue(), metavar="TIME"),
     "until": Spelling(value=TimeValue(is_end=True), metavar="TIME", help="A date includes that day."),
     "only": Spelling(metavar="GLOB"),
@@ -175,9 +175,16 @@ def _option(name: str, field: FieldInfo, *, prefix: str = "", metavar: str | Non
         multiple=multiple,
         default=None if multiple or default == [] else default,
         show_default=default not in (None, "", [], 0),
-        metavar=spelling.metavar or metavar or ("N" if _value_type(field) in (int, float) else None),
+        metavar=spelling.metavar or metavar or _metavar(name, field),
         help=text + (" May be repeated." if multiple else ""),
     )
+
+
+def _metavar(name: str, field: FieldInfo) -> str | None:
+    """Name an option's value in the help: N for a number, the field's name for a text; None leaves it to click."""
+    if _value_type(field) in (int, float):
+        return "N"
+    return name.upper() if _value_type(field) is str else None
 
 
 def _help(field: FieldInfo, spelling: Spelling) -> str:

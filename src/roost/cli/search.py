@@ -15,14 +15,18 @@ from roost.tasks.errors import RoostError, UsageError
 
 def filter_options(function: Function) -> Function:
     """Add `--where` and `--diverse`."""
-    where = click.option("--where", "-w", default="", help='Filter, as in: source == "handbook" and page > 2.')
+    where = click.option(
+        "--where", "-w", metavar="FILTER", default="", help='Filter, as in: source == "handbook" and page > 2.'
+    )
     diverse = click.option("--diverse", is_flag=True, help="Prefer chunks that differ from each other.")
     return where(diverse(function))
 
 
 def limit_option(default: int, most: int, text: str) -> Callable[[Function], Function]:
     """Add `--k`."""
-    return click.option("--k", "-k", type=click.IntRange(1, most), default=default, show_default=True, help=text)
+    return click.option(
+        "--k", "-k", type=click.IntRange(1, most), metavar="N", default=default, show_default=True, help=text
+    )
 
 
 @click.command()
@@ -38,7 +42,11 @@ def limit_option(default: int, most: int, text: str) -> Callable[[Function], Fun
     help="Rank chunks, or documents by their best chunk.",
 )
 @click.option(
-    "--neighbours", type=click.IntRange(0, 10), default=0, help="Number of chunks before and after each hit to show."
+    "--neighbours",
+    type=click.IntRange(0, 10),
+    metavar="N",
+    default=0,
+    help="Number of chunks before and after each hit to show.",
 )
 @json_option
 def search(

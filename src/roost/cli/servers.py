@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import click
@@ -20,7 +21,7 @@ PORT = click.IntRange(1, 65_535)
     metavar="VARIABLE",
     help="Environment variable to store as a Secret block and pass to every run. May be repeated.",
 )
-@click.option("--runs-at-once", type=click.IntRange(1), help="Concurrency limit of the work pool.")
+@click.option("--runs-at-once", type=click.IntRange(1), metavar="N", help="Concurrency limit of the work pool.")
 @click.option(
     "--notify", default="", metavar="URL", help="Web hook to call on quarantined documents and on a drop in quality."
 )
@@ -44,9 +45,11 @@ def deploy(
     if as_json:
         print_json({"work_pool": POOL, "deployments": made})
         return
+    from roost.cli.output.console import out
+
     for line in [*done, *(f"deployment  {name}" for name in made)]:
-        click.echo(line)
-    click.echo(f"Start a worker where the sources can be read: prefect worker start --pool {POOL}")
+        out.print(line, soft_wrap=True)
+    out.print(f"Start a worker where the sources can be read: prefect worker start --pool {POOL}", soft_wrap=True)
 
 
 @click.command()
@@ -57,8 +60,10 @@ def deploy(
     show_default=True,
     help="Folder for all data of the servers.",
 )
-@click.option("--milvus-port", type=PORT, default=19530, show_default=True, help="Port of Milvus.")
-@click.option("--prefect-port", type=PORT, default=4200, show_default=True, help="Port of Prefect's API and UI.")
+@click.option("--milvus-port", type=PORT, metavar="N", default=19530, show_default=True, help="Port of Milvus.")
+@click.option(
+    "--prefect-port", type=PORT, metavar="N", default=4200, show_default=True, help="Port of Prefect's API and UI."
+)
 @click.option("--demo", is_flag=True, help="Index the example handbook, by its deployment.")
 def up(*, data: Path, milvus_port: int, prefect_port: int, demo: bool) -> None:
     """Start Milvus, Prefect and a worker on this machine.
@@ -68,6 +73,9 @@ def up(*, data: Path, milvus_port: int, prefect_port: int, demo: bool) -> None:
     from roost.tasks.settings import set_library_defaults
 
     set_library_defaults(quiet=False)
+    from roost.cli.output.console import out
     from roost.deployments.local.supervisor import run_stack
 
-    run_stack(data, milvus_port=milvus_port, prefect_port=prefect_port, demo=demo, echo=click.echo)
+    run_stack(
+        data, milvus_port=milvus_port, prefect_port=prefect_port, demo=demo, echo=partial(out.print, soft_wrap=True)
+    )

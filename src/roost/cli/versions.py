@@ -93,6 +93,7 @@ def rollback(*, index: str, as_json: bool) -> None:
 @click.option(
     "--keep",
     type=click.IntRange(1),
+    metavar="N",
     default=2,
     show_default=True,
     help="Number of versions to keep, including the live one.",
@@ -115,7 +116,7 @@ def prune(*, index: str, keep: int, dry_run: bool, as_json: bool) -> None:
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path), help="New folder to write to.")
 @index_option()
-@click.option("--version", default="", help="Name of a version that is not live, to export that one.")
+@click.option("--version", metavar="NAME", default="", help="Name of a version that is not live, to export that one.")
 @json_option
 def export(*, folder: Path, index: str, version: str, as_json: bool) -> None:
     """Write an index to a folder of Parquet files.
@@ -135,7 +136,7 @@ def export(*, folder: Path, index: str, version: str, as_json: bool) -> None:
 
 @click.command(name="import")
 @click.argument("folder", type=click.Path(path_type=Path), help="Folder that `roost export` wrote.")
-@click.option("--index", "-i", default="", help="New name of the index; by default the exported one's.")
+@click.option("--index", "-i", metavar="NAME", default="", help="New name of the index; by default the exported one's.")
 @click.option("--promote", is_flag=True, help="If an index of that name exists, switch it to the imported version.")
 @json_option
 def import_(*, folder: Path, index: str, promote: bool, as_json: bool) -> None:

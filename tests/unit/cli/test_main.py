@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
 
 import click
@@ -62,3 +63,33 @@ def test_any_other_error_is_shown_with_its_traceback_as_a_defect(ended) -> None:
     assert code == 1
     assert said.startswith("Traceback")
     assert said.splitlines()[-1].startswith("roost: TypeError: of all things (a defect in Roost")
+
+
+def test_no_control_character_of_an_error_reaches_the_terminal(ended) -> None:
+    evil = "a\x1b]0;title\x07b\x9b31mc\r\nd\te"
+    assert ended(RoostError(evil)) == (1, "roost: a�]0;title�b�31mc\nd\te\n")
+    assert "\x1b" not in ended(TypeError(evil))[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "begins"),
+    [
+        (["--version"], "roost "),
+        (["-h"], "Usage: roost "),
+        ([], "Usage: roost "),
+        (["search", "-h"], "Usage: roost search"),
+    ],
+)
+def test_version_and_help_are_shown_and_end_with_0(monkeypatch, capsys, arguments, begins: str) -> None:
+    monkeypatch.setattr("sys.argv", ["roost", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        command_line.main()
+    assert (ended.value.code, capsys.readouterr().out[: len(begins)]) == (0, begins)
+
+
+@pytest.mark.parametrize("name", command_line.app.commands)
+def test_help_is_in_plain_words_and_its_first_line_is_short(name: str) -> None:
+    command = command_line.app.commands[name]
+    text = command.get_help(click.Context(command, info_name=name))
+    assert len(str(command.help).splitlines()[0]) < 55
+    assert not re.findall(r"<\w+[\[ >]|\b(?:TEXT|INTEGER|FLOAT|RANGE)\b", text)

@@ -18,7 +18,8 @@ from roost.tasks.evaluation.report import (
     UnknownJudgment,
     verdict_of,
 )
-from roost.tasks.evaluation.report_text import _answers, as_markdown, table
+from roost.tasks.evaluation.report_text import _answers, as_markdown
+from roost.tasks.markdown import table
 
 KEYS = [
     *("index", "version", "recipe", "chunks", "evaluated", "run_id", "questions", "queries", "judged", "unknown"),
@@ -54,7 +55,7 @@ def full_report() -> EvaluationReport:
 @pytest.mark.parametrize(
     ("evil", "shown"),
     [
-        ("![x](http://evil/pixel.png)", r"\!\[x\](http://evil/pixel.png)"),
+        ("![x](http://evil/pixel.png)", r"!\[x\](http://evil/pixel.png)"),
         ("<img src=x>", r"\<img src=x\>"),
         ("# a **b** | `c` _d_ \\", r"\# a \*\*b\*\* \| \`c\` \_d\_ " + r"\\"),
     ],

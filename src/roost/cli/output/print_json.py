@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 
 def print_json(report: dict[str, Any]) -> None:
-    """Print one JSON object on standard output."""
-    print(json.dumps(report, ensure_ascii=False))  # noqa: T201
+    """Print one JSON object on standard output, with all control characters escaped."""
+    text = json.dumps(report, ensure_ascii=False)
+    print(re.sub("[\x7f-\x9f]", lambda found: f"\\u{ord(found[0]):04x}", text))  # noqa: T201

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -15,6 +14,7 @@ from rich.progress import (
 )
 from rich.progress import Progress as RichProgress
 
+from roost.cli.output.console import SafeConsole
 from roost.flows.running.progress import Advanced, Notice, Planned, Progress, ProgressCallback, Waiting
 
 #: Elapsed time below which the rate is not computed from it: the first batch may be written at once.
@@ -38,7 +38,7 @@ class ProgressBar:
             case Waiting():
                 self._bar.update(self._task, description=event.message)
             case Notice():
-                self._bar.console.print(event.message, markup=False, highlight=False, soft_wrap=True)
+                self._bar.console.print(event.message, soft_wrap=True)
 
     def _advance(self, event: Advanced) -> None:
         task = self._bar.tasks[0]
@@ -49,7 +49,7 @@ class ProgressBar:
 
 def print_on_stderr(message: str) -> None:
     """Print a line to standard error, as it is."""
-    Console(stderr=True, highlight=False, markup=False).print(message, soft_wrap=True)
+    SafeConsole(stderr=True).print(message, soft_wrap=True)
 
 
 def print_messages(event: Progress) -> None:
@@ -83,5 +83,5 @@ def progress_on_stderr(*, bar: bool, notices: bool = True) -> Iterator[ProgressC
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    with RichProgress(*columns, console=Console(stderr=True), transient=True) as drawn:
+    with RichProgress(*columns, console=SafeConsole(stderr=True), transient=True) as drawn:
         yield ProgressBar(drawn)

@@ -6,13 +6,16 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from roost.cli.output.console import out, shortened
+from roost.cli.output.console import out
+from roost.tasks.search.snippets import make_snippet
 
 if TYPE_CHECKING:
     from roost.cli.demo_report import DemoReport
 
 #: Questions that the table shows; all of them are asked and counted.
 MAX_QUESTIONS = 12
+#: Characters of a hit's text that the table shows.
+SNIPPET_LENGTH = 110
 
 
 def show_demo(report: DemoReport, index: str) -> None:
@@ -26,7 +29,8 @@ def show_demo(report: DemoReport, index: str) -> None:
     step = max(1, count // MAX_QUESTIONS)
     for answer in report.answers[::step][:MAX_QUESTIONS]:
         place = f"{answer.uri}, page {answer.page}" if answer.page else answer.uri
-        table.add_row(answer.question, place, shortened(answer.text, 110), "✓" if answer.right else "✗")
+        snippet = make_snippet(answer.text, answer.question, length=SNIPPET_LENGTH)
+        table.add_row(answer.question, place, snippet.text, "✓" if answer.right else "✗")
     out.print(table)
     out.print(f"The first hit is right for {report.right_count} of {count} questions. Ask your own:")
     out.print(f'  roost search "what do I wear to the summit?" --index {index}', style="bold")

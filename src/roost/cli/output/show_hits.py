@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from rich.text import Text
 
 from roost.cli.output.console import SNIPPET_LENGTH, out, shortened
+from roost.cli.output.printable import printable
 from roost.tasks.search.retrieve import Hit
 from roost.tasks.search.snippets import make_snippet
 
@@ -38,7 +39,7 @@ def show_sources(hits: Sequence[Hit], cited: Sequence[int]) -> None:
 
 def show_piece(text: str) -> None:
     """Show a part of an answer as it arrives."""
-    sys.stdout.write(text)
+    sys.stdout.write(printable(text))
     sys.stdout.flush()
 
 

@@ -1,0 +1,67 @@
+"""What is shown in the terminal: texts of documents without control characters, the words that were asked for."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import pytest
+from rich.table import Table
+from rich.text import Text
+
+from roost.cli.demo_report import DemoAnswer, DemoReport
+from roost.cli.output import show_demo as demo
+from roost.cli.output import show_hits as hits
+from roost.cli.output.console import SafeConsole
+from roost.cli.output.print_json import print_json
+from roost.tasks.search.retrieve import Hit
+
+#: Moves the cursor, sets the title, and an 8-bit control sequence, with what stays.
+EVIL = "a\x1b[2J\x1b]0;t\x07\x9b31m\x7fb\tc"
+SHOWN = "a�[2J�]0;t��31m�b"
+
+
+def evil_table() -> Table:
+    table = Table(EVIL, title=EVIL)
+    table.add_row(EVIL)
+    return table
+
+
+@pytest.mark.parametrize("shown", [EVIL, Text(EVIL), evil_table()], ids=["string", "text", "table"])
+@pytest.mark.parametrize("terminal", [True, False], ids=["terminal", "pipe"])
+def test_nothing_that_is_printed_keeps_a_control_character(shown, terminal: bool) -> None:
+    file = io.StringIO()
+    SafeConsole(file=file, force_terminal=terminal, color_system=None, width=60).print(shown)
+    text = file.getvalue()
+    assert not {letter for letter in text if ord(letter) < 32 or 127 <= ord(letter) < 160} - {"\n"}
+    assert "�[2J" in text
+
+
+def test_colours_of_our_own_stay() -> None:
+    file = io.StringIO()
+    SafeConsole(file=file, force_terminal=True, color_system="standard").print("a", style="bold")
+    assert file.getvalue() == "\x1b[1ma\x1b[0m\n"
+
+
+def test_answers_of_a_model_and_names_of_documents_are_shown_without_control_characters(capsys) -> None:
+    hits.show_piece(EVIL)
+    hits.show_hits("b", [Hit(1, 0.5, f"{EVIL}.md", "s", None, EVIL, EVIL, "d", "d-0", before=(EVIL,))])
+    text = capsys.readouterr().out
+    assert text.startswith(SHOWN)
+    assert not set("\x1b\x07\x9b\x7f") & set(text)
+
+
+def test_json_escapes_all_control_characters_and_keeps_the_values(capsys) -> None:
+    print_json({"name": EVIL, "word": "é"})
+    text = capsys.readouterr().out
+    assert json.loads(text) == {"name": EVIL, "word": "é"}
+    assert not set("\x1b\x07\x9b\x7f") & set(text)
+    assert "é" in text
+
+
+def test_the_demo_shows_the_words_that_were_asked_for(capsys, monkeypatch) -> None:
+    text = f"{'The hut has rules for all. ' * 20}Skis are waxed by Ilse. {'More rules follow here. ' * 9}"
+    answer = DemoAnswer("who waxes the skis?", "huts.md", None, text, True)
+    monkeypatch.setattr(demo, "out", SafeConsole(width=200))
+    demo.show_demo(DemoReport(None, (answer,)), "handbook")  # type: ignore[arg-type]
+    assert "Skis are waxed by Ilse." in capsys.readouterr().out
