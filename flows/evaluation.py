@@ -23,14 +23,14 @@ from roost.flows.parameters import EvaluationRequest
 from roost.flows.running import artifacts, events
 from roost.flows.running.progress import report_waiting
 from roost.tasks.errors import StoreError, UsageError
-from roost.tasks.evaluation.client_timings import TIMING, choose_cells
+from roost.tasks.evaluation.client_timings import TIMING
 from roost.tasks.evaluation.comparison import Comparison, compare_with_history
 from roost.tasks.evaluation.history import read_history, store_evaluation
 from roost.tasks.evaluation.measures import MAIN
 from roost.tasks.evaluation.metrics import Quality
 from roost.tasks.evaluation.questions import Questions, read_questions
-from roost.tasks.evaluation.report import (
-    EvaluationReport,
+from roost.tasks.evaluation.report import EvaluationReport, trend
+from roost.tasks.evaluation.report_parts import (
     Latency,
     QuestionResult,
     QuestionSet,
@@ -39,9 +39,9 @@ from roost.tasks.evaluation.report import (
     Timing,
     TimingConditions,
     UnknownJudgment,
-    trend,
 )
 from roost.tasks.evaluation.thresholds import Thresholds, check_measures, check_thresholds
+from roost.tasks.evaluation.timing_cells import choose_cells
 from roost.tasks.markdown import escaped
 from roost.tasks.milvus.lock_wait import LeaseOwner
 from roost.tasks.milvus.store import open_store

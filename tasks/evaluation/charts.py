@@ -15,7 +15,7 @@ from typing import Any
 import pygal
 from pygal.style import Style
 
-from roost.tasks.evaluation.report import Timing, TrendPoint
+from roost.tasks.evaluation.report_parts import Timing, TrendPoint
 
 # For its plugins, pygal installs an import hook of a deprecated kind for the whole process; none is installed here.
 sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, pygal.PluginImportFixer)]

@@ -20,8 +20,9 @@ import polars as pl
 
 from roost.tasks.errors import UsageError
 from roost.tasks.evaluation.clients import CLIENTS, OPERATIONS, Client, Row, rows_of
-from roost.tasks.evaluation.report import Latency
+from roost.tasks.evaluation.report_parts import Latency
 from roost.tasks.evaluation.scratch import ScratchSpace, open_scratch_space
+from roost.tasks.evaluation.timing_cells import Cell
 from roost.tasks.milvus.store import Store
 from roost.tasks.settings import Milvus
 from roost.tasks.versions.version import Version
@@ -49,28 +50,12 @@ TIMING = pl.Schema(
     }
 )
 
-#: Counts of calls by client and operation, as in the tutorials.
-TUTORIALS: dict[str, dict[str, tuple[int, ...]]] = {
-    "llama-index": {"add": (10, 100, 1000), "search": (10, 100, 1000)},
-    "langchain": {"add": (10, 100), "search": (10, 100), "delete": (10, 100)},
-}
-#: Counts of calls when all clients and operations are timed.
-COUNTS = (10, 100)
 #: Rows of the collection that is searched.
 SEARCHED_ROWS = 1_000
 #: Searches that the latency of an index is measured on, at most.
 MAX_LATENCY_QUESTIONS = 50
 #: Hits of each of these searches.
 LATENCY_HITS = 10
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One client's operation, to be timed `count` times in both modes."""
-
-    client: str
-    operation: str
-    count: int
 
 
 @dataclass(frozen=True)
@@ -87,25 +72,6 @@ class Measured:
     times: list[float]
     answers: list[Any]
     errors: int
-
-
-def choose_cells(which: str, counts: Sequence[int] = ()) -> list[Cell]:
-    """List the cells to time.
-
-    Args:
-        which: `tutorials`, `all`, or `none`.
-        counts: Counts of calls; empty for the default ones.
-    """
-    if which == "none":
-        return []
-    everything = {client: dict.fromkeys(OPERATIONS, COUNTS) for client in CLIENTS}
-    matrix = everything if which == "all" else TUTORIALS
-    return [
-        Cell(client, operation, count)
-        for client, operations in matrix.items()
-        for operation, defaults in operations.items()
-        for count in (counts or defaults)
-    ]
 
 
 async def time_clients(

@@ -10,7 +10,8 @@ import polars as pl
 from roost.tasks.evaluation.history import StoredEvaluation, find_baseline, read_question_results
 from roost.tasks.evaluation.measures import MAIN
 from roost.tasks.evaluation.metrics import Quality
-from roost.tasks.evaluation.report import Baseline, QuestionResult, Regression, Verdict, verdict_of
+from roost.tasks.evaluation.report import verdict_of
+from roost.tasks.evaluation.report_parts import Baseline, QuestionResult, Regression, Verdict
 from roost.tasks.evaluation.thresholds import Thresholds, missed
 
 #: A question is a regression if its nDCG@10 dropped by more than this.

@@ -19,7 +19,8 @@ from fsspec.core import url_to_fs
 
 from roost.tasks.errors import ConfigurationError
 from roost.tasks.evaluation.measures import MAIN, Estimate
-from roost.tasks.evaluation.report import Baseline, EvaluationReport, TrendPoint
+from roost.tasks.evaluation.report import EvaluationReport
+from roost.tasks.evaluation.report_parts import Baseline, TrendPoint
 
 #: Keys that every stored evaluation has, and the types of their values.
 _REQUIRED = {"evaluated": str, "version": str, "verdict": str, "questions": dict, "quality": dict, "latency": dict}

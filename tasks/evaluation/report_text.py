@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from roost.tasks.evaluation.charts import timings_chart, trend_chart
 from roost.tasks.evaluation.measures import MAIN
-from roost.tasks.evaluation.report import EvaluationReport, SampleAnswer
+from roost.tasks.evaluation.report import EvaluationReport
+from roost.tasks.evaluation.report_parts import SampleAnswer
 from roost.tasks.markdown import clipped, escaped, table
 
 #: Rows of a table that may be long; the files contain all rows.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from roost.tasks.errors import RoostError
-from roost.tasks.evaluation.report import SampleAnswer
+from roost.tasks.evaluation.report_parts import SampleAnswer
 from roost.tasks.search.answer import answer_from
 from roost.tasks.search.retrieve import Hit
 from roost.tasks.settings import LLM

@@ -9,10 +9,11 @@ import polars as pl
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from roost.tasks.evaluation.client_timings import Cell, time_clients, time_index
+from roost.tasks.evaluation.client_timings import time_clients, time_index
 from roost.tasks.evaluation.metrics import Quality, measure_quality
 from roost.tasks.evaluation.questions import Questions, sample_questions
-from roost.tasks.evaluation.report import Latency, SampleAnswer
+from roost.tasks.evaluation.report_parts import Latency, SampleAnswer
+from roost.tasks.evaluation.timing_cells import Cell
 from roost.tasks.milvus.store import Store
 from roost.tasks.models.embedder import Embedder
 from roost.tasks.prefect_tasks.ingest import POLICY

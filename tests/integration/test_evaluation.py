@@ -17,10 +17,11 @@ from roost.flows.evaluation import evaluation as evaluation_flow
 from roost.flows.parameters import EvaluationRequest
 from roost.flows.running.run import run_flow
 from roost.tasks.errors import StoreError, UsageError
-from roost.tasks.evaluation import client_timings, sample_answers
+from roost.tasks.evaluation import client_timings, sample_answers, timing_cells
 from roost.tasks.evaluation.clients import CLIENTS, PyMilvus
 from roost.tasks.evaluation.measures import MEASURES
-from roost.tasks.evaluation.report import EvaluationReport, UnknownJudgment
+from roost.tasks.evaluation.report import EvaluationReport
+from roost.tasks.evaluation.report_parts import UnknownJudgment
 from roost.tasks.milvus.store import open_store
 from roost.tasks.settings import load_settings
 from roost.tasks.steps.report import StoreCounts
@@ -129,7 +130,7 @@ def test_a_drawn_sentence_finds_its_document_and_a_model_answers_it(lite, ingest
         def fill(self, rows: Any) -> None:
             raise StoreError("Milvus refuses: no such index")
 
-    monkeypatch.setattr(client_timings, "TUTORIALS", {"pymilvus": {"search": (2,)}})
+    monkeypatch.setattr(timing_cells, "TUTORIALS", {"pymilvus": {"search": (2,)}})
     monkeypatch.setitem(CLIENTS, "pymilvus", Refused)
     _, again = evaluate(sample=50, max_drop=0.02, timings="tutorials")
     assert (again.verdict, again.timings) == ("passed", ())
@@ -147,7 +148,7 @@ def test_the_clients_are_timed_in_every_cell_and_nothing_is_left_behind(milvus, 
     cells = report.timings
     assert {(cell.client, cell.operation, cell.mode) for cell in cells} == {
         (cell.client, cell.operation, mode)
-        for cell in client_timings.choose_cells(which["timings"])
+        for cell in timing_cells.choose_cells(which["timings"])
         for mode in client_timings.MODES
     }
     assert all(set(cell) >= CELL for cell in report.as_dict()["timings"])
@@ -176,7 +177,7 @@ def test_scratch_collections_go_even_when_a_client_fails_and_failed_calls_are_co
     monkeypatch.setenv("ROOST_MILVUS__URI", standalone)
     ingest(folder(**ANIMALS))
     before = _collections(index)
-    monkeypatch.setattr(client_timings, "TUTORIALS", {"pymilvus": {"delete": (2,)}})
+    monkeypatch.setattr(timing_cells, "TUTORIALS", {"pymilvus": {"delete": (2,)}})
     monkeypatch.setitem(CLIENTS, "pymilvus", Failing)
     _, report = evaluate([{"query": "honey"}], timings="tutorials")
     assert [cell.errors for cell in report.timings] == [0, 4]  # two calls failed, two rows are still there

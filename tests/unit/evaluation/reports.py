@@ -6,7 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 from roost.tasks.evaluation.measures import Estimate
-from roost.tasks.evaluation.report import EvaluationReport, Latency, QuestionSet, RecipeFacts, TimingConditions
+from roost.tasks.evaluation.report import EvaluationReport
+from roost.tasks.evaluation.report_parts import Latency, QuestionSet, RecipeFacts, TimingConditions
 
 REPORT = EvaluationReport(
     index="docs",

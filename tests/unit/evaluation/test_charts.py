@@ -6,7 +6,7 @@ import base64
 from xml.etree import ElementTree
 
 from roost.tasks.evaluation.charts import timings_chart, trend_chart
-from roost.tasks.evaluation.report import Timing, TrendPoint
+from roost.tasks.evaluation.report_parts import Timing, TrendPoint
 
 
 def svg(markdown: str) -> ElementTree.Element:

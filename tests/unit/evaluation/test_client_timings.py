@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from roost.tasks.evaluation import client_timings, clients, scratch
-from roost.tasks.evaluation.client_timings import Cell, Measured
+from roost.tasks.evaluation.client_timings import Measured
+from roost.tasks.evaluation.timing_cells import Cell
 from roost.tasks.settings import Milvus
 
 

@@ -18,7 +18,8 @@ from roost.tasks.evaluation.history import (
     read_question_results,
     store_evaluation,
 )
-from roost.tasks.evaluation.report import EvaluationReport, QuestionSet, Verdict, trend
+from roost.tasks.evaluation.report import EvaluationReport, trend
+from roost.tasks.evaluation.report_parts import QuestionSet, Verdict
 
 TABLE = pl.DataFrame({"question": ["1"], "nDCG@10": [0.5]})
 

@@ -8,15 +8,14 @@ import pytest
 from tests.unit.evaluation.reports import make_report
 
 from roost.tasks.evaluation.measures import MEASURES, Estimate
-from roost.tasks.evaluation.report import (
+from roost.tasks.evaluation.report import EvaluationReport, verdict_of
+from roost.tasks.evaluation.report_parts import (
     Baseline,
-    EvaluationReport,
     QuestionResult,
     Regression,
     SampleAnswer,
     Timing,
     UnknownJudgment,
-    verdict_of,
 )
 from roost.tasks.evaluation.report_text import _answers, as_markdown
 from roost.tasks.markdown import table

@@ -10,7 +10,8 @@ from rich.text import Text
 
 from roost.cli.output.console import out, shortened
 from roost.tasks.evaluation.measures import MAIN
-from roost.tasks.evaluation.report import EvaluationReport, QuestionResult
+from roost.tasks.evaluation.report import EvaluationReport
+from roost.tasks.evaluation.report_parts import QuestionResult
 
 #: Rows of each list of questions or judgments.
 MAX_ROWS = 5
