@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 
-from roost.flows.running import events
 from roost.tasks.steps.report import (
     ChunkCounts,
     DocumentCounts,
@@ -58,14 +57,3 @@ def test_rejects_name_the_document_first_and_the_detail_shortly() -> None:
     assert (first["document"], first["reason"]) == (rejects[0].uri, "damaged")
     assert len(first["detail"]) <= DETAIL_WIDTH
     assert second == {"document": "b.md", "reason": "no_text", "detail": ""}
-
-
-def test_the_text_for_the_web_hook_names_documents_as_plain_text(monkeypatch) -> None:
-    told = []
-    monkeypatch.setattr(events, "emit_event", lambda *_, payload: told.append(payload))
-    rejects = (Reject(f"{EVIL}.md", "no_text: empty"), Reject("my_notes.md", "no_text: empty"))
-    documents = replace(REPORT.documents, quarantined=2)
-    events.emit_quarantined(replace(REPORT, documents=documents, rejects=rejects))
-    [payload] = told
-    assert payload["summary"] == (r"2 documents of docs are quarantined: !\[x\](https://evil/p.png).md, my_notes.md")
-    assert payload["rejects"][0]["uri"] == f"{EVIL}.md"
