@@ -7,6 +7,8 @@ import logging
 import time
 from typing import Any
 
+import numpy as np
+
 from roost.tasks.milvus.store import Store
 from roost.tasks.versions.version import Version
 
@@ -14,6 +16,8 @@ from roost.tasks.versions.version import Version
 PROBE_COUNT = 200
 #: Share of the probes that search must find.
 MIN_SELF_RECALL = 0.98
+#: Difference of scores that counts as none: of rounding, and of vectors that the server stores in another precision.
+TOLERANCE = 1e-3
 #: Seconds after which the index is used as it is.
 TIMEOUT_S = 120.0
 #: Seconds between two checks.
@@ -27,25 +31,27 @@ async def wait_until_searchable(store: Store, version: Version) -> float:
 
     Milvus 2.3.5 finds a fifth of the chunks for some twenty seconds after a flush, also when it reports that all rows
     are indexed. Quality measured then, and a promotion then, would mislead. Milvus Lite has indexed all rows when its
-    flush ends.
+    flush ends: there is nothing to wait for.
 
     Args:
         store: Where the version is.
         version: A loaded version.
 
     Returns:
-        The share of the probes that was found at the end, in [0, 1]; 1.0 for a version without chunks.
+        The share of the probes that was found at the end, in [0, 1]; 1.0 for a version without chunks, and on Lite.
 
     Raises:
         TransientError, StoreError: As the calls of `Store`.
     """
     deadline = time.monotonic() + TIMEOUT_S
     await store.flush(version.name)
-    while not store.is_lite and time.monotonic() < deadline:
+    if store.is_lite:
+        return 1.0
+    while time.monotonic() < deadline:
         if not await store.count_unindexed_rows(version.name, "vector"):
             break
         await asyncio.sleep(POLL_INTERVAL_S)
-    probes = await store.query(version.name, 'chunk_hash != ""', ["id", "chunk_hash", "vector"], limit=PROBE_COUNT)
+    probes = await store.query(version.name, 'chunk_hash != ""', ["id", "vector"], limit=PROBE_COUNT)
     if not probes:
         return 1.0
     share = await _self_recall(store, version, probes)
@@ -58,9 +64,20 @@ async def wait_until_searchable(store: Store, version: Version) -> float:
 
 
 async def _self_recall(store: Store, version: Version, probes: list[dict[str, Any]]) -> float:
-    """Search for each probe by its own vector; another chunk of the same text counts as found."""
-    vectors = [probe["vector"] for probe in probes]
-    hits = await store.search(version.name, vectors, ["chunk_hash"], limit=1)
-    pairs = zip(probes, hits, strict=True)
-    found = [probe for probe, best in pairs if best and best[0]["entity"]["chunk_hash"] == probe["chunk_hash"]]
+    """Search for each probe by its own vector: the share for which the best hit is as near as the probe itself.
+
+    The best hit may be another chunk: the vectors of nearly equal texts are equal but for rounding.
+    """
+    vectors = [np.asarray(probe["vector"], dtype=np.float32) for probe in probes]
+    hits = await store.search(version.name, [vector.tolist() for vector in vectors], ["id"], limit=1)
+    pairs = zip(vectors, hits, strict=True)
+    found = [best for vector, best in pairs if best and _is_as_near(version.metric, vector, best[0]["distance"])]
     return len(found) / len(probes)
+
+
+def _is_as_near(metric: str, vector: np.ndarray, score: float) -> bool:
+    """Whether a hit's score is that of a vector with itself, within `TOLERANCE`."""
+    square = float(vector @ vector)
+    if metric == "L2":
+        return score <= TOLERANCE * square
+    return score >= (1 - TOLERANCE) * (1.0 if metric == "COSINE" else square)
