@@ -5,8 +5,10 @@ RoostError                         exit 1: the run failed
 │   ├── ConfigurationError         a setting is missing, unknown or out of range
 │   ├── SourceError                a source cannot be listed or read as asked
 │   ├── ModelError                 the embedding model is not available, or does not fit the settings
+│   ├── ClockError                 the clocks of two machines that write one index differ too much
 │   └── StoreError                 Milvus refuses: wrong token, a foreign collection, another recipe
 │       ├── CollectionNotFoundError    the collection does not exist
+│       ├── RecipeError                the index was built with another recipe than this run would use
 │       └── IndexFormatError           the index has a ledger format that this Roost cannot read
 ├── TransientError                 a network or a server failed; a repeated call may succeed
 ├── ConflictError                  another run writes the same index
@@ -48,12 +50,20 @@ class ModelError(UsageError):
     """The embedding model is not available, or does not fit the settings."""
 
 
+class ClockError(UsageError):
+    """The clocks of two machines that write one index differ too much."""
+
+
 class StoreError(UsageError):
     """Milvus refuses a call, and would refuse it again."""
 
 
 class CollectionNotFoundError(StoreError):
     """The collection does not exist; another command may have dropped it."""
+
+
+class RecipeError(StoreError):
+    """The index was built with another model, chunking or vector index than this run would use."""
 
 
 class IndexFormatError(StoreError):

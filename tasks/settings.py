@@ -21,6 +21,9 @@ PREFIX = "ROOST_"
 ENV_FILE = ".env"
 #: Similarity of whole names, from 0 to 1 by difflib, from which a known name is suggested for an unknown one.
 MIN_SIMILARITY = 0.85
+#: Most seconds of one call to Milvus. A renewal of the writer lease is a read and a write; both must end within the 90
+#: seconds in which the lease's owner may write, also when the server answers late.
+MAX_MILVUS_TIMEOUT_S = 30.0
 
 
 class _Group(BaseModel):
@@ -36,7 +39,7 @@ class Milvus(_Group):
     ca_file: Path | None = Field(
         None, description="PEM file of the authority that signed the server's TLS certificate."
     )
-    timeout: float = Field(30.0, gt=0, description="Time limit of one call, in seconds.")
+    timeout: float = Field(30.0, gt=0, description="Time limit of one call, in seconds; at most 30.")
     index_type: Literal["HNSW", "FLAT", "AUTOINDEX"] = Field("HNSW", description="Type of the vector index.")
     metric: Literal["COSINE", "IP", "L2"] = Field("COSINE", description="Similarity measure.")
     hnsw_m: int = Field(16, ge=2, le=2048, description="HNSW: number of links per node (M).")
@@ -53,6 +56,16 @@ class Milvus(_Group):
         if "@" in urlsplit(uri).netloc:
             raise ValueError("write user and password into ROOST_MILVUS__TOKEN, not into the address")
         return uri
+
+    @field_validator("timeout")
+    @classmethod
+    def _within_the_lease(cls, timeout: float) -> float:
+        if timeout > MAX_MILVUS_TIMEOUT_S:
+            raise ValueError(
+                f"must be at most {MAX_MILVUS_TIMEOUT_S:.0f} seconds: a run renews its writer lease by such calls, and "
+                "the lease would expire while one of them waits"
+            )
+        return timeout
 
     @property
     def is_lite(self) -> bool:

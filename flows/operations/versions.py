@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from roost.tasks.errors import UsageError
+from roost.tasks.errors import ConflictError, UsageError
 from roost.tasks.milvus.lock_wait import LeaseOwner
 from roost.tasks.milvus.store import open_store
 from roost.tasks.settings import load_settings
@@ -101,18 +101,19 @@ async def promote_version(index: str, wanted: str, *, force: bool, tell: Tell = 
     Raises:
         UsageError: There is no such version, or it was never completed and `force` is not set.
     """
-    async with open_store(load_settings().milvus, create=False, owner=lease_owner("roost promote", tell)) as store:
+    owner = lease_owner("roost promote", tell)
+    async with open_store(load_settings().milvus, create=False, owner=owner) as store:
         found = await promotion.version_statuses(store, index)
         target = promotion.find_version(found, wanted) if wanted else promotion.newest_candidate(found, index)
-        live = next((status.version for status in found if status.is_live), None)
         if not (target.is_complete or force):
             raise UsageError(
                 f"version {target.version.name} was never completed and may lack documents: complete it with roost "
                 "rebuild, or promote it as it is with --force"
             )
-        if not target.is_live:
-            await promotion.promote(store, target.version, live)
-        return AliasMove(index, target.version.name, live.name if live else None)
+        async with promotion.lease_target(store, target.version, owner) as (leased, version, live):
+            if live is None or live.name != version.name:
+                await promotion.promote(leased, version, live)
+        return AliasMove(index, version.name, live.name if live else None)
 
 
 async def roll_back(index: str, tell: Tell = _log.warning) -> AliasMove:
@@ -120,13 +121,18 @@ async def roll_back(index: str, tell: Tell = _log.warning) -> AliasMove:
 
     Raises:
         UsageError: There is no earlier version, or it was pruned.
+        ConflictError: Another command promoted a version at the same moment, or writes the earlier one.
     """
     check_index_name(index)
-    async with open_store(load_settings().milvus, create=False, owner=lease_owner("roost rollback", tell)) as store:
+    owner = lease_owner("roost rollback", tell)
+    async with open_store(load_settings().milvus, create=False, owner=owner) as store:
         found = await promotion.version_statuses(store, index)
         target = promotion.previous_version(found, index)
-        await promotion.roll_back(store, target.version)
-        return AliasMove(index, target.version.name, found[0].version.name)
+        async with promotion.lease_target(store, target.version, owner) as (leased, version, live):
+            if live is None or live.name != found[0].version.name:
+                raise ConflictError(f"index {index!r} was switched to {live and live.name} meanwhile: roll back again")
+            await promotion.roll_back(leased, version)
+        return AliasMove(index, version.name, live.name)
 
 
 async def prune(index: str, keep: int, *, dry_run: bool, tell: Tell = _log.warning) -> PruneReport:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import math
 import re
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Self, TypeVar
 
 from pymilvus import AsyncMilvusClient, MilvusClient
@@ -38,13 +39,14 @@ class Connection:
         self._sync = sync
         self._rows = rows
         self._gate = asyncio.Semaphore(1 if self.is_lite else MAX_SERVER_WRITES)
-        self._check: Callable[[], None] = _allow
+        self._check: Callable[[], float] = _allow
+        self._writes: set[asyncio.Future[Any]] = set()  # in flight; of all copies of this store
 
-    def guarded(self, check: Callable[[], None], lease_key: str) -> Self:
+    def guarded(self, check: Callable[[], float], lease_key: str) -> Self:
         """Copy this store so that each write first calls `check`, after its wait at the gate.
 
         Args:
-            check: Raises to refuse the write.
+            check: Raises to refuse the write; returns the seconds in which the write must end.
             lease_key: The key of the writer lease, for processes that join it.
         """
         guarded = copy.copy(self)
@@ -70,21 +72,55 @@ class Connection:
         found = re.match(r"v?(\d+)\.(\d+)", self.server_version)
         return self.is_lite or (found is not None and (int(found[1]), int(found[2])) >= (2, 5))
 
+    async def finish_writes(self) -> None:
+        """Wait until no write is in flight: after a cancellation some may still be, in threads or at the server."""
+        while self._writes:
+            await asyncio.wait(self._writes)
+
     async def _read_call(self, function: Callable[..., T], *arguments: object, **options: object) -> T:
-        """Call a method of the sync client in a thread.
+        """Call a method of the sync client in a thread, with the time-out of the settings.
 
         Raises:
             TransientError: Milvus does not answer or is busy.
             StoreError: Milvus refuses.
         """
+        options = {"timeout": self.settings.timeout} | options
         with mapped_errors(self.settings.uri):
             return await asyncio.to_thread(function, *arguments, **options)
 
     async def _write_call(self, function: Callable[..., T], *arguments: object, **options: object) -> T:
         """Like `_read_call`, for a call that writes: it waits at the gate, and the check may refuse it."""
         async with self._gate:
-            self._check()
-            return await self._read_call(function, *arguments, **options)
+            timeout = self._write_timeout()
+            return await self._to_its_end(self._read_call(function, *arguments, timeout=timeout, **options))
+
+    def _write_timeout(self) -> float:
+        """Give the time-out of a write that begins now, in seconds, or refuse the write.
+
+        Half of what is left of the lease: pymilvus repeats a call that failed until the time-out is over, and the last
+        repetition may take as long again.
+        """
+        return min(self.settings.timeout, self._check() / 2)
+
+    async def _to_its_end(self, call: Awaitable[T]) -> T:
+        """Await a write also when this task is cancelled, and only then pass the cancellation on.
+
+        A thread cannot be cancelled, and a server may carry out a call that its client has given up: whoever releases
+        the lease or closes a Lite file meanwhile would write beside it.
+        """
+        writing = asyncio.ensure_future(call)
+        self._writes.add(writing)
+        writing.add_done_callback(self._writes.discard)
+        cancelled = None
+        while not writing.done():
+            try:
+                await asyncio.wait([writing])
+            except asyncio.CancelledError as error:
+                cancelled = error
+        if cancelled:
+            writing.cancelled() or writing.exception()  # else asyncio reports it as never retrieved
+            raise cancelled
+        return writing.result()
 
 
 def connection_options(settings: Milvus) -> dict[str, Any]:
@@ -100,5 +136,6 @@ def connection_options(settings: Milvus) -> dict[str, Any]:
     return options
 
 
-def _allow() -> None:
+def _allow() -> float:
     """Refuse no write: a Lite file is locked as a whole, and a store without a lease is not guarded."""
+    return math.inf

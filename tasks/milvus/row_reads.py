@@ -140,7 +140,12 @@ class RowReads(Connection):
             self._sync.query_iterator, collection, batch_size=rows, filter=filter, output_fields=fields
         )
         try:
-            while page := list(await self._read_call(iterator.next)):
+            while page := list(await self._next_page(iterator)):
                 yield page
         finally:
             await asyncio.to_thread(iterator.close)
+
+    async def _next_page(self, iterator: Any) -> Any:
+        """Read the next page of an iterator, which has its time-out since it was made."""
+        with mapped_errors(self.settings.uri):
+            return await asyncio.to_thread(iterator.next)

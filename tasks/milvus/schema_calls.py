@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
 from pymilvus import CollectionSchema
+from pymilvus.client.types import LoadState
 from pymilvus.milvus_client.index import IndexParams
 
 from roost.tasks.errors import CollectionNotFoundError
 from roost.tasks.milvus.connection import Connection
+
+#: Seconds between two checks of a collection that a server loads.
+LOAD_POLL_INTERVAL_S = 0.2
 
 
 class SchemaCalls(Connection):
@@ -45,14 +50,17 @@ class SchemaCalls(Connection):
         await self._write_call(self._sync.drop_collection, name)
 
     async def load_collection(self, name: str) -> None:
-        """Load a collection so that it can be read. Lite releases all collections when it is closed."""
-        await self._write_call(self._sync.load_collection, name)
+        """Load a collection so that it can be read. Lite releases all collections when it is closed.
+
+        Each call has a time-out; the loading itself has none, because a large collection takes long.
+        """
+        await self._write_call(self._sync.load_collection, name, _async=True)
+        while (await self._read_call(self._sync.get_load_state, name))["state"] == LoadState.Loading:  # noqa: ASYNC110
+            await asyncio.sleep(LOAD_POLL_INTERVAL_S)
 
     async def alter_properties(self, name: str, properties: Mapping[str, str]) -> None:
         """Set properties of a collection; the others stay."""
-        await self._write_call(
-            self._sync.alter_collection_properties, name, dict(properties), timeout=self.settings.timeout
-        )
+        await self._write_call(self._sync.alter_collection_properties, name, dict(properties))
 
     async def flush(self, name: str) -> None:
         """Have just-written rows stored in segments, which a server then indexes."""
@@ -63,13 +71,16 @@ class SchemaCalls(Connection):
         return list(await self._read_call(self._sync.list_indexes, name))
 
     async def create_index(self, name: str, params: IndexParams) -> None:
-        """Create an index on a field of a collection."""
-        await self._write_call(self._sync.create_index, name, params)
+        """Create an index on a field of a collection, which need not be built when this ends."""
+        await self._write_call(self._sync.create_index, name, params, sync=False)
 
     async def count_unindexed_rows(self, name: str, index: str) -> int:
         """Count the rows of a collection that a server has stored and not yet put into this index."""
-        described = await self._read_call(self._sync.describe_index, name, index)
-        return int((described or {}).get("pending_index_rows", 0))
+        return int((await self.describe_index(name, index)).get("pending_index_rows", 0))
+
+    async def describe_index(self, name: str, index: str) -> dict[str, Any]:
+        """Describe an index of a collection: its type, metric, parameters and progress; empty when there is none."""
+        return dict(await self._read_call(self._sync.describe_index, name, index) or {})
 
     async def list_aliases(self, name: str) -> list[str]:
         """List the aliases that point to a collection, in order."""

@@ -67,7 +67,7 @@ class Store(SchemaCalls, RowReads):
             raise ValueError(f"primary key {bad!r} is not made of hex digits and hyphens")
         for first in range(0, len(ids), MAX_DELETE_KEYS):
             part = list(ids[first : first + MAX_DELETE_KEYS])
-            await self._write_call(self._sync.delete, collection, ids=part, timeout=self.settings.timeout)
+            await self._write_call(self._sync.delete, collection, ids=part)
         return len(ids)
 
     async def delete_matching(self, collection: str, filter: str) -> None:
@@ -76,9 +76,9 @@ class Store(SchemaCalls, RowReads):
 
     async def _upsert(self, collection: str, rows: list[dict[str, Any]]) -> int:
         async with self._gate:
-            self._check()
+            timeout = self._write_timeout()
             with mapped_errors(self.settings.uri):
-                await self._send(self._upsert_rows(collection, rows, timeout=self.settings.timeout))
+                await self._to_its_end(self._send(self._upsert_rows(collection, rows, timeout=timeout)))
         crash_point("between_writes")
         return len(rows)
 
@@ -115,10 +115,12 @@ async def open_store(
         with mapped_connect_errors(settings.uri):
             sync = await asyncio.to_thread(MilvusClient, **options)
             stack.push_async_callback(asyncio.to_thread, sync.close)
-            version = str(await asyncio.to_thread(sync.get_server_version))
+            version = str(await asyncio.to_thread(sync.get_server_version, timeout=settings.timeout))
             rows = AsyncMilvusClient(**options)
         stack.push_async_callback(rows.close)
-        yield Store(settings, sync, rows, version)
+        store = Store(settings, sync, rows, version)
+        stack.push_async_callback(store.finish_writes)
+        yield store
 
 
 async def gather_all(calls: Sequence[asyncio.Future[Any]]) -> list[Any]:

@@ -43,7 +43,7 @@ ARCHIVE_MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
 
 _FACTS_FILE = "version.json"
 #: Fields of `Version` that belong to one place where it is stored, not to an export.
-_LOCAL_FIELDS = ("is_live", "backfills")
+_LOCAL_FIELDS = ("is_live", "backfills", "vector_index")
 
 
 @dataclass(frozen=True)

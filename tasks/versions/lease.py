@@ -2,47 +2,40 @@
 
 A lease is a row in the version's ledger. Milvus has no compare-and-set, so a writer first writes its own row and then
 reads all rows, with Strong consistency: of two writers at least one reads after both rows are written, sees the other
-row, and withdraws. Both may withdraw; two never write at the same time. The owner renews its lease while its run lives;
-the lease expires when it is no longer renewed. On the same machine the lease of a process that has ended counts as
-expired at once, unless workers of an engine may still write under it.
+row, and withdraws. Both may withdraw; two never write at the same time. The owner renews its lease while its run lives,
+and reads all rows before it does: when its own is gone or another one excludes it, the lease is lost and never written
+back. The lease expires when it is no longer renewed. On the same machine the lease of a process that has ended counts
+as expired at once, unless workers of an engine may still write under it. No write is sent that could end after the
+expiry.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import random
-import socket
-import time
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
 
 from roost.tasks.crash_points import utc_now
 from roost.tasks.errors import LeaseLostError, RoostError, TransientError
 from roost.tasks.ids import ALL_IDS, IdRange
-from roost.tasks.milvus.expressions import quoted
 from roost.tasks.milvus.lock_wait import LeaseOwner, LockWait, time_of_day
 from roost.tasks.milvus.store import Store
-from roost.tasks.versions import ledger
+from roost.tasks.versions import lease_rows
+from roost.tasks.versions.lease_rows import LeaseRow, LeaseWatch, monotonic_now, read_leases, write_lease
 from roost.tasks.versions.version import Version
 
-#: Seconds from a renewal until the lease expires. A server may be away for less, and the clocks of hosts must agree
-#: better than that.
-EXPIRES_AFTER_S = 120.0
-#: Share of `EXPIRES_AFTER_S` after which the owner no longer writes.
-WRITE_SHARE = 0.75
+#: Seconds that must be left of a lease for a write to be sent at all.
+MIN_WRITE_S = 1.0
 #: Seconds between two renewals.
 RENEW_INTERVAL_S = 10.0
 #: Seconds for which an owner that does not wait tries all the same: of two that start together one must succeed.
 GRACE_S = 4.0
 #: Seconds between two checks of an owner that waits, on average.
 POLL_INTERVAL_S = 2.0
-#: Most lease rows that are read of one ledger.
-MAX_LEASES = 1000
 
 _log = logging.getLogger(__name__)
 
@@ -59,6 +52,7 @@ class Lease:
     id_range: The documents that the owner writes.
     parent_lease: Key of the lease of the run that this one is a part of; empty for a run of its own.
     survives_process: Whether workers of an engine may write under it after this process is gone: only time ends it.
+    taken_by: What ended the lease before its time: another owner's lease, or its release; empty while nothing did.
     """
 
     key: str
@@ -69,34 +63,50 @@ class Lease:
     id_range: IdRange = ALL_IDS
     parent_lease: str = ""
     survives_process: bool = False
+    taken_by: str = ""
+
+    @property
+    def seconds_left(self) -> float:
+        """Seconds in which writes may still be under way."""
+        lasts = lease_rows.EXPIRES_AFTER_S - lease_rows.MAX_CLOCK_DIFFERENCE_S
+        return 0.0 if self.taken_by else self.renewed + lasts - monotonic_now()
 
     @property
     def is_lost(self) -> bool:
         """Whether another owner may have the lease. Once lost it stays lost: its plan may be out of date."""
-        return monotonic_now() - self.renewed > EXPIRES_AFTER_S * WRITE_SHARE
+        return self.seconds_left < MIN_WRITE_S
+
+    @property
+    def row(self) -> LeaseRow:
+        """The row that states the lease, valid from now on."""
+        expires = utc_now().timestamp() + lease_rows.EXPIRES_AFTER_S
+        process = "" if self.survives_process else lease_rows.this_process()
+        return LeaseRow(self.key, self.owner, self.since, expires, process, self.id_range, self.parent_lease)
 
     def renew(self, started: float) -> None:
         """Count from the start of a renewal that Milvus acknowledged; one that took too long renews nothing."""
         if not self.is_lost:
-            self.renewed = started
+            self.renewed = max(self.renewed, started)
 
-    def check(self) -> None:
-        """Refuse to write when the lease may have expired.
+    def check(self) -> float:
+        """Refuse to write when the lease may have expired. Returns the seconds in which a write must end.
 
         Raises:
-            LeaseLostError: This process was suspended, or Milvus was unreachable: another run may be writing.
+            LeaseLostError: Another run took the lease, this process was suspended, or Milvus was unreachable: another
+                run may be writing.
         """
+        if self.taken_by:
+            raise LeaseLostError(
+                f"{self.owner} lost the writer lease on index {self.index!r}: {self.taken_by}. Committed documents "
+                "stay; run it again."
+            )
         if self.is_lost:
             seconds = monotonic_now() - self.renewed
             raise LeaseLostError(
                 f"{self.owner} lost the writer lease on index {self.index!r} (last renewed {seconds:.0f} s ago): "
                 "Milvus was unreachable or this process was suspended. Committed documents stay; run it again."
             )
-
-
-def monotonic_now() -> float:
-    """Give the seconds of a clock that also runs while the machine sleeps."""
-    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+        return self.seconds_left
 
 
 @asynccontextmanager
@@ -114,6 +124,7 @@ async def acquire_lease(
 
     Raises:
         ConflictError: Another owner has the lease for longer than this one waits.
+        ClockError: The clocks of this machine and of another owner's differ too much.
         TransientError: Milvus is unreachable for longer than a lease lasts.
     """
     if store.settings.is_lite:  # the owner has locked the whole file
@@ -125,9 +136,11 @@ async def acquire_lease(
     try:
         yield store.guarded(lease.check, lease.key)
     finally:
+        lease.taken_by = lease.taken_by or "its run has ended and released it"
         renewing.cancel()
         with suppress(asyncio.CancelledError):
             await renewing
+        await store.finish_writes()  # a cancelled run may have left some: the next owner must not write beside them
         with suppress(RoostError):  # else it expires by itself
             await renewals.delete(version.ledger, [lease.key])
 
@@ -138,6 +151,7 @@ async def join_lease(store: Store, version: Version, key: str) -> AsyncIterator[
 
     Raises:
         LeaseLostError: The lease has expired or was released.
+        ClockError: The clocks of this machine and of the owner's differ too much.
     """
     lease = Lease(key, version.index, "the run that started this batch", monotonic_now())
     await _read_expiry(store, version, lease)
@@ -161,19 +175,24 @@ async def _poll_expiry(store: Store, version: Version, lease: Lease) -> None:
 
 
 async def _read_expiry(store: Store, version: Version, lease: Lease) -> None:
-    """Read when a lease expires; a lease without a row is lost."""
+    """Read when a lease expires; a lease without a row is lost.
+
+    Raises:
+        ClockError: The row was written in the future by this machine's clock.
+    """
     started = monotonic_now()
-    rows = await store.fetch(version.ledger, "doc_id", [lease.key], ["modified"])
-    seconds_left = float(rows[0]["modified"]) - utc_now().timestamp() if rows else 0.0
-    if seconds_left > 0:
-        lease.renew(started - EXPIRES_AFTER_S + seconds_left)
-    else:
-        lease.renewed = started - EXPIRES_AFTER_S
+    row = next((row for row in await read_leases(store, version.ledger) if row.key == lease.key), None)
+    if row is None:
+        lease.taken_by = "the run that had it has ended, or another one took it"
+        return
+    lease_rows.refuse_future_row(row, version.index)
+    if not lease.is_lost:
+        lease.renewed = min(started, started - (utc_now().timestamp() - row.written))
 
 
 async def _acquire(store: Store, version: Version, owner: LeaseOwner, id_range: IdRange, parent_lease: str) -> Lease:
     """Wait until no other owner has the lease, and take it; Milvus may be unreachable for moments in between."""
-    wait, answered = LockWait(owner, grace=GRACE_S), monotonic_now()
+    wait, watch, answered = LockWait(owner, grace=GRACE_S), LeaseWatch(), monotonic_now()
     lease = Lease(
         key=uuid.uuid4().hex,
         index=version.index,
@@ -184,96 +203,51 @@ async def _acquire(store: Store, version: Version, owner: LeaseOwner, id_range: 
         survives_process=owner.survives_process,
     )
     while True:
-        others: list[dict[str, Any]] = []
+        others: list[LeaseRow] = []
         try:
-            others = await _read_other_leases(store, version, lease)  # before any write: a refused run writes nothing
-            if not others and await _try_take(store, version, lease):
+            others = await _read_other_leases(store, version, lease, watch)  # a refused run writes nothing
+            if not others and await _try_take(store, version, lease, watch):
                 return lease
             answered = monotonic_now()
         except TransientError as error:
-            if monotonic_now() - answered > EXPIRES_AFTER_S:
+            if monotonic_now() - answered > lease_rows.EXPIRES_AFTER_S:
                 raise
             _log.warning("reading the writer leases on index %r failed: %s", version.index, error)
-        if others:
-            other, since = others[0]["uri"], others[0]["source"]
+        valid = [row for row in others if row.expires > utc_now().timestamp()]
+        if valid:  # the others look expired: they are only watched until it is certain
             wait.check(
-                f"waiting for {other}, which writes index {version.index!r}",
-                f"index {version.index!r} is being written by {other} since {since}",
+                f"waiting for {valid[0].owner}, which writes index {version.index!r}",
+                f"index {version.index!r} is being written by {valid[0].owner} since {valid[0].since}",
             )
         await asyncio.sleep(random.uniform(0.5, 1.5) * POLL_INTERVAL_S)  # noqa: S311  jitter is no secret
 
 
-async def _try_take(store: Store, version: Version, lease: Lease) -> bool:
+async def _try_take(store: Store, version: Version, lease: Lease, watch: LeaseWatch) -> bool:
     """Write the lease's row and read all rows again; of two that write at the same moment, one or both withdraw."""
     is_granted = False
     lease.since = time_of_day()
     try:
-        lease.renewed = await _write_row(store, version, lease)
-        is_granted = not await _read_other_leases(store, version, lease)
+        lease.renewed = monotonic_now()
+        await write_lease(store, version.ledger, lease.row)
+        is_granted = not await _read_other_leases(store, version, lease, watch)
     finally:
         if not is_granted:
             await store.delete(version.ledger, [lease.key])
     return is_granted
 
 
-async def _read_other_leases(store: Store, version: Version, lease: Lease) -> list[dict[str, Any]]:
-    """Read the valid leases of other owners on the same documents; delete the expired ones."""
-    fields = ["doc_id", "uri", "source", "modified", "reason", "size", "attempts"]
-    rows = await store.query(version.ledger, f"status == {quoted(ledger.LEASE)}", fields, limit=MAX_LEASES)
-    own = (lease.key, lease.parent_lease)
-    rows = [row for row in rows if row["doc_id"] not in own and _overlaps(row, lease.id_range)]
-    expired = [row for row in rows if _is_expired(row)]
-    await store.delete(version.ledger, [row["doc_id"] for row in expired])
-    return [row for row in rows if row not in expired]
+async def _read_other_leases(store: Store, version: Version, lease: Lease, watch: LeaseWatch) -> list[LeaseRow]:
+    """Read the leases of other owners that exclude this one; delete the abandoned ones.
 
-
-def _overlaps(row: dict[str, Any], id_range: IdRange) -> bool:
-    """Whether a lease covers documents of a range."""
-    return bool(row["size"] < id_range[1] and id_range[0] < row["attempts"])
-
-
-def _is_expired(row: dict[str, Any]) -> bool:
-    if utc_now().timestamp() > float(row["modified"]):
-        return True
-    host, _, pid = row["reason"].rpartition(" ")
-    return host == _host() and not _is_alive(int(pid))
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
-def _host() -> str:
-    """Name this machine since its last start. Containers share host names, but not both boot id and process space."""
-    with suppress(OSError), open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:  # noqa: PTH123
-        return f"{socket.gethostname()} {file.read().strip()} {os.stat('/proc/self/ns/pid').st_ino}"  # noqa: PTH116
-    return socket.gethostname()
-
-
-async def _write_row(store: Store, version: Version, lease: Lease) -> float:
-    """Write the lease's row, valid from now on; returns the `monotonic_now` from which it counts."""
-    started = monotonic_now()
-    row = {
-        "doc_id": lease.key,
-        "uri": lease.owner,
-        "source": lease.since,
-        "content_hash": "",
-        "size": lease.id_range[0],
-        "modified": str(utc_now().timestamp() + EXPIRES_AFTER_S),
-        "status": ledger.LEASE,
-        "chunk_count": 0,
-        "pending_chunk_count": 0,
-        "reason": "" if lease.survives_process else f"{_host()} {os.getpid()}",
-        "attempts": lease.id_range[1],
-    }
-    await ledger.write_rows(store, version.ledger, [row], run_id="")
-    return started
+    Raises:
+        ClockError: The clocks of this machine and of another owner's differ too much.
+    """
+    mine = lease.row
+    rows = [row for row in await read_leases(store, version.ledger) if row.overlaps(mine)]
+    watch.check_clocks([row for row in rows if not row.has_ended], version.index)
+    abandoned = [row for row in rows if watch.is_abandoned(row)]
+    await store.delete(version.ledger, [row.key for row in abandoned])
+    return [row for row in rows if row not in abandoned]
 
 
 async def _renew(store: Store, version: Version, lease: Lease) -> None:
@@ -282,6 +256,33 @@ async def _renew(store: Store, version: Version, lease: Lease) -> None:
         if lease.is_lost:
             return
         try:
-            lease.renew(await _write_row(store, version, lease))
+            await _renew_once(store, version, lease)
         except RoostError as error:
             _log.warning("renewing the writer lease on index %r failed: %s", version.index, error)
+
+
+async def _renew_once(store: Store, version: Version, lease: Lease) -> None:
+    """Read all leases, and write the own row again unless it is gone or another lease excludes it.
+
+    A row of another owner is looked at twice: one that only tries to take the lease withdraws at once.
+    """
+    started = monotonic_now()
+    ended = await _who_took(store, version, lease)
+    if ended:
+        await asyncio.sleep(min(POLL_INTERVAL_S, RENEW_INTERVAL_S))
+        ended = await _who_took(store, version, lease)
+    if ended:
+        lease.taken_by = ended
+        return
+    if not lease.is_lost:
+        await write_lease(store, version.ledger, lease.row)
+        lease.renew(started)
+
+
+async def _who_took(store: Store, version: Version, lease: Lease) -> str:
+    """Say what ended a lease, by the rows of all leases; empty when it is still the only one."""
+    rows, mine = await read_leases(store, version.ledger), lease.row
+    others = [row for row in rows if row.overlaps(mine) and not row.has_ended]
+    if others:
+        return f"{others[0].owner} has it since {others[0].since}"
+    return "" if any(row.key == lease.key for row in rows) else "another run has deleted it"

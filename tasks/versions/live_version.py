@@ -10,8 +10,10 @@ from roost.tasks.crash_points import crash_point, utc_now
 from roost.tasks.errors import CollectionNotFoundError, StoreError, UsageError
 from roost.tasks.milvus.store import Store
 from roost.tasks.models.recipe import Recipe
+from roost.tasks.settings import Milvus
 from roost.tasks.versions import ledger_format
-from roost.tasks.versions.schema import Shape, make_chunks, make_ledger
+from roost.tasks.versions.schema import Shape, create_chunks, make_chunks, make_ledger
+from roost.tasks.versions.vector_index import VectorIndex, read_vector_index
 from roost.tasks.versions.version import (
     FORMAT,
     Version,
@@ -62,6 +64,12 @@ async def require_live_version(store: Store, index: str) -> Version:
     return version
 
 
+async def with_vector_index(store: Store, version: Version) -> Version:
+    """Complete a version that an earlier release built without recording its vector index."""
+    found = version.vector_index or await read_vector_index(store, version.name)
+    return replace(version, vector_index=found)
+
+
 async def list_live_versions(store: Store) -> list[Version]:
     """Read the live versions of all indexes, ordered by name."""
     found = []
@@ -105,7 +113,8 @@ async def open_or_create_version(store: Store, index: str, recipe: Recipe, known
         known: The live version; None when the index has none.
 
     Raises:
-        StoreError: The version was built with another recipe, or its ledger does not exist.
+        RecipeError: The version was built with another recipe.
+        StoreError: Its ledger does not exist.
     """
     if known is None:
         check_bm25_support(store, recipe)
@@ -120,14 +129,23 @@ async def open_or_create_version(store: Store, index: str, recipe: Recipe, known
     return known
 
 
-def new_version(store: Store, index: str, recipe: Recipe) -> Version:
-    """Describe the version that a first run with this recipe creates."""
+def new_version(store: Store, index: str, recipe: Recipe, settings: Milvus | None = None) -> Version:
+    """Describe the version that a first run with this recipe creates.
+
+    Args:
+        store: Where.
+        index: Name of the index.
+        recipe: The recipe.
+        settings: Metric and vector index; None for those of the store's settings.
+    """
+    settings = settings or store.settings
     return Version(
         index=index,
         name=f"{index}__{recipe.fingerprint}",
         recipe=recipe,
         created=utc_now().isoformat(timespec="seconds"),
-        metric=store.settings.metric,
+        metric=settings.metric,
+        vector_index=VectorIndex.of(settings),
         ledger_format=ledger_format.LEDGER_FORMAT,
     )
 
@@ -143,10 +161,11 @@ async def create_version(store: Store, version: Version) -> Version:
         StoreError: The recipe has BM25, and the server has not.
     """
     check_bm25_support(store, version.recipe)
-    shape = Shape(version.recipe.dimension, version.metric, has_bm25=bool(version.recipe.sparse))
-    await asyncio.gather(
-        make_ledger(store, version.ledger), make_chunks(store, version.name, shape, encode_version(version))
-    )
+    vector_index = version.vector_index or VectorIndex.of(store.settings)
+    shape = Shape(version.recipe.dimension, version.metric, vector_index, has_bm25=bool(version.recipe.sparse))
+    properties = encode_version(version)
+    await create_chunks(store, version.name, shape, properties)  # first: a pruning drops a ledger without its version
+    await asyncio.gather(make_ledger(store, version.ledger), make_chunks(store, version.name, shape, properties))
     crash_point("version_made")
     return version
 

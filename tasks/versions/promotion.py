@@ -7,16 +7,25 @@ loaded after a promotion, so that a rollback is one call too.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from roost.tasks.crash_points import crash_point, utc_now
 from roost.tasks.errors import StoreError, UsageError
+from roost.tasks.milvus.lock_wait import LeaseOwner
 from roost.tasks.milvus.store import Store
 from roost.tasks.models.recipe import Recipe
-from roost.tasks.versions.live_version import create_version, new_version
+from roost.tasks.settings import Milvus
+from roost.tasks.versions.lease import acquire_lease
+from roost.tasks.versions.live_version import (
+    create_version,
+    new_version,
+    reread_version,
+    with_vector_index,
+)
 from roost.tasks.versions.version import (
     BUILT,
     PREVIOUS,
@@ -138,6 +147,27 @@ def _live_since(live: VersionStatus) -> str:
     return live.version.promoted or live.version.created
 
 
+@asynccontextmanager
+async def lease_target(
+    store: Store, target: Version, owner: LeaseOwner
+) -> AsyncIterator[tuple[Store, Version, Version | None]]:
+    """Acquire the lease of the version that the alias is going to point to: a pruning beside it must not drop it.
+
+    Yields:
+        The store to write with, the version, and the live version or None, both as they are now.
+
+    Raises:
+        StoreError: It has no ledger.
+        CollectionNotFoundError: It was dropped meanwhile.
+        ConflictError: Another owner has the lease for longer than this one waits.
+    """
+    await load_collections(store, target)
+    async with acquire_lease(store, target, owner) as leased:
+        version = await reread_version(leased, target)
+        found = await version_statuses(leased, target.index)
+        yield leased, version, next((status.version for status in found if status.is_live), None)
+
+
 async def promote(store: Store, target: Version, live: Version | None) -> None:
     """Point the alias of an index to a version in place of the live one, which is kept for a rollback.
 
@@ -183,7 +213,7 @@ async def load_collections(store: Store, version: Version) -> None:
 
 
 async def open_rebuild_target(
-    store: Store, versions: Sequence[VersionStatus], recipe: Recipe, *, fresh: bool
+    store: Store, versions: Sequence[VersionStatus], recipe: Recipe, settings: Milvus, *, fresh: bool
 ) -> Version:
     """Open the version to build beside the live one: a new one, or one that a killed run left or that was once live.
 
@@ -191,25 +221,35 @@ async def open_rebuild_target(
         store: Where.
         versions: All versions of the index, the live one first.
         recipe: The recipe to build it with.
+        settings: Its metric and vector index.
         fresh: Whether to create a new one even if there is one to go on with.
 
     Raises:
         UsageError: The live version was built with this recipe, and `fresh` is not set.
     """
     check_bm25_support(store, recipe)
-    live = versions[0].version
-    same_as_live = (live.recipe, live.metric) == (recipe, store.settings.metric)
+    live = await with_vector_index(store, versions[0].version)
+    version = new_version(store, live.index, recipe, settings)
+    same_as_live = _is_built_alike(live, version)
     if not fresh:
         for one in versions[1:]:
-            is_same = (one.version.recipe, one.version.metric) == (recipe, store.settings.metric)
-            if is_same and not one.version.origin and not (same_as_live and one.version.promoted):
+            if (
+                _is_built_alike(one.version, version)
+                and not one.version.origin
+                and not (same_as_live and one.version.promoted)
+            ):
                 return await create_version(store, one.version)
         if same_as_live:
             raise UsageError(
                 f"index {live.index!r} was built with this very recipe: change a setting, or build it anew with --fresh"
             )
-    version = new_version(store, live.index, recipe)
     return await create_version(store, replace(version, name=await free_name(store, version.name)))
+
+
+def _is_built_alike(one: Version, other: Version) -> bool:
+    """Whether two versions have the same recipe, metric and vector index, as far as these were recorded."""
+    same_index = one.vector_index in (None, other.vector_index)
+    return (one.recipe, one.metric) == (other.recipe, other.metric) and same_index
 
 
 async def free_name(store: Store, name: str) -> str:

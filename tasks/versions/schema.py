@@ -10,8 +10,8 @@ from typing import Any
 from pymilvus import DataType, Function, FunctionType, MilvusClient
 
 from roost.tasks.milvus.store import Store
-from roost.tasks.settings import Milvus
 from roost.tasks.versions import ledger
+from roost.tasks.versions.vector_index import VectorIndex
 
 #: The fields of a chunk row beside its vector; a document's own metadata are dynamic fields.
 TEXTS = ("id", "text", "doc_id", "source", "uri", "chunk_hash", "heading")
@@ -33,11 +33,13 @@ class Shape:
 
     dimension: Dimension of the vectors.
     metric: Metric of the vectors.
+    vector_index: Type and parameters of the index on the vectors.
     has_bm25: Whether the texts are indexed by BM25 beside the vectors.
     """
 
     dimension: int
     metric: str
+    vector_index: VectorIndex
     has_bm25: bool = False
 
 
@@ -46,10 +48,21 @@ async def make_ledger(store: Store, name: str) -> None:
     await _make(store, name, ledger.schema(), [("nothing", "FLAT", "L2", {})], {})
 
 
+async def create_chunks(store: Store, name: str, shape: Shape, properties: Mapping[str, str]) -> None:
+    """Create a version's collection with its properties, unless it exists; `make_chunks` makes the rest of it."""
+    if not await store.has_collection(name):
+        await store.create_collection(name, _schema(shape), properties)
+
+
 async def make_chunks(store: Store, name: str, shape: Shape, properties: Mapping[str, str]) -> None:
     """Create a version's collection, or the parts that a killed run did not create; with its properties at once."""
     scalar = store.scalar_index_type
-    indexes = [_vector_index(store.settings, shape.metric), ("doc_id", scalar, "", {}), ("chunk_hash", scalar, "", {})]
+    found = shape.vector_index
+    indexes: list[_Index] = [
+        ("vector", found.index_type, shape.metric, found.parameters),
+        ("doc_id", scalar, "", {}),
+        ("chunk_hash", scalar, "", {}),
+    ]
     if shape.has_bm25:
         indexes.append((SPARSE, "SPARSE_INVERTED_INDEX", "BM25", {}))
     await _make(store, name, _schema(shape), indexes, properties)
@@ -68,11 +81,6 @@ async def _create_index(store: Store, name: str, column: str, kind: str, metric:
     params = MilvusClient.prepare_index_params()
     params.add_index(column, index_type=kind, params=options, **({"metric_type": metric} if metric else {}))
     await store.create_index(name, params)
-
-
-def _vector_index(settings: Milvus, metric: str) -> _Index:
-    options = {"M": settings.hnsw_m, "efConstruction": settings.hnsw_ef_construction}
-    return "vector", settings.index_type, metric, options if settings.index_type == "HNSW" else {}
 
 
 def _schema(shape: Shape) -> Any:

@@ -8,17 +8,18 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from roost.tasks.errors import IndexFormatError, StoreError, UsageError
+from roost.tasks.errors import IndexFormatError, RecipeError, StoreError, UsageError
 from roost.tasks.milvus.store import Store
 from roost.tasks.models.recipe import Recipe, differences
 from roost.tasks.versions.ledger_format import FIRST_FORMAT, check_format
+from roost.tasks.versions.vector_index import VectorIndex
 
 _INDEX_NAME = r"[A-Za-z][A-Za-z0-9]*(_[A-Za-z0-9]+)*"
 #: An index's name never has two underscores in a row, so the name of a version tells index and fingerprint apart.
 VERSION_NAME = re.compile(rf"(?P<index>{_INDEX_NAME})__[0-9a-f]{{8}}(_[0-9]+)?")
 MAX_INDEX_NAME_LENGTH = 200
 
-# Names of the properties; see `Version`. `_FACTS` are recipe, metric and time of creation.
+# Names of the properties; see `Version`. `_FACTS` are recipe, metric, vector index and time of creation.
 _FACTS, _RATE, _PLACES, _GIVEN = "roost.facts", "roost.rate", "roost.sources", "roost.given"
 BUILT, PROMOTED, PREVIOUS = "roost.built", "roost.promoted", "roost.previous"
 QUALITY, ORIGIN, BACKFILLS = "roost.quality", "roost.origin", "roost.backfills"
@@ -29,6 +30,7 @@ FORMAT = "roost.ledger_format"
 class Version:
     """A version: its collection, its ledger's collection, and the recipe that built it. Times are ISO 8601, UTC.
 
+    vector_index: Type and parameters of the index on the vectors; None when they were not recorded.
     rate: Chunks embedded in a second; 0 when no run was large enough to measure it.
     places: Name of a source -> the place where it was read.
     given: Name of a source -> the source as it was requested, without those whose URL has a query: it may be a secret.
@@ -47,6 +49,7 @@ class Version:
     recipe: Recipe
     created: str
     metric: str
+    vector_index: VectorIndex | None = None
     rate: float = 0.0
     places: Mapping[str, str] = field(default_factory=dict)
     given: Mapping[str, Any] = field(default_factory=dict)
@@ -87,10 +90,10 @@ def check_recipe(version: Version | None, recipe: Recipe) -> None:
     """Refuse to write vectors of a recipe into a version that another recipe built.
 
     Raises:
-        StoreError: The recipes differ.
+        RecipeError: The recipes differ.
     """
     if version is not None and version.recipe != recipe:
-        raise StoreError(
+        raise RecipeError(
             f"index {version.index!r} was built with another recipe ({differences(version.recipe, recipe)}); vectors "
             "of two recipes never share a version. Set it back, or build one with it beside this one: roost rebuild "
             f"--index {version.index}"
@@ -117,6 +120,7 @@ def encode_version(version: Version) -> dict[str, str]:
         "fingerprint": version.recipe.fingerprint,
         "created": version.created,
         "metric": version.metric,
+        "vector_index": asdict(version.vector_index) if version.vector_index else None,
     }
     properties = {_FACTS: json.dumps(facts), FORMAT: str(version.ledger_format)}
     return properties | ({ORIGIN: version.origin} if version.origin else {})
@@ -140,6 +144,7 @@ def decode_version(index: str, described: Mapping[str, Any]) -> Version | None:
         recipe=decode_recipe(f"index {index!r}", facts["recipe"]),
         created=facts["created"],
         metric=facts["metric"],
+        vector_index=VectorIndex(**facts["vector_index"]) if facts.get("vector_index") else None,
         rate=float(properties.get(_RATE, 0)),
         places=json.loads(properties.get(_PLACES, "{}")),
         given=json.loads(properties.get(_GIVEN, "{}")),

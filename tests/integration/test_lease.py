@@ -10,6 +10,7 @@ from dataclasses import replace
 import pytest
 from tests.drop import drop_version
 
+from roost.flows.operations.versions import AliasMove, promote_version, roll_back
 from roost.tasks.errors import ConflictError, LeaseLostError, StoreError, TransientError
 from roost.tasks.milvus.connection import MAX_SERVER_WRITES
 from roost.tasks.milvus.lock_wait import LeaseOwner
@@ -17,9 +18,10 @@ from roost.tasks.milvus.store import open_store
 from roost.tasks.models.model import find_model
 from roost.tasks.models.recipe import make_recipe
 from roost.tasks.settings import Chunking, Embedding, Milvus
-from roost.tasks.versions import lease
+from roost.tasks.versions import lease, lease_rows, live_version, promotion
 from roost.tasks.versions.live_lease import acquire_live_lease
 from roost.tasks.versions.live_version import create_version, open_or_create_version, publish, read_live_version
+from roost.tasks.versions.vector_index import read_vector_index
 from roost.tasks.versions.version import Version, note_places
 
 
@@ -140,19 +142,21 @@ def test_a_hold_of_a_process_that_is_gone_does_not_stand(with_version, standalon
     async def work(store, version, hold):
         started = time.monotonic()
         async with hold(store, version, "the next"):
-            assert time.monotonic() - started < lease.EXPIRES_AFTER_S / 2
+            assert time.monotonic() - started < lease_rows.EXPIRES_AFTER_S / 2
 
     with_version(work)
 
 
 def test_a_claim_from_another_machine_stands_until_it_expires(with_version, monkeypatch):
     async def work(store, version, hold):
-        monkeypatch.setattr(lease, "_host", lambda: "elsewhere 1")
-        monkeypatch.setattr(lease, "EXPIRES_AFTER_S", 3.0)
+        monkeypatch.setattr(lease_rows, "_host", lambda: "elsewhere 1")
+        monkeypatch.setattr(lease_rows, "EXPIRES_AFTER_S", 3.0)
+        monkeypatch.setattr(lease_rows, "MAX_CLOCK_DIFFERENCE_S", 1.0)
         monkeypatch.setattr(lease, "GRACE_S", 0.0)
+        monkeypatch.setattr(lease, "POLL_INTERVAL_S", 0.3)
         claim = lease.Lease("a" * 32, "docs", "run 'far away'", lease.monotonic_now(), since="noon")
-        await lease._write_row(store, version, claim)
-        monkeypatch.setattr(lease, "_host", lambda: "here 2")
+        await lease_rows.write_lease(store, version.ledger, claim.row)
+        monkeypatch.setattr(lease_rows, "_host", lambda: "here 2")
         with pytest.raises(ConflictError, match="far away"):
             async with hold(store, version, "near"):
                 pass
@@ -168,7 +172,7 @@ def test_a_run_that_was_paused_writes_and_deletes_no_more_in_the_middle_of_a_bat
         async with hold(store, version, "paused") as kept:
             await kept.delete(version.name, ["0"])
             clock = lease.monotonic_now
-            monkeypatch.setattr(lease, "monotonic_now", lambda: clock() + lease.EXPIRES_AFTER_S)
+            monkeypatch.setattr(lease, "monotonic_now", lambda: clock() + lease_rows.EXPIRES_AFTER_S)
             for write in (kept.upsert(version.name, [{"id": "a"}]), kept.delete(version.name, ["a"])):
                 with pytest.raises(LeaseLostError, match=r"paused \(.*\) lost the writer lease on index"):
                     await write
@@ -178,7 +182,8 @@ def test_a_run_that_was_paused_writes_and_deletes_no_more_in_the_middle_of_a_bat
 
 
 def test_a_renewed_hold_outlasts_its_expiry_while_a_batch_fills_the_gate(with_version, monkeypatch):
-    monkeypatch.setattr(lease, "EXPIRES_AFTER_S", 2.0)
+    monkeypatch.setattr(lease_rows, "EXPIRES_AFTER_S", 3.0)
+    monkeypatch.setattr(lease_rows, "MAX_CLOCK_DIFFERENCE_S", 0.5)
     monkeypatch.setattr(lease, "RENEW_INTERVAL_S", 0.3)
     monkeypatch.setattr(lease, "GRACE_S", 0.0)
 
@@ -186,7 +191,7 @@ def test_a_renewed_hold_outlasts_its_expiry_while_a_batch_fills_the_gate(with_ve
         async with hold(store, version, "long") as kept:
             for _ in range(MAX_SERVER_WRITES):
                 await kept._gate.acquire()
-            await asyncio.sleep(3.0)
+            await asyncio.sleep(4.0)
             for _ in range(MAX_SERVER_WRITES):
                 kept._gate.release()
             await kept.delete(version.name, ["0"])
@@ -201,10 +206,10 @@ def test_a_run_that_waits_outlives_a_server_that_is_away_for_a_moment(with_versi
     monkeypatch.setattr(lease, "POLL_INTERVAL_S", 0.1)
     looks, failing = lease._read_other_leases, iter([False, True, True])
 
-    async def look(store, version, mine):
+    async def look(*arguments):
         if next(failing, False):
             raise TransientError("away")
-        return await looks(store, version, mine)
+        return await looks(*arguments)
 
     async def work(store, version, hold):
         monkeypatch.setattr(lease, "_read_other_leases", look)
@@ -218,7 +223,7 @@ def test_a_run_that_waits_outlives_a_server_that_is_away_for_a_moment(with_versi
 
 def test_a_server_that_stays_away_ends_the_wait(with_version, monkeypatch):
     monkeypatch.setattr(lease, "POLL_INTERVAL_S", 0.05)
-    monkeypatch.setattr(lease, "EXPIRES_AFTER_S", 0.3)
+    monkeypatch.setattr(lease_rows, "EXPIRES_AFTER_S", 0.3)
 
     async def look(*_):
         raise TransientError("away")
@@ -253,7 +258,7 @@ def _hold_for_ever(uri: str, index: str) -> None:
 
 
 def test_a_version_that_a_run_holds_is_not_pruned_and_the_run_is_named(with_version, index, monkeypatch):
-    from roost.tasks.versions import promotion, pruning
+    from roost.tasks.versions import pruning
 
     monkeypatch.setattr(lease, "GRACE_S", 0.0)
     monkeypatch.setattr(promotion, "MIN_ABANDONED_AGE_S", 0.0)
@@ -274,14 +279,51 @@ def test_a_version_that_a_run_holds_is_not_pruned_and_the_run_is_named(with_vers
 
 def test_a_claim_under_which_workers_elsewhere_write_outlives_its_process(with_version, monkeypatch):
     async def work(store, version, hold):
-        monkeypatch.setattr(lease, "_is_alive", lambda pid: False)
-        mine = lease.Lease("b" * 32, "docs", "the next", lease.monotonic_now())
+        monkeypatch.setattr(lease_rows, "_is_alive", lambda pid: False)
+        mine, watch = lease.Lease("b" * 32, "docs", "the next", lease.monotonic_now()), lease_rows.LeaseWatch()
         for survives_process in (True, False):
-            await lease._write_row(
-                store,
-                version,
-                lease.Lease("a" * 32, "docs", "killed", lease.monotonic_now(), survives_process=survives_process),
-            )
-            assert bool(await lease._read_other_leases(store, version, mine)) is survives_process
+            other = lease.Lease("a" * 32, "docs", "killed", lease.monotonic_now(), survives_process=survives_process)
+            await lease_rows.write_lease(store, version.ledger, other.row)
+            assert bool(await lease._read_other_leases(store, version, mine, watch)) is survives_process
 
     with_version(work)
+
+
+def test_a_version_that_another_command_is_dropping_is_neither_promoted_nor_rolled_back_to(
+    with_version, standalone, index, monkeypatch
+):
+    monkeypatch.setenv("ROOST_MILVUS__URI", standalone)
+    monkeypatch.setenv("ROOST_INGEST__WAIT_SECONDS", "0")
+    monkeypatch.setattr(lease, "GRACE_S", 0.0)
+
+    async def work(store, version, hold):
+        made = await create_version(store, replace(version, name=f"{version.name}_2"))
+        assert await read_vector_index(store, made.name) == made.vector_index
+        await promotion.note_built(store, made, {})
+        async with hold(store, made, "roost prune"):
+            with pytest.raises(ConflictError, match="being written by roost prune"):
+                await promote_version(index, made.name, force=False)
+        assert await promote_version(index, made.name, force=False) == AliasMove(index, made.name, version.name)
+        async with hold(store, version, "roost prune"):
+            with pytest.raises(ConflictError, match="being written by roost prune"):
+                await roll_back(index)
+        assert await roll_back(index) == AliasMove(index, version.name, made.name)
+        assert await store.count(version.ledger, 'status == "lease"') == 0
+
+    with_version(work)
+
+
+def test_a_ledger_never_stands_without_its_version_while_both_are_made(with_version, monkeypatch):
+    seen = []
+    make = live_version.make_ledger
+
+    async def make_ledger(store, name):
+        seen.append(await store.has_collection(name.removesuffix("__ledger")))
+        await make(store, name)
+
+    async def work(store, version, hold):
+        monkeypatch.setattr(live_version, "make_ledger", make_ledger)
+        await create_version(store, replace(version, name=f"{version.name}_2"))
+
+    with_version(work)
+    assert seen == [True]

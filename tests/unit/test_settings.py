@@ -11,7 +11,17 @@ import pytest
 from pydantic import ValidationError
 
 from roost.tasks.errors import ConfigurationError
-from roost.tasks.settings import Chunking, Ingest, Milvus, Settings, load_settings, set_library_defaults
+from roost.tasks.settings import (
+    MAX_MILVUS_TIMEOUT_S,
+    Chunking,
+    Ingest,
+    Milvus,
+    Settings,
+    load_settings,
+    set_library_defaults,
+)
+from roost.tasks.versions.lease import RENEW_INTERVAL_S
+from roost.tasks.versions.lease_rows import EXPIRES_AFTER_S, MAX_CLOCK_DIFFERENCE_S
 
 SECRET = "root:open-sesame"
 
@@ -57,6 +67,13 @@ def test_a_name_of_two_parts_sets_one_value_and_leaves_its_neighbours(monkeypatc
 def test_names_may_be_written_small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("roost_milvus__uri", "http://milvus:19530")
     assert load_settings().milvus.uri == "http://milvus:19530"
+
+
+def test_a_call_to_milvus_may_not_outlast_the_writer_lease(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ROOST_MILVUS__TIMEOUT", "31")
+    with pytest.raises(ConfigurationError, match="ROOST_MILVUS__TIMEOUT: must be at most 30 seconds: a run renews its"):
+        load_settings()
+    assert 2 * MAX_MILVUS_TIMEOUT_S + RENEW_INTERVAL_S < EXPIRES_AFTER_S - MAX_CLOCK_DIFFERENCE_S
 
 
 def test_a_subject_may_be_given_as_one_json_object(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import re
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -151,7 +152,7 @@ async def test_writing_nothing_asks_nothing_of_milvus() -> None:
 async def test_a_guarded_store_asks_before_each_write_and_after_its_wait_at_the_gate() -> None:
     asked = []
 
-    def refuse() -> None:
+    def refuse() -> float:
         asked.append(guarded._gate.locked())
         raise TransientError("held by another")
 
@@ -161,6 +162,56 @@ async def test_a_guarded_store_asks_before_each_write_and_after_its_wait_at_the_
         with pytest.raises(TransientError, match="held by another"):
             await write
     assert asked == [True] * 3
+
+
+class Recording:
+    """Stands for pymilvus' clients: records the time-out of each write; a delete waits until `go_on` is set."""
+
+    def __init__(self) -> None:
+        self.timeouts: list[float] = []
+        self.go_on, self.begun, self.deleted = threading.Event(), threading.Event(), False
+
+    async def upsert(self, *_: Any, timeout: float) -> None:
+        self.timeouts.append(timeout)
+
+    insert = upsert
+
+    def delete(self, *_: Any, timeout: float, **__: Any) -> None:
+        self.timeouts.append(timeout)
+        self.begun.set()
+        self.go_on.wait(10)
+        self.deleted = True
+
+
+async def test_a_write_must_end_within_what_is_left_of_the_lease_also_when_pymilvus_repeats_it() -> None:
+    client = Recording()
+    client.go_on.set()
+    for left in (90.0, 8.0):
+        guarded = Store(Milvus(), client, client, "v2.6.0").guarded(lambda left=left: left, "key")  # type: ignore[arg-type, misc]
+        await guarded.upsert("docs", [{"id": "a"}])
+        await guarded.delete("docs", ["a"])
+    assert client.timeouts == [30.0, 30.0, 4.0, 4.0]
+
+
+async def test_a_cancelled_write_is_awaited_before_the_gate_opens_and_before_whoever_finishes_writes_goes_on() -> None:
+    client = Recording()
+    opened = Store(Milvus(), client, client, "milvus_lite 3")  # type: ignore[arg-type]
+    deleting = asyncio.ensure_future(opened.delete("docs", ["a"]))
+    await asyncio.to_thread(client.begun.wait, 10)
+    for _ in range(2):  # as Ctrl-C twice
+        deleting.cancel()
+        await asyncio.sleep(0.01)
+    finishing = asyncio.ensure_future(opened.guarded(lambda: 1.0, "key").finish_writes())
+    await asyncio.sleep(0.01)
+    assert opened._gate.locked()
+    assert not deleting.done()
+    assert not finishing.done()
+    client.go_on.set()
+    await finishing
+    assert client.deleted
+    with pytest.raises(asyncio.CancelledError):
+        await deleting
+    assert not opened._gate.locked()
 
 
 # calls
