@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,8 @@ RESOLVED = pl.Schema([*JUDGMENT.items(), ("doc_id", pl.String), ("why", pl.Strin
 
 #: File of `qrels` that is read by default.
 DEFAULT_SPLIT = "test"
+#: Questions that are sampled at least, where the documents have as many sentences.
+MIN_SAMPLED = 50
 #: Numbers of words that a sampled sentence may have.
 _WORD_COUNTS = range(6, 41)
 _SENTENCE = re.compile(r"(?<=[.!?。])\s+|\n{2,}")
@@ -110,7 +112,8 @@ def read_questions(place: str | Path, split: str = "") -> Questions:
 async def sample_questions(store: Store, version: Version, count: int, ledger: pl.DataFrame | None = None) -> Questions:
     """Sample sentences of the index as questions: each must find the document that it is from.
 
-    The choice depends only on the ids of the documents, so two evaluations of an index ask nearly the same questions.
+    One sentence of each document; where that gives fewer than `MIN_SAMPLED`, several of each. The choice depends only
+    on the ids of the documents, so two evaluations of an index ask nearly the same questions.
 
     Args:
         store: Where the version is.
@@ -123,14 +126,18 @@ async def sample_questions(store: Store, version: Version, count: int, ledger: p
     """
     rows = await read_ledger(store, version.ledger) if ledger is None else ledger
     chosen = rows.filter(pl.col("chunk_count") > 0).sort("doc_id").head(count)
-    ids = [f"{row['doc_id']}-{int(row['doc_id'][:8], 16) % row['chunk_count']:06d}" for row in chosen.to_dicts()]
+    documents, wanted = chosen.to_dicts(), min(count, MIN_SAMPLED)
+    per_document = 1 if len(documents) >= wanted else wanted
+    ids = [key for row in documents for key in dict.fromkeys(_chunk_id(row, turn) for turn in range(per_document))]
     found = await store.fetch(version.name, "id", ids, ["id", "doc_id", "text", "chunk_hash"])
     if not found:
         raise UsageError(f"index {version.index!r} is empty, so no questions can be sampled: ingest documents first")
-    found.sort(key=lambda row: str(row["id"]))
-    twins = await _same_text(store, version, {row["chunk_hash"] for row in found})
-    asked = [(row["id"], _sentence(row["text"], int(row["doc_id"][8:16], 16))) for row in found]
-    judgments = [(row["id"], doc_id, 1, None, None) for row in found for doc_id in sorted(twins[row["chunk_hash"]])]
+    chunks = {row["id"]: row for row in found}
+    drawn = sorted(_draw_sentences(documents, {key: row["text"] for key, row in chunks.items()}, wanted, per_document))
+    hashes = {key: chunks[chunk]["chunk_hash"] for key, chunk, _ in drawn}
+    twins = await _same_text(store, version, set(hashes.values()))
+    asked = [(key, text) for key, _, text in drawn]
+    judgments = [(key, doc_id, 1, None, None) for key, _, _ in drawn for doc_id in sorted(twins[hashes[key]])]
     return Questions(
         f"{len(asked)} sentences sampled from the index",
         pl.DataFrame(asked, schema=QUESTION, orient="row"),
@@ -182,11 +189,45 @@ async def _same_text(store: Store, version: Version, hashes: set[str]) -> dict[s
     return documents
 
 
-def _sentence(text: str, number: int) -> str:
-    """Choose a sentence with the length of a question; if the chunk has none, its first words."""
+def _chunk_id(row: Mapping[str, Any], turn: int) -> str:
+    """Choose the chunk of a document from which its sentence of a turn is drawn: a ledger row -> primary key."""
+    return f"{row['doc_id']}-{(int(row['doc_id'][:8], 16) + turn) % row['chunk_count']:06d}"
+
+
+def _draw_sentences(
+    documents: Sequence[Mapping[str, Any]], texts: Mapping[str, str], wanted: int, turns: int
+) -> Iterator[tuple[str, str, str]]:
+    """Draw a sentence of each document in turn, until there are enough: each of another chunk, then other sentences.
+
+    Args:
+        documents: Ledger rows.
+        texts: Primary key of a chunk -> its text.
+        wanted: Sentences after which a further turn ends.
+        turns: Most sentences of one document.
+
+    Yields:
+        (id of the question, primary key of the chunk, sentence)
+    """
+    seen: set[str] = set()
+    for turn, row in ((turn, row) for turn in range(turns) for row in documents):
+        if turn and len(seen) >= wanted:
+            return
+        chunk, lap = _chunk_id(row, turn), turn // row["chunk_count"]
+        sentences = _sentences(texts.get(chunk, ""))
+        if lap >= len(sentences):
+            continue
+        text = sentences[(int(row["doc_id"][8:16], 16) + lap) % len(sentences)]
+        if not turn or text not in seen:
+            seen.add(text)
+            yield f"{chunk}-{lap}" if lap else chunk, chunk, text
+
+
+def _sentences(text: str) -> list[str]:
+    """Give the sentences that have the length of a question; if there is none, the first words."""
     parts = [" ".join(part.split()) for part in _SENTENCE.split(text)]
     fitting = [part for part in parts if len(part.split()) in _WORD_COUNTS]
-    return fitting[number % len(fitting)] if fitting else " ".join(text.split()[: _WORD_COUNTS.stop - 1])
+    first_words = " ".join(text.split()[: _WORD_COUNTS.stop - 1])
+    return fitting or [first_words] * bool(first_words)
 
 
 def _lines(file: Path) -> Iterator[tuple[str, str, list[tuple[Any, ...]]]]:

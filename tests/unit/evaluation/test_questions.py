@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 
@@ -9,7 +10,17 @@ import polars as pl
 import pytest
 
 from roost.tasks.errors import UsageError
-from roost.tasks.evaluation.questions import JUDGMENT, Questions, read_questions, resolve
+from roost.tasks.evaluation.questions import (
+    JUDGMENT,
+    MIN_SAMPLED,
+    Questions,
+    read_questions,
+    resolve,
+    sample_questions,
+)
+from roost.tasks.ids import digest
+from roost.tasks.models.recipe import Recipe
+from roost.tasks.versions.version import Version
 
 LEDGER = pl.DataFrame(
     [
@@ -125,3 +136,53 @@ def test_only_equal_questions_and_judgments_have_one_fingerprint():
     assert one.fingerprint == other_way_round.fingerprint
     assert one.fingerprint != Questions("here", asked, judged("a")).fingerprint
     assert one.fingerprint != Questions("here", asked.head(1), judged("a", "b")).fingerprint
+
+
+class Chunks:
+    """Stands for a store with the chunks of some documents: texts by document, one for each chunk."""
+
+    def __init__(self, texts):
+        self.rows = [
+            {"id": f"{doc}-{n:06d}", "doc_id": doc, "text": text, "chunk_hash": digest(text.encode(), 4)}
+            for doc, parts in texts.items()
+            for n, text in enumerate(parts)
+        ]
+
+    async def fetch(self, _collection, _key, ids, _fields):
+        return [row for row in self.rows if row["id"] in ids]
+
+    async def read_pages(self, _collection, _fields, filter):
+        yield [row for row in self.rows if row["chunk_hash"] in filter]
+
+
+def sampled(texts, count):
+    rows = [{"doc_id": doc, "chunk_count": len(parts)} for doc, parts in texts.items()]
+    version = Version("docs", "docs__0a1b2c3d", Recipe("m", "r", 2, "c", 240, 24, "", ""), "2026-11-21", "COSINE")
+    return asyncio.run(sample_questions(Chunks(texts), version, count, pl.DataFrame(rows)))
+
+
+def document(number, sentences, chunks=1):
+    """(doc_id, texts of its chunks) with so many sentences in each."""
+    parts = [
+        " ".join(f"Ship {number} sails by sentence {c} {n} today." for n in range(sentences)) for c in range(chunks)
+    ]
+    return digest(str(number).encode(), 16), parts
+
+
+def test_few_documents_give_several_sentences_each_until_there_are_fifty():
+    questions = sampled(dict([document(1, 40), document(2, 5, chunks=8)]), 200)
+    assert questions.asked.height == MIN_SAMPLED
+    assert questions.asked["text"].n_unique() == questions.asked["question"].n_unique() == MIN_SAMPLED
+    assert sorted(questions.judgments["document"].value_counts()["count"]) == [25, 25]
+    assert questions.judged == questions.asked["question"].to_list()
+
+
+def test_no_sentence_is_asked_twice_where_there_are_too_few():
+    assert sampled(dict([document(1, 3), document(2, 1)]), 200).asked.height == 4
+    assert sampled(dict([document(1, 40)]), 7).asked.height == 7
+
+
+def test_many_documents_give_one_sentence_each():
+    texts = dict(document(number, 3, chunks=2) for number in range(60))
+    assert sampled(texts, 200).asked.height == 60
+    assert sampled(texts, 20).asked.height == 20
