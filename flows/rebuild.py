@@ -23,7 +23,7 @@ from roost.flows.parameters import RebuildRequest
 from roost.flows.running import artifacts
 from roost.flows.running.batches import open_tools
 from roost.flows.running.catch_up import Build, catch_up, pass_folder, read_target_ledger
-from roost.flows.running.choices import needed_settings, plan_options, with_recipe_choices
+from roost.flows.running.choices import plan_options, with_recipe_choices
 from roost.flows.running.judge import judge, read_requested_questions
 from roost.flows.running.prepare import Prepared, lease_owner, prepare
 from roost.tasks.errors import ConflictError, InconsistentIndexError
@@ -51,7 +51,8 @@ async def rebuild(request: RebuildRequest) -> State[RebuildReport]:
     """Build a version beside the live one, and promote it if its answers are not worse.
 
     Ends as `Completed`, as `Partial` when documents are quarantined or lost, or as `Failed` under the name
-    `QualityMissed` when a threshold was missed and the live version was kept. The data of the state is the report.
+    `QualityMissed` when a threshold was missed, or too few questions could be sampled, and the live version was kept.
+    The data of the state is the report.
 
     Raises:
         UsageError: The request, a setting or the index does not allow it; the live version does not change.
@@ -72,7 +73,7 @@ async def rebuild(request: RebuildRequest) -> State[RebuildReport]:
         await promotion.note_built(build.target_store, build.target, verdict.stored_result())
         if verdict.before:
             await promotion.note_quality(build.store, build.live, verdict.stored_quality(verdict.before))
-        if request.promote and not verdict.missed:
+        if request.promote and not verdict.reasons_against:
             verdict = await _promote(build, verdict, owner)
         report = _make_report(build, verdict, time.perf_counter() - started)
     await artifacts.publish_rebuild(report)
@@ -95,7 +96,7 @@ async def _open_build(stack: AsyncExitStack, request: RebuildRequest, prepared: 
     embedder, workers = open_tools(stack, prepared.model, settings.embedding, settings.ingest)
     recipe = prepared.recipe
     statuses = await promotion.version_statuses(store, request.index)
-    target = await promotion.open_rebuild_target(store, statuses, recipe, fresh=request.fresh)
+    target = await promotion.open_rebuild_target(store, statuses, recipe, settings.milvus, fresh=request.fresh)
     target_store = await stack.enter_async_context(acquire_lease(store, target, prepared.owner))
     target = await migrate_version(target_store, target)
     return Build(
@@ -201,9 +202,8 @@ def _make_report(build: Build, verdict: Verdict, seconds: float) -> RebuildRepor
         index=request.index,
         version=build.target.name,
         before=build.live.name,
-        promoted=request.promote and not verdict.missed,
+        promoted=request.promote and not verdict.reasons_against,
         changes=changes(build.live.recipe, build.target.recipe),
-        settings=needed_settings(load_settings(), request),
         passes=build.pass_count,
         documents=documents,
         chunks=chunks,
@@ -216,7 +216,7 @@ def _make_report(build: Build, verdict: Verdict, seconds: float) -> RebuildRepor
         ),
         thresholds=values_by_measure(request.thresholds),
         max_drop=request.max_drop,
-        missed=verdict.missed,
+        missed=verdict.reasons_against if request.promote else verdict.missed,
         lost=verdict.lost,
         rejects=last.rejects,
         seconds=round(seconds, 3),

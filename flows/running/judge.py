@@ -10,7 +10,12 @@ from roost.tasks.errors import UsageError
 from roost.tasks.evaluation.measures import BY_CHUNK
 from roost.tasks.evaluation.questions import Questions, read_questions
 from roost.tasks.evaluation.thresholds import Thresholds, check_measures, check_thresholds, values_by_measure
-from roost.tasks.evaluation.version_comparison import Verdict, draw_common_questions, reasons_against
+from roost.tasks.evaluation.version_comparison import (
+    Verdict,
+    draw_common_questions,
+    reasons_against,
+    too_few,
+)
 from roost.tasks.prefect_tasks import rebuild as rebuild_tasks
 from roost.tasks.versions import carry_over
 
@@ -52,7 +57,8 @@ async def judge(build: Build, questions: Questions | None) -> Verdict:
         build.store, build.live, build.embedder, questions, build.settings.embedding, live.rows
     )
     against += reasons_against(before, after, thresholds, unmeasured=unmeasured)
-    return Verdict(questions, before, after, tuple(against), lost)
+    undecided = too_few(questions, build.target) if build.request.max_drop < ANY_DROP else ""
+    return Verdict(questions, before, after, tuple(against), lost, undecided)
 
 
 def _request_thresholds(request: RebuildRequest) -> Thresholds:

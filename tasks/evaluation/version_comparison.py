@@ -19,6 +19,9 @@ from roost.tasks.settings import Embedding
 from roost.tasks.versions.carry_over import LostDocument
 from roost.tasks.versions.version import Version
 
+#: Sampled questions with which a comparison decides; fewer show nothing.
+MIN_DECISIVE = 30
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -28,6 +31,7 @@ class Verdict:
     before, after: Quality of the live and of the new version; None where it was not measured.
     missed: Why the new version must not be promoted, one line each; empty when it may be.
     lost: Documents that can be searched in the live version and not in the new one.
+    undecided: Why the questions show nothing, so that only a person may promote the new version; empty when they do.
     """
 
     questions: Questions | None
@@ -35,6 +39,12 @@ class Verdict:
     after: Quality | None
     missed: tuple[str, ...]
     lost: tuple[LostDocument, ...]
+    undecided: str = ""
+
+    @property
+    def reasons_against(self) -> tuple[str, ...]:
+        """Why the run does not promote the new version by itself, one line each; empty when it does."""
+        return (*self.missed, self.undecided) if self.undecided else self.missed
 
     def stored_quality(self, quality: Quality | None) -> dict[str, Any]:
         """Give the measures of one version as they are stored with it; empty when it was not measured."""
@@ -72,6 +82,18 @@ async def draw_common_questions(
     judgments = drawn.judgments.join(same.select(document="doc_id"), on="document", how="semi")
     asked = drawn.asked.join(judgments, on="question", how="semi", maintain_order="left")
     return Questions(f"{asked.height} sentences sampled from {version.name}", asked, judgments, sampled=True)
+
+
+def too_few(questions: Questions, target: Version) -> str:
+    """Say that too few questions could be sampled to compare two versions; empty when there are enough."""
+    count = len(questions.judged)
+    if not questions.sampled or count >= MIN_DECISIVE:
+        return ""
+    return (
+        f"only {count} questions could be sampled from the index, which shows nothing about quality ({MIN_DECISIVE} "
+        f"are needed). To use the new version: roost promote {target.name} --index {target.index}; to decide by your "
+        "own questions: --questions; to promote without a comparison: --max-drop 1"
+    )
 
 
 async def measure_live(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from pymilvus import MilvusClient
 from tests.conftest import ROOT
 from tests.integration.reader import Reader
 
-from roost.flows.operations.versions import AliasMove, PruneReport, list_versions, prune, roll_back
+from roost.flows.operations.versions import AliasMove, PruneReport, list_versions, promote_version, prune, roll_back
 from roost.flows.parameters import IngestRequest, RebuildRequest
 from roost.flows.rebuild import rebuild as rebuild_flow
 from roost.flows.running.progress import PROGRESS, Advanced, Progress
@@ -173,6 +174,18 @@ def test_one_that_was_killed_before_its_promotion_goes_on_and_stays_out_while_it
     _, report = rebuild(chunk_size=48)
     assert report.promoted
     assert stored()[0].height > before.height
+
+
+def test_too_few_questions_promote_nothing_and_a_person_may(lite, ingest, rebuild, folder, index):
+    ingest(folder(**{"a.md": text_of(1), "b.md": "# B\n\nA heron sleeps in the reeds of the bay.\n"}))
+    state, report = rebuild(chunk_size=48)
+    assert (state, report.promoted) == ("QualityMissed", False)
+    assert re.match(r"only 1\d questions could be sampled from the index, which shows nothing .*30", report.missed[0])
+    assert f"roost promote {report.version} --index {index}" in report.missed[0]
+    assert rebuild(chunk_size=48, promote=False)[0] == "Completed"
+    moved = asyncio.run(promote_version(index, "", force=False))
+    assert moved == AliasMove(index, live=report.version, before=report.before)
+    assert rebuild(chunk_size=100, max_drop=1.0)[1].promoted
 
 
 def _killed(words: list[str], fault: str, api: str) -> None:

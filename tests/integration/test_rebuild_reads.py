@@ -48,7 +48,7 @@ def test_a_rebuild_reads_the_live_ledger_once_and_the_new_one_four_times_at_most
         folder(**{f"n{n}.md": f"# Note {n}\n\nThe keeper of lamp {n} naps at three in the cabin.\n" for n in range(6)})
     )
     full_reads.clear()
-    state, report = run_flow(roost.flows.rebuild.rebuild, RebuildRequest(index=index, chunk_size=48))
+    state, report = run_flow(roost.flows.rebuild.rebuild, RebuildRequest(index=index, chunk_size=48, max_drop=1.0))
     assert (state, report.promoted, report.quality.asked) == ("Completed", True, 6)
     assert full_reads[f"{report.before}__ledger"] == 1
     assert full_reads[f"{report.version}__ledger"] <= 4
@@ -69,7 +69,7 @@ def test_a_document_that_another_run_adds_from_another_source_before_the_promoti
 
     monkeypatch.setattr(roost.flows.rebuild, "judge", judge_then_add)
     with pytest.raises(UsageError, match=r"1 documents that these sources do not cover, other/late\.md"):
-        run_flow(roost.flows.rebuild.rebuild, RebuildRequest(index=index, chunk_size=48))
+        run_flow(roost.flows.rebuild.rebuild, RebuildRequest(index=index, chunk_size=48, max_drop=1.0))
     live, built = asyncio.run(list_versions(index)).versions
     assert (live.recipe.chunk_size, built.recipe.chunk_size, built.live) == (240, 48, False)
 
