@@ -31,28 +31,15 @@ def backfill_key(request: BackfillRequest) -> str:
 
 
 def with_recipe_choices(settings: Settings, request: RebuildRequest) -> Settings:
-    """Replace the model and the chunking of the settings by the choices of a rebuild."""
+    """Replace the model and the chunking of the settings by the choices of a rebuild, which count as explicit."""
     chosen = {"size": request.chunk_size, "overlap": request.chunk_overlap}
-    chunking = settings.chunking.model_dump() | {name: value for name, value in chosen.items() if value is not None}
-    embedding = settings.embedding.model_copy(update={"model": request.model} if request.model else {})
+    chunking = {name: value for name, value in chosen.items() if value is not None}
+    embedding = {"model": request.model} if request.model else {}
+    if request.model and request.model != settings.embedding.model:
+        embedding["revision"] = ""  # a revision that is set is one of the other model
     return settings.model_copy(
-        update={"chunking": type(settings.chunking).model_validate(chunking), "embedding": embedding}
+        update={
+            "chunking": settings.chunking.model_copy(update=chunking),
+            "embedding": settings.embedding.model_copy(update=embedding),
+        }
     )
-
-
-def needed_settings(settings: Settings, request: RebuildRequest) -> dict[str, str | int]:
-    """Give the environment variables that later runs of the index need because a rebuild chose another recipe.
-
-    Args:
-        settings: The settings without the request's choices.
-        request: The rebuild.
-
-    Returns:
-        Variables whose setting differs from the choice, with the chosen value.
-    """
-    chosen: dict[str, tuple[str | int | None, str | int]] = {
-        "ROOST_EMBEDDING__MODEL": (request.model or None, settings.embedding.model),
-        "ROOST_CHUNKING__SIZE": (request.chunk_size, settings.chunking.size),
-        "ROOST_CHUNKING__OVERLAP": (request.chunk_overlap, settings.chunking.overlap),
-    }
-    return {name: wanted for name, (wanted, known) in chosen.items() if wanted is not None and wanted != known}

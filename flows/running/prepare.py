@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from prefect import get_run_logger, runtime
@@ -19,6 +19,7 @@ from roost.flows.parameters import BackfillRequest, IngestRequest, RebuildReques
 from roost.flows.running.batches import Run, open_tools
 from roost.flows.running.progress import report_waiting
 from roost.flows.running.scale_checks import check_engine, check_shards
+from roost.tasks.errors import RecipeError
 from roost.tasks.milvus.lock_wait import LeaseOwner
 from roost.tasks.milvus.store import Store, open_store
 from roost.tasks.models.model import Model, find_model
@@ -30,7 +31,8 @@ from roost.tasks.sources.source import refuse_moved
 from roost.tasks.steps.chunk import check_window
 from roost.tasks.versions import carry_over
 from roost.tasks.versions.live_lease import acquire_live_lease
-from roost.tasks.versions.live_version import read_live_version, require_live_version
+from roost.tasks.versions.live_version import read_live_version, require_live_version, with_vector_index
+from roost.tasks.versions.recipe_choice import follow, refuse_changes
 from roost.tasks.versions.version import Version, check_recipe
 
 Request = IngestRequest | BackfillRequest | RebuildRequest
@@ -40,6 +42,7 @@ Request = IngestRequest | BackfillRequest | RebuildRequest
 class Prepared:
     """What a run has before it plans.
 
+    settings: What decides the vectors follows the live version where it is not set explicitly.
     recipe: Made of the model and the settings; equal to the live version's, except in a rebuild.
     sources: Each opened once, to be listed as often as needed.
     spool: Temporary folder for the rows of tables.
@@ -67,12 +70,13 @@ async def prepare(
     Args:
         stack: Closes the store and deletes the spool folder.
         request: Its dry run makes no Milvus Lite file.
-        settings: The settings, with the request's own choices of model and chunking.
+        settings: The settings; those that the request chooses count as explicit.
         owner: This run, for messages to others that wait for it.
         create: Whether to create a Milvus Lite file that does not exist; a rebuild never does.
 
     Raises:
         UsageError: A setting, a source, the model or the index does not allow the run; nothing was written.
+        RecipeError: An explicit setting differs from what the live version was built with.
         TransientError: Milvus does not answer.
         ConflictError: Another process has locked the Milvus Lite file for longer than the owner waits.
     """
@@ -81,28 +85,47 @@ async def prepare(
     if not isinstance(request, RebuildRequest):
         await check_shards(request, settings)
     sources = await asyncio.to_thread(open_sources, request.sources) if request.sources or not is_rebuild else []
-    model = await asyncio.to_thread(find_model, settings.embedding)
-    check_window(settings.chunking, model)
-    recipe = make_recipe(model, settings.chunking, settings.embedding.sparse)
+    found = None
+    if settings.milvus.is_missing:  # a model that cannot be used must not leave an empty file behind
+        found = await _find_model(settings)
     spool = Path(stack.enter_context(spool_folder(settings.scale.spool)))
     store, live = None, None
     if not (_is_dry_run(request) and settings.milvus.is_missing):
         store = await stack.enter_async_context(
             open_store(settings.milvus, create=create and not is_rebuild, owner=owner)
         )
-    if store is not None and is_rebuild:
-        live = await require_live_version(store, request.index)
+        live = await (require_live_version if is_rebuild else read_live_version)(store, request.index)
+    if live is not None and store is not None:
+        settings = await _follow(store, live, settings, is_rebuild=is_rebuild)
         sources = sources or await asyncio.to_thread(open_sources, carry_over.sources_of(live))
-    elif store is not None:
-        live = await read_live_version(store, request.index)
+        found = None
+    model, recipe = found or await _find_model(settings)
+    if not is_rebuild:
         check_recipe(live, recipe)
     if live is not None and (is_rebuild or _is_dry_run(request)):  # other runs check it under the lease
         refuse_moved([one.source for one in sources], live.places)
     return Prepared(settings, model, recipe, sources, spool, owner, store, live)
 
 
+async def _follow(store: Store, live: Version, settings: Settings, *, is_rebuild: bool) -> Settings:
+    """Take from the live version what the settings do not say; refuse what they say otherwise, but for a rebuild."""
+    live = await with_vector_index(store, live)
+    if not is_rebuild:
+        refuse_changes(settings, live)
+    return follow(settings, live)
+
+
+async def _find_model(settings: Settings) -> tuple[Model, Recipe]:
+    """Find the model of the settings, check that the chunks fit it, and make the recipe."""
+    model = await asyncio.to_thread(find_model, settings.embedding)
+    check_window(settings.chunking, model)
+    return model, make_recipe(model, settings.chunking, settings.embedding.sparse)
+
+
 async def open_run(stack: AsyncExitStack, prepared: Prepared, index: str) -> Run:
     """Start what writing needs, and acquire the lease of the live version, or of the one that a first run makes.
+
+    A run that waited for the lease while a version with another recipe was promoted follows that one.
 
     Args:
         stack: Releases the lease and ends the embedder and the parsing processes.
@@ -110,9 +133,34 @@ async def open_run(stack: AsyncExitStack, prepared: Prepared, index: str) -> Run
         index: Name of the index.
 
     Raises:
-        StoreError: The live version was built with another recipe, or its ledger does not exist.
+        StoreError: An explicit setting differs from what the live version was built with, or its ledger does not exist.
         ConflictError: Another run has the lease for longer than the owner waits.
     """
+    while True:
+        try:
+            async with AsyncExitStack() as attempt:
+                run = await _open_run(attempt, prepared, index)
+                stack.push_async_exit(attempt.pop_all())
+                return run
+        except RecipeError:
+            prepared = await _follow_promoted(prepared, index)
+
+
+async def _follow_promoted(prepared: Prepared, index: str) -> Prepared:
+    """Prepare again for the version that was promoted while the run waited for the lease.
+
+    Raises:
+        RecipeError: The live version is the same, or an explicit setting differs from what the new one was built with.
+    """
+    assert prepared.store is not None  # noqa: S101  only a dry run has none
+    live = await require_live_version(prepared.store, index)
+    settings = await _follow(prepared.store, live, prepared.settings, is_rebuild=False)
+    model, recipe = await _find_model(settings)
+    check_recipe(live, recipe)
+    return replace(prepared, settings=settings, model=model, recipe=recipe, live=live)
+
+
+async def _open_run(stack: AsyncExitStack, prepared: Prepared, index: str) -> Run:
     assert prepared.store is not None  # noqa: S101  only a dry run has none
     settings = prepared.settings
     embedder, workers = open_tools(stack, prepared.model, settings.embedding, settings.ingest)

@@ -64,7 +64,6 @@ class RebuildReport:
     before: The version that was live when the rebuild began.
     promoted: Whether the index's alias now points to `version`.
     changes: Fields of the recipe that differ, with the old and the new value.
-    settings: Environment variables that later runs of the index need, with their values.
     passes: How many times the sources were listed and compared with the new version.
     documents, chunks: Sums over all passes.
     store: Documents and chunks of the new version.
@@ -81,7 +80,6 @@ class RebuildReport:
     before: str
     promoted: bool
     changes: Mapping[str, tuple[Any, Any]]
-    settings: Mapping[str, str | int]
     passes: int
     documents: RebuiltDocuments
     chunks: ChunkCounts
@@ -126,7 +124,6 @@ class RebuildReport:
             "before": self.before,
             "promoted": self.promoted,
             "changes": dict(self.changes),
-            "settings": dict(self.settings),
             "passes": self.passes,
             "documents": asdict(self.documents),
             "chunks": asdict(self.chunks),

@@ -20,7 +20,7 @@ import numpy as np
 
 from roost.tasks.errors import ModelError
 from roost.tasks.models.engine import Engine
-from roost.tasks.models.model import PACKAGED_MODELS, Model, find_model
+from roost.tasks.models.model import Model, find_model, hub_revision
 from roost.tasks.models.openvino_engine import OpenVinoEngine
 from roost.tasks.models.openvino_export import export_model
 from roost.tasks.models.recipe import Recipe
@@ -233,10 +233,9 @@ def model_of(recipe: Recipe, settings: Embedding) -> Model:
     Raises:
         ModelError: The model found under that name is another revision.
     """
-    on_hub = not Path(recipe.model).expanduser().is_dir() and recipe.model not in PACKAGED_MODELS
     wanted = {
         "model": recipe.model,
-        "revision": recipe.revision if on_hub else "",
+        "revision": hub_revision(recipe.model, recipe.revision),
         "query_instruction": recipe.query_instruction,
         "text_instruction": recipe.text_instruction,
     }

@@ -38,6 +38,9 @@ INSTRUCTIONS = (
 #: The file of an exported model, and the file with Roost's facts beside it.
 OPENVINO_FILE, FACTS_FILE = "openvino_model.xml", "roost.json"
 
+#: Characters of a commit on the hub. The revision of a model in a package or a folder is a shorter digest.
+_COMMIT_LENGTH = 40
+
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin", "openvino_model.bin")
 
 
@@ -83,6 +86,12 @@ def find_model(settings: Embedding) -> Model:
         return _describe(settings, carried, _checked_digest(name, carried)[:16])
     snapshot = _fetch(name, settings.revision)
     return _describe(settings, snapshot, snapshot.name)
+
+
+def hub_revision(name: str, revision: str) -> str:
+    """Give the commit on the hub that a recipe's revision names; empty when the revision is a digest of files here."""
+    is_digest = Path(name).expanduser().is_dir() or (name in PACKAGED_MODELS and len(revision) != _COMMIT_LENGTH)
+    return "" if is_digest else revision
 
 
 def digest_configuration(folder: Path) -> str:

@@ -13,6 +13,8 @@ from roost.tasks.settings import Chunking
 #: Increased when the same texts get other chunks or vectors; the format of stored rows has a number of its own.
 SCHEMA_VERSION = 1
 CHUNKER = "llama-index-markdown-sentence"
+#: Chunker of recipes that do not cut documents.
+UNCUT = "none"
 
 
 @dataclass(frozen=True)
@@ -40,12 +42,12 @@ class Recipe:
 
 def make_recipe(model: Model, chunking: Chunking, sparse: str = "") -> Recipe:
     """Make the recipe of a model and settings."""
-    cut = chunking.method != "none"
+    cut = chunking.method != UNCUT
     return Recipe(
         model=model.name,
         revision=model.revision,
         dimension=model.dimension,
-        chunker=CHUNKER if cut else chunking.method,
+        chunker=CHUNKER if cut else UNCUT,
         chunk_size=chunking.size if cut else 0,
         chunk_overlap=chunking.overlap if cut else 0,
         query_instruction=model.query_instruction,

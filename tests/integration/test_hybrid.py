@@ -51,9 +51,11 @@ def test_a_rare_word_is_found_by_hybrid_search_on_lite_whoever_asks(
     assert len(found) == 3
     assert not any("sparse" in document.metadata for document in found)
     assert asyncio.run(exported_and_imported(index, Path("copy"))) == first.chunks.written
-    monkeypatch.delenv("ROOST_EMBEDDING__SPARSE")
-    with pytest.raises(StoreError, match="sparse 'bm25' there, '' here"):
+    monkeypatch.setenv("ROOST_EMBEDDING__SPARSE", "")
+    with pytest.raises(StoreError, match="uses sparse index bm25, your setting is none"):
         ingest(source)
+    monkeypatch.delenv("ROOST_EMBEDDING__SPARSE")
+    assert ingest(source)[1].chunks == ChunkCounts()
 
 
 async def exported_and_imported(index: str, folder: Path) -> int:

@@ -201,7 +201,7 @@ def test_another_chunk_size_refuses_and_names_both(lite, ingest, folder, monkeyp
     source = folder(**{"a.md": GOOD})
     ingest(source)
     monkeypatch.setenv("ROOST_CHUNKING__SIZE", "120")
-    with pytest.raises(StoreError, match="chunk_size 240 there, 120 here"):
+    with pytest.raises(StoreError, match="uses chunk size 240, your setting is 120"):
         ingest(source)
 
 

@@ -116,7 +116,7 @@ def test_another_recipe_is_refused_before_anything_is_listed(lite, ingest, folde
     ingest(source)
     monkeypatch.setenv("ROOST_CHUNKING__SIZE", "120")
     monkeypatch.setattr("roost.tasks.sources.listing.list_source", None)
-    with pytest.raises(StoreError, match="chunk_size 240 there, 120 here"):
+    with pytest.raises(StoreError, match="uses chunk size 240, your setting is 120"):
         ingest(source)
 
 

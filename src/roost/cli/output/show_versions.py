@@ -82,9 +82,6 @@ def show_rebuild(report: RebuildReport) -> None:
         out.print(f"in the previous version, not in this one: {document}", soft_wrap=True)
     if len(report.lost) > MAX_ROWS:
         out.print(f"and {len(report.lost) - MAX_ROWS} more: roost rebuild --json lists all")
-    if report.promoted and report.settings:
-        needed = " ".join(f"{name}={value}" for name, value in report.settings.items())
-        out.print(f"set this for later runs of the index, which are refused otherwise: {needed}", soft_wrap=True)
     out.print(f"{report.seconds:.1f} s", style="dim")
 
 
