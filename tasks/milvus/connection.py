@@ -91,8 +91,8 @@ class Connection:
     async def _write_call(self, function: Callable[..., T], *arguments: object, **options: object) -> T:
         """Like `_read_call`, for a call that writes: it waits at the gate, and the check may refuse it."""
         async with self._gate:
-            timeout = self._write_timeout()
-            return await self._to_its_end(self._read_call(function, *arguments, timeout=timeout, **options))
+            options = {"timeout": self._write_timeout()} | options
+            return await self._to_its_end(self._read_call(function, *arguments, **options))
 
     def _write_timeout(self) -> float:
         """Give the time-out of a write that begins now, in seconds, or refuse the write.

@@ -15,10 +15,17 @@ from roost.tasks.milvus.connection import Connection
 
 #: Seconds between two checks of a collection that a server loads.
 LOAD_POLL_INTERVAL_S = 0.2
+#: Seconds in which Milvus Lite must have loaded or flushed a collection; it builds the indexes meanwhile.
+LITE_WORK_TIMEOUT_S = 600.0
 
 
 class SchemaCalls(Connection):
     """Collections and their parts. Every method raises `TransientError` and `StoreError` as `mapped_errors` says."""
+
+    @property
+    def _long_on_lite(self) -> dict[str, float]:
+        """The time-out of calls that Milvus Lite answers only when their work is done: loading, flushing, indexing."""
+        return {"timeout": LITE_WORK_TIMEOUT_S} if self.is_lite else {}
 
     async def list_collections(self) -> list[str]:
         """List the names of the collections, without aliases, in order."""
@@ -54,7 +61,7 @@ class SchemaCalls(Connection):
 
         Each call has a time-out; the loading itself has none, because a large collection takes long.
         """
-        await self._write_call(self._sync.load_collection, name, _async=True)
+        await self._write_call(self._sync.load_collection, name, _async=True, **self._long_on_lite)
         while (await self._read_call(self._sync.get_load_state, name))["state"] == LoadState.Loading:  # noqa: ASYNC110
             await asyncio.sleep(LOAD_POLL_INTERVAL_S)
 
@@ -64,7 +71,7 @@ class SchemaCalls(Connection):
 
     async def flush(self, name: str) -> None:
         """Have just-written rows stored in segments, which a server then indexes."""
-        await self._write_call(self._sync.flush, name)
+        await self._write_call(self._sync.flush, name, **self._long_on_lite)
 
     async def list_indexes(self, name: str) -> list[str]:
         """List the names of a collection's indexes."""
