@@ -72,7 +72,7 @@ class Store(SchemaCalls, RowReads):
 
     async def delete_matching(self, collection: str, filter: str) -> None:
         """Delete the rows that a filter matches, by the sync client: the async one hides the server's errors."""
-        await self._write_call(self._sync.delete, collection, filter=filter, timeout=self.settings.timeout)
+        await self._write_call(self._sync.delete, collection, filter=filter)
 
     async def _upsert(self, collection: str, rows: list[dict[str, Any]]) -> int:
         async with self._gate:

@@ -92,6 +92,7 @@ CALLS: dict[str, Callable[[Store], Any]] = {
     "read_pages": read_all,
     "upsert": lambda store: store.upsert("docs", [{"id": "a"}]),
     "delete": lambda store: store.delete("docs", ["a"]),
+    "delete_matching": lambda store: store.delete_matching("docs", 'id == "a"'),
 }
 
 
