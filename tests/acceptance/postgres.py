@@ -28,8 +28,13 @@ def postgres(folder: Path) -> Iterator[str]:
     assert bin_ is not None
     data.mkdir(parents=True)
     user = _owner(data, folder)
-    subprocess.run([bin_ / "initdb", "--auth=trust", "--username=prefect", "--no-sync", "-D", data], user=user,
-                   cwd=data, check=True, capture_output=True)  # fmt: skip
+    subprocess.run(
+        [bin_ / "initdb", "--auth=trust", "--username=prefect", "--no-sync", "-D", data],
+        user=user,
+        cwd=data,
+        check=True,
+        capture_output=True,
+    )
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

@@ -28,8 +28,11 @@ def test_of_two_that_start_together_one_works_and_the_other_waits_for_it_by_name
 def test_of_two_that_are_not_to_wait_one_works_and_the_other_refuses_and_names_it(roost, standalone, index):
     words = ("ingest", HANDBOOK, "--index", index, "--json", "--on-conflict", "refuse")
     # Many small batches one after another: neither has ended before the other comes.
-    settings = {"ROOST_MILVUS__URI": standalone, "ROOST_INGEST__BATCH_BYTES": "3000",
-                "ROOST_INGEST__BATCHES_IN_FLIGHT": "1"}  # fmt: skip
+    settings = {
+        "ROOST_MILVUS__URI": standalone,
+        "ROOST_INGEST__BATCH_BYTES": "3000",
+        "ROOST_INGEST__BATCHES_IN_FLIGHT": "1",
+    }
     with ThreadPoolExecutor() as threads:
         runs = [threads.submit(roost, *words, **settings) for _ in range(2)]
         worked, refused = sorted((run.result() for run in runs), key=lambda run: run.code)

@@ -51,18 +51,29 @@ def embedded(documents: pl.DataFrame, dimension: int, seed: int) -> Embedded:
     rows = documents.select("doc_id").join(pl.DataFrame({"ordinal": range(PER_DOCUMENT)}), how="cross")
     texts = [f"{key} {n} {FILLING}"[:CHARACTERS] for key, n in rows.iter_rows()]
     chunks = rows.with_columns(
-        text=pl.Series(texts), chunk_hash=pl.Series([chunk_hash(text) for text in texts]), page=0,
-        heading=pl.lit("Chapter > Section"), start=pl.col("ordinal") * CHARACTERS, end=pl.col("ordinal") * CHARACTERS,
+        text=pl.Series(texts),
+        chunk_hash=pl.Series([chunk_hash(text) for text in texts]),
+        page=0,
+        heading=pl.lit("Chapter > Section"),
+        start=pl.col("ordinal") * CHARACTERS,
+        end=pl.col("ordinal") * CHARACTERS,
         tokens=120,
-    )  # fmt: skip
+    )
     vectors = random.standard_normal((chunks.height, dimension), dtype=np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     loaded = documents.with_columns(title=pl.lit("A report"), metadata=pl.lit("{}"))
     filled = loaded.with_columns(**{name: pl.lit(None) for name in LOADED if name not in loaded.columns})
     return Embedded(
-        "0", filled.select(list(LOADED)).cast(LOADED), chunks.select(list(CHUNK)).cast(CHUNK), REJECT.to_frame(),
-        vectors, 0, 0, 0, 0,
-    )  # fmt: skip
+        "0",
+        filled.select(list(LOADED)).cast(LOADED),
+        chunks.select(list(CHUNK)).cast(CHUNK),
+        REJECT.to_frame(),
+        vectors,
+        0,
+        0,
+        0,
+        0,
+    )
 
 
 async def timed(work: Awaitable[T]) -> tuple[float, float, T]:
@@ -89,9 +100,10 @@ async def measure(uri: str, data: Path, pid: int, chunks: int, documents: int) -
         disk, memory = _disk(data), _memory(pid)
         wall, used, written = await timed(write_chunks(store, version, listing(chunks // PER_DOCUMENT)))
         found: dict[str, Any] = {
-            "chunks": written, "chunk_rows_per_second": round(written / wall),
+            "chunks": written,
+            "chunk_rows_per_second": round(written / wall),
             "client_cpu_ms_per_chunk": round(used / written * 1000, 3),
-        }  # fmt: skip
+        }
         await asyncio.sleep(20)  # segments are sealed and their index is built
         found["server_disk_bytes_per_chunk"] = round((_disk(data) - disk) / written)
         found["server_memory_bytes_per_chunk"] = round((_memory(pid) - memory) / written)

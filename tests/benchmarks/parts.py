@@ -240,7 +240,7 @@ def quality(model: str) -> dict[str, Any]:
     engine, sizes = load_engine(found, settings), Chunking()
     corpus = pl.read_ndjson(SCIFACT / "corpus.jsonl").select(
         doc_id="_id", text=pl.col("title") + "\n\n" + pl.col("text"), page=0, start=0, markdown=False
-    )  # fmt: skip
+    )
     chunks = cut_blocks(corpus.cast(TEXT_BLOCK), CutSizes(sizes.size, sizes.overlap, str(found.tokenizer_file)))
     chunks = chunks.sort("tokens", descending=True)
     started = time.perf_counter()

@@ -126,11 +126,14 @@ async def in_async(opened: OpenIndex) -> list[Any]:
 
 def new_collection(opened: OpenIndex, store: BridgedMilvus) -> dict[str, Any]:
     return {
-        "metadatas": [{"source": "new"}] * 2, "ids": ["n-1", "n-2"], "primary_field": "id",
+        "metadatas": [{"source": "new"}] * 2,
+        "ids": ["n-1", "n-2"],
+        "primary_field": "id",
         "consistency_level": "Strong",
-        "collection_name": f"{opened.version.index}_new", "connection_args": store._connection_args,
+        "collection_name": f"{opened.version.index}_new",
+        "connection_args": store._connection_args,
         "index_params": {"index_type": "FLAT", "metric_type": "COSINE"},
-    }  # fmt: skip
+    }
 
 
 def test_all_fourteen_pairs_of_langchain_agree_and_leave_the_same_rows(copies: tuple[str, str]) -> None:
@@ -194,9 +197,11 @@ def test_many_concurrent_writes_of_langchain_all_arrive(copies: tuple[str, str])
 
 def node(number: int) -> TextNode:
     return TextNode(
-        id_=f"n-{number}", text=f"A note, number {number}.", metadata={"source": "notes", "page": number},
+        id_=f"n-{number}",
+        text=f"A note, number {number}.",
+        metadata={"source": "notes", "page": number},
         relationships={NodeRelationship.SOURCE: RelatedNodeInfo(node_id="f" * 32)},
-    )  # fmt: skip
+    )
 
 
 def test_llamaindex_adds_reads_and_deletes_documents_in_both_modes(copies: tuple[str, str]) -> None:

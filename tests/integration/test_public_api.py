@@ -69,9 +69,12 @@ def threads(monkeypatch: pytest.MonkeyPatch) -> dict[str, set[int]]:
     """Record the threads in which the slow functions run: name of the function to idents of threads."""
     seen: dict[str, set[int]] = {}
     for place, name in (
-        (open_index, "model_of"), (embedder, "load_engine"), (MilvusClient, "__init__"),
-        (langchain, "langchain_store"), (llamaindex, "llamaindex_store"),
-    ):  # fmt: skip
+        (open_index, "model_of"),
+        (embedder, "load_engine"),
+        (MilvusClient, "__init__"),
+        (langchain, "langchain_store"),
+        (llamaindex, "llamaindex_store"),
+    ):
         original = getattr(place, name)
 
         def recorded(*words: Any, _original: Any = original, _name: str = name, **options: Any) -> Any:

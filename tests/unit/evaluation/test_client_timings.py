@@ -17,10 +17,16 @@ from roost.tasks.settings import Milvus
 @pytest.mark.parametrize(
     "name",
     [
-        "roost_scratch", "roost_scratch_a", "roost_scratch_2024", "roost_scratch_notes__0a1b2c3d", "roost_scratch_",
-        "roost_scratch_0a1b2c3d", "roost_scratch_0a1b2c3d_0a1b2c3d_1_mine", "my_roost_scratch_0a1b2c3d_0a1b2c3d_1",
+        "roost_scratch",
+        "roost_scratch_a",
+        "roost_scratch_2024",
+        "roost_scratch_notes__0a1b2c3d",
+        "roost_scratch_",
+        "roost_scratch_0a1b2c3d",
+        "roost_scratch_0a1b2c3d_0a1b2c3d_1_mine",
+        "my_roost_scratch_0a1b2c3d_0a1b2c3d_1",
     ],
-)  # fmt: skip
+)
 def test_what_people_call_alike_is_not_dropped(name):
     assert not scratch.is_forgotten(name)
 
@@ -53,8 +59,12 @@ def test_both_frameworks_are_told_database_time_limit_and_certificate(monkeypatc
     clients.LlamaIndex(settings, "name", 3)
     clients.LangChain(settings, "name", 3)
     wanted = {
-        "uri": "https://host:19530", "token": "some:token", "db_name": "mine", "timeout": 7, "secure": True,
+        "uri": "https://host:19530",
+        "token": "some:token",
+        "db_name": "mine",
+        "timeout": 7,
+        "secure": True,
         "server_pem_path": "ca.pem",
-    }  # fmt: skip
+    }
     assert len(told) == 3
     assert all(fields | wanted == fields for fields in told)

@@ -99,8 +99,9 @@ def test_a_chunk_is_right_that_holds_half_of_a_span_or_lies_by_half_in_it(chunks
     resolved = pl.DataFrame([("q", "doc", 1, 20, 60, "11", "")], schema=RESOLVED, orient="row")
     places = pl.DataFrame(
         [(str(number), "11", start, end) for number, (start, end) in enumerate(chunks)],
-        schema={"id": pl.String, "doc_id": pl.String, "start": pl.Int64, "end": pl.Int64}, orient="row",
-    )  # fmt: skip
+        schema={"id": pl.String, "doc_id": pl.String, "start": pl.Int64, "end": pl.Int64},
+        orient="row",
+    )
     assert set(metrics._judged_chunks(resolved, places)["item"]) == right
 
 
@@ -158,10 +159,14 @@ def test_a_drop_alone_is_told_only_with_something_before():
 
 def test_a_judged_document_that_is_quarantined_is_unknown():
     ledger = pl.DataFrame(
-        [("11", "s", "a.md", 3, "indexed"), ("12", "s", "b.pdf", 0, "quarantined"),
-         ("13", "s", "c.md", 2, "quarantined")],
-        schema=["doc_id", "source", "uri", "chunk_count", "status"], orient="row",
-    )  # fmt: skip
+        [
+            ("11", "s", "a.md", 3, "indexed"),
+            ("12", "s", "b.pdf", 0, "quarantined"),
+            ("13", "s", "c.md", 2, "quarantined"),
+        ],
+        schema=["doc_id", "source", "uri", "chunk_count", "status"],
+        orient="row",
+    )
     judged = pl.DataFrame(
         [("q", name, 1, None, None) for name in ("b.pdf", "a.md", "gone.md", "c.md")], schema=JUDGMENT, orient="row"
     )

@@ -25,11 +25,11 @@ FIELDS: dict[str, type[str] | type[int]] = {"source": str, "uri": str, "page": i
         ('source == "handbook" and page > 2', '(source == "handbook" and page > 2)'),
         ("source=='it\\'s' or page<=-1", '(source == "it\'s" or page <= -1)'),
         ("NOT (page in [1, 2,3]) && uri like 'staff/%'", '(not ((page in [1, 2, 3])) and uri like "staff/%")'),
-        ("page not in [1] or ! source != \"a\"", '(page not in [1] or not (source != "a"))'),
-        ('uri == "C:\\dir\\new\\\\x"', '(C:\\dir, newline, one backslash)'),
+        ('page not in [1] or ! source != "a"', '(page not in [1] or not (source != "a"))'),
+        ('uri == "C:\\dir\\new\\\\x"', "(C:\\dir, newline, one backslash)"),
         ("page > 2.5", "page > 2.5"),
     ],
-)  # fmt: skip
+)
 def test_a_filter_is_written_anew(written: str, meant: str) -> None:
     if meant.startswith("(C:"):
         meant = 'uri == "C:\\\\dir\\new\\\\x"'
@@ -98,9 +98,40 @@ def test_a_text_in_quotes_means_itself_and_nothing_else(value: str, quote: str) 
     assert (type(found).__name__, found.op, found.left.name, found.right.value) == ("CmpOp", "==", "uri", value)
 
 
-@given(written=st.text(max_size=60) | st.lists(st.sampled_from(
-    ["page", "uri", "==", ">", "1", '"x"', "'", '"', "and", "or", "not", "(", ")", "in", "[", "]", ",", "\\", "true",
-     "like", "$meta", "\0", "1 == 1", "👍"]), max_size=12).map(" ".join))  # fmt: skip
+@given(
+    written=st.text(max_size=60)
+    | st.lists(
+        st.sampled_from(
+            [
+                "page",
+                "uri",
+                "==",
+                ">",
+                "1",
+                '"x"',
+                "'",
+                '"',
+                "and",
+                "or",
+                "not",
+                "(",
+                ")",
+                "in",
+                "[",
+                "]",
+                ",",
+                "\\",
+                "true",
+                "like",
+                "$meta",
+                "\0",
+                "1 == 1",
+                "👍",
+            ]
+        ),
+        max_size=12,
+    ).map(" ".join)
+)
 def test_whatever_is_written_is_refused_or_a_filter_of_named_fields_only(written: str) -> None:
     try:
         where = parse_where(written, FIELDS)
