@@ -77,8 +77,10 @@ async def _make(store: Store, name: str, schema: Any, indexes: list[_Index], pro
     await store.load_collection(name)
 
 
-async def _create_index(store: Store, name: str, column: str, kind: str, metric: str, options: dict[str, int]) -> None:
+async def _create_index(store: Store, name: str, column: str, kind: str, metric: str, options: dict[str, Any]) -> None:
     params = MilvusClient.prepare_index_params()
+    if store.is_lite and options:  # pymilvus sends them one by one, Lite reads them from one parameter of this name
+        options = {"params": options}
     params.add_index(column, index_type=kind, params=options, **({"metric_type": metric} if metric else {}))
     await store.create_index(name, params)
 
