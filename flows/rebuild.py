@@ -21,7 +21,7 @@ from prefect.states import Completed, Failed
 
 from roost.flows.parameters import RebuildRequest
 from roost.flows.running import artifacts
-from roost.flows.running.batches import open_tools
+from roost.flows.running.batches import open_embedder
 from roost.flows.running.catch_up import Build, catch_up, pass_folder, read_target_ledger
 from roost.flows.running.choices import plan_options, with_recipe_choices
 from roost.flows.running.judge import judge, read_requested_questions
@@ -93,7 +93,7 @@ async def _open_build(stack: AsyncExitStack, request: RebuildRequest, prepared: 
     # The only full read of the live ledger. Other runs may write it from now on, so it is refreshed before each use.
     live_ledger = await rebuild_tasks.read_snapshot(store, live)
     listed = await _list_first(store, live, live_ledger.rows, prepared, options, leave_out=request.leave_out)
-    embedder, workers = open_tools(stack, prepared.model, settings.embedding, settings.ingest)
+    embedder = open_embedder(stack, prepared.model, settings.embedding)
     recipe = prepared.recipe
     statuses = await promotion.version_statuses(store, request.index)
     target = await promotion.open_rebuild_target(store, statuses, recipe, settings.milvus, fresh=request.fresh)
@@ -113,7 +113,7 @@ async def _open_build(stack: AsyncExitStack, request: RebuildRequest, prepared: 
         target_ledger=await rebuild_tasks.read_snapshot(target_store, target),
         reuse_from=live.name if request.reuse and carry_over.share_vectors(live.recipe, recipe) else "",
         embedder=embedder,
-        workers=workers,
+        workers=prepared.workers,
         spool=prepared.spool,
         listed=listed,
         run_id=str(runtime.flow_run.id or ""),

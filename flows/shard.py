@@ -10,7 +10,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
 from roost.flows.parameters import ShardRequest
-from roost.flows.running.batches import Run, open_tools, run_batches
+from roost.flows.running.batches import Run, open_embedder, run_batches
 from roost.flows.running.choices import plan_options
 from roost.flows.running.cluster import run_batches_on_cluster
 from roost.flows.running.prepare import Prepared, prepare
@@ -77,13 +77,13 @@ async def _open_shard_run(stack: AsyncExitStack, prepared: Prepared, request: Sh
     leased = acquire_lease(store, version, prepared.owner, id_range=id_range, parent_lease=request.parent_lease)
     store = await stack.enter_async_context(leased)
     version = await reread_version(store, version)  # it may have waited for a shard of an earlier run
-    embedder, workers = open_tools(stack, prepared.model, prepared.settings.embedding, prepared.settings.ingest)
+    embedder = open_embedder(stack, prepared.model, prepared.settings.embedding)
     return Run(
         settings=prepared.settings,
         model=prepared.model,
         store=store,
         version=version,
-        workers=workers,
+        workers=prepared.workers,
         embedder=embedder,
         run_id=request.run_id,
         is_fresh=request.backfill is not None and request.backfill.force,

@@ -25,11 +25,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from roost.tasks.locations import hide_secrets
+
 
 class RoostError(Exception):
-    """Base of all errors that Roost raises; the message says what happened, to which value, and what to do."""
+    """Base of all errors that Roost raises; the message says what happened, to which value, and what to do.
+
+    Messages come to the terminal, the ledger, artifacts, events and logs: users, passwords and queries of the URLs in
+    them are removed.
+    """
 
     exit_code = 1
+
+    def __init__(self, *parts: object) -> None:
+        super().__init__(*(hide_secrets(part) if isinstance(part, str) else part for part in parts))
 
 
 class UsageError(RoostError):
@@ -115,24 +124,27 @@ class DocumentError(RoostError):
             raise ValueError(f"unknown reason {reason!r}: {unknown_value('reason', reason, REASONS)}")
         super().__init__(reason, detail)
         self.reason = reason
-        self.detail = detail
+        self.detail = str(self.args[1])
 
     def __str__(self) -> str:
         return f"{self.reason}: {self.detail}"
 
 
-#: Reason classes of quarantine: whether the next run tries an unchanged document again.
-REASONS: dict[str, bool] = {
-    "empty": False,
-    "no_text": False,
-    "unknown_format": False,
-    "damaged": False,
-    "encrypted": False,
-    "too_slow": False,
-    "too_large": False,
-    "bad_row": False,
-    "unreadable": True,
-    "parser_died": True,
+#: Reason classes of quarantine, and in how many later runs an unchanged document is tried again. What may pass by
+#: itself is tried as long as a try costs nothing, and a few times where it costs a worker its limits.
+REASONS: dict[str, float] = {
+    "empty": 0,
+    "no_text": 0,
+    "unknown_format": 0,
+    "damaged": 0,
+    "encrypted": 0,
+    "bad_row": 0,
+    "too_slow": 1,
+    "too_large": 2,
+    "failed": 5,
+    "parser_died": 5,
+    "stalled": 10,
+    "unreadable": float("inf"),
 }
 
 

@@ -9,8 +9,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 
-import fsspec
 import polars as pl
+
+from roost.tasks.locations import open_location
+
+#: Bytes of a file in memory at once while it is hashed.
+_BLOCK_BYTES = 1 << 20
 
 
 def doc_id(source: str, uri: str) -> str:
@@ -24,10 +28,13 @@ def content_hash(data: bytes) -> str:
 
 
 def hash_file(location: str) -> str:
-    """Give the hash of a file's content, read by fsspec; empty when it cannot be read, which the step load reports."""
+    """Give the hash of a file's content; empty when it cannot be read, which the step load reports."""
+    hashed = hashlib.blake2b(digest_size=16)
     try:
-        with fsspec.open(location, "rb") as stream:
-            return content_hash(stream.read())
+        with open_location(location) as stream:
+            while block := stream.read(_BLOCK_BYTES):
+                hashed.update(block)
+            return hashed.hexdigest()
     except Exception:  # noqa: BLE001  every remote filesystem raises its own
         return ""
 

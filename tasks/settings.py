@@ -123,8 +123,19 @@ class Ingest(_Group):
         300, ge=1, description="Maximum number of batches in a run; larger runs get larger batches."
     )
     parse_workers: int = Field(0, ge=0, description="Number of parsing processes; 0: one per core, at most four.")
-    parse_seconds: float = Field(120.0, gt=0, description="Time limit for parsing one document, in seconds.")
+    parse_seconds: float = Field(
+        120.0, gt=0, description="Limit for parsing one document, in seconds of processor time."
+    )
     parse_memory_mb: int = Field(2048, ge=256, description="Memory limit of one parsing process, in MiB.")
+    table_seconds: float = Field(
+        3600.0, gt=0, description="Limit for listing the rows of one table, in seconds of processor time."
+    )
+    table_mb: int = Field(
+        8192, ge=1, description="Largest size of a compressed or remote table when it is uncompressed, in MiB."
+    )
+    follow_links: bool = Field(
+        default=False, description="Index files outside of a source's folder to which links in it point."
+    )
     wait_seconds: float = Field(
         3600.0, ge=0, description="Time that a run waits for another run on the same index, in seconds."
     )

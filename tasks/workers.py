@@ -1,26 +1,33 @@
-"""Worker processes with a time and a memory limit, for parsing and cutting, and the number of usable cores.
+"""Worker processes with limits of time and memory, for parsing and cutting, and the number of usable cores.
 
-Built on pebble's ProcessPool, which ends a worker that exceeds its time limit and starts another. Processes, because
-parsing keeps the interpreter lock and would block the event loop.
+Built on pebble's ProcessPool, which starts another worker for one that ended. Processes, because parsing keeps the
+interpreter lock and would block the event loop.
+
+The time limit counts processor time of the worker: a machine that is overloaded or was suspended refuses no document. A
+task that waits, for a network for example, is ended by a much longer limit of wall time. A task that was ended by that
+limit, was killed, or ran out of memory, is tried once more, alone in fresh processes, before it fails.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import BrokenExecutor
 from concurrent.futures import TimeoutError as WorkerTimeout
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from types import ModuleType, TracebackType
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import joblib
 from pebble import ProcessExpired, ProcessPool
 
 from roost.tasks.errors import TransientError
+from roost.tasks.host_memory import memory_mb as host_memory_mb
 
 T = TypeVar("T")
 
@@ -30,16 +37,42 @@ STOP_TIMEOUT_S = 10
 NICENESS = 5
 #: Most processes where the settings leave the number open.
 MAX_DEFAULT_WORKERS = 4
+#: Share of the memory of the host or container that the processes may have together, where the settings leave open how
+#: many there are: the model needs the rest.
+MEMORY_SHARE = 0.5
+#: Least memory of a process, MiB: its imports alone take half of it.
+MIN_MEMORY_MB = 256
+#: Wall time that a task may last, as a multiple of the processor time that it may use.
+WALL_TIME_FACTOR = 5.0
+#: Tasks that one pool tries again alone: a source that hangs must not hold up a run for each of its documents.
+MAX_LONE_TRIES = 10
 #: Modules that the fork server imports once, so that each worker starts with them.
 _PRELOADED = ["roost.tasks.worker_imports", "roost.tasks.steps.load", "roost.tasks.steps.cut"]
 
 
 class WorkerError(TransientError):
-    """A worker process died: it was killed, or ran out of memory."""
+    """A worker process died: it was killed, or it crashed."""
+
+    #: Reason for which the document of the task is quarantined, one of `errors.REASONS`.
+    reason: ClassVar[str] = "parser_died"
 
 
 class WorkerTimeLimitError(WorkerError):
-    """The task exceeded its time limit; its worker was ended."""
+    """The task used more processor time than it may; its worker was ended."""
+
+    reason = "too_slow"
+
+
+class WorkerStalledError(WorkerError):
+    """The task was not done long after its time limit, which it did not use up: it waits for something."""
+
+    reason = "stalled"
+
+
+class WorkerMemoryError(WorkerError):
+    """The task needs more memory than a worker may have."""
+
+    reason = "too_large"
 
 
 class _Process(ForkServerProcess):
@@ -49,14 +82,18 @@ class _Process(ForkServerProcess):
     `__main__`. A test fails when workers import it again.
     """
 
+    #: Pools start their processes in threads of their own: two at once would take each other's stand-in for `__main__`.
+    _main_lock = threading.Lock()
+
     @staticmethod
     def _Popen(process_obj: Any) -> Any:  # noqa: N802  multiprocessing's name
-        main = sys.modules["__main__"]
-        sys.modules["__main__"] = ModuleType("__main__")
-        try:
-            return ForkServerProcess._Popen(process_obj)
-        finally:
-            sys.modules["__main__"] = main
+        with _Process._main_lock:
+            main = sys.modules["__main__"]
+            sys.modules["__main__"] = ModuleType("__main__")
+            try:
+                return ForkServerProcess._Popen(process_obj)
+            finally:
+                sys.modules["__main__"] = main
 
 
 class _Context(ForkServerContext):
@@ -70,12 +107,17 @@ class Workers:
         """Make the pool; the first task starts its processes.
 
         Args:
-            workers: Number of processes; 0 for one a core, at most `MAX_DEFAULT_WORKERS`.
-            memory_mb: Memory that one process may allocate, MiB.
+            workers: Number of processes; 0 for one a core, at most `MAX_DEFAULT_WORKERS` and as many as fit into the
+                memory of the host or container.
+            memory_mb: Memory that one process may allocate, MiB; less where `workers` is 0 and not even one such
+                process fits.
         """
-        self.size = workers or min(MAX_DEFAULT_WORKERS, os.cpu_count() or 1)
-        self._memory_mb = memory_mb
+        self.size, self._memory_mb = (workers, memory_mb) if workers else _default_size(memory_mb)
         self._pool = self._new_pool()
+        self._running = 0
+        self._lone_tries = 0
+        self._turn = asyncio.Lock()  # of those that begin a task; kept by one that runs alone
+        self._drained = asyncio.Event()
 
     def _new_pool(self) -> ProcessPool:
         self._starting: asyncio.Future[Any] | None = None
@@ -106,27 +148,70 @@ class Workers:
             self._pool.join(timeout=STOP_TIMEOUT_S)
 
     async def run(self, function: Callable[..., T], arguments: tuple[Any, ...], seconds: float | None = None) -> T:
-        """Run a function in a worker process.
+        """Run a function in a worker process; what fails for a reason that may pass is tried once more, alone.
 
         Args:
             function: Importable by name; its arguments and result are pickled.
             arguments: Its positional arguments.
-            seconds: Time limit, counted from the start of the work; None for no limit.
+            seconds: Limit of processor time, s; `WALL_TIME_FACTOR` times as much wall time may pass. None for no limit.
 
         Raises:
-            WorkerTimeLimitError: The function exceeded its time limit.
+            WorkerTimeLimitError: The function used more processor time.
+            WorkerStalledError: The function was not done in time, though it did not use up its processor time.
+            WorkerMemoryError: The function needs more memory than a worker may have.
             WorkerError: The process died.
         """
+        try:
+            async with self._beside_others():
+                return await self._run_once(function, arguments, seconds)
+        except WorkerTimeLimitError:
+            raise
+        except WorkerError:
+            if self._lone_tries >= MAX_LONE_TRIES:
+                raise
+        self._lone_tries += 1
+        async with self._alone():
+            await asyncio.to_thread(self.stop)  # what the processes have leaked goes with them
+            self._pool = self._new_pool()
+            return await self._run_once(function, arguments, seconds)
+
+    @asynccontextmanager
+    async def _beside_others(self) -> AsyncIterator[None]:
+        async with self._turn:
+            self._running += 1
+        try:
+            yield
+        finally:
+            self._running -= 1
+            if not self._running:
+                self._drained.set()
+
+    @asynccontextmanager
+    async def _alone(self) -> AsyncIterator[None]:
+        """Wait until all tasks have ended, and let none begin."""
+        async with self._turn:
+            while self._running:
+                self._drained.clear()
+                await self._drained.wait()
+            yield
+
+    async def _run_once(self, function: Callable[..., T], arguments: tuple[Any, ...], seconds: float | None) -> T:
         await asyncio.shield(self.start())  # first of all: every call of a pool blocks while it starts
         if not self._pool.active:  # its processes were killed while it was idle, by the kernel for example
             self._pool = self._new_pool()
             await asyncio.shield(self.start())
         pool = self._pool
+        wall_seconds = seconds * WALL_TIME_FACTOR if seconds else None
         try:
-            return await asyncio.wrap_future(pool.schedule(function, args=arguments, timeout=seconds))
+            call = pool.schedule(_run_limited, args=(function, arguments, seconds), timeout=wall_seconds)
+            return await asyncio.wrap_future(call)
         except (WorkerTimeout, TimeoutError):
-            raise WorkerTimeLimitError(f"stopped after {seconds:g} s") from None
+            raise WorkerStalledError(f"it was not done after {wall_seconds:g} s, most of them spent waiting") from None
+        except MemoryError:
+            raise WorkerMemoryError(f"it needs more memory than the {self._memory_mb} MiB of a worker") from None
         except ProcessExpired as error:
+            if error.exitcode == -signal.SIGPROF:
+                raise WorkerTimeLimitError(f"it takes more than {seconds:g} s of processor time") from None
             raise WorkerError(f"the worker process died with exit code {error.exitcode}") from None
         except BrokenExecutor:
             if self._pool is pool:
@@ -134,12 +219,27 @@ class Workers:
             raise WorkerError("the worker processes died before they began the task") from None
 
 
+def _default_size(memory_mb: int) -> tuple[int, int]:
+    """Choose the number of processes, and the MiB of each, by the cores and the memory that there are."""
+    shared_mb = int(host_memory_mb() * MEMORY_SHARE)
+    size = max(1, min(MAX_DEFAULT_WORKERS, cores(), shared_mb // memory_mb))
+    return size, max(MIN_MEMORY_MB, min(memory_mb, shared_mb // size))
+
+
+def _run_limited(function: Callable[..., T], arguments: tuple[Any, ...], seconds: float | None) -> T:
+    """Run a function in this worker, which the signal SIGPROF ends after some seconds of processor time."""
+    signal.signal(signal.SIGPROF, signal.SIG_DFL)
+    signal.setitimer(signal.ITIMER_PROF, seconds or 0)
+    try:
+        return function(*arguments)
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+
+
 def _set_up_worker(memory_mb: int) -> None:
     """Set up a worker: limit its memory, lower its priority, and leave Ctrl-C to its parent."""
     import contextlib
     import logging
-    import os
-    import signal
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     logging.getLogger("pypdf").setLevel(logging.CRITICAL)

@@ -10,12 +10,14 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from roost.tasks.models.model import Model, find_model
-from roost.tasks.settings import Embedding
+from roost.tasks.settings import Embedding, Ingest
+from roost.tasks.sources.opened_source import ListingChoices
+from roost.tasks.workers import Workers
 
 #: Words that the tokenizer has as one token; it spells all others.
 WORDS = (
@@ -118,3 +120,8 @@ class InProcessWorkers:
         """Call the function here, and let other tasks run in between."""
         await asyncio.sleep(0.001)
         return function(*arguments)
+
+
+def listing_choices(**settings: Any) -> ListingChoices:
+    """Choices for listings in this process, without limits of a worker."""
+    return ListingChoices.of(Ingest(**settings), cast("Workers", InProcessWorkers()))

@@ -127,7 +127,8 @@ def choose_port(name: str, port: int | None) -> int:
         StackError: The port is taken.
     """
     if port is not None and not is_free(port):
-        remedy = f"stop the process that uses it (`ss -ltnp 'sport = :{port}'`), choose another port, or give none"
+        option = f"--{name.partition('-')[0]}-port"
+        remedy = f"stop the process that uses it (`ss -ltnp 'sport = :{port}'`), or choose another one with {option}"
         raise StackError(f"{name} was not started because port {port} is taken: {remedy}.")
     return next(free_ports()) if port is None else port
 

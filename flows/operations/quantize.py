@@ -14,7 +14,7 @@ from roost.tasks.models.openvino_export import quantize_model
 from roost.tasks.records import WORK_ACTIONS, Batch
 from roost.tasks.settings import load_settings
 from roost.tasks.sources.listing import list_sources, spool_folder
-from roost.tasks.sources.opened_source import open_sources
+from roost.tasks.sources.opened_source import ListingChoices, open_sources
 from roost.tasks.sources.source import Source
 from roost.tasks.steps.chunk import check_window, chunk_batch
 from roost.tasks.steps.load import load_batch
@@ -66,7 +66,8 @@ async def quantize(sources: Sequence[Source], folder: Path, *, texts: int) -> Qu
     check_window(settings.chunking, model)
     limits = settings.ingest
     with spool_folder() as spool, Workers(workers=limits.parse_workers, memory_mb=limits.parse_memory_mb) as workers:
-        listed = await list_sources(await asyncio.to_thread(open_sources, sources), Path(spool))
+        opened = await asyncio.to_thread(open_sources, sources, ListingChoices.of(limits, workers))
+        listed = await list_sources(opened, Path(spool))
         work = (await plan_run(listed, ROW.to_frame(), PlanOptions())).with_actions(*WORK_ACTIONS)
         batch = Batch("quantize", work.gather_every(max(1, work.height // MAX_DOCUMENTS)).head(MAX_DOCUMENTS))
         loaded = await load_batch(batch, workers, seconds=limits.parse_seconds)

@@ -17,7 +17,7 @@ from roost.tasks.models.embedder import Embedder
 from roost.tasks.models.model import Model
 from roost.tasks.prefect_tasks import ingest as ingest_tasks
 from roost.tasks.records import Batch
-from roost.tasks.settings import Embedding, Ingest, Settings
+from roost.tasks.settings import Embedding, Settings
 from roost.tasks.steps.batches import cut_batches
 from roost.tasks.steps.report import StageSeconds, Tally
 from roost.tasks.versions.version import Version
@@ -50,13 +50,11 @@ class Run:
     tally: Tally = field(default_factory=Tally)
 
 
-def open_tools(stack: AsyncExitStack, model: Model, embedding: Embedding, limits: Ingest) -> tuple[Embedder, Workers]:
-    """Make a run's embedder and parsing processes, neither of them started; the stack ends both, in a thread."""
+def open_embedder(stack: AsyncExitStack, model: Model, embedding: Embedding) -> Embedder:
+    """Make a run's embedder, not started; the stack ends it, in a thread."""
     embedder = Embedder(model, embedding)
     stack.push_async_callback(asyncio.to_thread, embedder.close)
-    workers = Workers(workers=limits.parse_workers, memory_mb=limits.parse_memory_mb)
-    stack.push_async_callback(asyncio.to_thread, workers.stop)
-    return embedder, workers
+    return embedder
 
 
 async def run_batches(run: Run, work: pl.DataFrame) -> None:

@@ -3,7 +3,7 @@
 `prepare` checks the settings for engines and shards, opens the sources, finds the model and makes the recipe, opens the
 store and reads the live version. It writes nothing and takes no lease. `open_run` then starts what writing needs and
 acquires the lease of the live version, or of a new one. A rebuild writes another version: it calls `prepare` and
-`open_tools`, and acquires the lease of its own version.
+`open_embedder`, and acquires the lease of its own version.
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ from __future__ import annotations
 import asyncio
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from prefect import get_run_logger, runtime
 
 from roost.flows.parameters import BackfillRequest, IngestRequest, RebuildRequest
-from roost.flows.running.batches import Run, open_tools
+from roost.flows.running.batches import Run, open_embedder
 from roost.flows.running.progress import report_waiting
 from roost.flows.running.scale_checks import check_engine, check_shards
 from roost.tasks.errors import RecipeError
@@ -26,7 +27,7 @@ from roost.tasks.models.model import Model, find_model
 from roost.tasks.models.recipe import Recipe, make_recipe
 from roost.tasks.settings import Settings
 from roost.tasks.sources.listing import spool_folder
-from roost.tasks.sources.opened_source import OpenedSource, open_sources
+from roost.tasks.sources.opened_source import ListingChoices, OpenedSource, open_sources
 from roost.tasks.sources.source import refuse_moved
 from roost.tasks.steps.chunk import check_window
 from roost.tasks.versions import carry_over
@@ -34,6 +35,7 @@ from roost.tasks.versions.live_lease import acquire_live_lease
 from roost.tasks.versions.live_version import read_live_version, require_live_version, with_vector_index
 from roost.tasks.versions.recipe_choice import follow, refuse_changes
 from roost.tasks.versions.version import Version, check_recipe
+from roost.tasks.workers import Workers
 
 Request = IngestRequest | BackfillRequest | RebuildRequest
 
@@ -46,6 +48,7 @@ class Prepared:
     recipe: Made of the model and the settings; equal to the live version's, except in a rebuild.
     sources: Each opened once, to be listed as often as needed.
     spool: Temporary folder for the rows of tables.
+    workers: Processes that list tables, parse and cut; not started.
     store: Without a lease, so for reads; None only in a dry run whose Milvus Lite file does not exist.
     live: The live version, read once; None when the index does not exist yet, never in a rebuild.
     """
@@ -55,6 +58,7 @@ class Prepared:
     recipe: Recipe
     sources: list[OpenedSource]
     spool: Path
+    workers: Workers
     owner: LeaseOwner
     store: Store | None
     live: Version | None
@@ -68,7 +72,7 @@ async def prepare(
     A rebuild without sources takes those that the live version's own runs last read.
 
     Args:
-        stack: Closes the store and deletes the spool folder.
+        stack: Closes the store, ends the worker processes and deletes the spool folder.
         request: Its dry run makes no Milvus Lite file.
         settings: The settings; those that the request chooses count as explicit.
         owner: This run, for messages to others that wait for it.
@@ -84,11 +88,14 @@ async def prepare(
     is_rebuild = isinstance(request, RebuildRequest)
     if not isinstance(request, RebuildRequest):
         await check_shards(request, settings)
-    sources = await asyncio.to_thread(open_sources, request.sources) if request.sources or not is_rebuild else []
+    workers = Workers(workers=settings.ingest.parse_workers, memory_mb=settings.ingest.parse_memory_mb)
+    open_with = partial(open_sources, choices=ListingChoices.of(settings.ingest, workers))
+    sources = await asyncio.to_thread(open_with, request.sources) if request.sources or not is_rebuild else []
     found = None
     if settings.milvus.is_missing:  # a model that cannot be used must not leave an empty file behind
         found = await _find_model(settings)
     spool = Path(stack.enter_context(spool_folder(settings.scale.spool)))
+    stack.push_async_callback(asyncio.to_thread, workers.stop)
     store, live = None, None
     if not (_is_dry_run(request) and settings.milvus.is_missing):
         store = await stack.enter_async_context(
@@ -97,14 +104,14 @@ async def prepare(
         live = await (require_live_version if is_rebuild else read_live_version)(store, request.index)
     if live is not None and store is not None:
         settings = await _follow(store, live, settings, is_rebuild=is_rebuild)
-        sources = sources or await asyncio.to_thread(open_sources, carry_over.sources_of(live))
+        sources = sources or await asyncio.to_thread(open_with, carry_over.sources_of(live))
         found = None
     model, recipe = found or await _find_model(settings)
     if not is_rebuild:
         check_recipe(live, recipe)
     if live is not None and (is_rebuild or _is_dry_run(request)):  # other runs check it under the lease
         refuse_moved([one.source for one in sources], live.places)
-    return Prepared(settings, model, recipe, sources, spool, owner, store, live)
+    return Prepared(settings, model, recipe, sources, spool, workers, owner, store, live)
 
 
 async def _follow(store: Store, live: Version, settings: Settings, *, is_rebuild: bool) -> Settings:
@@ -128,7 +135,7 @@ async def open_run(stack: AsyncExitStack, prepared: Prepared, index: str) -> Run
     A run that waited for the lease while a version with another recipe was promoted follows that one.
 
     Args:
-        stack: Releases the lease and ends the embedder and the parsing processes.
+        stack: Releases the lease and ends the embedder.
         prepared: From `prepare`.
         index: Name of the index.
 
@@ -163,7 +170,7 @@ async def _follow_promoted(prepared: Prepared, index: str) -> Prepared:
 async def _open_run(stack: AsyncExitStack, prepared: Prepared, index: str) -> Run:
     assert prepared.store is not None  # noqa: S101  only a dry run has none
     settings = prepared.settings
-    embedder, workers = open_tools(stack, prepared.model, settings.embedding, settings.ingest)
+    embedder, workers = open_embedder(stack, prepared.model, settings.embedding), prepared.workers
     if prepared.live is None:
         await embedder.load()  # a model that does not load must not leave an empty index behind
         workers.start()  # they get ready while the index is made

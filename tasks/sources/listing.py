@@ -6,29 +6,38 @@ import asyncio
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import polars as pl
+from fsspec.implementations.local import LocalFileSystem
 
 from roost.tasks.errors import DocumentError, SourceError
 from roost.tasks.ids import doc_id
 from roost.tasks.records import DOCUMENT
 from roost.tasks.sources.media import MEDIA_SUFFIXES
 from roost.tasks.sources.opened_source import OpenedSource
-from roost.tasks.sources.source import Source
-from roost.tasks.sources.tables import is_table, list_rows
+from roost.tasks.sources.source import Columns, Source
+from roost.tasks.sources.tables import TableListing, clear_spool, is_table, list_rows
+from roost.tasks.workers import WorkerError
 
 #: What fsspec calls entries that are neither file nor folder, after links are followed; skipped and counted.
 _NO_FILES = {"directory": "linked folder", "other": "pipe or device"}
+#: What links to files outside of the source are called among what is skipped.
+_OUTSIDE = "link out of the source"
 
 #: Keys of fsspec's `info` that tell when or whether content changed; the first that is there is taken.
 _CHANGE_KEYS = ("mtime", "LastModified", "last_modified", "updated", "date_time", "ETag", "etag")
 #: Keys that unpacking and copying cannot set: the time at which a local file itself changed, an archive's checksum.
 _UNFORGEABLE_KEYS = ("created", "CRC")
 _MAX_TOKEN_CHARACTERS = 200
+
+
+#: Lists a table: takes its location, the source's key, its URI, the chosen columns and the spool.
+ListTable = Callable[[str, str, str, Columns, Path], TableListing]
 
 
 @dataclass
@@ -61,12 +70,15 @@ class Listing:
 
 
 async def list_sources(opened: Sequence[OpenedSource], spool: Path) -> Listing:
-    """List all sources as they are now, one after another, in a thread.
+    """List all sources as they are now, one after another, in a thread; tables in worker processes.
 
     Raises:
         SourceError: A place is gone, or its content cannot be read with the source's choices.
     """
-    listings = [await asyncio.to_thread(list_source, source, spool) for source in opened]
+    loop = asyncio.get_running_loop()
+    listings = []
+    for one in opened:
+        listings.append(await asyncio.to_thread(list_source, one, spool, partial(_list_rows_in_worker, one, loop)))
     return Listing(
         documents=pl.concat([DOCUMENT.to_frame(), *(listing.documents for listing in listings)]),
         sources=tuple(one.source for one in opened),
@@ -77,19 +89,34 @@ async def list_sources(opened: Sequence[OpenedSource], spool: Path) -> Listing:
     )
 
 
-def list_source(opened: OpenedSource, spool: Path) -> SourceListing:
+def _list_rows_in_worker(opened: OpenedSource, loop: asyncio.AbstractEventLoop, *arguments: Any) -> TableListing:
+    """Call `list_rows` in a worker, and wait for it in this thread, which is not the event loop's.
+
+    Raises:
+        SourceError, DocumentError: As `list_rows`; also where the table exceeds the limits of a worker.
+    """
+    choices = opened.choices
+    call = choices.workers.run(list_rows, (*arguments, choices.table_mb), choices.table_seconds)
+    try:
+        return asyncio.run_coroutine_threadsafe(call, loop).result()
+    except WorkerError as error:
+        raise DocumentError(error.reason, f"listing its rows: {error}") from None
+
+
+def list_source(opened: OpenedSource, spool: Path, list_table: ListTable = list_rows) -> SourceListing:
     """List one source as it is now.
 
     Args:
         opened: The source; listed files and links are followed in its filesystem.
         spool: Folder to which the rows of tables are written, for the batches to read.
+        list_table: Lists a table: `list_rows`, or the same in another process.
 
     Raises:
         SourceError: The place is gone, or its content cannot be read with the source's choices.
     """
     opened.refresh()
     if opened.filesystem.isfile(opened.base):
-        return _list_single_file(opened, spool)
+        return _list_single_file(opened, spool, list_table)
     listing = SourceListing(DOCUMENT.to_frame())
     rows: list[dict[str, Any]] = []
     for entry in _walk(opened, listing):
@@ -98,10 +125,12 @@ def list_source(opened: OpenedSource, spool: Path) -> SourceListing:
             continue
         info = _follow_link(opened.filesystem, entry)
         suffix = PurePosixPath(relative).suffix.lower()
-        if info["type"] in _NO_FILES:
+        if info["type"] != "directory" and _leads_outside(opened, entry):
+            listing.skipped[_OUTSIDE] += 1
+        elif info["type"] in _NO_FILES:
             listing.skipped[_NO_FILES[info["type"]]] += 1
         elif is_table(relative) and _storable(relative) == relative:
-            _add_table(opened, info["name"], relative, spool, listing)
+            _add_table(opened, info["name"], relative, spool, listing, list_table)
         elif suffix in MEDIA_SUFFIXES:
             listing.skipped[suffix] += 1
         else:
@@ -119,12 +148,12 @@ def spool_folder(parent: str = "") -> tempfile.TemporaryDirectory[str]:
     return tempfile.TemporaryDirectory(prefix="roost-", dir=parent or None)
 
 
-def _list_single_file(opened: OpenedSource, spool: Path) -> SourceListing:
+def _list_single_file(opened: OpenedSource, spool: Path, list_table: ListTable) -> SourceListing:
     source, path = opened.source, opened.base
     name = PurePosixPath(path.partition("?")[0]).name
     if is_table(name):
         try:
-            table = list_rows(opened.location(path), opened.key, name, source.columns, spool)
+            table = list_table(opened.location(path), opened.key, name, source.columns, spool)
         except DocumentError as error:
             raise SourceError(f"{source.uri}: {error.detail}") from None
         return SourceListing(table.documents, [] if table.is_complete else [f"{name}#"])
@@ -135,11 +164,14 @@ def _list_single_file(opened: OpenedSource, spool: Path) -> SourceListing:
     return SourceListing(pl.DataFrame([_document_row(opened, name, info)], schema=DOCUMENT))
 
 
-def _add_table(opened: OpenedSource, path: str, relative: str, spool: Path, listing: SourceListing) -> None:
+def _add_table(
+    opened: OpenedSource, path: str, relative: str, spool: Path, listing: SourceListing, list_table: ListTable
+) -> None:
     """Add a table's rows; a table that cannot be read is added as one refused document."""
     try:
-        documents, is_complete = list_rows(opened.location(path), opened.key, relative, opened.source.columns, spool)
+        documents, is_complete = list_table(opened.location(path), opened.key, relative, opened.source.columns, spool)
     except DocumentError as error:
+        clear_spool(opened.location(path), spool)
         info = {**opened.filesystem.info(path), "name": path}
         row = _document_row(opened, relative, info) | {"reason": str(error)}
         documents, is_complete = pl.DataFrame([row], schema=DOCUMENT), False
@@ -172,6 +204,13 @@ def _follow_link(filesystem: Any, info: dict[str, Any]) -> dict[str, Any]:
         return {**filesystem.info(info["name"]), "name": info["name"]} if info["type"] == "other" else info
     except OSError:
         return {**info, "type": "file"}
+
+
+def _leads_outside(opened: OpenedSource, info: dict[str, Any]) -> bool:
+    """Whether a file is a link out of a local source's folder, which whoever may write there could lay to any file."""
+    if opened.choices.follow_links or not (isinstance(opened.filesystem, LocalFileSystem) and info["islink"]):
+        return False
+    return not Path(os.path.realpath(info["name"])).is_relative_to(os.path.realpath(opened.base or "/"))
 
 
 def _document_row(opened: OpenedSource, relative: str, info: dict[str, Any]) -> dict[str, Any]:

@@ -12,10 +12,34 @@ import fsspec
 from fsspec.utils import glob_translate
 
 from roost.tasks.errors import SourceError
+from roost.tasks.locations import local_path, split_chain
+from roost.tasks.settings import Ingest
 from roost.tasks.sources.source import GLOB_CHARACTERS, Source, absolute_uri, check_sources
+from roost.tasks.workers import Workers
 
 #: Schemes whose packages the extra `sources` installs.
 _OBJECT_STORES = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "adl", "az"})
+
+
+@dataclass(frozen=True)
+class ListingChoices:
+    """How sources are listed.
+
+    workers: The processes that read tables.
+    table_seconds: Processor time for one table, s.
+    table_mb: MiB that a compressed or remote table may have when it is uncompressed.
+    follow_links: Whether files outside of a source's folder are listed to which links in it point.
+    """
+
+    workers: Workers
+    table_seconds: float
+    table_mb: int
+    follow_links: bool
+
+    @classmethod
+    def of(cls, limits: Ingest, workers: Workers) -> ListingChoices:
+        """Take the choices from the settings."""
+        return cls(workers, limits.table_seconds, limits.table_mb, limits.follow_links)
 
 
 @dataclass
@@ -26,6 +50,7 @@ class OpenedSource:
     filesystem: An `fsspec.AbstractFileSystem`.
     base: Path in it of the file or folder, or of the fixed part of a glob.
     pattern: Glob that listed paths must match; None where the source has none.
+    choices: How it is listed.
     """
 
     source: Source
@@ -33,6 +58,7 @@ class OpenedSource:
     filesystem: Any
     base: str
     pattern: re.Pattern[str] | None
+    choices: ListingChoices
 
     def refresh(self) -> None:
         """Make the next listing see the source as it is now, however long ago it was opened.
@@ -43,8 +69,8 @@ class OpenedSource:
         Raises:
             SourceError: The place is gone.
         """
-        _, is_chained, store_uri = self.source.uri.rpartition("::")
-        if is_chained:
+        *inner, store_uri = split_chain(self.source.uri)
+        if inner:
             store, _ = _open_filesystem(self.source, store_uri)
             store.invalidate_cache()
             self.filesystem, _ = _open_filesystem(self.source, self.source.uri)
@@ -52,37 +78,45 @@ class OpenedSource:
         _refuse_missing(self.source, self.filesystem, self.base)
 
     def location(self, path: str) -> str:
-        """Write a path in the filesystem as a location that `fsspec.open` finds from any process."""
+        """Write a path in the filesystem as a location that `open_location` finds from any process."""
         uri = self.source.uri
-        if "::" in uri:
-            inner, outer = uri.split("::", 1)
-            return f"{inner.split('://')[0]}://{path}::{outer}"
-        return path if "://" not in uri else str(self.filesystem.unstrip_protocol(path))
+        if local_path(uri) is not None:
+            return path
+        inner, *outer = split_chain(uri)
+        if outer:
+            return f"{inner.split('://')[0]}://{'::'.join([path, *outer])}"
+        return str(self.filesystem.unstrip_protocol(path))
 
 
-def open_sources(sources: Sequence[Source]) -> list[OpenedSource]:
+def open_sources(sources: Sequence[Source], choices: ListingChoices) -> list[OpenedSource]:
     """Check sources and open each of them once; blocks on remote places.
 
+    Args:
+        sources: The sources.
+        choices: How they are listed.
+
     Raises:
-        SourceError: No source is given, a place is missing or unreadable, two have one name, or a URL contains a
-            password.
+        SourceError: No source is given, a place is missing or unreadable, or two have one name.
     """
     check_sources(sources)
-    return [_open(source) for source in sources]
+    return [_open(source, choices) for source in sources]
 
 
-def _open(source: Source) -> OpenedSource:
+def _open(source: Source, choices: ListingChoices) -> OpenedSource:
     filesystem, path = _open_filesystem(source, source.uri)
     filesystem.invalidate_cache()
     has_glob = GLOB_CHARACTERS.search(path) and not _exists(source, filesystem, path)
     base = GLOB_CHARACTERS.split(path)[0].rpartition("/")[0] if has_glob else path
     _refuse_missing(source, filesystem, base)
     pattern = re.compile(glob_translate(path)) if has_glob else None
-    return OpenedSource(source, source.key, filesystem, base, pattern)
+    return OpenedSource(source, source.key, filesystem, base, pattern, choices)
 
 
 def _open_filesystem(source: Source, uri: str) -> tuple[Any, str]:
     """Open the filesystem of a source's URI, or of the last part of it; return it with the path in it."""
+    path = local_path(uri)
+    if path is not None:
+        return fsspec.filesystem("file"), absolute_uri(path)
     try:
         filesystem, path = fsspec.core.url_to_fs(absolute_uri(uri))
     except Exception as error:  # noqa: BLE001  each filesystem raises its own exceptions
@@ -103,6 +137,6 @@ def _exists(source: Source, filesystem: Any, path: str) -> bool:
 
 
 def _unreadable(source: Source, error: Exception) -> SourceError:
-    if isinstance(error, ImportError) and urlsplit(source.uri.split("::")[-1]).scheme in _OBJECT_STORES:
+    if isinstance(error, ImportError) and urlsplit(split_chain(source.uri)[-1]).scheme in _OBJECT_STORES:
         return SourceError(f"{source.uri}: {error}: pip install 'roost[sources]'")
     return SourceError(f"{source.uri}: {(str(error) or type(error).__name__).splitlines()[0]}")

@@ -17,6 +17,7 @@ from pydantic import Field, field_validator
 
 from roost.tasks.errors import SourceError
 from roost.tasks.form_model import FormModel
+from roost.tasks.locations import REFUSED_BY_SCHEMA, find_secret, hide_secrets, split_chain
 from roost.tasks.packaged_files import resolve_packaged
 
 GLOB_CHARACTERS = re.compile(r"[*?\[]")
@@ -49,6 +50,7 @@ class Source(FormModel):
         description="A file, a folder, a glob, or any fsspec URL (s3://, gs://, abfs://, https://, zip://), as the "
         "worker sees it: /sources/handbook, /sources/docs/**/*.md, s3://bucket/reports, /sources/corpus.jsonl",
         examples=["./handbook", "docs/**/*.md", "s3://bucket/reports", "corpus.jsonl"],
+        json_schema_extra={"not": {"pattern": REFUSED_BY_SCHEMA}},
     )
     name: str = Field(
         "",
@@ -64,6 +66,20 @@ class Source(FormModel):
 
     @field_validator("uri")
     @classmethod
+    def _refuse_secret(cls, uri: str) -> str:
+        """Refuse a secret here, before it becomes a parameter of a run, which Prefect stores and shows.
+
+        Not by a ValueError: pydantic would show the URL in its message.
+        """
+        if secret := find_secret(uri):
+            raise SourceError(
+                f"source {hide_secrets(uri)}: its URL contains {secret}, which would be stored with every run; remove "
+                "it and configure it in fsspec, in ~/.config/fsspec/ or as FSSPEC_<PROTOCOL> (see README, Sources)"
+            )
+        return uri
+
+    @field_validator("uri")
+    @classmethod
     def _resolve_packaged(cls, uri: str) -> str:
         """Replace a `roost://` URI here, where the source is read: the run of a deployment validates it again."""
         return resolve_packaged(uri)
@@ -76,10 +92,10 @@ class Source(FormModel):
     @property
     def place(self) -> str:
         """Its location without globs, inner paths, user names and queries: sources with equal places are the same."""
-        uri = absolute_uri(self.uri.split("::")[-1])
+        uri = absolute_uri(split_chain(self.uri)[-1])
         if "://" in uri:
-            parts = urlsplit(uri)
-            uri = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+            parts = urlsplit(hide_secrets(uri))
+            uri = f"{parts.scheme}://{parts.netloc}{parts.path}"
         return split_glob(uri)[0].rstrip("/") or "/"
 
     @property
@@ -88,14 +104,14 @@ class Source(FormModel):
 
         Kept with an index, so that a rebuild can list the source again.
         """
-        last = self.uri.split("::")[-1]
+        last = split_chain(self.uri)[-1]
         if "://" in last and urlsplit(last).query:
             return None
         return self.from_anywhere().model_dump(exclude_defaults=True)
 
     def from_anywhere(self) -> Source:
         """Give the same source with an absolute URI, for processes with another working folder."""
-        *inner, last = self.uri.split("::")
+        *inner, last = split_chain(self.uri)
         return self.model_copy(update={"uri": "::".join([*inner, absolute_uri(last)])})
 
     def covers(self, uri: str) -> bool:
@@ -105,7 +121,7 @@ class Source(FormModel):
             uri: Relative to the source; of a table's row, `TABLE#ROW`.
         """
         file = uri.partition("#")[0]
-        pattern = split_glob(self.uri.split("::")[0])[1]
+        pattern = split_glob(split_chain(self.uri)[0])[1]
         matches = not pattern or re.match(glob_translate(pattern), file) is not None
         return matches and self.chooses(file)
 
@@ -122,7 +138,7 @@ def check_sources(sources: Sequence[Source]) -> None:
     """Refuse sources that cannot be listed, as far as that shows without opening them.
 
     Raises:
-        SourceError: No source is given, a local place is missing, two have one name, or a URL contains a password.
+        SourceError: No source is given, a local place is missing, or two have one name.
     """
     if not sources:
         raise SourceError("no source given: name at least one file, folder, glob or URL")
@@ -134,12 +150,7 @@ def check_sources(sources: Sequence[Source]) -> None:
                 f"name one of them, as in other={source.uri}"
             )
         by_name[source.key] = source.uri
-        if "@" in urlsplit(source.uri.split("::")[-1]).netloc:
-            raise SourceError(
-                f"source {source.key!r}: remove user and password from the URL; fsspec reads them from its own settings"
-            )
-        is_local = "://" not in source.uri and "::" not in source.uri
-        if is_local and not os.path.exists(source.place):  # noqa: PTH110  Path.exists raises where it may not look
+        if "://" not in source.uri and not os.path.exists(source.place):  # noqa: PTH110  Path.exists raises where it may not look
             raise SourceError(f"no such file or folder: {source.uri}")
 
 

@@ -6,25 +6,27 @@ batches read theirs: memory stays flat, and a broken row refuses itself and not 
 
 from __future__ import annotations
 
+import errno
 import json
-import shutil
-from collections.abc import Iterable
-from itertools import count, islice
-from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator
+from pathlib import Path, PurePath, PurePosixPath
+from typing import IO, Any, NamedTuple
 
-import fsspec
 import orjson
 import polars as pl
+from fsspec.compression import compr
+from fsspec.utils import infer_compression
 
 from roost.tasks.errors import DocumentError, SourceError, unknown_value
 from roost.tasks.ids import digest, doc_id
+from roost.tasks.locations import local_path, open_location
 from roost.tasks.records import DOCUMENT
 from roost.tasks.sources.source import Columns
 from roost.tasks.sources.table_readers import READERS, TableRow, row_error
 
-#: Rows in one part of the spool: as many of a table are in memory at once while it is listed.
+#: Rows in one part of the spool, and characters of them: as much of a table is in memory at once while it is listed.
 PART_ROWS = 2_000
+_PART_CHARACTERS = 16_000_000
 
 #: Column names, lower case, by which the columns of a table are recognised; the first that is there is taken.
 _ID_NAMES = ("id", "_id", "doc_id", "docid", "key", "uuid", "slug", "commit")
@@ -38,6 +40,8 @@ _MIN_TEXT_CHARACTERS = 20
 _MAX_ID_CHARACTERS = 1000
 _COMPRESSIONS = (".gz", ".bz2", ".xz", ".zst")
 _COPY_BYTES = 1 << 20
+#: Numbers of the errors that mean that a disk, a quota or a limit is used up.
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 #: A row in the spool; `metadata` is a JSON object.
 _SPOOLED = pl.Schema({"title": pl.String, "text": pl.String, "metadata": pl.String})
@@ -59,32 +63,46 @@ def is_table(name: str) -> bool:
     return _kind(name) in READERS
 
 
-def list_rows(location: str, source: str, uri: str, columns: Columns, spool: Path) -> TableListing:
-    """List a table's rows and write their text to the spool.
+def list_rows(
+    location: str, source: str, uri: str, columns: Columns, spool: Path, max_copied_mb: int = 8192
+) -> TableListing:
+    """List a table's rows and write their text to the spool. Rows without any value are left out.
 
     Args:
-        location: The table, as `fsspec.open` finds it.
+        location: The table.
         source: Key of the source.
-        uri: The table's path relative to the source.
+        uri: The table's path relative to the source; its suffix chooses the reader.
         columns: Chosen columns.
         spool: Folder for the parts.
+        max_copied_mb: MiB that the local copy of a compressed or remote table may have.
 
     Raises:
         SourceError: A chosen column is not there.
-        DocumentError: The file is damaged or empty, or no column contains text.
+        DocumentError: The file is damaged, empty or too large, or no column contains text.
     """
-    file = _local_copy(location, spool)
-    rows = enumerate(READERS[_kind(location)](file), start=1)
+    file, is_copy = _local_file(location, uri, spool, max_copied_mb)
+    rows = ((number, row) for number, row in enumerate(READERS[_kind(uri)](file), start=1) if not _is_blank(row))
     parts: list[TableListing] = []
-    seen: set[str] = set()
+    seen: dict[str, int] = {}
     found: Columns | None = None
-    while numbered := list(islice(rows, PART_ROWS)):
+    is_end_broken = False
+    while numbered := _take_part(rows):
         found = found or find_columns(_readable_rows([row for _, row in numbered]), columns, uri)
-        part = spool / f"{digest(location.encode(), 6)}-{len(parts):06d}.parquet"
+        part = spool / f"{_spool_name(location)}-{len(parts):06d}.parquet"
         parts.append(_spool_part(numbered, found, source, uri, seen, part))
+        is_end_broken = row_error(numbered[-1][1]) is not None
     if not parts:
         raise DocumentError("empty", "the table has no rows")
-    return TableListing(pl.concat(part.documents for part in parts), all(part.is_complete for part in parts))
+    if is_copy:
+        file.unlink()
+    is_complete = all(part.is_complete for part in parts) and not is_end_broken  # it may be cut in its last row
+    return TableListing(pl.concat(part.documents for part in parts), is_complete)
+
+
+def clear_spool(location: str, spool: Path) -> None:
+    """Delete what a table that could not be listed has left in the spool."""
+    for file in spool.glob(f"{_spool_name(location)}*"):
+        file.unlink()
 
 
 def read_rows(documents: pl.DataFrame) -> pl.DataFrame:
@@ -98,7 +116,7 @@ def read_rows(documents: pl.DataFrame) -> pl.DataFrame:
     """
     parts = []
     for (part,), wanted in documents.group_by("spool", maintain_order=True):
-        spooled = pl.read_parquet(str(part))[wanted["row"].to_list()]
+        spooled = pl.read_parquet(str(part), glob=False)[wanted["row"].to_list()]
         parts.append(spooled.with_columns(wanted["doc_id"]))
     return pl.concat(parts) if parts else _SPOOLED.to_frame().with_columns(doc_id=pl.lit(""))
 
@@ -135,6 +153,22 @@ def _readable_rows(rows: list[TableRow]) -> list[TableRow]:
     return readable
 
 
+def _take_part(rows: Iterator[tuple[int, TableRow]]) -> list[tuple[int, TableRow]]:
+    """Take the rows of one part: as many as their number and their size allow, at least one."""
+    part, size = [], 0
+    for numbered in rows:
+        part.append(numbered)
+        size += sum(len(value) for value in numbered[1].values() if isinstance(value, str))
+        if len(part) >= PART_ROWS or size >= _PART_CHARACTERS:
+            break
+    return part
+
+
+def _is_blank(row: TableRow) -> bool:
+    """Whether no column of a row has a value; a broken row has an error."""
+    return all(value is None or (isinstance(value, str) and not value.strip()) for value in row.values())
+
+
 def _find_by_name(names: list[str], known: Iterable[str]) -> str:
     lowered = {name.lower().strip(): name for name in reversed(names)}
     return next((lowered[name] for name in known if name in lowered), "")
@@ -152,7 +186,7 @@ def _find_by_length(rows: list[TableRow], names: list[str]) -> str:
 
 
 def _spool_part(
-    numbered: Iterable[tuple[int, TableRow]], columns: Columns, source: str, uri: str, seen: set[str], part: Path
+    numbered: Iterable[tuple[int, TableRow]], columns: Columns, source: str, uri: str, seen: dict[str, int], part: Path
 ) -> TableListing:
     """List some rows and write their text to a part of the spool.
 
@@ -161,8 +195,11 @@ def _spool_part(
         columns: Found columns.
         source: Key of the source.
         uri: The table's path relative to the source.
-        seen: Names of the rows before; these rows' names are added.
+        seen: Names of the rows before, see `_take_name`; these rows' names are added.
         part: File to write.
+
+    Raises:
+        DocumentError: There is no space left.
     """
     listed, spooled, is_complete = [], [], True
     for index, (number, row) in enumerate(numbered):
@@ -189,15 +226,25 @@ def _spool_part(
             }
         )
         spooled.append(document)
-    pl.DataFrame(spooled, schema=_SPOOLED).write_parquet(part)
+    try:
+        pl.DataFrame(spooled, schema=_SPOOLED).write_parquet(part)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise _no_space(part.parent, error) from None
     return TableListing(pl.DataFrame(listed, schema=DOCUMENT), is_complete)
 
 
-def _take_name(wanted: str, seen: set[str]) -> str:
-    """Take a name that no row before has: equal rows without an id get -2, -3 and so on."""
-    names = (wanted if n == 1 else f"{wanted}-{n}" for n in count(1))
-    free = next(name for name in names if name not in seen)
-    seen.add(free)
+def _take_name(wanted: str, seen: dict[str, int]) -> str:
+    """Take a name that no row before has: equal rows without an id get -2, -3 and so on.
+
+    Args:
+        wanted: Name of the row, if it is free.
+        seen: Of each name that is taken, the number to try next; the taken one is added.
+    """
+    number = seen.get(wanted, 1)
+    while (free := wanted if number == 1 else f"{wanted}-{number}") in seen:
+        number += 1
+    seen[wanted] = number + 1
+    seen.setdefault(free, 2)
     return free
 
 
@@ -229,24 +276,63 @@ def _as_text(value: Any) -> str:
 
 def _kind(name: str) -> str:
     """The suffix that chooses the reader, in lower case, without that of a compression."""
-    path = PurePosixPath(name.split("::")[0])
-    is_compressed = path.suffix.lower() in _COMPRESSIONS
-    return (PurePosixPath(path.stem) if is_compressed else path).suffix.lower()
+    path = PurePosixPath(name)
+    return (PurePosixPath(path.stem) if _is_compressed(path) else path).suffix.lower()
 
 
-def _local_copy(location: str, spool: Path) -> Path:
-    """Give an uncompressed local file of the table: the file itself, or a copy in the spool.
+def _is_compressed(path: PurePath) -> bool:
+    return path.suffix.lower() in _COMPRESSIONS
+
+
+def _spool_name(location: str) -> str:
+    """Give the beginning of the names of a table's files in the spool."""
+    return digest(location.encode(), 6)
+
+
+def _local_file(location: str, uri: str, spool: Path, max_copied_mb: int) -> tuple[Path, bool]:
+    """Give an uncompressed local file of the table: the file itself, or a copy in the spool, and whether it is one.
 
     Raises:
-        DocumentError: It cannot be read or decompressed.
+        DocumentError: It cannot be read or decompressed, or is too large.
     """
-    path = Path(location)
-    if "://" not in location and path.suffix.lower() == _kind(location):
-        return path
-    copy = spool / f"{digest(location.encode(), 6)}{_kind(location)}"
+    name, path = PurePosixPath(uri), local_path(location)
+    if path is not None and not _is_compressed(name):
+        return Path(path), False
+    copy = spool / f"{_spool_name(location)}{_kind(uri)}"
     try:
-        with fsspec.open(location, "rb", compression="infer") as stream, copy.open("wb") as target:
-            shutil.copyfileobj(stream, target, _COPY_BYTES)
+        with open_location(location) as raw, copy.open("wb") as target:
+            _copy(_decompressed(raw, name) if _is_compressed(name) else raw, target, max_copied_mb)
+    except DocumentError:
+        raise
     except Exception as error:  # noqa: BLE001  each compression and each filesystem raises its own exceptions
+        if isinstance(error, OSError) and error.errno in _NO_SPACE:
+            raise _no_space(spool, error) from None
         raise DocumentError("unreadable", f"{error}") from None
-    return copy
+    return copy, True
+
+
+def _copy(stream: IO[bytes], target: IO[bytes], max_mb: int) -> None:
+    size = 0
+    while block := stream.read(_COPY_BYTES):
+        size += len(block)
+        if size > max_mb * 2**20:
+            raise DocumentError(
+                "too_large", f"it has more than {max_mb} MiB when uncompressed; ROOST_INGEST__TABLE_MB allows more"
+            )
+        target.write(block)
+
+
+def _decompressed(raw: IO[bytes], name: PurePath) -> IO[bytes]:
+    codec = infer_compression(name.name)
+    if codec is None:
+        raise DocumentError("unreadable", f"no package is installed that decompresses {name.suffix} files")
+    stream: IO[bytes] = compr[codec](raw, mode="rb")
+    return stream
+
+
+def _no_space(spool: Path, error: Exception) -> DocumentError:
+    return DocumentError(
+        "unreadable",
+        f"its rows cannot be written to {spool}: {str(error).splitlines()[0]}; make space there, or set "
+        "ROOST_SCALE__SPOOL to another folder",
+    )

@@ -13,7 +13,7 @@ from roost.tasks.models.model import Model, load_tokenizer
 from roost.tasks.records import CHUNK, REJECT, Chunked, Loaded
 from roost.tasks.settings import Chunking
 from roost.tasks.steps.cut import CutSizes, cut_blocks
-from roost.tasks.workers import Workers, WorkerTimeLimitError
+from roost.tasks.workers import WorkerError, Workers
 
 #: Bytes of text from which it is worth having another worker cut a share of them.
 MIN_SHARE_BYTES = 100_000
@@ -46,7 +46,7 @@ async def chunk_batch(loaded: Loaded, chunking: Chunking, model: Model, workers:
         chunking: Sizes in tokens.
         model: Its tokenizer counts the tokens.
         workers: The processes that cut.
-        seconds: Time limit for the batch, and for one document where the batch fails.
+        seconds: Limit of processor time for a worker's share of the batch, and for one document where that fails.
     """
     started = time.perf_counter()
     is_whole = chunking.method == "none"
@@ -87,12 +87,10 @@ async def _cut_singly(blocks: pl.DataFrame, sizes: CutSizes, workers: Workers, s
     for (document,), own in blocks.group_by("doc_id", maintain_order=True):
         try:
             chunks.append(await workers.run(cut_blocks, (own, sizes), seconds))
-        except WorkerTimeLimitError:
-            errors[str(document)] = DocumentError("too_slow", f"cutting it takes more than {seconds:g} s")
-        except MemoryError:
-            errors[str(document)] = DocumentError("too_large", "cutting it takes more memory than a worker may have")
-        except Exception as error:  # noqa: BLE001  as above
-            errors[str(document)] = DocumentError("damaged", f"its text cannot be cut: {error}")
+        except WorkerError as error:
+            errors[str(document)] = DocumentError(error.reason, f"cutting: {error}")
+        except Exception as error:  # noqa: BLE001  a text that nobody expects, or a defect that an upgrade mends
+            errors[str(document)] = DocumentError("failed", f"cutting: {type(error).__name__}: {error}")
     return _Cut(pl.concat(chunks), errors)
 
 

@@ -163,8 +163,9 @@ def _own_heading(section: str) -> str:
 
 def _heading_path(parents: str, section: str) -> str:
     """Join the headings above a section and its own, as in `Guide > Install`, without HTML tags."""
-    own = _own_heading(section)
-    names = (re.sub(r"<[^>]*>", "", name).strip() for name in [*parents.split(_PATH_SEPARATOR), own])
+    # A `<` that nothing closes is looked for to the end of the name: of a long one, only the beginning is read.
+    known = (name[: 4 * MAX_HEADING_CHARACTERS] for name in [*parents.split(_PATH_SEPARATOR), _own_heading(section)])
+    names = (re.sub(r"<[^>]*>", "", name).strip() for name in known)
     return " > ".join(name for name in names if name)[:MAX_HEADING_CHARACTERS]
 
 

@@ -10,18 +10,18 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import fsspec
 import orjson
 import polars as pl
 
 from roost.tasks.errors import DocumentError, RoostError, TransientError
 from roost.tasks.ids import content_hash, hash_file
+from roost.tasks.locations import local_path, open_location
 from roost.tasks.records import LOADED, REJECT, TEXT_BLOCK, Batch, Loaded
 from roost.tasks.sources.parsers.parse import has_pages, join_pages, parse, parse_pages
 from roost.tasks.sources.parsers.parsed import PageRange, Parsed, TextBlock
 from roost.tasks.sources.tables import read_rows
 from roost.tasks.steps.metadata import pack_metadata
-from roost.tasks.workers import WorkerError, Workers, WorkerTimeLimitError
+from roost.tasks.workers import WorkerError, Workers, WorkerStalledError
 
 #: Size from which a file is parsed in page ranges by several workers, where its format allows.
 MIN_PAGED_BYTES = 500_000
@@ -46,7 +46,7 @@ async def load_batch(batch: Batch, workers: Workers, *, seconds: float, last_try
     Args:
         batch: Planned documents.
         workers: The processes that parse.
-        seconds: Time limit for one document.
+        seconds: Limit of processor time for one document.
         last_try: Whether a network failure refuses its document instead of raising.
 
     Raises:
@@ -65,7 +65,11 @@ async def load_batch(batch: Batch, workers: Workers, *, seconds: float, last_try
 
 
 def load_file(location: str, name: str, pages: PageRange | None = None) -> Outcome:
-    """Read and parse one file, or a range of its pages, in a worker process; errors are returned, not raised."""
+    """Read and parse one file, or a range of its pages, in a worker process; errors are returned, not raised.
+
+    Raises:
+        MemoryError: It needs more memory than the worker may have.
+    """
     try:
         data = read_file(location)
     except RoostError as error:
@@ -75,34 +79,35 @@ def load_file(location: str, name: str, pages: PageRange | None = None) -> Outco
         return Outcome(digest, parse(data, name) if pages is None else parse_pages(data, name, pages))
     except DocumentError as error:
         return Outcome(digest, error)
-    except MemoryError:
-        return Outcome(digest, DocumentError("too_large", "parsing it takes more memory than a worker may have"))
+    except MemoryError:  # perhaps because of what others have left: `Workers` tries it again alone
+        raise
     except RecursionError:
         return Outcome(digest, DocumentError("damaged", "its structure is nested too deeply"))
-    except Exception as error:  # noqa: BLE001  any other exception of a parser concerns this document alone
-        return Outcome(digest, DocumentError("damaged", f"{type(error).__name__}: {error}"))
+    except Exception as error:  # noqa: BLE001  a document that no parser expects, or a defect that an upgrade mends
+        return Outcome(digest, DocumentError("failed", f"parsing: {type(error).__name__}: {error}"))
 
 
 def read_file(location: str) -> bytes:
-    """Read one file from where fsspec finds it.
+    """Read one file.
 
     Raises:
         DocumentError: It cannot be read.
         TransientError: The network or the store failed.
+        MemoryError: It needs more memory than this process may have.
     """
     try:
-        with fsspec.open(location, "rb") as stream:
+        with open_location(location) as stream:
             return bytes(stream.read())
     except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
         if isinstance(error.__cause__, OSError):  # fsspec reports an unreachable web server as FileNotFoundError
             raise TransientError(f"{location}: {error.__cause__}") from None
         raise DocumentError("unreadable", error.strerror or str(error)) from None
     except MemoryError:
-        raise DocumentError("too_large", "reading it takes more memory than a worker may have") from None
+        raise
     except (zipfile.BadZipFile, zlib.error) as error:
         raise DocumentError("damaged", str(error)) from None
     except Exception as error:  # noqa: BLE001  each remote filesystem raises its own exceptions
-        if "://" in location:
+        if local_path(location) is None:
             raise TransientError(f"{type(error).__name__}: {error}") from None
         raise DocumentError("unreadable", str(error)) from None
 
@@ -129,11 +134,10 @@ async def _load_file_in_workers(row: dict[str, Any], workers: Workers, seconds: 
     try:
         calls = (workers.run(load_file, (location, name, part), seconds) for part in pages)
         return _join(location, name, await asyncio.gather(*calls))
-    except WorkerTimeLimitError:
-        error = DocumentError("too_slow", f"parsing it takes more than {seconds:g} s")
-    except WorkerError as died:
-        error = DocumentError("parser_died", str(died))
-    return Outcome(await _hash_in_worker(location, workers, seconds), error)
+    except WorkerError as error:
+        refusal = DocumentError(error.reason, f"parsing: {error}")
+        can_read = not isinstance(error, WorkerStalledError)
+    return Outcome(await _hash_in_worker(location, workers, seconds) if can_read else "", refusal)
 
 
 async def _hash_in_worker(location: str, workers: Workers, seconds: float) -> str:

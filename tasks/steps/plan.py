@@ -106,6 +106,8 @@ def make_plan(listing: Listing, ledger: pl.DataFrame, options: PlanOptions) -> p
         .with_columns(pl.col("old_chunks", "committed", "attempts").fill_null(0), moved_from=pl.lit(""))
     )
     documents = _hash_changed(joined, always=options.checksum).with_columns(action=_action(options))
+    is_other = pl.col("action") == "changed"  # failures of other content do not count
+    documents = documents.with_columns(attempts=pl.when(is_other).then(0).otherwise("attempts"))
     missing = find_missing(ledger, listing)
     if options.keep_missing or not missing.height:
         return documents.select(list(PLANNED)).cast(PLANNED)
@@ -161,8 +163,10 @@ def _action(options: PlanOptions) -> pl.Expr:
     """The action of a listed document: the first rule that applies. Hashes decide where known, else size and time."""
     is_hashed = pl.col("content_hash") != ""
     is_unchanged = pl.when(is_hashed).then(pl.col("content_hash") == pl.col("known_hash")).otherwise(pl.col("is_same"))
-    retried_reasons = [reason for reason, is_retried in REASONS.items() if is_retried]
-    is_retried = pl.col("known_reason").str.split(":").list.first().is_in(retried_reasons) | options.retry_quarantined
+    reason = pl.col("known_reason").str.split(":").list.first()
+    known, retries = list(REASONS), list(map(float, REASONS.values()))
+    allowed = reason.replace_strict(known, retries, default=0.0, return_dtype=pl.Float64)
+    is_retried = ((allowed > 0) & (pl.col("attempts") <= allowed)) | options.retry_quarantined
     is_quarantined = pl.col("status") == QUARANTINED
     rules = [
         (pl.col("status").is_null(), "added"),

@@ -261,7 +261,7 @@ def _read_parquet(file: Path) -> pl.DataFrame:
         UsageError: It is missing or damaged.
     """
     try:
-        return pl.read_parquet(file)
+        return pl.read_parquet(file, glob=False)
     except (OSError, pl.exceptions.PolarsError) as error:
         raise UsageError(f"{file} cannot be read: {str(error).splitlines()[0][:200]}") from None
 

@@ -32,12 +32,13 @@ from roost.tasks.milvus.store import Store, open_store
 from roost.tasks.records import DOCUMENT, WORK_ACTIONS
 from roost.tasks.settings import Ingest, Milvus
 from roost.tasks.sources.listing import Listing, list_source
-from roost.tasks.sources.opened_source import open_sources
+from roost.tasks.sources.opened_source import ListingChoices, open_sources
 from roost.tasks.sources.source import Source
 from roost.tasks.steps.batches import cut_batches
 from roost.tasks.steps.plan import PlanOptions, make_plan
 from roost.tasks.versions.ledger import INDEXED, ROW, read_ledger, write_rows
 from roost.tasks.versions.schema import make_ledger
+from roost.tasks.workers import Workers
 
 NAME = "corpus"
 LEDGER = "planning__ledger"
@@ -135,7 +136,9 @@ def measure_files(count: int) -> dict[str, Any]:
             file.touch()
         source = Source(uri=folder, name=NAME)
         started = time.perf_counter()
-        listed = list_source(open_sources([source])[0], Path(folder)).documents
+        choices = ListingChoices.of(Ingest(), Workers(workers=1, memory_mb=512))
+        [opened] = open_sources([source], choices)
+        listed = list_source(opened, Path(folder)).documents
         listing_seconds = time.perf_counter() - started
         planned = make_plan(as_listing(listed, source), ROW.to_frame(), PlanOptions())
         plan_seconds = time.perf_counter() - started - listing_seconds

@@ -20,6 +20,10 @@ import pytest
 from roost.tasks.errors import TransientError
 from roost.tasks.ids import content_hash, doc_id
 from roost.tasks.records import LOADED, PLANNED, REJECT, TEXT_BLOCK, Batch, Loaded
+from roost.tasks.settings import Ingest
+from roost.tasks.sources.listing import list_sources
+from roost.tasks.sources.opened_source import ListingChoices, open_sources
+from roost.tasks.sources.source import Source
 from roost.tasks.steps.load import load_batch
 from roost.tasks.workers import Workers
 
@@ -44,7 +48,10 @@ def refused(loaded: Loaded) -> dict[str, str]:
     return dict(loaded.rejects.select("uri", "reason").iter_rows())
 
 
-async def test_a_bad_document_refuses_itself_alone_and_says_why(workers: Workers, tmp_path: Path) -> None:
+async def test_a_bad_document_refuses_itself_alone_and_says_why(
+    workers: Workers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("roost.tasks.workers.WALL_TIME_FACTOR", 0.5)
     (tmp_path / "good.md").write_text("---\ntitle: Good\nyear: 2024\n---\n# Heading\n\nBody.")
     (tmp_path / "empty.md").write_text("")
     (tmp_path / "blank.txt").write_text(" \n")
@@ -60,7 +67,7 @@ async def test_a_bad_document_refuses_itself_alone_and_says_why(workers: Workers
     loaded = await load_batch(Batch("docs-0000", pl.concat(rows)), workers, seconds=3.0)
     assert refused(loaded) == {
         "empty.md": "empty", "blank.txt": "no_text", "bad.pdf": "damaged", "noise.dat": "unknown_format",
-        "folder.md": "unreadable", "hangs.md": "too_slow", "huge.txt": "too_large", "gone.md": "unreadable",
+        "folder.md": "unreadable", "hangs.md": "stalled", "huge.txt": "too_large", "gone.md": "unreadable",
         "named.md": "bad_row",
     }  # fmt: skip
     assert loaded.rejects.schema == REJECT
@@ -79,23 +86,46 @@ async def test_a_worker_that_dies_is_a_failure_that_may_pass(workers: Workers) -
     assert await workers.run(math.sqrt, (4,)) == 2.0
 
 
-async def waiting_worker() -> int:
+async def waiting_worker(other_than: int = 0) -> int:
     """Wait until a worker of this process waits for the writer of a pipe; return its id."""
     for _ in range(200):
         server = multiprocessing.forkserver._forkserver._forkserver_pid  # type: ignore[attr-defined]
         for pid in Path(f"/proc/{server}/task/{server}/children").read_text().split() if server else []:
             with contextlib.suppress(FileNotFoundError):
-                if Path(f"/proc/{pid}/wchan").read_text() == "wait_for_partner":
+                if Path(f"/proc/{pid}/wchan").read_text() == "wait_for_partner" and int(pid) != other_than:
                     return int(pid)
         await asyncio.sleep(0.1)
     return pytest.skip("this system does not say what a process waits for")
 
 
 @pytest.mark.skipif(not Path("/proc/self/wchan").is_file(), reason="needs /proc to find the worker")
-async def test_a_document_whose_parser_is_killed_is_refused_as_such(tmp_path: Path) -> None:
+async def test_a_document_whose_parser_is_killed_is_read_by_another_and_refused_when_that_is_killed_too(
+    tmp_path: Path,
+) -> None:
     os.mkfifo(tmp_path / "deadly.md")
     work = Batch("docs-0000", listed("deadly.md", tmp_path / "deadly.md"))
     with Workers(workers=1, memory_mb=512) as alone:
-        loading = asyncio.ensure_future(load_batch(work, alone, seconds=5.0))
-        os.kill(await waiting_worker(), signal.SIGKILL)
-        assert refused(await loading) == {"deadly.md": "parser_died"}
+        for kills, expected in ((1, {}), (2, {"deadly.md": "parser_died"})):
+            loading = asyncio.ensure_future(load_batch(work, alone, seconds=5.0))
+            killed = 0
+            for _ in range(kills):
+                killed = await waiting_worker(other_than=killed)
+                os.kill(killed, signal.SIGKILL)
+            await waiting_worker(other_than=killed)  # what is written before is written for the dead one
+            await asyncio.to_thread((tmp_path / "deadly.md").write_text, "# Read at last")
+            assert refused(await loading) == expected
+
+
+async def test_a_table_that_needs_more_memory_than_a_worker_has_is_refused_by_name_and_ends_no_run(
+    workers: Workers, tmp_path: Path
+) -> None:
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "spool").mkdir()
+    (tmp_path / "docs" / "good.csv").write_text("id,text\n1,fine\n")
+    bomb = b"id,text\n1,x" + b"," * (63 * 2**20) + b"\n"  # a row of half a gigabyte
+    (tmp_path / "docs" / "bomb.csv.gz").write_bytes(gzip.compress(bomb, 1, mtime=0))
+    choices = ListingChoices.of(Ingest(), workers)
+    found = await list_sources(open_sources([Source(uri=str(tmp_path / "docs"))], choices), tmp_path / "spool")
+    reasons = dict(found.documents.select("uri", pl.col("reason").str.split(":").list.first()).iter_rows())
+    assert reasons == {"bomb.csv.gz": "too_large", "good.csv#1": ""}
+    assert found.unlisted == (("docs", "bomb.csv.gz#"),)

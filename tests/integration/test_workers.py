@@ -9,9 +9,18 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
 from tests.conftest import ROOT
+from tests.integration import worker_tasks
 
-from roost.tasks.workers import Workers
+from roost.tasks.workers import (
+    MAX_LONE_TRIES,
+    WorkerError,
+    WorkerMemoryError,
+    Workers,
+    WorkerStalledError,
+    WorkerTimeLimitError,
+)
 
 PROGRAM = """
 import asyncio, os
@@ -63,3 +72,43 @@ async def test_processes_have_imported_what_they_need_and_not_what_that_would_li
     with Workers(workers=1, memory_mb=2048) as workers:
         imported = await workers.run(eval, (f"[name for name in {names} if name in __import__('sys').modules]",))
     assert imported == names[:4]
+
+
+async def test_a_limit_counts_what_a_task_computes_and_not_how_long_it_waits() -> None:
+    with Workers(workers=1, memory_mb=512) as workers:
+        await workers.run(time.sleep, (0.8,), seconds=0.4)
+        with pytest.raises(WorkerTimeLimitError, match=r"more than 0\.4 s of processor time"):
+            await workers.run(worker_tasks.compute, (60.0,), seconds=0.4)
+        assert await workers.run(worker_tasks.take, (1,)) == 2**20
+
+
+async def test_a_task_that_waits_for_ever_is_ended_and_said_to_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("roost.tasks.workers.WALL_TIME_FACTOR", 2.0)
+    with Workers(workers=1, memory_mb=512) as workers, pytest.raises(WorkerStalledError, match=r"after 0\.4 s"):
+        await workers.run(time.sleep, (60,), seconds=0.2)
+
+
+async def test_a_task_whose_process_is_killed_is_tried_again_alone(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with Workers(workers=2, memory_mb=512) as workers:
+        calls = [(str(log), name, 0.2) for name in ("one", "dies", "two", "three")]
+        await asyncio.gather(*(workers.run(worker_tasks.note_and_wait, call) for call in calls))
+    lines = log.read_text().splitlines()
+    assert lines[-2:] == ["dies begins", "dies ends"]
+    assert lines.count("dies begins") == 2
+
+
+async def test_memory_that_another_task_left_behind_refuses_no_task() -> None:
+    with Workers(workers=1, memory_mb=512) as workers:
+        assert await workers.run(worker_tasks.leak, (250,)) == 1
+        assert await workers.run(worker_tasks.take, (200,)) == 200 * 2**20
+        with pytest.raises(WorkerMemoryError, match="more memory than the 512 MiB"):
+            await workers.run(worker_tasks.take, (600,))
+
+
+async def test_a_source_that_hangs_is_not_tried_again_for_each_of_its_documents(tmp_path: Path) -> None:
+    with Workers(workers=1, memory_mb=512) as workers:
+        workers._lone_tries = MAX_LONE_TRIES
+        with pytest.raises(WorkerError):
+            await workers.run(worker_tasks.die_once, (str(tmp_path / "mark"),))
+        assert await workers.run(worker_tasks.die_once, (str(tmp_path / "mark"),)) == "done"

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 from tests.conftest import ROOT
+from tests.stand_ins import listing_choices
 
 from roost.deployments.local.servers import milvus_standalone
 from roost.flows.running.scale_checks import check_engine
@@ -48,15 +49,15 @@ def _ray(_folder):
 
 
 def _s3(_folder):
-    open_sources([Source(uri="s3://bucket/docs")])
+    open_sources([Source(uri="s3://bucket/docs")], listing_choices())
 
 
 def _gcs(_folder):
-    open_sources([Source(uri="zip://*.md::gs://bucket/docs.zip")])
+    open_sources([Source(uri="zip://*.md::gs://bucket/docs.zip")], listing_choices())
 
 
 def _azure(_folder):
-    open_sources([Source(uri="abfs://container/docs")])
+    open_sources([Source(uri="abfs://container/docs")], listing_choices())
 
 
 @pytest.mark.parametrize(

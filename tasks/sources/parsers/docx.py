@@ -7,7 +7,7 @@ import io
 from roost.tasks.errors import DocumentError
 from roost.tasks.sources.parsers.html import html_to_markdown
 from roost.tasks.sources.parsers.markdown import first_heading
-from roost.tasks.sources.parsers.parsed import Parsed, TextBlock, first_line
+from roost.tasks.sources.parsers.parsed import CODE_ERRORS, Parsed, TextBlock, first_line
 
 SUFFIXES = (".docx",)
 
@@ -23,6 +23,8 @@ def parse_docx(data: bytes) -> Parsed:
     no_images = mammoth.images.img_element(lambda _: {})
     try:
         html = mammoth.convert_to_html(io.BytesIO(data), convert_image=no_images).value
+    except (MemoryError, RecursionError, *CODE_ERRORS):
+        raise
     except Exception as error:  # noqa: BLE001  mammoth has no exception of its own; a damaged file raises almost any
         raise DocumentError("damaged", f"not a readable .docx: {first_line(error)}") from None
     text = html_to_markdown(html)

@@ -16,7 +16,7 @@ MAX_FRONT_MATTER_BYTES = 100_000
 
 _FRONT_MATTER = re.compile(r"\A---[ \t]*\n(.*?)\n---[ \t]*(?:\n|\Z)", re.DOTALL)
 _CODE_BLOCK = re.compile(r"^ {0,3}(```|~~~).*?(^ {0,3}\1|\Z)", re.MULTILINE | re.DOTALL)
-_TOP_HEADING = re.compile(r"^#[^\S\n]+(.+?)[^\S\n]*#*$", re.MULTILINE)
+_TOP_HEADING = re.compile(r"^#[^\S\n]+(\S.*)$", re.MULTILINE)
 
 
 def parse_markdown(data: bytes) -> Parsed:
@@ -54,7 +54,14 @@ def split_front_matter(text: str) -> tuple[dict[str, Any], str]:
 def first_heading(markdown: str) -> str:
     """Find the first `# heading` outside code blocks; empty when there is none."""
     heading = _TOP_HEADING.search(_CODE_BLOCK.sub("", markdown))
-    return heading.group(1) if heading else ""
+    return _without_closing(heading.group(1)) if heading else ""
+
+
+def _without_closing(heading: str) -> str:
+    """Drop the `#` that may close a heading; one that is part of a word, as in `C#`, stays."""
+    text = heading.rstrip()
+    name = text.rstrip("#")
+    return name.rstrip() if not name or name[-1].isspace() else text
 
 
 def _is_small_json(metadata: dict[Any, Any]) -> bool:

@@ -48,6 +48,10 @@ class PageRange(NamedTuple):
 
 ALL_PAGES = PageRange(0, 1)
 
+#: Exceptions of a parser that tell of its code rather than of the document. They are not taken for damage: the next
+#: version of the parser may read the document.
+CODE_ERRORS = (TypeError, AttributeError, NameError, ImportError)
+
 
 def first_line(error: BaseException) -> str:
     """Take the first line of an error's message, at most 200 characters; its type where it has no message."""

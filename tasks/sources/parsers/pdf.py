@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from roost.tasks.errors import DocumentError
-from roost.tasks.sources.parsers.parsed import PageRange, Parsed, TextBlock, first_line
+from roost.tasks.sources.parsers.parsed import CODE_ERRORS, PageRange, Parsed, TextBlock, first_line
 from roost.tasks.sources.text_encoding import clean
 
 SUFFIXES = (".pdf",)
@@ -41,7 +41,7 @@ def parse_pdf(data: bytes, pages: PageRange) -> Parsed:
         raise
     except (PyPdfError, NotImplementedError) as error:
         raise DocumentError("damaged", f"pypdf: {first_line(error)}") from None
-    except (MemoryError, RecursionError):
+    except (MemoryError, RecursionError, *CODE_ERRORS):
         raise
     except Exception as error:  # noqa: BLE001  on a damaged file pypdf raises almost any exception
         raise DocumentError("damaged", f"pypdf: {type(error).__name__}: {first_line(error)}") from None
@@ -63,18 +63,25 @@ def join_pdf(ranges: Sequence[Parsed]) -> Parsed:
 
 
 def _parse_pages(reader: Any, pages: PageRange) -> tuple[list[TextBlock], list[int]]:
-    """Return a block a page, and the numbers, from 1, of the pages that could not be parsed."""
+    """Return a block a page, and the numbers, from 1, of the pages that could not be parsed.
+
+    Where no page could be, and the parser's code is to blame, its last error is raised.
+    """
     blocks: list[TextBlock] = []
     failed: list[int] = []
+    code_error: Exception | None = None
     for index in pages.of(len(reader.pages)):
         try:
             text = clean(reader.pages[index].extract_text())
         except (MemoryError, RecursionError):
             raise
-        except Exception:  # noqa: BLE001  as above; the other pages are kept
+        except Exception as error:  # noqa: BLE001  as above; the other pages are kept
             failed.append(index + 1)
+            code_error = error if isinstance(error, CODE_ERRORS) else code_error
             text = ""
         blocks.append(TextBlock(text, page=index + 1))
+    if code_error and len(failed) == len(blocks):
+        raise code_error
     return blocks, failed
 
 

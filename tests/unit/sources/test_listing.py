@@ -14,8 +14,10 @@ import polars as pl
 import pytest
 from fsspec.implementations.local import LocalFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
+from tests.stand_ins import listing_choices
 
 from roost.tasks.errors import SourceError
+from roost.tasks.locations import open_location
 from roost.tasks.records import DOCUMENT
 from roost.tasks.sources.listing import SourceListing, list_source
 from roost.tasks.sources.opened_source import open_sources
@@ -32,9 +34,9 @@ def listing(tmp_path: Path) -> Callable[..., SourceListing]:
     spool = tmp_path / "spool"
     spool.mkdir()
 
-    def run(uri: Any, **choices: Any) -> SourceListing:
+    def run(uri: Any, *, follow_links: bool = False, **choices: Any) -> SourceListing:
         source = Source(uri=str(uri), **choices)
-        [opened] = open_sources([source])
+        [opened] = open_sources([source], listing_choices(follow_links=follow_links))
         found = list_source(opened, spool)
         assert found.documents.schema == DOCUMENT
         assert found.documents["doc_id"].n_unique() == found.documents.height
@@ -84,7 +86,7 @@ def opened(listing: SourceListing) -> dict[str, bytes]:
     rows = listing.documents.filter(IS_FILE).select("uri", "location").iter_rows()
     found = {}
     for uri, location in rows:
-        with fsspec.open(location, "rb") as stream:
+        with open_location(location) as stream:
             found[uri] = stream.read()
     return found
 
@@ -216,6 +218,40 @@ def test_a_file_or_folder_whose_name_looks_like_a_glob_is_taken_as_it_is(folder:
     assert uris(found) == ["a[1].md", "b*?.md", "c #%20.md", "d\nd.md"]
     assert set(opened(found).values()) == {b"one", b"two", b"three", b"four"}
     assert uris(listing(place / "a[1].md")) == ["a[1].md"]
+
+
+@pytest.mark.parametrize("prefix", ["", "file://{}/"])
+def test_names_with_two_colons_are_no_chains_of_urls(folder: Maker, listing: Any, tmp_path: Path, prefix: str) -> None:
+    prefix = prefix.format(tmp_path)
+    folder(**{"b.md": "the neighbour", "b.md::draft.md": "the draft", "c.md::t.csv": "id,text\n1,a row\n"})
+    folder("zip::docs", **{"a.md": "A"})
+    found = listing(f"{prefix}docs")
+    assert uris(found) == ["b.md", "b.md::draft.md", "c.md::t.csv#1"]
+    assert opened(found) == {"b.md": b"the neighbour", "b.md::draft.md": b"the draft"}
+    assert read_rows(found.documents.filter(~IS_FILE))["text"].to_list() == ["a row"]
+    named = listing(f"{prefix}docs/b.md::draft.md")
+    assert opened(named) == {"b.md::draft.md": b"the draft"}
+    assert named.documents["source"].to_list() == ["b.md::draft.md"]
+    assert opened(listing(f"{prefix}zip::docs")) == {"a.md": b"A"}
+
+
+def test_a_table_whose_name_looks_like_a_glob_is_read_and_not_its_neighbour(
+    folder: Maker, listing: Any, tmp_path: Path
+) -> None:
+    place = folder("[2024]")
+    place.mkdir()
+    pl.DataFrame({"id": ["1"], "text": ["of the one"]}).write_parquet(place / "r[1].parquet")
+    pl.DataFrame({"id": ["1"], "text": ["of the other"]}).write_parquet(place / "r1.parquet")
+    found = listing(place)
+    texts = dict(zip(found.documents["uri"], read_rows(found.documents)["text"], strict=True))
+    assert texts == {"r[1].parquet#1": "of the one", "r1.parquet#1": "of the other"}
+    assert read_rows(listing(place / "r[1].parquet").documents)["text"].to_list() == ["of the one"]
+
+
+def test_a_spool_whose_name_looks_like_a_glob_is_read(folder: Maker, tmp_path: Path) -> None:
+    (tmp_path / "spool[1]").mkdir()
+    [source] = open_sources([Source(uri=str(folder(**{"t.csv": "id,text\n1,one\n"})))], listing_choices())
+    assert read_rows(list_source(source, tmp_path / "spool[1]").documents)["text"].to_list() == ["one"]
 
 
 # single files, tables
@@ -448,7 +484,7 @@ def test_documents_below_a_folder_whose_name_is_not_utf_8_refuse_themselves_alon
 
 def test_a_link_to_a_file_is_a_document_that_changes_with_the_file(folder: Maker, listing: Any) -> None:
     place = folder(**{"a.md": "A"})
-    target = folder("elsewhere", **{"real.md": "four"}) / "real.md"
+    target = folder("docs/elsewhere", **{"real.md": "four"}) / "real.md"
     (place / "link.md").symlink_to(target)
     os.utime(target, (1, 1))
     first = {row["uri"]: row for row in listing(place).documents.to_dicts()}["link.md"]
@@ -456,6 +492,31 @@ def test_a_link_to_a_file_is_a_document_that_changes_with_the_file(folder: Maker
     second = {row["uri"]: row for row in listing(place).documents.to_dicts()}["link.md"]
     assert first["size"] == 4
     assert first["modified"] != second["modified"]
+
+
+@pytest.mark.parametrize("place", ["docs", "docs/**/*.md", "file://{}/docs", "link-to-docs"])
+def test_a_link_out_of_the_source_is_skipped_and_counted_and_followed_only_on_demand(
+    folder: Maker, listing: Any, tmp_path: Path, place: str
+) -> None:
+    docs = folder(**{"a.md": "A", "sub/b.md": "B"})
+    secret = folder("elsewhere", **{"credentials": "a secret", "t.csv": "id,text\n1,a secret\n"})
+    (tmp_path / "docs-too").mkdir()
+    (tmp_path / "docs-too" / "x.md").write_text("a neighbour whose name begins alike")
+    (tmp_path / "link-to-docs").symlink_to(docs)
+    (docs / "sub" / "notes.md").symlink_to(secret / "credentials")
+    (docs / "t.md").symlink_to("../docs-too/x.md")
+    (docs / "broken.md").symlink_to("/nowhere/x.md")
+    (docs / "inside.md").symlink_to("sub/b.md")
+    found = listing(place.format(tmp_path))
+    assert uris(found) == ["a.md", "inside.md", "sub/b.md"]
+    assert dict(found.skipped) == {"link out of the source": 3}
+    followed = listing(place.format(tmp_path), follow_links=True)
+    assert uris(followed) == ["a.md", "broken.md", "inside.md", "sub/b.md", "sub/notes.md", "t.md"]
+
+
+def test_a_file_that_is_named_is_listed_though_it_is_a_link(folder: Maker, listing: Any, tmp_path: Path) -> None:
+    (tmp_path / "named.md").symlink_to(folder(**{"a.md": "A"}) / "a.md")
+    assert opened(listing(tmp_path / "named.md")) == {"named.md": b"A"}
 
 
 def test_a_broken_link_is_listed_so_that_it_is_refused_with_a_reason(folder: Maker, listing: Any) -> None:

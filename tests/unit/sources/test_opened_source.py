@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import fsspec
+import polars as pl
 import pytest
 from fsspec.implementations.local import LocalFileSystem
+from tests.stand_ins import InProcessWorkers, listing_choices
 
 from roost.tasks.errors import SourceError
 from roost.tasks.sources.listing import list_source, list_sources
 from roost.tasks.sources.opened_source import open_sources
 from roost.tasks.sources.source import Source, check_sources
+from roost.tasks.sources.tables import _spool_name
+from roost.tasks.workers import WorkerError, WorkerMemoryError, Workers
 
 Maker = Callable[..., Path]
 
@@ -62,21 +67,21 @@ def caching() -> str:
 
 
 async def test_a_source_is_opened_once_for_its_checks_and_all_its_listings(
-    folder: Maker, tmp_path: Path, openings: list[str]
+    folder: Maker, tmp_path: Path, openings: list[str], caching: str
 ) -> None:
     one, two = folder("one", **{"a.md": "A"}), folder("two", **{"b.md": "B", "c.txt": "C"})
-    sources = [Source(uri=str(one)), Source(uri=f"{two}/*.md")]
+    sources = [Source(uri=f"{caching}://{one}"), Source(uri=f"{caching}://{two}/*.md")]
     check_sources(sources)
-    opened = open_sources(sources)
+    opened = open_sources(sources, listing_choices())
     for _ in range(3):
         found = await list_sources(opened, tmp_path)
         assert found.documents["uri"].to_list() == ["a.md", "b.md"]
-    assert openings == [str(one), f"{two}/*.md"]
+    assert openings == [source.uri for source in sources]
 
 
 def test_a_later_listing_of_an_object_store_is_not_the_cached_one(folder: Maker, tmp_path: Path, caching: str) -> None:
     place = folder(**{"a.md": "A"})
-    [opened] = open_sources([Source(uri=f"{caching}://{place}")])
+    [opened] = open_sources([Source(uri=f"{caching}://{place}")], listing_choices())
     assert list_source(opened, tmp_path).documents["uri"].to_list() == ["a.md"]
     (place / "b.md").write_text("B")
     (place / "a.md").unlink()
@@ -87,7 +92,7 @@ def test_a_first_listing_long_after_the_opening_is_not_the_cached_one(
     folder: Maker, tmp_path: Path, caching: str
 ) -> None:
     place = folder(**{"a.md": "A"})
-    [opened] = open_sources([Source(uri=f"{caching}://{place}")])
+    [opened] = open_sources([Source(uri=f"{caching}://{place}")], listing_choices())
     opened.filesystem.ls(str(place))
     (place / "b.md").write_text("B")
     assert list_source(opened, tmp_path).documents["uri"].to_list() == ["a.md", "b.md"]
@@ -100,7 +105,7 @@ def test_a_later_listing_of_an_archive_sees_the_archive_that_replaced_it(tmp_pat
     for name in ("a.md", "b.md"):
         with zipfile.ZipFile(archive, "w") as made:
             made.writestr(name, name)
-        [opened] = [opened] if opened else open_sources([Source(uri=f"zip://::{archive}")])
+        [opened] = [opened] if opened else open_sources([Source(uri=f"zip://::{archive}")], listing_choices())
         found.append(list_source(opened, tmp_path).documents["uri"].to_list())
     assert found == [["a.md"], ["b.md"]]
 
@@ -109,7 +114,7 @@ def test_a_place_that_is_gone_at_a_later_listing_is_refused_and_not_taken_for_em
     folder: Maker, tmp_path: Path
 ) -> None:
     place = folder(**{"a.md": "A"})
-    [opened] = open_sources([Source(uri=str(place))])
+    [opened] = open_sources([Source(uri=str(place))], listing_choices())
     list_source(opened, tmp_path)
     place.rename(tmp_path / "elsewhere")
     with pytest.raises(SourceError, match=f"^no such file or folder: {place}$"):
@@ -120,3 +125,57 @@ def test_the_early_check_opens_nothing_and_refuses_a_local_place_that_is_missing
     with pytest.raises(SourceError, match=r"^no such file or folder: nowhere/\*\.md$"):
         check_sources([Source(uri="s3://bucket/docs"), Source(uri="nowhere/*.md", name="other")])
     assert openings == []
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"), [(WorkerMemoryError("memory"), "too_large"), (WorkerError("died"), "parser_died")]
+)
+async def test_a_table_that_ends_its_worker_is_refused_by_name_and_the_others_are_listed(
+    folder: Maker, tmp_path: Path, error: WorkerError, reason: str
+) -> None:
+    class Ended(InProcessWorkers):
+        async def run(self, function: Any, arguments: tuple[Any, ...], seconds: float | None = None) -> Any:
+            if "bomb" in arguments[0]:
+                (tmp_path / f"{_spool_name(arguments[0])}-000000.parquet").touch()
+                raise error
+            return await super().run(function, arguments, seconds)
+
+    place = folder(**{"a.md": "A", "bomb.csv": "id,text\n1,x\n", "good.csv": "id,text\n1,x\n"})
+    choices = replace(listing_choices(), workers=cast("Workers", Ended()))
+    found = await list_sources(open_sources([Source(uri=str(place))], choices), tmp_path)
+    reasons = dict(found.documents.select("uri", pl.col("reason").str.split(":").list.first()).iter_rows())
+    assert reasons == {"a.md": "", "bomb.csv": reason, "good.csv#1": ""}
+    assert found.unlisted == (("docs", "bomb.csv#"),)
+    assert len(list(tmp_path.glob("*.parquet"))) == 1
+
+
+@pytest.mark.parametrize(
+    "uri",
+    ["sftp://user:pass@host/docs", "zip://in::sftp://user:pass@host/a.zip", "https://h/a.csv?X-Amz-Signature=pass"],
+)
+def test_a_url_with_a_secret_is_refused_before_it_is_a_parameter_of_a_run(uri: str) -> None:
+    with pytest.raises(SourceError, match="configure it in fsspec") as caught:
+        Source(uri=uri)
+    assert "pass@" not in str(caught.value)
+    assert "=pass" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("uri", "place"),
+    [
+        ("abfs://container@account.dfs.core.windows.net/docs", "abfs://container@account.dfs.core.windows.net/docs"),
+        ("github://org:repo@main/docs", "github://org:repo@main/docs"),
+        ("https://host/export.csv?format=csv", "https://host/export.csv"),
+    ],
+)
+def test_a_url_without_a_secret_is_a_source(uri: str, place: str) -> None:
+    source = Source(uri=uri)
+    check_sources([source])
+    assert (source.uri, source.place) == (uri, place)
+
+
+async def test_the_query_of_a_url_is_in_no_message(tmp_path: Path) -> None:
+    with pytest.raises(SourceError) as caught:
+        open_sources([Source(uri="http://127.0.0.1:9/a.md?hidden=yes")], listing_choices())
+    assert "hidden" not in str(caught.value)
+    assert "http://127.0.0.1:9/a.md" in str(caught.value)

@@ -7,6 +7,7 @@ import io
 import json
 import logging
 import random
+import time
 import zipfile
 from collections.abc import Iterator
 
@@ -134,6 +135,21 @@ def test_front_matter_becomes_metadata_and_leaves_the_text() -> None:
 @pytest.mark.parametrize("suffix", ["md", "mdx", "markdown", "MD"])
 def test_every_markdown_suffix_is_cut_along_headings(suffix: str) -> None:
     assert parse(b"# Title\n\nBody", f"a.{suffix}").blocks[0].markdown
+
+
+@pytest.mark.parametrize(
+    ("line", "title"),
+    [("# Plain", "Plain"), ("#  Closed  ## ", "Closed"), ("# C#", "C#"), ("# ##", ""), ("#\ttabbed\t#", "tabbed")],
+)
+def test_the_signs_that_close_a_heading_are_no_part_of_the_title(line: str, title: str) -> None:
+    assert parse(f"{line}\n\nBody.\n".encode(), "a.md").title == title
+
+
+def test_a_heading_of_spaces_costs_no_more_than_its_length() -> None:
+    started = time.process_time()
+    parse(b"# a" + b" " * 300_000 + b"b\n", "a.md")
+    parse(b"# a" + b" #" * 150_000 + b"b\n", "a.md")
+    assert time.process_time() - started < 5  # minutes, where the cost is quadratic
 
 
 def test_the_title_is_the_first_heading_when_front_matter_has_none() -> None:

@@ -8,6 +8,8 @@ import gzip
 import json
 import lzma
 import random
+import re
+import resource
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,7 @@ from roost.tasks.errors import DocumentError, SourceError
 from roost.tasks.records import DOCUMENT
 from roost.tasks.sources import tables
 from roost.tasks.sources.source import Columns
-from roost.tasks.sources.tables import find_columns, is_table, list_rows, read_rows
+from roost.tasks.sources.tables import clear_spool, find_columns, is_table, list_rows, read_rows
 
 Rows = list[dict[str, Any]]
 
@@ -408,3 +410,135 @@ def test_what_is_laid_down_comes_back_exactly(tmp_path_factory: pytest.TempPathF
         for r in back.to_dicts()
     ]
     assert found == rows
+
+
+# limits
+
+
+def test_a_table_that_unfolds_without_end_is_refused_by_name_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    file = tmp_path / "bomb.jsonl.gz"
+    file.write_bytes(gzip.compress(bytes(3 * 2**20), mtime=0))
+    spool = tmp_path / "spool"
+    spool.mkdir()
+    with pytest.raises(DocumentError, match=r"more than 2 MiB when uncompressed; ROOST_INGEST__TABLE_MB") as caught:
+        list_rows(str(file), "s", file.name, Columns(), spool, 2)
+    assert caught.value.reason == "too_large"
+    clear_spool(str(file), spool)
+    assert list(spool.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.csv"])
+def test_a_line_that_does_not_end_is_refused_before_it_is_in_memory(
+    listed: Lister, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr("roost.tasks.sources.table_readers.MAX_LINE_LENGTH", 2**20)
+    with pytest.raises(DocumentError, match="line 3 is longer than 1 MiB") as caught:
+        listed(name, b'{"id": 1, "text": "x"}\n\n' + b"x" * (2**20 + 1) + b"\n")
+    assert caught.value.reason == "too_large"
+
+
+def test_a_cell_that_does_not_end_is_refused(listed: Lister, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("roost.tasks.sources.table_readers.MAX_LINE_LENGTH", 1000)
+    with pytest.raises(DocumentError, match="field larger than field limit"):
+        listed("a.csv", b'id,text\n1,"' + b"many lines\n" * 1000 + b'"\n')
+
+
+def test_a_part_of_the_spool_holds_as_many_rows_as_have_a_bounded_size(
+    listed: Lister, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tables, "_PART_CHARACTERS", 1000)
+    found = listed("a.jsonl", jsonl(*({"id": n, "text": f"{n} " * 200} for n in range(7))))
+    assert found.documents["spool"].n_unique() == 3
+    assert found.texts == [f"{n} " * 200 for n in range(7)]
+
+
+def test_large_rows_of_parquet_are_read_few_at_a_time(
+    listed: Lister, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("roost.tasks.sources.table_readers._PARQUET_SAMPLE_ROWS", 2)
+    monkeypatch.setattr("roost.tasks.sources.table_readers._PARQUET_BYTES", 5000)
+    texts = [f"{n} " * 500 for n in range(9)]
+    assert listed("a.parquet", parquet(tmp_path, id=[str(n) for n in range(9)], text=texts)).texts == texts
+
+
+def test_a_disk_that_is_full_refuses_the_table_and_says_what_to_do(tmp_path: Path) -> None:
+    file = tmp_path / "a.jsonl"
+    file.write_bytes(jsonl(*({"id": n, "text": random.Random(n).randbytes(500).hex()} for n in range(200))))
+    (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(file.read_bytes(), mtime=0))
+    spool = tmp_path / "spool"
+    spool.mkdir()
+    usual = resource.getrlimit(resource.RLIMIT_FSIZE)
+    for table in (file, tmp_path / "a.jsonl.gz"):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, usual[1]))
+        try:
+            with pytest.raises(DocumentError) as caught:
+                list_rows(str(table), "s", table.name, Columns(), spool)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, usual)
+        assert caught.value.reason == "unreadable"
+        assert re.fullmatch(
+            f"its rows cannot be written to {spool}: .*; make space there, or set ROOST_SCALE__SPOOL to another folder",
+            caught.value.detail,
+        )
+
+
+def test_a_copy_of_a_compressed_table_does_not_stay_beside_its_rows(tmp_path: Path) -> None:
+    file = tmp_path / "a.csv.gz"
+    file.write_bytes(gzip.compress(b"id,text\n1,x\n", mtime=0))
+    spool = tmp_path / "spool"
+    spool.mkdir()
+    list_rows(str(file), "s", file.name, Columns(), spool)
+    assert [left.suffix for left in spool.iterdir()] == [".parquet"]
+
+
+# many equal rows, empty ones
+
+
+def test_the_time_for_equal_rows_without_an_id_grows_with_their_number_only() -> None:
+    looks = 0
+
+    class Names(dict[str, int]):
+        def __contains__(self, name: object) -> bool:
+            nonlocal looks
+            looks += 1
+            return super().__contains__(name)
+
+    names = Names()
+    taken = [tables._take_name("same", names) for _ in range(2_000)]
+    assert taken[:3] == ["same", "same-2", "same-3"]
+    assert len(set(taken)) == 2_000
+    assert looks <= 2 * 2_000
+
+
+def test_rows_without_any_value_are_left_out(listed: Lister, tmp_path: Path) -> None:
+    assert listed("a.csv", b"title,text,note\nx,y,z\n,,\n , ,\n,\n,,\n").texts == ["y"]
+    assert listed("a.jsonl", jsonl({"text": "y"}, {}, {"text": " ", "note": None})).texts == ["y"]
+    assert listed("a.parquet", parquet(tmp_path, id=["1", None, ""], text=["y", None, " "])).texts == ["y"]
+
+
+# tables that are cut
+
+
+BEFORE = "id,title,text\n" + "".join(f"{n},Title {n},This is the text of row {n}.\n" for n in range(80))
+
+
+@pytest.mark.parametrize("cut", ["8", "80", "80,Ti", "80,Title 80,", "80,Title 80,This is the te"])
+def test_a_csv_that_is_cut_in_a_row_is_incomplete_and_its_stump_is_not_indexed(listed: Lister, cut: str) -> None:
+    found = listed("a.csv", (BEFORE + cut).encode())
+    assert not found.complete
+    assert found.reasons == [""] * 80 + ["bad_row"]
+
+
+@pytest.mark.parametrize(
+    "end", ["", "80,Title 80,A whole text.", "80,Title 80,A whole text.\n", '80,Title 80,"quoted"', "80,a,no stop\r\n"]
+)
+def test_a_csv_that_ends_between_rows_is_complete(listed: Lister, end: str) -> None:
+    found = listed("a.csv", (BEFORE + end).encode())
+    assert found.complete
+    assert set(found.reasons) == {""}
+
+
+def test_a_number_that_is_shorter_than_all_others_at_the_end_looks_cut(listed: Lister) -> None:
+    rows = "id,text,year\n" + "".join(f"{n},some words,{2000 + n}\n" for n in range(9))
+    assert not listed("a.csv", f"{rows}9,some words,20".encode()).complete
+    assert listed("a.csv", f"{rows}9,some words,2009".encode()).complete

@@ -15,6 +15,7 @@ from roost.tasks.records import LOADED, REJECT, TEXT_BLOCK, Loaded
 from roost.tasks.settings import Chunking
 from roost.tasks.steps.chunk import check_window, chunk_batch
 from roost.tasks.steps.cut import CutSizes, cut_blocks
+from roost.tasks.workers import WorkerError, WorkerMemoryError, WorkerStalledError, WorkerTimeLimitError
 
 MODEL = made_model()
 TOKENIZER = load_tokenizer(MODEL.tokenizer_file)
@@ -76,3 +77,28 @@ async def test_a_batch_cut_by_several_workers_is_the_batch_cut_by_one():
         chunked = await chunk_batch(batch, Chunking(size=40, overlap=8), MODEL, InProcessWorkers(), seconds=60)
     assert chunked.chunks.equals(cut(frame, 40, 8))
     assert chunked.rejects.is_empty()
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (WorkerTimeLimitError("it takes more than 60 s"), "too_slow"),
+        (WorkerStalledError("it was not done"), "stalled"),
+        (WorkerMemoryError("it needs more memory"), "too_large"),
+        (WorkerError("the worker process died with exit code -9"), "parser_died"),
+        (AttributeError("'NoneType' object has no attribute 'text'"), "failed"),
+    ],
+)
+async def test_what_ends_a_worker_that_cuts_is_not_taken_for_damage(error: Exception, reason: str) -> None:
+    class Ended(InProcessWorkers):
+        async def run(self, function: Any, arguments: tuple[Any, ...], seconds: float | None = None) -> Any:
+            if "deadly" in arguments[0]["text"][-1]:
+                raise error
+            return await super().run(function, arguments, seconds)
+
+    frame = pl.concat([blocks("A short text."), blocks("A deadly one.").with_columns(doc_id=pl.lit("e"))])
+    rows = [dict.fromkeys(LOADED) | {"doc_id": key} for key in ("d", "e")]
+    batch = Loaded("docs-0000", pl.DataFrame(rows, schema=LOADED), frame, REJECT.to_frame(), 0.0)
+    chunked = await chunk_batch(batch, Chunking(size=40, overlap=8), MODEL, Ended(), seconds=60)
+    assert chunked.chunks["text"].to_list() == ["A short text."]
+    assert chunked.rejects.select("doc_id", "reason").rows() == [("e", reason)]

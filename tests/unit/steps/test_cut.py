@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from typing import Any
 
 import polars as pl
@@ -13,7 +14,7 @@ from tests.stand_ins import made_model
 
 from roost.tasks.models.model import load_tokenizer
 from roost.tasks.records import CHUNK, TEXT_BLOCK
-from roost.tasks.steps.cut import MAX_CHUNK_CHARACTERS, MAX_HEADING_CHARACTERS, CutSizes, cut_blocks
+from roost.tasks.steps.cut import MAX_CHUNK_CHARACTERS, MAX_HEADING_CHARACTERS, CutSizes, _heading_path, cut_blocks
 
 MODEL = made_model()
 TOKENIZER = load_tokenizer(MODEL.tokenizer_file)
@@ -288,6 +289,12 @@ def test_an_endless_heading_is_kept_short_and_its_text_whole() -> None:
     chunks = cut_text(text, markdown=True)
     check_chunks(text, chunks, 40, TOKENIZER)
     assert {len(chunk["heading"]) for chunk in chunks} == {MAX_HEADING_CHARACTERS}
+
+
+def test_a_heading_of_signs_that_begin_a_tag_costs_no_more_than_its_length() -> None:
+    started = time.process_time()
+    assert _heading_path("", "# " + "<" * 300_000) == "<" * MAX_HEADING_CHARACTERS
+    assert time.process_time() - started < 5  # minutes, where the cost is quadratic
 
 
 @given(

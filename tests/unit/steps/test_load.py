@@ -9,16 +9,17 @@ from typing import Any
 import polars as pl
 import pytest
 from fpdf import FPDF
-from tests.stand_ins import InProcessWorkers
+from tests.stand_ins import InProcessWorkers, listing_choices
 
-from roost.tasks.errors import TransientError
+from roost.tasks.errors import REASONS, TransientError
 from roost.tasks.ids import doc_id
 from roost.tasks.records import PLANNED, Batch, Loaded
 from roost.tasks.sources.listing import list_source
 from roost.tasks.sources.opened_source import open_sources
 from roost.tasks.sources.parsers.parsed import PageRange
 from roost.tasks.sources.source import Source
-from roost.tasks.steps.load import load_batch
+from roost.tasks.steps.load import load_batch, load_file
+from roost.tasks.workers import WorkerError, WorkerMemoryError, WorkerStalledError, WorkerTimeLimitError
 
 
 @pytest.fixture
@@ -61,7 +62,7 @@ async def test_the_rows_of_a_table_are_loaded_with_title_text_and_metadata(
     workers: InProcessWorkers, tmp_path: Path
 ) -> None:
     (tmp_path / "t.csv").write_text("id,title,text,place\n1,One,first,Oslo\n2,,second,\n3,Three,,\n4,,,\n")
-    documents = list_source(open_sources([Source(uri="t.csv")])[0], tmp_path).documents
+    documents = list_source(open_sources([Source(uri="t.csv")], listing_choices())[0], tmp_path).documents
     loaded = await load_batch(batch(documents), workers, seconds=3.0)
     assert refused(loaded) == {"t.csv#4": "empty"}
     assert loaded.blocks["text"].to_list() == ["One\n\nfirst", "second", "Three"]
@@ -105,3 +106,54 @@ def count_calls(workers: InProcessWorkers, monkeypatch: pytest.MonkeyPatch) -> l
 
     monkeypatch.setattr(workers, "run", noted)
     return asked
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (WorkerTimeLimitError("it takes more than 3 s"), "too_slow"),
+        (WorkerStalledError("it was not done"), "stalled"),
+        (WorkerMemoryError("it needs more memory"), "too_large"),
+        (WorkerError("the worker process died with exit code -9"), "parser_died"),
+    ],
+)
+async def test_what_ends_a_worker_is_named_and_tried_by_later_runs_too(
+    tmp_path: Path, error: WorkerError, reason: str
+) -> None:
+    class Ended(InProcessWorkers):
+        async def run(self, function: Any, arguments: tuple[Any, ...], seconds: float | None = None) -> Any:
+            if function is load_file:
+                raise error
+            return await super().run(function, arguments, seconds)
+
+    (tmp_path / "a.md").write_text("A")
+    loaded = await load_batch(batch(listed("a.md", tmp_path / "a.md")), Ended(), seconds=3.0)
+    assert refused(loaded) == {"a.md": reason}
+    assert loaded.rejects["detail"].to_list() == [f"parsing: {error}"]
+    assert REASONS[reason] > 0
+    assert (loaded.rejects["content_hash"][0] == "") == (reason == "stalled")  # reading it would wait again
+
+
+async def test_a_defect_of_code_is_not_taken_for_damage_of_a_nights_documents(
+    workers: InProcessWorkers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def parse(data: bytes, name: str) -> Any:
+        raise AttributeError("'NoneType' object has no attribute 'splitlines'")
+
+    monkeypatch.setattr("roost.tasks.steps.load.parse", parse)
+    (tmp_path / "a.md").write_text("A")
+    loaded = await load_batch(batch(listed("a.md", tmp_path / "a.md")), workers, seconds=3.0)
+    assert refused(loaded) == {"a.md": "failed"}
+    assert REASONS["failed"] > 0
+
+
+def test_a_worker_without_memory_says_so_and_does_not_blame_the_document(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def parse(data: bytes, name: str) -> Any:
+        raise MemoryError
+
+    monkeypatch.setattr("roost.tasks.steps.load.parse", parse)
+    (tmp_path / "a.md").write_text("A")
+    with pytest.raises(MemoryError):
+        load_file(str(tmp_path / "a.md"), "a.md")

@@ -13,6 +13,7 @@ import polars as pl
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from tests.stand_ins import listing_choices
 
 from roost.tasks.errors import REASONS, SourceError, UsageError
 from roost.tasks.ids import content_hash, doc_id
@@ -189,7 +190,7 @@ def test_the_plan_carries_the_larger_of_old_and_intended_chunks_and_the_attempts
 
 
 def quarantined(uri: str, reason: str = "encrypted: it opens with a password only", **changed: Any) -> Row:
-    return ledger_row(uri, status=QUARANTINED, reason=reason, attempts=1, **changed)
+    return ledger_row(uri, **{"status": QUARANTINED, "reason": reason, "attempts": 1} | changed)
 
 
 def test_a_quarantined_document_is_left_alone_until_it_changes(tmp_path: Path) -> None:
@@ -218,6 +219,22 @@ def test_a_quarantined_document_is_tried_again_on_demand() -> None:
 def test_a_reason_that_may_pass_is_tried_again_and_another_is_not(reason: str) -> None:
     known = ledger(quarantined("a.md", f"{reason}: details: with a colon"))
     assert plan(listed(listed_row("a.md")), known) == {"a.md": "retry" if REASONS[reason] else "quarantined"}
+
+
+@pytest.mark.parametrize(("reason", "runs"), [("too_slow", 1), ("stalled", 10), ("unreadable", 1_000)])
+def test_a_reason_that_may_pass_is_tried_in_so_many_runs_and_then_left_alone(reason: str, runs: int) -> None:
+    def action(attempts: int) -> str:
+        known = ledger(quarantined("a.md", f"{reason}: details", attempts=attempts))
+        return plan(listed(listed_row("a.md")), known)["a.md"]
+
+    assert {action(1), action(runs)} == {"retry"}
+    assert action(runs + 1) == ("retry" if reason == "unreadable" else "quarantined")
+
+
+def test_failures_of_other_content_do_not_count(tmp_path: Path) -> None:
+    row = on_disk(tmp_path / "a.md", "a.md", b"new words", modified="2")
+    planned = make_plan(as_listing(listed(row)), ledger(quarantined("a.md", attempts=7)), PlanOptions())
+    assert planned.select("action", "attempts").rows() == [("changed", 0)]
 
 
 def test_trying_again_on_demand_leaves_indexed_documents_alone() -> None:
@@ -493,7 +510,7 @@ async def test_real_folders_are_listed_and_planned_together(tmp_path: Path) -> N
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(name)
     sources = [Source(uri="one"), Source(uri="two")]
-    found = await list_sources(open_sources(sources), tmp_path)
+    found = await list_sources(open_sources(sources, listing_choices()), tmp_path)
     assert found.sources == tuple(sources)
     known = ledger(ledger_row("a.md", source="one", content=b"one/a.md"), ledger_row("gone.md", source="two"))
     made = await plan_run(found, known, PlanOptions())
@@ -505,7 +522,7 @@ async def test_real_folders_are_listed_and_planned_together(tmp_path: Path) -> N
 def test_a_place_that_is_missing_stops_everything_before_anything_is_listed(tmp_path: Path) -> None:
     (tmp_path / "one").mkdir()
     with pytest.raises(SourceError, match="no such file or folder: two"):
-        open_sources([Source(uri="one"), Source(uri="two")])
+        open_sources([Source(uri="one"), Source(uri="two")], listing_choices())
 
 
 def test_what_a_narrower_glob_or_an_exclusion_leaves_out_is_not_missing() -> None:

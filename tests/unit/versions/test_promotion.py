@@ -104,7 +104,7 @@ def test_a_source_is_kept_as_it_was_given_from_wherever_that_was(tmp_path, monke
     monkeypatch.chdir(tmp_path)
     source = Source(uri="docs/*.md", include=["a*"], name="handbook")
     assert Source.model_validate(source.given) == source.model_copy(update={"uri": f"{tmp_path}/docs/*.md"})
-    assert Source(uri="https://host/docs.csv?token=secret").given is None
+    assert Source(uri="https://host/docs.csv?format=csv").given is None
     version = standing("aaaaaaaa", 1, places={"docs.csv": "https://host/docs.csv"}).version
     with pytest.raises(SourceError, match=r"does not know how its source docs\.csv was given"):
         sources_of(version)
