@@ -28,6 +28,8 @@ from roost.tasks.workers import WorkerError
 _NO_FILES = {"directory": "linked folder", "other": "pipe or device"}
 #: What links to files outside of the source are called among what is skipped.
 _OUTSIDE = "link out of the source"
+#: A file of 0 bytes, as the count of skipped files names it.
+_EMPTY_FILE = "empty file"
 
 #: Keys of fsspec's `info` that tell when or whether content changed; the first that is there is taken.
 _CHANGE_KEYS = ("mtime", "LastModified", "last_modified", "updated", "date_time", "ETag", "etag")
@@ -46,7 +48,7 @@ class SourceListing:
 
     documents: Frame of `DOCUMENT`.
     unlisted: URI prefixes below which something could not be listed; no document there counts as missing.
-    skipped: Files without text, counted by suffix.
+    skipped: Files without text, counted by suffix, and empty files.
     """
 
     documents: pl.DataFrame
@@ -60,13 +62,19 @@ class Listing:
 
     documents: Frame of `DOCUMENT`.
     unlisted: (source key, URI prefix) of what could not be listed.
-    skipped: Files without text, counted by suffix.
+    skipped: Files without text, counted by suffix, and empty files.
     """
 
     documents: pl.DataFrame
     sources: tuple[Source, ...]
     unlisted: tuple[tuple[str, str], ...]
     skipped: Counter[str]
+
+    @property
+    def empty_sources(self) -> list[Source]:
+        """The sources that were listed completely and contain no document."""
+        others = {*self.documents["source"].unique(), *(key for key, _ in self.unlisted)}
+        return [source for source in self.sources if source.key not in others]
 
 
 async def list_sources(opened: Sequence[OpenedSource], spool: Path) -> Listing:
@@ -133,6 +141,8 @@ def list_source(opened: OpenedSource, spool: Path, list_table: ListTable = list_
             _add_table(opened, info["name"], relative, spool, listing, list_table)
         elif suffix in MEDIA_SUFFIXES:
             listing.skipped[suffix] += 1
+        elif _is_empty(opened.filesystem, info):
+            listing.skipped[_EMPTY_FILE] += 1
         else:
             rows.append(_document_row(opened, relative, info))
     listing.documents = pl.concat([pl.DataFrame(rows, schema=DOCUMENT), listing.documents])
@@ -161,6 +171,8 @@ def _list_single_file(opened: OpenedSource, spool: Path, list_table: ListTable) 
     if suffix.lower() in MEDIA_SUFFIXES:
         raise SourceError(f"{source.uri}: {suffix} files contain no text that Roost can read")
     info = {**opened.filesystem.info(path), "name": path}
+    if _is_empty(opened.filesystem, info):
+        return SourceListing(DOCUMENT.to_frame(), skipped=Counter([_EMPTY_FILE]))
     return SourceListing(pl.DataFrame([_document_row(opened, name, info)], schema=DOCUMENT))
 
 
@@ -183,19 +195,26 @@ def _add_table(
 def _walk(opened: OpenedSource, listing: SourceListing) -> Iterator[dict[str, Any]]:
     """Yield fsspec's `info` of every file that matches the glob, in a stable order; skip hidden files and folders."""
     folders = [opened.base]
-
-    def note_unlisted(_: OSError) -> None:
-        listing.unlisted.append(_storable(_relative(current, opened.base)))
-
-    for current in folders:  # one level at a time: fsspec passes `on_error` to the first level only
-        levels = opened.filesystem.walk(current, maxdepth=1, detail=True, on_error=note_unlisted)
-        for folder, subfolders, files in levels:
+    for current in folders:
+        for folder, subfolders, files in _list_level(opened, current, listing):
             shown = sorted(name for name in subfolders if not name.startswith(".") and name != "__pycache__")
             folders += [subfolders[name]["name"] for name in shown]
             for name, info in sorted(files.items()):
                 path = f"{folder.rstrip('/')}/{name}" if folder else name
                 if not name.startswith(".") and (opened.pattern is None or opened.pattern.match(path)):
                     yield {**info, "name": path}
+
+
+def _list_level(opened: OpenedSource, folder: str, listing: SourceListing) -> list[Any]:
+    """List one folder as fsspec's `walk` does; one that cannot be listed to its end is noted, and nothing of it listed.
+
+    One level at a time, because fsspec omits the errors of deeper ones.
+    """
+    try:
+        return list(opened.filesystem.walk(folder, maxdepth=1, detail=True, on_error="raise"))
+    except Exception:  # noqa: BLE001  each filesystem raises its own exceptions, on any page of a listing
+        listing.unlisted.append(_storable(_relative(folder, opened.base)))
+        return []
 
 
 def _follow_link(filesystem: Any, info: dict[str, Any]) -> dict[str, Any]:
@@ -211,6 +230,11 @@ def _leads_outside(opened: OpenedSource, info: dict[str, Any]) -> bool:
     if opened.choices.follow_links or not (isinstance(opened.filesystem, LocalFileSystem) and info["islink"]):
         return False
     return not Path(os.path.realpath(info["name"])).is_relative_to(os.path.realpath(opened.base or "/"))
+
+
+def _is_empty(filesystem: Any, info: dict[str, Any]) -> bool:
+    """Whether a file has 0 bytes; a broken link seems to, and `load` refuses it."""
+    return info.get("size") == 0 and (not info.get("islink") or filesystem.isfile(info["name"]))
 
 
 def _document_row(opened: OpenedSource, relative: str, info: dict[str, Any]) -> dict[str, Any]:

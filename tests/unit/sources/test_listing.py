@@ -17,12 +17,14 @@ from fsspec.implementations.memory import MemoryFileSystem
 from tests.stand_ins import listing_choices
 
 from roost.tasks.errors import SourceError
+from roost.tasks.ids import doc_id
 from roost.tasks.locations import open_location
 from roost.tasks.records import DOCUMENT
-from roost.tasks.sources.listing import SourceListing, list_source
+from roost.tasks.sources.listing import SourceListing, list_source, list_sources
 from roost.tasks.sources.opened_source import open_sources
 from roost.tasks.sources.source import Columns, Source, check_sources
 from roost.tasks.sources.tables import read_rows
+from roost.tasks.steps.plan import find_missing
 
 Maker = Callable[..., Path]
 IS_FILE = pl.col("location") != ""
@@ -95,11 +97,19 @@ def opened(listing: SourceListing) -> dict[str, bytes]:
 
 
 def test_a_folder_is_listed_to_the_bottom(folder: Maker, listing: Callable[..., SourceListing]) -> None:
-    place = folder(**{"a.md": "A", "sub/b.txt": "B", "sub/deeper/c": "C", "sub/empty.md": ""})
+    place = folder(**{"a.md": "A", "sub/b.txt": "B", "sub/deeper/c": "C", "sub/blank.md": " "})
     found = listing(place)
-    assert uris(found) == ["a.md", "sub/b.txt", "sub/deeper/c", "sub/empty.md"]
-    assert opened(found) == {"a.md": b"A", "sub/b.txt": b"B", "sub/deeper/c": b"C", "sub/empty.md": b""}
+    assert uris(found) == ["a.md", "sub/b.txt", "sub/blank.md", "sub/deeper/c"]
+    assert opened(found) == {"a.md": b"A", "sub/b.txt": b"B", "sub/deeper/c": b"C", "sub/blank.md": b" "}
     assert (found.unlisted, dict(found.skipped)) == ([], {})
+
+
+def test_empty_files_are_skipped_and_counted(folder: Maker, listing: Any) -> None:
+    place = folder(**{"a.py": "A", "__init__.py": "", "sub/__init__.py": ""})
+    found = listing(place)
+    assert (uris(found), dict(found.skipped)) == (["a.py"], {"empty file": 2})
+    found = listing(place / "__init__.py")
+    assert (uris(found), dict(found.skipped)) == ([], {"empty file": 1})
 
 
 def test_a_listing_tells_size_and_a_time_that_changes_with_the_file(folder: Maker, listing: Any) -> None:
@@ -449,6 +459,35 @@ def test_a_source_that_cannot_be_listed_at_all_calls_nothing_missing(
     found = listing(f"{stubborn}://{folder('locked', **{'a.md': 'A'})}")
     assert found.documents.is_empty()
     assert found.unlisted == [""]
+
+
+class PagedFileSystem(LocalFileSystem):
+    """The local files behind a protocol of its own; of folders named `large` only the first page can be read."""
+
+    protocol = "paged"
+    cachable = False
+
+    def ls(self, path: str, detail: bool = False, **kwargs: Any) -> Any:
+        found = []
+        for number, entry in enumerate(super().ls(path, detail=detail, **kwargs)):
+            if number >= 2 and self._strip_protocol(path).endswith("/large"):
+                raise RuntimeError("the connection broke")  # as of a store's own client, no OSError
+            found.append(entry)
+        return found
+
+    @classmethod
+    def _strip_protocol(cls, path: Any) -> Any:
+        return super()._strip_protocol(str(path).removeprefix("paged://"))
+
+
+async def test_a_folder_whose_listing_breaks_after_its_first_page_loses_no_document(folder: Maker, tmp_path) -> None:
+    fsspec.register_implementation("paged", PagedFileSystem, clobber=True)
+    place = folder(**{"a.md": "A"}, **{f"large/{n}.md": str(n) for n in range(5)})
+    (tmp_path / "spool").mkdir()
+    found = await list_sources(open_sources([Source(uri=f"paged://{place}", name="docs")], listing_choices()), tmp_path / "spool")
+    assert (found.documents["uri"].to_list(), found.unlisted) == (["a.md"], (("docs", "large"),))
+    known = [{"doc_id": doc_id("docs", uri), "source": "docs", "uri": uri} for uri in ("a.md", "large/4.md", "gone.md")]
+    assert find_missing(pl.DataFrame(known), found)["uri"].to_list() == ["gone.md"]
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may list any folder")
