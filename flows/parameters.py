@@ -54,6 +54,15 @@ SampleSize = Annotated[
 ]
 
 
+AllowDeletions = Annotated[
+    list[str],
+    Field(
+        title="Allow deletions",
+        description="Name of a source of which any number of missing documents may be deleted, even all of them.",
+    ),
+]
+
+
 class VerifyRequest(FormModel):
     """Compare an index with its ledger."""
 
@@ -62,6 +71,14 @@ class VerifyRequest(FormModel):
         False,
         title="Repair",
         description="Delete left-over rows; mark damaged documents, which the next ingest writes again.",
+    )
+    max_delete_fraction: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        title="Max share of deletions",
+        description="With repair: largest share of the index's documents of which rows may be deleted "
+        "(default: ROOST_INGEST__MAX_DELETE_FRACTION).",
     )
 
 
@@ -94,10 +111,24 @@ class IngestRequest(FormModel):
         ge=0,
         le=1,
         title="Max share of deletions",
-        description="Largest share of the index that this run may delete (default: ROOST_INGEST__MAX_DELETE_FRACTION).",
+        description="Largest share of each source, and of the index, that this run may delete "
+        "(default: ROOST_INGEST__MAX_DELETE_FRACTION).",
+    )
+    allow_deletions: AllowDeletions = Field([])
+    delete_excluded: bool = Field(
+        False,
+        title="Delete excluded",
+        description="Delete documents that globs, include and exclude no longer choose; else they stay searchable.",
     )
     on_conflict: OnConflict = "wait"
     shards: Shards = 1
+
+    @model_validator(mode="after")
+    def _allows_own_sources(self) -> IngestRequest:
+        keys = [source.key for source in self.sources]
+        if unknown := [name for name in self.allow_deletions if name not in keys]:
+            raise ValueError(f"allow_deletions {unknown[0]!r} is no source of this run; those are {', '.join(keys)}")
+        return self
 
 
 class BackfillRequest(FormModel):
@@ -319,3 +350,4 @@ class RebuildRequest(FormModel):
         description="Largest share of the live version's documents that the new version may lack "
         "(default: ROOST_INGEST__MAX_DELETE_FRACTION).",
     )
+    allow_deletions: AllowDeletions = Field([])

@@ -112,5 +112,5 @@ async def _plan_part(run: Run, listing: Listing, request: ShardRequest) -> Plan:
         return plan
     assert request.ingest is not None  # noqa: S101  by the request's validator
     options = plan_options(request.ingest, run.settings)
-    options = replace(options, max_delete_fraction=1.0, id_range=id_range)
+    options = replace(options, limits_deletions=False, id_range=id_range)
     return await ingest_tasks.discover(index, listing, run.store, run.version, options)

@@ -10,13 +10,16 @@ from prefect.states import Completed, Failed
 
 from roost.flows.parameters import VerifyRequest
 from roost.flows.running import artifacts
-from roost.flows.running.progress import report_waiting
+from roost.flows.running.choices import max_delete_fraction
+from roost.flows.running.progress import Notice, report_progress, report_waiting
 from roost.tasks.milvus.lock_wait import LeaseOwner
 from roost.tasks.milvus.store import open_store
 from roost.tasks.prefect_tasks import verify as verify_tasks
-from roost.tasks.settings import load_settings
+from roost.tasks.settings import Settings, load_settings
+from roost.tasks.versions.deletion_limit import refuse_large_repair
 from roost.tasks.versions.lease import acquire_lease
 from roost.tasks.versions.live_version import migrate_version, require_live_version
+from roost.tasks.versions.verification import Findings
 from roost.tasks.versions.verify_report import VerifyReport, make_verify_report
 
 
@@ -28,7 +31,7 @@ async def verify(request: VerifyRequest) -> State[VerifyReport]:
     `OutOfStep`. The data of the state is the report.
 
     Raises:
-        UsageError: There is no such index.
+        UsageError: There is no such index, or a repair would delete rows of too many of its documents.
         ConflictError: Another run writes the index for longer than ROOST_INGEST__WAIT_SECONDS.
     """
     settings = load_settings()
@@ -40,10 +43,11 @@ async def verify(request: VerifyRequest) -> State[VerifyReport]:
         marked = 0
         if request.repair:
             version = await migrate_version(store, version)
+        found = remaining = await verify_tasks.verify(store, version)
+        if request.repair and not found.is_clean:
+            _announce_repair(found, request, settings)
             found, marked = await verify_tasks.repair(store, version, str(runtime.flow_run.id or ""))
             remaining = await verify_tasks.verify(store, version)
-        else:
-            found = remaining = await verify_tasks.verify(store, version)
     report = make_verify_report(version, found, remaining, marked=marked)
     await artifacts.publish_verification(report)
     summary = report.summary()
@@ -51,3 +55,16 @@ async def verify(request: VerifyRequest) -> State[VerifyReport]:
     if report.ok:
         return Completed(message=summary, data=report)
     return Failed(name="OutOfStep", message=summary, data=report)
+
+
+def _announce_repair(found: Findings, request: VerifyRequest, settings: Settings) -> None:
+    """Say what the repair is about to delete.
+
+    Raises:
+        UsageError: It is more than the limit.
+    """
+    refuse_large_repair(found, request.index, max_delete_fraction(request, settings))
+    if found.wrong_rows:
+        line = f"deleting {found.wrong_rows} rows of {found.losing_documents} of {found.all_documents} documents"
+        get_run_logger().info(line)
+        report_progress(Notice(line))

@@ -7,7 +7,8 @@ has a row a document and at least the columns of `DOCUMENT`.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import polars as pl
@@ -91,11 +92,15 @@ class Plan:
     documents: Frame of `PLANNED`, documents to delete included.
     skipped: Files without text, counted by suffix.
     unlisted: (source key, URI prefix) of what could not be listed; no document there is deleted.
+    not_chosen: Key of a source -> number of its indexed documents that globs, include and exclude no longer choose.
+    empty_sources: Keys of the sources that list no document.
     """
 
     documents: pl.DataFrame
     skipped: Counter[str]
     unlisted: tuple[tuple[str, str], ...]
+    not_chosen: Mapping[str, int] = field(default_factory=dict)
+    empty_sources: tuple[str, ...] = ()
 
     def with_actions(self, *actions: str) -> pl.DataFrame:
         """Select the documents with one of these actions."""

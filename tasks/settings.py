@@ -140,7 +140,7 @@ class Ingest(_Group):
         3600.0, ge=0, description="Time that a run waits for another run on the same index, in seconds."
     )
     max_delete_fraction: float = Field(
-        0.3, ge=0, le=1, description="Largest share of an index that one run may delete, from 0 to 1."
+        0.3, ge=0, le=1, description="Largest share of a source, and of an index, that one run may delete, from 0 to 1."
     )
 
 

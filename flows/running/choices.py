@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from roost.flows.parameters import BackfillRequest, IngestRequest, RebuildRequest
+from dataclasses import replace
+
+from roost.flows.parameters import BackfillRequest, IngestRequest, RebuildRequest, VerifyRequest
 from roost.tasks.settings import Settings
 from roost.tasks.steps.plan import PlanOptions
 from roost.tasks.versions.unfinished_backfills import request_key
@@ -12,16 +14,24 @@ def plan_options(request: IngestRequest | BackfillRequest | RebuildRequest, sett
     """Give a request's choices for planning. A backfill deletes nothing, and retries what it chooses as failed."""
     if isinstance(request, BackfillRequest):
         return PlanOptions(keep_missing=True, retry_quarantined=request.only_failed)
-    limit = request.max_delete_fraction
-    max_delete_fraction = settings.ingest.max_delete_fraction if limit is None else limit
+    limits = PlanOptions(
+        max_delete_fraction=max_delete_fraction(request, settings), allow_deletions=tuple(request.allow_deletions)
+    )
     if isinstance(request, RebuildRequest):
-        return PlanOptions(max_delete_fraction=max_delete_fraction)
-    return PlanOptions(
+        return limits
+    return replace(
+        limits,
         checksum=request.checksum,
         keep_missing=request.keep_missing,
         retry_quarantined=request.retry_quarantined,
-        max_delete_fraction=max_delete_fraction,
+        delete_excluded=request.delete_excluded,
     )
+
+
+def max_delete_fraction(request: IngestRequest | RebuildRequest | VerifyRequest, settings: Settings) -> float:
+    """Give the largest share of documents that a run may delete: the request's, or else the setting."""
+    given = request.max_delete_fraction
+    return settings.ingest.max_delete_fraction if given is None else given
 
 
 def backfill_key(request: BackfillRequest) -> str:

@@ -13,7 +13,8 @@ from roost.tasks.milvus.lock_wait import LeaseOwner
 from roost.tasks.prefect_tasks import ingest as ingest_tasks
 from roost.tasks.records import Plan
 from roost.tasks.settings import load_settings
-from roost.tasks.sources.listing import list_sources
+from roost.tasks.sources.listing import Listing, list_sources
+from roost.tasks.steps.list import refuse_unmatched
 from roost.tasks.steps.report import Chosen, PlanReport, make_plan_report
 from roost.tasks.steps.select import Selected, plan_selected
 from roost.tasks.versions import unfinished_backfills
@@ -24,7 +25,7 @@ PlanSelected = Callable[..., Awaitable[tuple[Plan, Selected]]]
 
 async def preview_ingest(prepared: Prepared, request: IngestRequest) -> PlanReport:
     """Report what an ingest would do, or why it would be refused."""
-    listing = await list_sources(prepared.sources, prepared.spool)
+    listing = await _list(prepared)
     options = plan_options(request, prepared.settings)
     plan, refusal = await ingest_tasks.preview(request.index, listing, prepared.store, prepared.live, options)
     return make_plan_report(request.index, prepared.recipe, prepared.live, plan, refusal=refusal)
@@ -44,12 +45,19 @@ async def preview_backfill(
     continued_id = ""
     if request.force and not request.restart and live is not None:
         continued_id = unfinished_backfills.unfinished_run(live, backfill_key(request))
-    listing = await list_sources(prepared.sources, prepared.spool)
+    listing = await _list(prepared)
     options = plan_options(request, prepared.settings)
     forced_id = continued_id if request.force else None
     plan, selected = await plan_with(listing, store, live, options, request.selection, forced_id)
     chosen = Chosen.of(selected, resumed=bool(continued_id))
     return make_plan_report(request.index, prepared.recipe, live, plan, chosen=chosen)
+
+
+async def _list(prepared: Prepared) -> Listing:
+    """List the sources, and refuse what the run itself would refuse then."""
+    listing = await list_sources(prepared.sources, prepared.spool)
+    refuse_unmatched(listing, prepared.live.places if prepared.live else ())
+    return listing
 
 
 async def preview_backfill_request(request: BackfillRequest, tell: Callable[[str], None]) -> PlanReport:

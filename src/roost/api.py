@@ -41,6 +41,8 @@ class IngestKeywords(TypedDict, total=False):
     checksum: bool
     on_conflict: Literal["wait", "refuse"]
     max_delete_fraction: float | None
+    allow_deletions: list[str]
+    delete_excluded: bool
     shards: int
 
 
@@ -100,7 +102,7 @@ def ingest(
             index. A file, folder, glob, URL or table, or a `Source` with its own options; one or several.
         index: Name of the index: letters, digits, single underscores.
         options: `keep_missing`, `retry_quarantined`, `checksum`, `on_conflict`, `max_delete_fraction`,
-            `shards`: see `roost.flows.parameters.IngestRequest`.
+            `allow_deletions`, `delete_excluded`, `shards`: see `roost.flows.parameters.IngestRequest`.
 
     Raises:
         UsageError: A source, an option or a setting is invalid, or an event loop is running in this thread: use

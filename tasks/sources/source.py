@@ -114,6 +114,11 @@ class Source(FormModel):
         *inner, last = split_chain(self.uri)
         return self.model_copy(update={"uri": "::".join([*inner, absolute_uri(last)])})
 
+    @property
+    def is_narrowed(self) -> bool:
+        """Whether a glob or include says which documents of its place are meant."""
+        return bool(self.include or split_glob(split_chain(self.uri)[0])[1])
+
     def covers(self, uri: str) -> bool:
         """Whether its globs choose this document's URI; a document outside them is not missing when it is not listed.
 

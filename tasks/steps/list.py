@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
+from roost.tasks.errors import SourceError
+from roost.tasks.locations import hide_secrets
 from roost.tasks.milvus.store import Store
 from roost.tasks.sources.listing import Listing, list_sources
 from roost.tasks.sources.opened_source import OpenedSource
@@ -25,14 +27,34 @@ async def list_and_note(opened: Sequence[OpenedSource], spool: Path, store: Stor
         version: The version to write.
 
     Raises:
-        SourceError: A source cannot be listed, or its derived name belongs to another place.
+        SourceError: A source cannot be listed, its derived name belongs to another place, or it is new and its glob or
+            include matches nothing.
     """
     sources = [one.source for one in opened]
     refuse_moved(sources, version.places)
     listing = await list_sources(opened, spool)
+    refuse_unmatched(listing, version.places)
     await note_sources(store, version, sources)
     await publish(store, version)
     return listing
+
+
+def refuse_unmatched(listing: Listing, known: Collection[str]) -> None:
+    """Refuse a new source whose glob or include matches no document: a mistake in writing it.
+
+    A source that the index has already may be empty for a while; the report then warns.
+
+    Args:
+        listing: What the sources contain.
+        known: Keys of the sources that the index has.
+
+    Raises:
+        SourceError: There is such a source.
+    """
+    for source in listing.empty_sources:
+        if source.key not in known and source.is_narrowed:
+            globs = f" and include {', '.join(source.include)}" if source.include else ""
+            raise SourceError(f"source {source.key!r}: no document matches {hide_secrets(source.uri)}{globs}: correct the glob")
 
 
 async def note_sources(store: Store, version: Version, sources: Sequence[Source]) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import polars as pl
 
@@ -14,15 +15,13 @@ from roost.tasks.milvus.store import Store
 from roost.tasks.records import PLANNED, Plan
 from roost.tasks.sources.listing import Listing
 from roost.tasks.sources.source import Source
+from roost.tasks.steps.deletions import deletions_by_source, name_deletions, refusal
 from roost.tasks.versions.ledger import INDEXED, QUARANTINED, ROW, WRITING, read_ledger
 from roost.tasks.versions.version import Version
 
-#: As many deletions are never refused, whatever their share of the index.
-MAX_FREE_DELETIONS = 10
-
 _HASH_THREADS = 8
 #: Ordinals below this may have chunk rows, committed or pending.
-_OLD_CHUNKS = pl.max_horizontal("chunk_count", "pending_chunk_count")
+OLD_CHUNKS = pl.max_horizontal("chunk_count", "pending_chunk_count")
 #: Documents that may be a missing one at a new URI; a `retry` is one whose write was cut off or refused.
 _MAY_HAVE_MOVED = pl.col("action").is_in(["added", "retry"])
 
@@ -34,14 +33,20 @@ class PlanOptions:
     checksum: Hash every known document, whatever its size and time.
     keep_missing: Plan no deletion.
     retry_quarantined: Retry every quarantined document, not only those whose reason may have passed.
-    max_delete_fraction: Largest share of the index's documents that may be deleted, 0 to 1.
+    delete_excluded: Plan the deletion of documents that globs, include and exclude no longer choose, too.
+    max_delete_fraction: Largest share of a source's, or of the index's, documents that may be deleted, 0 to 1.
+    allow_deletions: Keys of the sources whose documents may be deleted however many they are.
+    limits_deletions: Whether to refuse deletions at all; a shard's parent has checked them.
     id_range: Documents whose arrival or change is planned; missing ones are looked for in all.
     """
 
     checksum: bool = False
     keep_missing: bool = False
     retry_quarantined: bool = False
+    delete_excluded: bool = False
     max_delete_fraction: float = 0.3
+    allow_deletions: tuple[str, ...] = ()
+    limits_deletions: bool = True
     id_range: IdRange = ALL_IDS
 
 
@@ -61,18 +66,28 @@ async def plan_run(listing: Listing, ledger: pl.DataFrame, options: PlanOptions)
         options: The run's choices.
 
     Raises:
-        UsageError: More documents would be deleted than `max_delete_fraction` allows.
+        UsageError: More documents would be deleted than the limits allow; the message names the first of them.
     """
-    documents = await asyncio.to_thread(make_plan, listing, ledger, options)
-    return Plan(documents, listing.skipped, listing.unlisted)
+    plan, refused = await preview_run(listing, ledger, options)
+    if refused and options.limits_deletions:
+        raise UsageError("\n".join([refused, *name_deletions(deletions_by_source(plan.documents))]))
+    return plan
 
 
 async def preview_run(listing: Listing, ledger: pl.DataFrame, options: PlanOptions) -> tuple[Plan, str | None]:
-    """Plan as `plan_run` does; where that refuses, return the plan all the same, and the message of the refusal."""
-    try:
-        return await plan_run(listing, ledger, options), None
-    except UsageError as error:
-        return await plan_run(listing, ledger, replace(options, max_delete_fraction=1.0)), str(error)
+    """Plan as `plan_run` does; where that refuses, return the plan all the same, and in one line why."""
+    return await asyncio.to_thread(_plan_and_check, listing, ledger, options)
+
+
+def _plan_and_check(listing: Listing, ledger: pl.DataFrame, options: PlanOptions) -> tuple[Plan, str | None]:
+    documents = make_plan(listing, ledger, options)
+    listed = listing.documents["source"].unique().to_list()
+    refused = refusal(
+        documents, ledger, listed, max_fraction=options.max_delete_fraction, allowed=options.allow_deletions
+    )
+    not_chosen = {} if options.keep_missing or options.delete_excluded else count_not_chosen(ledger, listing)
+    empty = tuple(source.key for source in listing.empty_sources)
+    return Plan(documents, listing.skipped, listing.unlisted, not_chosen, empty), refused
 
 
 def make_plan(listing: Listing, ledger: pl.DataFrame, options: PlanOptions) -> pl.DataFrame:
@@ -85,9 +100,6 @@ def make_plan(listing: Listing, ledger: pl.DataFrame, options: PlanOptions) -> p
 
     Returns:
         Frame of `PLANNED`.
-
-    Raises:
-        UsageError: More documents would be deleted than `max_delete_fraction` allows.
     """
     known = ledger.select(
         "doc_id",
@@ -98,7 +110,7 @@ def make_plan(listing: Listing, ledger: pl.DataFrame, options: PlanOptions) -> p
         known_hash="content_hash",
         known_reason="reason",
         committed="chunk_count",
-        old_chunks=_OLD_CHUNKS,
+        old_chunks=OLD_CHUNKS,
     )
     joined = (
         listing.documents.filter(in_id_range(options.id_range))
@@ -108,31 +120,49 @@ def make_plan(listing: Listing, ledger: pl.DataFrame, options: PlanOptions) -> p
     documents = _hash_changed(joined, always=options.checksum).with_columns(action=_action(options))
     is_other = pl.col("action") == "changed"  # failures of other content do not count
     documents = documents.with_columns(attempts=pl.when(is_other).then(0).otherwise("attempts"))
-    missing = find_missing(ledger, listing)
+    missing = find_missing(ledger, listing, with_excluded=options.delete_excluded)
     if options.keep_missing or not missing.height:
         return documents.select(list(PLANNED)).cast(PLANNED)
     documents = _find_moves(documents, missing)
     deletions = _plan_deletions(missing, documents)
-    _refuse_many_deletions(deletions, ledger.height, options.max_delete_fraction)
     return pl.concat(frame.select(list(PLANNED)).cast(PLANNED) for frame in (documents, deletions))
 
 
-def find_missing(ledger: pl.DataFrame, listing: Listing) -> pl.DataFrame:
-    """Find the ledger rows of documents that the listed sources cover and no longer contain.
+def find_missing(ledger: pl.DataFrame, listing: Listing, *, with_excluded: bool = False) -> pl.DataFrame:
+    """Find the ledger rows of documents that the listed sources no longer contain.
 
-    A document below a prefix that could not be listed, or outside its source's globs, is not missing.
+    A document below a prefix that could not be listed is not missing.
 
     Args:
         ledger: Frame of `ledger.ROW`, or of some of its rows.
         listing: What the sources contain.
+        with_excluded: Whether documents that their source's globs, include and exclude do not choose are missing too.
     """
-    by_key: dict[str, Source] = {source.key: source for source in listing.sources}
-    rows = ledger.filter(pl.col("source").is_in(list(by_key))).join(listing.documents, on="doc_id", how="anti")
-    is_covered = [by_key[key].covers(uri) for key, uri in rows.select("source", "uri").iter_rows()]
-    rows = rows.filter(pl.Series(is_covered, dtype=pl.Boolean))
+    absent = _find_absent(ledger, listing)
+    return absent if with_excluded else absent.filter(_are_chosen(absent, listing.sources))
+
+
+def count_not_chosen(ledger: pl.DataFrame, listing: Listing) -> dict[str, int]:
+    """Count, by source, the searchable documents that the globs, include and exclude of their source do not choose."""
+    absent = _find_absent(ledger.filter(pl.col("chunk_count") > 0), listing)
+    left_out = absent.filter(~_are_chosen(absent, listing.sources))
+    return dict(left_out["source"].value_counts().sort("source").iter_rows())
+
+
+def _find_absent(ledger: pl.DataFrame, listing: Listing) -> pl.DataFrame:
+    """Find the ledger rows of the listed sources that are not in the listing, except where that is incomplete."""
+    keys = [source.key for source in listing.sources]
+    rows = ledger.filter(pl.col("source").is_in(keys)).join(listing.documents, on="doc_id", how="anti")
     for source, prefix in listing.unlisted:
         rows = rows.filter((pl.col("source") != source) | ~pl.col("uri").str.starts_with(prefix))
     return rows
+
+
+def _are_chosen(rows: pl.DataFrame, sources: Sequence[Source]) -> pl.Series:
+    """Tell of each ledger row whether the globs, include and exclude of its source choose the document."""
+    by_key = {source.key: source for source in sources}
+    is_chosen = [by_key[key].covers(uri) for key, uri in rows.select("source", "uri").iter_rows()]
+    return pl.Series(is_chosen, dtype=pl.Boolean)
 
 
 def _hash_changed(joined: pl.DataFrame, *, always: bool) -> pl.DataFrame:
@@ -230,28 +260,10 @@ def _plan_deletions(missing: pl.DataFrame, documents: pl.DataFrame) -> pl.DataFr
     kept = _find_kept(missing.filter(~is_moved), documents)
     return missing.filter(~pl.col("doc_id").is_in(kept)).with_columns(
         action=pl.when(is_moved).then(pl.lit("moved")).otherwise(pl.lit("deleted")),
-        old_chunks=_OLD_CHUNKS,
+        old_chunks=OLD_CHUNKS,
         committed="chunk_count",
         moved_from=pl.lit(""),
         location=pl.lit(""),
         spool=pl.lit(""),
         row=pl.lit(-1),
     )
-
-
-def _refuse_many_deletions(deletions: pl.DataFrame, total: int, max_fraction: float) -> None:
-    """Refuse to delete too large a share of the index's documents.
-
-    Not counted: moved documents, those whose deletion an earlier run began, and those without committed chunks.
-
-    Raises:
-        UsageError: Its message names the share to allow.
-    """
-    is_begun = (pl.col("status") == WRITING) & (pl.col("content_hash") != "")
-    counted = deletions.filter((pl.col("action") == "deleted") & ~is_begun & (pl.col("chunk_count") > 0)).height
-    if counted > MAX_FREE_DELETIONS and counted / total > max_fraction:
-        raise UsageError(
-            f"{counted} of {total} documents are gone from the source: more than the {max_fraction:.0%} "
-            "that one run may delete. If that is right, allow it with --max-delete-fraction "
-            f"{min(1.0, counted / total + 0.005):.2f}; --keep-missing keeps them"
-        )

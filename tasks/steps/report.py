@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, astuple, dataclass, field
 from typing import Any, Self
 
@@ -10,6 +10,7 @@ import polars as pl
 
 from roost.tasks.models.recipe import Recipe
 from roost.tasks.records import ACTIONS, WORK_ACTIONS, Chunked, Embedded, Loaded, Plan, Written, text_bytes
+from roost.tasks.steps.deletions import SourceDeletions, deletions_by_source
 from roost.tasks.steps.select import Selected
 from roost.tasks.versions.ledger import INDEXED
 from roost.tasks.versions.version import Version
@@ -164,6 +165,9 @@ class IngestReport:
     version: Collection that was written.
     fingerprint: Its recipe's.
     unlisted: `source/prefix` of what could not be listed; nothing there was added or deleted.
+    deleted_by_source: Number of deleted documents by source.
+    not_chosen: Number of indexed documents, by source, that globs, include and exclude no longer choose; they stay.
+    empty_sources: Sources that contain no document.
     rejects: All quarantined documents of these sources, by URI.
     chosen: What a backfill chose from; None for an ingest.
     """
@@ -178,6 +182,9 @@ class IngestReport:
     store: StoreCounts
     seconds: RunSeconds
     rejects: tuple[Reject, ...]
+    deleted_by_source: Mapping[str, int] = field(default_factory=dict)
+    not_chosen: Mapping[str, int] = field(default_factory=dict)
+    empty_sources: tuple[str, ...] = ()
     chosen: Chosen | None = None
 
     @property
@@ -209,6 +216,8 @@ class PlanReport:
     version: Live version's collection; None when there is no such index yet.
     fingerprint: Recipe's with which the run would embed.
     would_refuse: Why the run would be refused; None when it would not.
+    deletions: The documents that would be deleted, by source.
+    not_chosen, empty_sources: As in `IngestReport`.
     chosen: What a backfill chose from; None for an ingest.
     """
 
@@ -218,6 +227,9 @@ class PlanReport:
     documents: DocumentCounts
     estimate: Estimate
     would_refuse: str | None
+    deletions: tuple[SourceDeletions, ...] = ()
+    not_chosen: Mapping[str, int] = field(default_factory=dict)
+    empty_sources: tuple[str, ...] = ()
     chosen: Chosen | None = None
     dry_run: bool = True
 
@@ -293,6 +305,9 @@ def make_report(
         store=StoreCounts(documents=ledger.filter(pl.col("status") == INDEXED).height, chunks=chunks),
         seconds=RunSeconds.of(seconds, tally.seconds),
         rejects=tuple(Reject(uri, reason) for uri, reason in refused.sort("uri").select("uri", "reason").iter_rows()),
+        deleted_by_source={one.source: len(one.documents) for one in deletions_by_source(done)},
+        not_chosen=plan.not_chosen,
+        empty_sources=plan.empty_sources,
     )
 
 
@@ -326,6 +341,9 @@ def make_plan_report(
         documents=DocumentCounts(listed=plan.listed, skipped=plan.skipped.total(), **counts),
         estimate=Estimate(chunks, seconds),
         would_refuse=refusal,
+        deletions=deletions_by_source(plan.documents),
+        not_chosen=plan.not_chosen,
+        empty_sources=plan.empty_sources,
         chosen=chosen,
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 
 from roost.tasks.markdown import clipped, escaped, table
@@ -41,6 +41,17 @@ def choice_lines(report: PlanReport) -> Iterator[str]:
         yield f"in none of the sources: {', '.join(chosen.unknown[:MAX_UNKNOWN_NAMED])}{more}"
 
 
+def warning_lines(report: IngestReport | PlanReport) -> Iterator[str]:
+    """Say which sources contain no document, and how many indexed documents are no longer chosen."""
+    for source in report.empty_sources:
+        yield f"Source {source!r} contains no document: check its place, its glob, include and exclude."
+    if count := sum(report.not_chosen.values()):
+        yield (
+            f"{count} documents are no longer chosen by globs, include and exclude ({_by_source(report.not_chosen)}): "
+            "they stay searchable; remove them with --delete-excluded."
+        )
+
+
 def as_markdown(report: IngestReport, skipped: Counter[str]) -> str:
     """Write the report of an ingest or a backfill as Markdown.
 
@@ -54,6 +65,9 @@ def as_markdown(report: IngestReport, skipped: Counter[str]) -> str:
     if report.unlisted:
         names = ", ".join(map(escaped, report.unlisted))
         sections.append(f"Could not be listed, so nothing there was added or deleted: {names}")
+    if len(report.deleted_by_source) > 1:
+        sections.append(f"Deleted by source: {escaped(_by_source(report.deleted_by_source))}.")
+    sections += map(escaped, warning_lines(report))
     if skipped:
         kinds = ", ".join(f"{count} {escaped(suffix)}" for suffix, count in skipped.most_common())
         sections.append(f"Skipped, because such files contain no text: {kinds}.")
@@ -81,3 +95,7 @@ def _figures(report: IngestReport) -> Iterator[tuple[str, str]]:
         "seconds, ": asdict(report.seconds),
     }
     return ((f"{kind}{name}", f"{count:,}") for kind, found in counts.items() for name, count in found.items() if count)
+
+
+def _by_source(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{source}: {count:,}" for source, count in counts.items())

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import polars as pl
 from fsspec.utils import glob_translate
 
+from roost.tasks.errors import UsageError
 from roost.tasks.milvus.store import Store
 from roost.tasks.records import Plan
 from roost.tasks.sources.listing import Listing
@@ -57,10 +58,15 @@ async def plan_selected(
         options: Choices for planning.
         selection: Which documents to choose.
         forced_id: Id under which unchanged documents are embedded again too; None to leave them alone.
+
+    Raises:
+        UsageError: The selection's globs match none of the documents.
     """
     ledger = await read_known_ledger(store, version)
     selected = await asyncio.to_thread(select_documents, listing.documents, ledger, selection)
     plan = await plan_run(replace(listing, documents=selected.documents), ledger, options)
+    unlisted = _chosen_parts(listing.unlisted, selected.documents)
+    plan = replace(plan, unlisted=unlisted, empty_sources=tuple(source.key for source in listing.empty_sources))
     if forced_id is not None:
         plan = replace(plan, documents=force_unprocessed(plan.documents, ledger, forced_id))
     return plan, selected
@@ -76,11 +82,17 @@ def select_documents(listed: pl.DataFrame, ledger: pl.DataFrame, selection: Sele
         listed: Frame of `DOCUMENT`.
         ledger: Frame of `ledger.ROW`.
         selection: What to choose.
+
+    Raises:
+        UsageError: The selection's globs match none of the documents.
     """
     chosen = listed
     unknown: tuple[str, ...] = ()
     if selection.only:
         chosen = chosen.filter(_matches_glob(chosen["uri"], selection.only))
+        if not chosen.height:
+            globs = ", ".join(selection.only)
+            raise UsageError(f"--only {globs} matches none of the {listed.height} documents of the sources: correct it")
     if selection.uris:
         chosen, unknown = _find_named(chosen, selection.uris)
     if selection.only_failed:
@@ -133,6 +145,17 @@ def force_unprocessed(planned: pl.DataFrame, ledger: pl.DataFrame, run_id: str) 
     written = ledger.filter(pl.col("run_id") == run_id)["doc_id"]
     is_forced = pl.col("action").is_in(_UNPROCESSED) & ~pl.col("doc_id").is_in(written.implode())
     return planned.with_columns(action=pl.when(is_forced).then(pl.lit("forced")).otherwise("action"))
+
+
+def _chosen_parts(unlisted: Sequence[tuple[str, str]], chosen: pl.DataFrame) -> tuple[tuple[str, str], ...]:
+    """Keep of the parts that could not be listed the folders, and the tables that the selection chose itself."""
+
+    def is_chosen(source: str, prefix: str) -> bool:
+        uri = pl.col("uri")
+        is_inside = (uri == prefix.removesuffix("#")) | uri.str.starts_with(prefix)
+        return not prefix.endswith("#") or chosen.filter((pl.col("source") == source) & is_inside).height > 0
+
+    return tuple(part for part in unlisted if is_chosen(*part))
 
 
 def _matches_glob(uris: pl.Series, globs: Sequence[str]) -> pl.Series:

@@ -10,10 +10,8 @@ import polars as pl
 from roost.tasks.errors import SourceError, UsageError
 from roost.tasks.models.recipe import Recipe
 from roost.tasks.sources.source import Source
+from roost.tasks.versions.deletion_limit import is_above_limit
 from roost.tasks.versions.version import Version
-
-#: Lost documents up to this count are always allowed; above it their share of the index counts.
-MAX_LOST_COUNT = 10
 
 
 @dataclass(frozen=True)
@@ -143,7 +141,7 @@ def too_many_lost(lost: Sequence[LostDocument], document_count: int, max_fractio
         document_count: Documents of the live version that have chunks.
         max_fraction: Share of them that may be lost, in [0, 1].
     """
-    if len(lost) <= MAX_LOST_COUNT or len(lost) <= max_fraction * document_count:
+    if not is_above_limit(len(lost), document_count, max_fraction):
         return []
     return [
         f"{len(lost)} of {document_count} documents of the live version could not be indexed again, {lost[0]} for "

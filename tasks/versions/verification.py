@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
 
@@ -41,6 +41,9 @@ class Findings:
     unfinished: Documents whose write was interrupted, or that a repair marked to be re-indexed.
     foreign: Rows that a framework added; they are never changed.
     deleted: Rows that the repair deleted; 0 without a repair.
+    wrong_rows: Rows that a repair deletes.
+    losing_documents: Documents of which a repair deletes rows, those without a ledger row included.
+    all_documents: Documents with chunks, by the ledger or by their rows.
     inconsistent: Documents to re-index, frame of the `_DOCUMENT` columns of the ledger.
     """
 
@@ -53,6 +56,9 @@ class Findings:
     unfinished: int
     foreign: int
     deleted: int
+    wrong_rows: int
+    losing_documents: int
+    all_documents: int
     inconsistent: pl.DataFrame
 
     @property
@@ -85,11 +91,10 @@ async def compare_with_ledger(store: Store, version: Version, *, repairing: bool
     async for page in store.read_pages(version.name, ["id", "chunk_hash", "text"], rows=TEXT_PAGE_ROWS):
         wrong = await asyncio.to_thread(comparison.add, page)
         deleted += await _delete(store, version, wrong, repairing)
-    duplicated: Counter[str] = Counter()
+    duplicated = _Duplicates()
     if chunks > comparison.seen:
-        duplicated, gone = await _find_duplicates(store, version, repairing)
-        deleted += gone
-    return comparison.findings(documents, chunks, duplicated, deleted)
+        duplicated = await _find_duplicates(store, version, repairing)
+    return comparison.findings(documents, chunks, duplicated, deleted + duplicated.deleted)
 
 
 async def mark_for_reindexing(store: Store, version: Version, documents: pl.DataFrame, *, run_id: str) -> int:
@@ -171,6 +176,20 @@ def count_inconsistency(version: Version, rows: pl.DataFrame, planned: pl.DataFr
     )
 
 
+@dataclass
+class _Duplicates:
+    """Rows beyond the first of an id.
+
+    extra: Their number, by document.
+    rows: Ids of such documents, all of which a repair deletes.
+    deleted: Rows that the repair deleted.
+    """
+
+    extra: Counter[str] = field(default_factory=Counter)
+    rows: int = 0
+    deleted: int = 0
+
+
 class _Comparison:
     """Compares the rows of a version, page by page, with the counts of its ledger."""
 
@@ -179,6 +198,7 @@ class _Comparison:
         self._unfinished = set(documents.filter(pl.col("status") == WRITING)["doc_id"])
         self._present: Counter[str] = Counter()
         self._altered: Counter[str] = Counter()
+        self._with_orphans: set[str] = set()
         self._orphaned = self._foreign = 0
         self.seen = 0
 
@@ -197,34 +217,39 @@ class _Comparison:
                     wrong.append(key)
             elif document not in self._unfinished:
                 self._orphaned += 1
+                self._with_orphans.add(document)
                 wrong.append(key)
         return wrong
 
-    def findings(self, documents: pl.DataFrame, chunks: int, duplicated: Counter[str], deleted: int) -> Findings:
+    def findings(self, documents: pl.DataFrame, chunks: int, duplicated: _Duplicates, deleted: int) -> Findings:
         """Sum up the counts of all pages."""
         lacking = {name: n - self._present[name] for name, n in self._counts.items() if n > self._present[name]}
-        inconsistent = lacking.keys() | self._altered.keys() | duplicated.keys() | self._unfinished
+        inconsistent = lacking.keys() | self._altered.keys() | duplicated.extra.keys() | self._unfinished
+        losing = self._with_orphans | self._altered.keys() | duplicated.extra.keys()
+        counted = {name for name, count in self._counts.items() if count}
         return Findings(
             documents=documents.height,
             chunks=chunks,
             missing=sum(lacking.values()),
             orphaned=self._orphaned,
-            duplicated=duplicated.total(),
+            duplicated=duplicated.extra.total(),
             mismatched=self._altered.total(),
             unfinished=len(self._unfinished),
             foreign=self._foreign,
             deleted=deleted,
+            wrong_rows=self._orphaned + self._altered.total() + duplicated.rows,
+            losing_documents=len(losing),
+            all_documents=len(counted | losing),
             inconsistent=documents.filter(pl.col("doc_id").is_in(list(inconsistent))),
         )
 
 
-async def _find_duplicates(store: Store, version: Version, repairing: bool) -> tuple[Counter[str], int]:
-    """Count the rows beyond the first of an id, by document, and the rows deleted: all rows of such a document.
+async def _find_duplicates(store: Store, version: Version, repairing: bool) -> _Duplicates:
+    """Find the rows beyond the first of an id, and delete all rows of their documents when repairing.
 
     A query returns one row for an id, however many there are; only `count(*)` counts all of them.
     """
-    found: Counter[str] = Counter()
-    deleted = 0
+    found = _Duplicates()
     async for page in store.read_pages(version.name, ["id"]):
         ids = [row["id"] for row in page if _CHUNK_ID.fullmatch(row["id"])]
         for first in range(0, len(ids), MAX_FILTER_VALUES):
@@ -235,9 +260,10 @@ async def _find_duplicates(store: Store, version: Version, repairing: bool) -> t
             extras = await gather_all([asyncio.ensure_future(_count_extra(store, version, keys)) for keys in documents])
             for keys, extra in zip(documents, extras, strict=True):
                 if extra:
-                    found[keys[0][:32]] += extra
-                    deleted += await _delete(store, version, keys, repairing)
-    return found, deleted
+                    found.extra[keys[0][:32]] += extra
+                    found.rows += len(keys)
+                    found.deleted += await _delete(store, version, keys, repairing)
+    return found
 
 
 async def _count_extra(store: Store, version: Version, ids: list[str]) -> int:

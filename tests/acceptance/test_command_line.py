@@ -57,13 +57,13 @@ def test_the_tutorial_files_are_found_by_their_content_and_page(roost, data):
     assert 1 <= best["page"] <= 307
 
 
-def test_an_empty_or_broken_document_ends_with_exit_code_3_and_is_named(roost, folder):
-    source = folder(**{"good.md": "# Good\n\nText.", "empty.txt": b"", "broken.docx": b"PK not really"})
+def test_a_blank_or_broken_document_ends_with_exit_code_3_and_is_named(roost, folder):
+    source = folder(**{"good.md": "# Good\n\nText.", "blank.txt": b" ", "broken.docx": b"PK not really"})
     ended = roost("ingest", source, "--json")
     assert ended.code == 3
-    assert {reject["uri"] for reject in ended.json["rejects"]} == {"empty.txt", "broken.docx"}
+    assert {reject["uri"] for reject in ended.json["rejects"]} == {"blank.txt", "broken.docx"}
     shown = roost("status")
-    assert "empty.txt" in shown.out
+    assert "blank.txt" in shown.out
     assert "broken.docx" in shown.out
 
 

@@ -147,7 +147,7 @@ def test_each_deployment_runs_and_the_cron_fires_and_automations_hear_of_it(stac
     cron = {"schedule": {"cron": "* * * * *", "timezone": "UTC"}, "active": True, "slug": "minute"}
     minutely = stack.post(f"deployments/{stack.deployment('verify')['id']}/schedules", [cron])
     default = stack.start("ingest")
-    mine = folder("mine", **{"good.md": "# Good\n\nText.", "empty.txt": b""})
+    mine = folder("mine", **{"good.md": "# Good\n\nText.", "blank.txt": b" "})
     run = stack.ended(default)
     assert (run["name"], run["state_name"]) == ("ingest handbook", "Completed")
     assert "186 chunks in the index" in run["state"]["message"]
@@ -156,7 +156,7 @@ def test_each_deployment_runs_and_the_cron_fires_and_automations_hear_of_it(stac
     partial = stack.ended(stack.start("ingest", sources=[{"uri": str(mine)}], index="mine"))
     assert partial["state_name"] == "Partial"
     told = until(lambda: list(stack.heard))
-    assert told == [{"text": "roost.documents.quarantined: mine\n1 documents of mine are quarantined: empty.txt"}]
+    assert told == [{"text": "roost.documents.quarantined: mine\n1 documents of mine are quarantined: blank.txt"}]
     completed = until(lambda: len(found := _events(stack, "roost.ingest.completed")) == 2 and found)  # they travel
     assert {event["resource"]["prefect.resource.name"] for event in completed} == {"handbook", "mine"}
     assert {event["payload"]["outcome"] for event in completed} == {"Completed", "Partial"}

@@ -174,7 +174,13 @@ class Site:
         """An ordinary run."""
         sources = [{"uri": str(self.source), "name": self.source.name}]
         request = {"sources": sources, "index": self.index, "on_conflict": "refuse"}
-        return {"do": "ingest", "request": request | {"max_delete_fraction": self.max_delete_fraction}}
+        return {"do": "ingest", "request": request | self._limits}
+
+    @property
+    def _limits(self) -> dict[str, Any]:
+        """Of deletions: none, or the usual ones."""
+        allowed = {"allow_deletions": [self.source.name]} if self.max_delete_fraction == 1.0 else {}
+        return {"max_delete_fraction": self.max_delete_fraction, **allowed}
 
     @property
     def look(self) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from roost.tasks.errors import ConflictError, RoostError
+from roost.tasks.errors import ConflictError, RoostError, UsageError
 from roost.tasks.milvus.lock_wait import LeaseOwner
 from roost.tasks.milvus.store import open_store
 from roost.tasks.models.embedder import Embedder
@@ -66,6 +66,19 @@ def test_a_backfill_does_what_it_chooses_touches_nothing_else_and_deletes_nothin
     assert state == "Partial"
     assert report.chosen == Chosen(listed=3, chosen=1, undated=0, unknown=("nowhere.md",), resumed=False)
     assert stored()[2].filter(uri="d.pdf")["attempts"].to_list() == [2]
+
+
+def test_a_broken_table_is_no_matter_of_a_backfill_of_other_documents_and_a_glob_without_match_is_refused(
+    lite, ingest, backfill, folder
+):
+    source = folder(**{"a.md": "# A\n\nAnts.", "bad.jsonl": "{no json"})
+    assert ingest(source)[0] == "Partial"
+    state, report = backfill(source, only=["*.md"])
+    assert (state, report.unlisted) == ("Completed", ())
+    state, report = backfill(source)
+    assert (state, report.unlisted) == ("Partial", ("docs/bad.jsonl#",))
+    with pytest.raises(UsageError, match=r"--only b\*\.md matches none of the 2 documents"):
+        backfill(source, only=["b*.md"])
 
 
 def test_force_embeds_unchanged_documents_without_their_stored_vectors_and_makes_the_same(

@@ -119,25 +119,30 @@ def test_a_deleted_document_leaves_the_index_and_other_sources_stay(milvus, inge
 @pytest.mark.usually("lite")
 def test_one_bad_document_is_named_and_reasoned_and_does_not_stop_the_others(milvus, ingest, folder, stored):
     source = folder(
-        **{"good.md": GOOD, "broken.pdf": b"%PDF-1.7 but no more", "empty.txt": b"", "noise.xyz": bytes(range(256)) * 9}
+        **{
+            "good.md": GOOD,
+            "broken.pdf": b"%PDF-1.7 but no more",
+            "blank.txt": b" ",
+            "noise.xyz": bytes(range(256)) * 9,
+        }
     )
     state, report = ingest(source)
     assert state == "Partial"
     assert report.documents.quarantined == 3
     assert {r.uri: r.reason.split(":")[0] for r in report.rejects} == {
         "broken.pdf": "damaged",
-        "empty.txt": "empty",
+        "blank.txt": "no_text",
         "noise.xyz": "unknown_format",
     }
     assert set(stored()[0]["uri"]) == {"good.md"}
 
 
 def test_a_quarantined_document_is_left_alone_until_it_changes(lite, ingest, folder):
-    source = folder(**{"good.md": GOOD, "empty.txt": b""})
+    source = folder(**{"good.md": GOOD, "noise.txt": bytes(range(256)) * 9})
     ingest(source)
     state, report = ingest(source)
     assert (state, report.documents.quarantined) == ("Partial", 1)
-    (source / "empty.txt").write_text("No longer empty.")
+    (source / "noise.txt").write_text("No longer noise.")
     state, report = ingest(source)
     assert (state, report.documents.quarantined) == ("Completed", 0)
 
@@ -185,12 +190,15 @@ def test_deleting_most_of_an_index_is_refused_before_anything_is_written(lite, i
     ingest(source)
     for n in range(15):
         (source / f"{n}.txt").unlink()
-    with pytest.raises(UsageError, match=r"15 of 20 documents are gone.*--max-delete-fraction 0.7") as refused:
+    with pytest.raises(UsageError, match=r"would lose 15 of 20 documents.*--max-delete-fraction 0.7") as refused:
         ingest(source)
     _, plan = ingest(source, dry_run=True)
-    assert (plan.documents.deleted, plan.would_refuse) == (15, str(refused.value))
+    reason, first, *_ = str(refused.value).splitlines()
+    assert (plan.documents.deleted, plan.would_refuse, first) == (15, reason, "  docs/0.txt")
     show_plan(plan)
-    assert f"a run would be refused: {refused.value}" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert f"a run would be refused: {reason}" in shown
+    assert "would delete 15 documents of source 'docs'\n  docs/0.txt" in shown
     assert ingest(source, dry_run=True, max_delete_fraction=0.8)[1].would_refuse is None
     assert stored()[2].height == 20
     _, report = ingest(source, max_delete_fraction=0.8)

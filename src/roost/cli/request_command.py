@@ -46,6 +46,7 @@ SPELLINGS: Mapping[str, Spelling] = {
     ),
     "thresholds": Spelling(names=("--threshold",), value=ThresholdValue(), metavar="MEASURE=VALUE"),
     "counts": Spelling(value=CountsValue(), metavar="N,N,...", multiple=False),
+    "allow_deletions": Spelling(metavar="SOURCE"),
     "include": Spelling(metavar="GLOB"),
     "exclude": Spelling(metavar="GLOB"),
 }

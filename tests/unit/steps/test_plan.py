@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -11,17 +10,17 @@ from typing import Any
 import fsspec
 import polars as pl
 import pytest
-from hypothesis import example, given
+from hypothesis import given
 from hypothesis import strategies as st
 from tests.stand_ins import listing_choices
 
-from roost.tasks.errors import REASONS, SourceError, UsageError
+from roost.tasks.errors import REASONS, SourceError
 from roost.tasks.ids import content_hash, doc_id
 from roost.tasks.records import ACTIONS, DOCUMENT, PLANNED
 from roost.tasks.sources.listing import Listing, list_sources
 from roost.tasks.sources.opened_source import open_sources
 from roost.tasks.sources.source import Source
-from roost.tasks.steps.plan import MAX_FREE_DELETIONS, PlanOptions, make_plan, plan_run
+from roost.tasks.steps.plan import PlanOptions, make_plan, plan_run
 from roost.tasks.versions.ledger import INDEXED, QUARANTINED, ROW, WRITING
 
 SOURCE = "docs"
@@ -286,11 +285,11 @@ def test_when_missing_documents_are_kept_there_are_no_renames(tmp_path: Path) ->
     assert plan(listed(row), ledger(ledger_row("old.md")), PlanOptions(keep_missing=True)) == {"new.md": "added"}
 
 
-def test_renames_do_not_count_as_deletions(tmp_path: Path) -> None:
+def test_renames_are_no_deletions(tmp_path: Path) -> None:
     contents = [f"words number {n:03d}".encode() for n in range(40)]
     rows = [on_disk(tmp_path / f"{n}", f"new/{n}.md", content) for n, content in enumerate(contents)]
     known = ledger(*(ledger_row(f"old/{n}.md", content=content) for n, content in enumerate(contents)))
-    found = plan(listed(*rows), known, PlanOptions(max_delete_fraction=0.0))
+    found = plan(listed(*rows), known)
     assert sorted(set(found.values())) == ["moved", "renamed"]
 
 
@@ -360,96 +359,6 @@ def test_a_rename_out_of_what_could_not_be_listed_is_added(tmp_path: Path) -> No
     assert found == {"new.md": "added"}
 
 
-def many(gone: int, kept: int) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """A listing, and a ledger that knows `kept` listed documents and `gone` others."""
-    stays = [f"{n}.md" for n in range(kept)]
-    left = (ledger_row(f"gone/{n}.md", content=f"words {n}".encode()) for n in range(gone))
-    known = ledger(*map(ledger_row, stays), *left)
-    return listed(*map(listed_row, stays)), known
-
-
-def test_a_few_deletions_are_never_refused_however_small_the_index() -> None:
-    documents, known = many(MAX_FREE_DELETIONS, 0)
-    assert (
-        list(plan(documents, known, PlanOptions(max_delete_fraction=0.0)).values()) == ["deleted"] * MAX_FREE_DELETIONS
-    )
-
-
-def test_more_deletions_than_their_share_are_refused_in_one_line_that_says_what_to_do() -> None:
-    documents, known = many(MAX_FREE_DELETIONS + 1, 19)
-    with pytest.raises(UsageError) as caught:
-        plan(documents, known)
-    assert str(caught.value) == (
-        "11 of 30 documents are gone from the source: more than the 30% that one run may delete. If that is right, "
-        "allow it with --max-delete-fraction 0.37; --keep-missing keeps them"
-    )
-
-
-def test_as_many_deletions_as_their_share_are_made() -> None:
-    documents, known = many(30, 70)
-    assert list(plan(documents, known).values()).count("deleted") == 30
-
-
-def test_the_share_is_one_of_the_whole_index_not_of_the_sources_listed() -> None:
-    documents, known = many(11, 0)
-    others = ledger(*(ledger_row(f"{n}.md", source="other") for n in range(50)))
-    assert list(plan(documents, pl.concat([known, others])).values()) == ["deleted"] * 11
-
-
-@pytest.mark.parametrize("kept", [1, MAX_FREE_DELETIONS + 1])
-def test_deletions_of_copies_of_what_stays_need_leave_too(kept: int) -> None:
-    stays = [f"v2/{n}.md" for n in range(kept)]
-    known = [ledger_row(uri, run_id="second") for uri in stays]
-    known += [ledger_row(f"v1/{n}.md", run_id="first") for n in range(MAX_FREE_DELETIONS + 1)]
-    with pytest.raises(UsageError, match=f"11 of {11 + kept} documents are gone"):
-        plan(listed(*map(listed_row, stays)), ledger(*known))
-
-
-def test_one_new_copy_of_many_equal_documents_is_no_leave_to_delete_the_others(tmp_path: Path) -> None:
-    known = ledger(*(ledger_row(f"{n}.md") for n in range(500)))
-    with pytest.raises(UsageError, match="499 of 500 documents are gone"):
-        plan(listed(on_disk(tmp_path / "x.md", "new.md", b"old words")), known)
-
-
-@pytest.mark.parametrize(
-    "row",
-    [
-        {"status": WRITING, "chunk_count": 3},
-        {"status": WRITING, "content_hash": "", "chunk_count": 0, "pending_chunk_count": 3},
-        {"status": QUARANTINED, "reason": "empty: ", "chunk_count": 0},
-    ],
-    ids=["begun", "never committed", "never indexed"],
-)
-def test_what_was_being_deleted_or_holds_nothing_committed_goes_without_leave(row: Row) -> None:
-    known = ledger(*(ledger_row(f"{n}.md", **row) for n in range(500)))
-    assert set(plan(listed(), known, PlanOptions(max_delete_fraction=0.0)).values()) == {"deleted"}
-
-
-def test_a_committed_document_whose_rewrite_was_cut_off_goes_with_leave_only() -> None:
-    known = ledger(*(ledger_row(f"{n}.md", status=WRITING, content_hash="") for n in range(500)))
-    with pytest.raises(UsageError, match="500 of 500"):
-        plan(listed(), known)
-
-
-def test_a_listing_that_came_back_empty_deletes_nothing_of_a_larger_index() -> None:
-    documents, known = many(500, 0)
-    with pytest.raises(UsageError, match="500 of 500 documents are gone"):
-        plan(documents, known)
-    assert set(plan(documents, known, PlanOptions(max_delete_fraction=1.0)).values()) == {"deleted"}
-
-
-@example(gone=29, kept=71)
-@given(gone=st.integers(MAX_FREE_DELETIONS + 1, 150), kept=st.integers(0, 150))
-def test_the_share_that_the_refusal_names_is_enough(gone: int, kept: int) -> None:
-    documents, known = many(gone, kept)
-    with pytest.raises(UsageError) as caught:
-        plan(documents, known, PlanOptions(max_delete_fraction=0.0))
-    named = re.search(r"--max-delete-fraction ([0-9.]+);", str(caught.value))
-    assert named
-    found = plan(documents, known, PlanOptions(max_delete_fraction=float(named.group(1))))
-    assert list(found.values()).count("deleted") == gone
-
-
 # any change at all
 
 
@@ -461,13 +370,14 @@ def memory() -> Iterator[Any]:
 
 
 CONTENTS = st.sampled_from([b"aaaa", b"bbbb", b"cccc", b"a longer one", b""])
-FOLDER = st.dictionaries(st.sampled_from([f"{n}.md" for n in range(MAX_FREE_DELETIONS)]), CONTENTS)
+NAMES = st.sampled_from([f"{n}.md" for n in range(10)])
+FOLDER = st.dictionaries(NAMES, CONTENTS)
 
 
 @given(
     before=FOLDER,
     after=FOLDER,
-    touched=st.sets(st.sampled_from([f"{n}.md" for n in range(MAX_FREE_DELETIONS)])),
+    touched=st.sets(NAMES),
     checksum=st.booleans(),
 )
 def test_any_two_states_of_a_folder_give_the_plan_that_leads_from_one_to_the_other(

@@ -10,7 +10,9 @@ from rich import box
 from rich.table import Table
 
 from roost.cli.output.console import out
+from roost.tasks.steps.deletions import name_deletions
 from roost.tasks.steps.report import IngestReport, PlanReport
+from roost.tasks.steps.report_text import warning_lines
 
 #: Documents that are listed by name.
 MAX_ROWS = 50
@@ -25,6 +27,8 @@ def show_report(report: IngestReport) -> None:
         table = place.removesuffix("#")  # a prefix of URIs: of a table's rows, or of the files in a folder
         what = "rows" if table != place else "documents"
         out.print(f"warning: could not read {table}; its {what} in the index were left as they are", soft_wrap=True)
+    for line in warning_lines(report):
+        out.print(f"warning: {line}", soft_wrap=True)
     show_rejects([(reject.uri, reject.reason) for reject in report.rejects])
 
 
@@ -38,6 +42,12 @@ def show_plan(report: PlanReport) -> None:
     chunks, seconds = report.estimate.chunks, report.estimate.seconds
     duration = f", {timedelta(seconds=seconds)} at the last run's speed" if seconds is not None else ""
     out.print(f"about {chunks:,} chunks to embed{duration}; unchanged chunks are not embedded again")
+    for one in report.deletions:
+        out.print(f"would delete {len(one.documents):,} documents of source {one.source!r}", soft_wrap=True)
+    for line in name_deletions(report.deletions):
+        out.print(line, soft_wrap=True)
+    for line in warning_lines(report):
+        out.print(f"warning: {line}", soft_wrap=True)
     if report.would_refuse:
         out.print(f"a run would be refused: {report.would_refuse}", soft_wrap=True)
 
