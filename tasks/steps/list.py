@@ -54,7 +54,9 @@ def refuse_unmatched(listing: Listing, known: Collection[str]) -> None:
     for source in listing.empty_sources:
         if source.key not in known and source.is_narrowed:
             globs = f" and include {', '.join(source.include)}" if source.include else ""
-            raise SourceError(f"source {source.key!r}: no document matches {hide_secrets(source.uri)}{globs}: correct the glob")
+            raise SourceError(
+                f"source {source.key!r}: no document matches {hide_secrets(source.uri)}{globs}: correct the glob"
+            )
 
 
 async def note_sources(store: Store, version: Version, sources: Sequence[Source]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -154,6 +155,6 @@ def _next_steps(version: Version, remaining: Findings) -> Iterator[str]:
         place = version.places.get(source)
         yield (
             f"ingest source {source!r}{f' ({place})' if place else ''} again, without narrower globs: that re-indexes "
-            f"{count} of its documents, or deletes those that no longer exist. If the source itself no longer exists, "
-            f"ingest an empty folder under its name: {source}=EMPTY_FOLDER"
+            f"{count} of its documents, or deletes those that no longer exist. If the source itself no longer exists: "
+            f"roost forget {shlex.quote(source)} --index {version.index}"
         )

@@ -195,3 +195,10 @@ async def note_places(
         return
     both = {_PLACES: {**version.places, **places}, _GIVEN: {**version.given, **asked}}
     await note(store, version, {name: json.dumps(value, ensure_ascii=False) for name, value in both.items()})
+
+
+async def forget_place(store: Store, version: Version, source: str) -> None:
+    """Drop what a version knows of a source: where it was read, and how it was requested."""
+    kept = {_PLACES: version.places, _GIVEN: version.given}
+    without = {name: {key: value for key, value in known.items() if key != source} for name, known in kept.items()}
+    await note(store, version, {name: json.dumps(value, ensure_ascii=False) for name, value in without.items()})

@@ -16,10 +16,9 @@ from roost.cli.main import run
 from roost.flows.parameters import VerifyRequest
 from roost.flows.running.run import run_flow
 from roost.flows.verify import verify as verify_flow
-from roost.tasks.errors import InconsistentIndexError, LeaseLostError
+from roost.tasks.errors import InconsistentIndexError, LeaseLostError, UsageError
 from roost.tasks.milvus.store import open_store
 from roost.tasks.settings import load_settings
-from roost.tasks.sources.source import Source
 from roost.tasks.versions import ledger
 from roost.tasks.versions.lease import Lease
 from roost.tasks.versions.live_version import require_live_version
@@ -82,7 +81,7 @@ def test_orphaned_rows_are_deleted_page_by_page_and_rows_of_frameworks_are_left(
         client.upsert(_version(client, index), [foreign])
     state, report = verified()
     assert (state, report.orphaned, report.foreign) == ("OutOfStep", 10, 1)
-    state, report = verified(repair=True)
+    state, report = verified(repair=True, max_delete_fraction=1.0)
     assert (state, report.deleted, report.repaired, report.ok) == ("Completed", 10, 10, True)
     assert "theirs" in stored()[0]["text"].to_list()
     assert "stray" not in stored()[0]["text"].to_list()
@@ -130,7 +129,7 @@ def test_rows_of_one_id_are_found_though_no_query_shows_them_and_are_mended_by_r
 
 
 def test_a_document_that_no_run_lists_is_named_with_what_to_do_until_that_is_done(
-    lite, ingest, folder, stored, verified, tmp_path, index
+    lite, ingest, folder, stored, verified, index
 ):
     source = folder(**{"a.md": TEXT, "b.txt": "Bees."})
     ingest(source)
@@ -143,10 +142,30 @@ def test_a_document_that_no_run_lists_is_named_with_what_to_do_until_that_is_don
     assert (state, report.unfinished, report.repaired) == ("OutOfStep", 1, 0)
     assert report.to_redo == (DocumentName("docs", "b.txt"),)
     assert "without narrower globs" in report.next_steps[0]
-    assert report.next_steps[0].endswith("docs=EMPTY_FOLDER")
-    (tmp_path / "empty").mkdir()
-    ingest(Source(uri=str(tmp_path / "empty"), name="docs"))
+    assert report.next_steps[0].endswith(f"roost forget docs --index {index}")
+    assert run(["forget", "docs", "--index", index, "--yes"]) == 0
     assert (verified()[0], stored()[2].height) == ("Completed", 0)
+
+
+def test_a_repair_that_would_delete_most_of_an_index_is_refused_and_changes_nothing(
+    lite, ingest, folder, stored, verified, index, capsys
+):
+    ingest(folder(**{f"{n}.md": f"Note {n}." for n in range(8)}))
+    lost = [row["doc_id"] for row in stored()[2].to_dicts()][1:]
+
+    async def lose() -> None:
+        async with open_store(load_settings().milvus) as store:
+            version = await require_live_version(store, index)
+            await store.delete(version.ledger, lost)
+
+    asyncio.run(lose())
+    says = "that would delete 7 rows of 7 of its 8 documents, 30% may go.*--max-delete-fraction 0.88"
+    with pytest.raises(UsageError, match=says):
+        verified(repair=True)
+    assert stored()[0].height == 8
+    assert run(["verify", "--index", index, "--repair", "--max-delete-fraction", "0.9"]) == 0
+    assert "deleting 7 rows of 7 of 8 documents" in capsys.readouterr().err
+    assert stored()[0].height == 1
 
 
 def test_a_repair_whose_lease_ran_out_deletes_nothing(lite, ingest, folder, stored, index):

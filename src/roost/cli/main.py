@@ -17,6 +17,7 @@ from roost.cli.ingest import ingest
 from roost.cli.options import CommandGroup
 from roost.cli.output.printable import printable
 from roost.cli.quantize import quantize
+from roost.cli.removal import delete, forget
 from roost.cli.search import ask, search
 from roost.cli.servers import deploy, up
 from roost.cli.status import status
@@ -62,7 +63,7 @@ def app(context: click.Context) -> None:
 
 COMMANDS = (
     *(demo, ingest, backfill, status, verify, search, ask, evaluate),
-    *(versions, rebuild, promote, rollback, prune, export, import_, quantize, deploy, up),
+    *(versions, rebuild, promote, rollback, prune, forget, delete, export, import_, quantize, deploy, up),
 )
 for command in COMMANDS:
     app.add_command(command)

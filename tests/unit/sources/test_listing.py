@@ -484,7 +484,9 @@ async def test_a_folder_whose_listing_breaks_after_its_first_page_loses_no_docum
     fsspec.register_implementation("paged", PagedFileSystem, clobber=True)
     place = folder(**{"a.md": "A"}, **{f"large/{n}.md": str(n) for n in range(5)})
     (tmp_path / "spool").mkdir()
-    found = await list_sources(open_sources([Source(uri=f"paged://{place}", name="docs")], listing_choices()), tmp_path / "spool")
+    found = await list_sources(
+        open_sources([Source(uri=f"paged://{place}", name="docs")], listing_choices()), tmp_path / "spool"
+    )
     assert (found.documents["uri"].to_list(), found.unlisted) == (["a.md"], (("docs", "large"),))
     known = [{"doc_id": doc_id("docs", uri), "source": "docs", "uri": uri} for uri in ("a.md", "large/4.md", "gone.md")]
     assert find_missing(pl.DataFrame(known), found)["uri"].to_list() == ["gone.md"]

@@ -1,0 +1,74 @@
+"""The commands that delete after a question: forget, delete."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from roost.cli.flow_runs import run_operation
+from roost.cli.options import index_option, json_option
+from roost.cli.output.print_json import print_json
+from roost.tasks.errors import UsageError
+
+_yes_option = click.option("--yes", "-y", is_flag=True, help="Delete without asking.")
+
+
+@click.command()
+@click.argument("source", help="Name of the source, as `roost status` shows it.")
+@index_option()
+@_yes_option
+@json_option
+def forget(*, source: str, index: str, yes: bool, as_json: bool) -> None:
+    """Delete all documents of one source from an index.
+
+    The files themselves are not touched. Earlier versions keep the documents until `roost prune` drops them.
+    """
+    from roost.cli.output.console import out
+    from roost.cli.output.show_removal import describe_forgetting
+    from roost.flows.operations.removal import forget_source, preview_forget
+
+    if not yes:
+        found = run_operation(lambda tell: preview_forget(source, index, tell))
+        if not _is_confirmed(describe_forgetting(found)):
+            return
+    done = run_operation(lambda tell: forget_source(source, index, tell))
+    print_json(done.as_dict()) if as_json else out.print(describe_forgetting(done), soft_wrap=True)
+
+
+@click.command()
+@click.argument("index", help="Name of the index.")
+@_yes_option
+@json_option
+def delete(*, index: str, yes: bool, as_json: bool) -> None:
+    """Delete an index with all its versions.
+
+    The sources are not touched. There is no way back, except from an export. Refuses while a run writes the index.
+    """
+    from roost.cli.output.console import out
+    from roost.cli.output.show_removal import describe_deletion
+    from roost.flows.operations.removal import delete_index, preview_delete
+
+    if not yes:
+        found = run_operation(lambda tell: preview_delete(index, tell))
+        if not _is_confirmed(describe_deletion(found)):
+            return
+    done = run_operation(lambda tell: delete_index(index, tell))
+    print_json(done.as_dict()) if as_json else out.print(describe_deletion(done), soft_wrap=True)
+
+
+def _is_confirmed(what: str) -> bool:
+    """Say what would be deleted and ask; a command that cannot ask refuses.
+
+    Raises:
+        UsageError: There is no terminal to ask on.
+    """
+    from roost.cli.output.progress_bar import print_on_stderr
+
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise UsageError(f"{what}; there is no terminal to ask on: confirm with --yes")
+    print_on_stderr(what)
+    if click.confirm("Delete?", default=False, err=True):
+        return True
+    print_on_stderr("nothing deleted")
+    return False
