@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -144,14 +143,14 @@ def test_deploying_twice_makes_everything_once_and_as_the_file_says(stack):
 
 
 def test_each_deployment_runs_and_the_cron_fires_and_automations_hear_of_it(stack, folder):
-    cron = {"schedule": {"cron": "* * * * *", "timezone": "UTC"}, "active": True, "slug": "minute"}
-    minutely = stack.post(f"deployments/{stack.deployment('verify')['id']}/schedules", [cron])
     default = stack.start("ingest")
     mine = folder("mine", **{"good.md": "# Good\n\nText.", "blank.txt": b" "})
     run = stack.ended(default)
     assert (run["name"], run["state_name"]) == ("ingest handbook", "Completed")
     assert "186 chunks in the index" in run["state"]["message"]
     _its_progress_has_moved_to_the_end(stack, default)
+    cron = {"schedule": {"cron": "* * * * *", "timezone": "UTC"}, "active": True, "slug": "minute"}
+    minutely = stack.post(f"deployments/{stack.deployment('verify')['id']}/schedules", [cron])
 
     partial = stack.ended(stack.start("ingest", sources=[{"uri": str(mine)}], index="mine"))
     assert partial["state_name"] == "Partial"
@@ -166,7 +165,8 @@ def test_each_deployment_runs_and_the_cron_fires_and_automations_hear_of_it(stac
         assert run["state_name"] == "Completed"
         assert run["parameters"]["request"]["index"] == index
 
-    # One that fires before there is an index fails.
+    for automation in stack.post("automations/filter"):  # the runs of the tests below need no evaluation
+        httpx.patch(f"{stack.api}/automations/{automation['id']}", json={"enabled": False}).raise_for_status()
     until(lambda: [r for r in stack.runs_of("verify") if r["auto_scheduled"] and r["state_name"] == "Completed"])
     httpx.delete(f"{stack.api}/deployments/{stack.deployment('verify')['id']}/schedules/{minutely[0]['id']}")
     rebuilt = stack.ended(stack.start("rebuild"))
@@ -218,7 +218,7 @@ def _some_is_written(stack, index):
 
 
 def test_a_run_that_is_cancelled_says_so_and_the_next_one_ends_as_if_nothing_had_been(stack, corpus):
-    """By the UI under a worker, by the UI on the command line, by Ctrl-C."""
+    """By the UI: a run of a worker, and one of the command line."""
     by_worker = stack.start("ingest", sources=[{"uri": str(corpus)}], index="weather")
     assert _some_is_written(stack, "weather") == by_worker
     stack.post(f"flow_runs/{by_worker}/set_state", {"state": {"type": "CANCELLING"}})
@@ -228,12 +228,6 @@ def test_a_run_that_is_cancelled_says_so_and_the_next_one_ends_as_if_nothing_had
     with subprocess.Popen([*words, "asked"], env=stack.env, stderr=subprocess.PIPE, text=True) as process:
         run = _some_is_written(stack, "asked")
         stack.post(f"flow_runs/{run}/set_state", {"state": {"type": "CANCELLING"}})
-        assert (process.wait(60), process.stderr.read()) == (130, INTERRUPTED)
-    assert stack.run(run)["state_type"] == "CANCELLED"
-
-    with subprocess.Popen([*words, "stopped"], env=stack.env, stderr=subprocess.PIPE, text=True) as process:
-        run = _some_is_written(stack, "stopped")
-        process.send_signal(signal.SIGINT)
         assert (process.wait(60), process.stderr.read()) == (130, INTERRUPTED)
     assert stack.run(run)["state_type"] == "CANCELLED"
 

@@ -8,10 +8,12 @@ from tests.conftest import ROOT
 QUESTIONS = ROOT / "examples" / "questions"
 
 
-def test_the_command_measures_and_its_artifact_renders_in_a_real_browser(roost, prefect, index, folder, browser):
-    roost("ingest", ROOT / "examples" / "handbook", "--index", index)
-    roost("evaluate", QUESTIONS, "--index", index, "--timings", "none", "--json")
-    ended = roost(
+def test_the_command_measures_and_its_artifact_renders_in_a_real_browser(
+    roost_here, lite, prefect, index, folder, browser
+):
+    roost_here("ingest", ROOT / "examples" / "handbook", "--index", index)
+    roost_here("evaluate", QUESTIONS, "--index", index, "--timings", "none", "--json")
+    ended = roost_here(
         "evaluate",
         QUESTIONS,
         "--index",
@@ -32,6 +34,7 @@ def test_the_command_measures_and_its_artifact_renders_in_a_real_browser(roost, 
     found = httpx.post(f"{prefect}/artifacts/filter", json=wanted, timeout=30).raise_for_status().json()
     assert len(found) == 2
 
+    browser = request.getfixturevalue("browser")  # not before: with it a loop runs in this thread
     browser.page.set_viewport_size({"width": 1400, "height": 4000})
     for ui in ("", "/v2"):
         browser.page.goto(f"{prefect.removesuffix('/api')}{ui}/artifacts/artifact/{found[0]['id']}")

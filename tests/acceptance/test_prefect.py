@@ -8,8 +8,8 @@ import httpx
 from tests.conftest import ROOT
 
 
-def test_a_run_its_tasks_and_its_report_are_in_prefect_under_names_that_say_what_ran(roost, prefect, index):
-    ended = roost("ingest", ROOT / "examples" / "handbook", "--index", index, "--json")
+def test_a_run_its_tasks_and_its_report_are_in_prefect_under_names_that_say_what_ran(roost_here, lite, prefect, index):
+    ended = roost_here("ingest", ROOT / "examples" / "handbook", "--index", index, "--json")
     assert ended.code == 0, ended.err
     [run] = _read(prefect, "flow_runs", {"flow_runs": {"name": {"any_": [f"ingest {index}"]}}})
     assert (run["state_type"], run["state_name"]) == ("COMPLETED", "Completed")

@@ -25,6 +25,7 @@ def test_of_two_that_start_together_one_works_and_the_other_waits_for_it_by_name
     assert checked.json["documents"] == 45
 
 
+@pytest.mark.long  # in one process: tests/integration/test_lease_wait.py
 def test_of_two_that_are_not_to_wait_one_works_and_the_other_refuses_and_names_it(roost, standalone, index):
     words = ("ingest", HANDBOOK, "--index", index, "--json", "--on-conflict", "refuse")
     # Many small batches one after another: neither has ended before the other comes.

@@ -23,7 +23,8 @@ def with_wrong_pooling(folder: Path) -> Path:
     return folder
 
 
-def test_a_version_made_worse_is_not_promoted_exits_with_4_and_leaves_the_live_one_alone(roost, tmp_path):
+def test_a_version_made_worse_is_not_promoted_exits_with_4_and_leaves_the_live_one_alone(roost_here, lite, tmp_path):
+    roost = roost_here
     assert roost("ingest", HANDBOOK / "procedures", HANDBOOK / "safety").code == 0
     worse = with_wrong_pooling(tmp_path / "worse")
     ended = roost("rebuild", "--model", worse, "--json")

@@ -90,6 +90,7 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(roost.flows.running.batches, "Embedder", Embedder)
 
 
+@pytest.mark.long
 def test_milvus_documentation_follows_git_and_ends_as_a_clean_index(
     lite, index, prefect_api, data, tmp_path_factory, read
 ):
