@@ -8,9 +8,7 @@ from tests.conftest import ROOT
 QUESTIONS = ROOT / "examples" / "questions"
 
 
-def test_the_command_measures_and_its_artifact_renders_in_a_real_browser(
-    roost_here, lite, prefect, index, folder, browser
-):
+def test_the_command_measures_and_its_artifact_renders_in_a_real_browser(roost_here, lite, prefect, index, request):
     roost_here("ingest", ROOT / "examples" / "handbook", "--index", index)
     roost_here("evaluate", QUESTIONS, "--index", index, "--timings", "none", "--json")
     ended = roost_here(

@@ -33,7 +33,9 @@ def ray_workers() -> list[int]:
     return [child.pid for child in psutil.Process().children(recursive=True) if "ray::batch" in child.cmdline()[:1]]
 
 
-@pytest.mark.parametrize(("engine", "workers"), [("dask", dask_workers), ("ray", ray_workers)])
+@pytest.mark.parametrize(
+    ("engine", "workers"), [("dask", dask_workers), pytest.param("ray", ray_workers, marks=pytest.mark.long)]
+)
 def test_an_engine_makes_the_rows_of_one_process_though_a_worker_is_killed_in_the_middle(
     by_itself, ingest, folder, stored, monkeypatch, engine, workers
 ):
