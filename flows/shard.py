@@ -26,7 +26,7 @@ from roost.tasks.steps.report import Tally
 from roost.tasks.versions.lease import acquire_lease
 from roost.tasks.versions.live_version import reread_version
 from roost.tasks.versions.version import Version
-from roost.tasks.workers import cores
+from roost.tasks.workers import cores, fitting_workers
 
 
 @flow(name="shard", flow_run_name="{request.title}", persist_result=False)
@@ -65,7 +65,8 @@ def _share_cores(settings: Settings, shards: int) -> Settings:
     """Give each shard its share of the cores, for shards that run on one machine, where the settings do not say."""
     threads = settings.scale.threads or max(1, cores() // shards)
     embedding = settings.embedding.model_copy(update={"threads": threads})
-    ingest = settings.ingest.model_copy(update={"parse_workers": settings.ingest.parse_workers or threads})
+    parse_workers = settings.ingest.parse_workers or fitting_workers(threads, settings.ingest.parse_memory_mb)
+    ingest = settings.ingest.model_copy(update={"parse_workers": parse_workers})
     return settings.model_copy(update={"embedding": embedding, "ingest": ingest})
 
 

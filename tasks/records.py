@@ -24,7 +24,7 @@ DOCUMENT = pl.Schema(
         "doc_id": pl.String,  # 32 hex digits
         "source": pl.String,  # key of the source
         "uri": pl.String,  # relative to the source
-        "location": pl.String,  # what fsspec opens; empty for a row of a table
+        "location": pl.String,  # what `open_location` opens; empty for a row of a table
         "size": pl.Int64,  # bytes
         "modified": pl.String,  # a token that changes with the content: time or ETag; empty when unknown
         "content_hash": pl.String,  # 32 hex digits; empty where the content was not read

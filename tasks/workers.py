@@ -208,7 +208,9 @@ class Workers:
         except (WorkerTimeout, TimeoutError):
             raise WorkerStalledError(f"it was not done after {wall_seconds:g} s, most of them spent waiting") from None
         except MemoryError:
-            raise WorkerMemoryError(f"it needs more memory than the {self._memory_mb} MiB of a worker") from None
+            raise WorkerMemoryError(
+                f"it needs more memory than the {self._memory_mb} MiB of a worker (ROOST_INGEST__PARSE_MEMORY_MB)"
+            ) from None
         except ProcessExpired as error:
             if error.exitcode == -signal.SIGPROF:
                 raise WorkerTimeLimitError(f"it takes more than {seconds:g} s of processor time") from None
@@ -219,11 +221,15 @@ class Workers:
             raise WorkerError("the worker processes died before they began the task") from None
 
 
+def fitting_workers(count: int, memory_mb: int) -> int:
+    """Give how many of `count` processes fit into the memory of the host or container, at least one."""
+    return max(1, min(count, int(host_memory_mb() * MEMORY_SHARE) // memory_mb))
+
+
 def _default_size(memory_mb: int) -> tuple[int, int]:
     """Choose the number of processes, and the MiB of each, by the cores and the memory that there are."""
-    shared_mb = int(host_memory_mb() * MEMORY_SHARE)
-    size = max(1, min(MAX_DEFAULT_WORKERS, cores(), shared_mb // memory_mb))
-    return size, max(MIN_MEMORY_MB, min(memory_mb, shared_mb // size))
+    size = fitting_workers(min(MAX_DEFAULT_WORKERS, cores()), memory_mb)
+    return size, max(MIN_MEMORY_MB, min(memory_mb, int(host_memory_mb() * MEMORY_SHARE) // size))
 
 
 def _run_limited(function: Callable[..., T], arguments: tuple[Any, ...], seconds: float | None) -> T:

@@ -37,7 +37,7 @@ from roost.tasks.steps.report import StageSeconds, Tally
 from roost.tasks.versions.lease import join_lease
 from roost.tasks.versions.live_version import reread_version
 from roost.tasks.versions.version import Version, check_recipe
-from roost.tasks.workers import Workers
+from roost.tasks.workers import Workers, fitting_workers
 
 #: Batches handed out per slot of a worker, so that no worker waits for its next batch.
 BATCHES_PER_SLOT = 2
@@ -161,7 +161,8 @@ async def run_batch_on_worker(batch: Batch, job: Job) -> Tally:
         store = await stack.enter_async_context(open_store(settings.milvus, create=False, owner=owner))
         version = await reread_version(store, job.version)
         store = await stack.enter_async_context(join_lease(store, version, job.lease_key))
-        workers = Workers(workers=limits.parse_workers or max(1, job.threads), memory_mb=limits.parse_memory_mb)
+        count = limits.parse_workers or fitting_workers(job.threads, limits.parse_memory_mb)
+        workers = Workers(workers=count, memory_mb=limits.parse_memory_mb)
         stack.push_async_callback(asyncio.to_thread, workers.stop)
         run = Run(
             settings=settings.model_copy(update={"chunking": job.chunking}),

@@ -7,8 +7,8 @@ import os
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -19,7 +19,7 @@ from roost.tasks.errors import DocumentError, SourceError
 from roost.tasks.ids import doc_id
 from roost.tasks.records import DOCUMENT
 from roost.tasks.sources.media import MEDIA_SUFFIXES
-from roost.tasks.sources.opened_source import OpenedSource
+from roost.tasks.sources.opened_source import ListingChoices, OpenedSource
 from roost.tasks.sources.source import Columns, Source
 from roost.tasks.sources.tables import TableListing, clear_spool, is_table, list_rows
 from roost.tasks.workers import WorkerError
@@ -83,10 +83,10 @@ async def list_sources(opened: Sequence[OpenedSource], spool: Path) -> Listing:
     Raises:
         SourceError: A place is gone, or its content cannot be read with the source's choices.
     """
-    loop = asyncio.get_running_loop()
     listings = []
     for one in opened:
-        listings.append(await asyncio.to_thread(list_source, one, spool, partial(_list_rows_in_worker, one, loop)))
+        with _TableWorker(one.choices) as list_table:
+            listings.append(await asyncio.to_thread(list_source, one, spool, list_table))
     return Listing(
         documents=pl.concat([DOCUMENT.to_frame(), *(listing.documents for listing in listings)]),
         sources=tuple(one.source for one in opened),
@@ -97,18 +97,41 @@ async def list_sources(opened: Sequence[OpenedSource], spool: Path) -> Listing:
     )
 
 
-def _list_rows_in_worker(opened: OpenedSource, loop: asyncio.AbstractEventLoop, *arguments: Any) -> TableListing:
-    """Call `list_rows` in a worker, and wait for it in this thread, which is not the event loop's.
+class _TableWorker:
+    """Calls `list_rows` in a worker process, for a thread that waits for it; leaving the block ends the call."""
 
-    Raises:
-        SourceError, DocumentError: As `list_rows`; also where the table exceeds the limits of a worker.
-    """
-    choices = opened.choices
-    call = choices.workers.run(list_rows, (*arguments, choices.table_mb), choices.table_seconds)
-    try:
-        return asyncio.run_coroutine_threadsafe(call, loop).result()
-    except WorkerError as error:
-        raise DocumentError(error.reason, f"listing its rows: {error}") from None
+    def __init__(self, choices: ListingChoices) -> None:
+        self._choices = choices
+        self._loop = asyncio.get_running_loop()
+        self._call: Future[TableListing] | None = None
+        self._is_left = False
+
+    def __enter__(self) -> _TableWorker:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._is_left = True
+        if self._call:
+            self._call.cancel()
+
+    def __call__(self, location: str, source: str, uri: str, columns: Columns, spool: Path) -> TableListing:
+        """List a table.
+
+        Raises:
+            SourceError, DocumentError: As `list_rows`; also where the table exceeds the limits of a worker.
+            CancelledError: The run was cancelled.
+        """
+        if self._is_left:
+            raise CancelledError
+        arguments = (location, source, uri, columns, spool, self._choices.table_mb)
+        work = self._choices.workers.run(list_rows, arguments, self._choices.table_seconds)
+        call = self._call = asyncio.run_coroutine_threadsafe(work, self._loop)
+        if self._is_left:  # in between
+            call.cancel()
+        try:
+            return call.result()
+        except WorkerError as error:
+            raise DocumentError(error.reason, f"listing its rows: {error}") from None
 
 
 def list_source(opened: OpenedSource, spool: Path, list_table: ListTable = list_rows) -> SourceListing:

@@ -51,6 +51,11 @@ def test_the_processes_fit_into_the_cores_and_the_memory_of_the_container(
     assert (made.size, made._memory_mb) == expected
 
 
+def test_a_shard_has_no_more_processes_than_fit_into_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "host_memory_mb", lambda: 6 * 1024)
+    assert [workers.fitting_workers(count, 1024) for count in (0, 1, 3, 16)] == [1, 1, 3, 3]
+
+
 def test_a_number_of_processes_that_was_asked_for_is_taken() -> None:
     made = Workers(workers=7, memory_mb=4096)
     assert (made.size, made._memory_mb) == (7, 4096)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
 import zipfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -149,6 +151,33 @@ async def test_a_table_that_ends_its_worker_is_refused_by_name_and_the_others_ar
     assert len(list(tmp_path.glob("*.parquet"))) == 1
 
 
+async def test_a_cancelled_listing_ends_the_table_that_is_listed_and_begins_no_other(
+    folder: Maker, tmp_path: Path
+) -> None:
+    calls: list[str] = []
+    begun, ended = asyncio.Event(), asyncio.Event()
+
+    class Slow(InProcessWorkers):
+        async def run(self, function: Any, arguments: tuple[Any, ...], seconds: float | None = None) -> Any:
+            calls.append(arguments[2])
+            begun.set()
+            try:
+                await asyncio.sleep(60)
+            finally:
+                ended.set()
+
+    place = folder(**{"a.csv": "id,text\n1,x\n", "b.csv": "id,text\n1,x\n"})
+    choices = replace(listing_choices(), workers=cast("Workers", Slow()))
+    listing = asyncio.ensure_future(list_sources(open_sources([Source(uri=str(place))], choices), tmp_path))
+    await begun.wait()
+    listing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await listing
+    await asyncio.wait_for(ended.wait(), 10)
+    await asyncio.sleep(0.05)
+    assert calls == ["a.csv"]
+
+
 @pytest.mark.parametrize(
     "uri",
     ["sftp://user:pass@host/docs", "zip://in::sftp://user:pass@host/a.zip", "https://h/a.csv?X-Amz-Signature=pass"],
@@ -158,6 +187,7 @@ def test_a_url_with_a_secret_is_refused_before_it_is_a_parameter_of_a_run(uri: s
         Source(uri=uri)
     assert "pass@" not in str(caught.value)
     assert "=pass" not in str(caught.value)
+    assert re.search(Source.model_json_schema()["properties"]["uri"]["not"]["pattern"], uri)
 
 
 @pytest.mark.parametrize(

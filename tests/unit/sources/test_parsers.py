@@ -10,6 +10,7 @@ import random
 import time
 import zipfile
 from collections.abc import Iterator
+from typing import Any
 
 import docx
 import pytest
@@ -104,6 +105,15 @@ def test_a_pdf_whose_pages_are_all_empty_is_refused_as_without_text() -> None:
 def test_a_pdf_that_an_empty_password_opens_is_read() -> None:
     locked = make_pdf("kept from printing", owner_password="boss", user_password="")
     assert "kept from printing" in text_of(parse(locked, "a.pdf"))
+
+
+def test_a_defect_of_the_parser_is_not_taken_for_damage_of_the_pdf(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(page: Any) -> str:
+        raise AttributeError("'NoneType' object has no attribute 'get_object'")
+
+    monkeypatch.setattr("pypdf.PageObject.extract_text", broken)
+    with pytest.raises(AttributeError):
+        parse(make_pdf("one page"), "a.pdf")
 
 
 def test_a_pdf_that_wants_a_password_is_refused_as_encrypted() -> None:
