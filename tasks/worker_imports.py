@@ -7,7 +7,12 @@ as if they were not installed.
 
 from __future__ import annotations
 
+import signal
 import sys
+
+# The fork server ignores Ctrl-C only after these imports, which take seconds. Other processes must not ignore it.
+if any("multiprocessing.forkserver" in word for word in sys.orig_argv):
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 _UNNEEDED = [name for name in ("scipy", "sklearn") if name not in sys.modules]
 for _name in _UNNEEDED:

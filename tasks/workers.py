@@ -247,6 +247,9 @@ def _set_up_worker(memory_mb: int) -> None:
     import contextlib
     import logging
 
+    from roost.tasks.parent_death import end_with_parent
+
+    end_with_parent()  # its parent is the fork server, which ends with the run's process
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     logging.getLogger("pypdf").setLevel(logging.CRITICAL)
     with contextlib.suppress(OSError, AttributeError):
