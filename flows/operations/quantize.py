@@ -13,9 +13,10 @@ from roost.tasks.models.model import find_model
 from roost.tasks.models.openvino_export import quantize_model
 from roost.tasks.records import WORK_ACTIONS, Batch
 from roost.tasks.settings import load_settings
-from roost.tasks.sources.listing import list_sources, spool_folder
+from roost.tasks.sources.listing import list_sources
 from roost.tasks.sources.opened_source import ListingChoices, open_sources
 from roost.tasks.sources.source import Source
+from roost.tasks.sources.spool import spool_folder
 from roost.tasks.steps.chunk import check_window, chunk_batch
 from roost.tasks.steps.load import load_batch
 from roost.tasks.steps.plan import PlanOptions, plan_run

@@ -26,9 +26,10 @@ from roost.tasks.milvus.store import Store, open_store
 from roost.tasks.models.model import Model, find_model
 from roost.tasks.models.recipe import Recipe, make_recipe
 from roost.tasks.settings import Settings
-from roost.tasks.sources.listing import spool_folder
 from roost.tasks.sources.opened_source import ListingChoices, OpenedSource, open_sources
 from roost.tasks.sources.source import refuse_moved
+from roost.tasks.sources.spool import spool_folder, sweep_spools
+from roost.tasks.sources.stall import call_watched
 from roost.tasks.steps.chunk import check_window
 from roost.tasks.versions import carry_over
 from roost.tasks.versions.live_lease import acquire_live_lease
@@ -38,6 +39,9 @@ from roost.tasks.versions.version import Version, check_recipe
 from roost.tasks.workers import Workers
 
 Request = IngestRequest | BackfillRequest | RebuildRequest
+
+#: Name of a part of the work in the message about a place that hangs.
+OPENING = "opening the sources"
 
 
 @dataclass(frozen=True)
@@ -90,11 +94,12 @@ async def prepare(
         await check_shards(request, settings)
     workers = Workers(workers=settings.ingest.parse_workers, memory_mb=settings.ingest.parse_memory_mb)
     open_with = partial(open_sources, choices=ListingChoices.of(settings.ingest, workers))
-    sources = await asyncio.to_thread(open_with, request.sources) if request.sources or not is_rebuild else []
+    sources = await call_watched(OPENING, open_with, request.sources) if request.sources or not is_rebuild else []
     found = None
     if settings.milvus.is_missing:  # a model that cannot be used must not leave an empty file behind
         found = await _find_model(settings)
-    spool = Path(stack.enter_context(spool_folder(settings.scale.spool)))
+    await asyncio.to_thread(sweep_spools, settings.scale.spool)
+    spool = stack.enter_context(spool_folder(settings.scale.spool))
     stack.push_async_callback(asyncio.to_thread, workers.stop)
     store, live = None, None
     if not (_is_dry_run(request) and settings.milvus.is_missing):
@@ -104,7 +109,7 @@ async def prepare(
         live = await (require_live_version if is_rebuild else read_live_version)(store, request.index)
     if live is not None and store is not None:
         settings = await _follow(store, live, settings, is_rebuild=is_rebuild)
-        sources = sources or await asyncio.to_thread(open_with, carry_over.sources_of(live))
+        sources = sources or await call_watched(OPENING, open_with, carry_over.sources_of(live))
         found = None
     model, recipe = found or await _find_model(settings)
     if not is_rebuild:

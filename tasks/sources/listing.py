@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future
@@ -21,6 +20,7 @@ from roost.tasks.records import DOCUMENT
 from roost.tasks.sources.media import MEDIA_SUFFIXES
 from roost.tasks.sources.opened_source import ListingChoices, OpenedSource
 from roost.tasks.sources.source import Columns, Source
+from roost.tasks.sources.stall import call_watched, limited_otherwise, note_progress
 from roost.tasks.sources.tables import TableListing, clear_spool, is_table, list_rows
 from roost.tasks.workers import WorkerError
 
@@ -82,11 +82,12 @@ async def list_sources(opened: Sequence[OpenedSource], spool: Path) -> Listing:
 
     Raises:
         SourceError: A place is gone, or its content cannot be read with the source's choices.
+        RunError: A place hangs.
     """
     listings = []
     for one in opened:
         with _TableWorker(one.choices) as list_table:
-            listings.append(await asyncio.to_thread(list_source, one, spool, list_table))
+            listings.append(await call_watched(f"listing {one.source.uri}", list_source, one, spool, list_table))
     return Listing(
         documents=pl.concat([DOCUMENT.to_frame(), *(listing.documents for listing in listings)]),
         sources=tuple(one.source for one in opened),
@@ -129,7 +130,8 @@ class _TableWorker:
         if self._is_left:  # in between
             call.cancel()
         try:
-            return call.result()
+            with limited_otherwise():
+                return call.result()
         except WorkerError as error:
             raise DocumentError(error.reason, f"listing its rows: {error}") from None
 
@@ -172,15 +174,6 @@ def list_source(opened: OpenedSource, spool: Path, list_table: ListTable = list_
     return listing
 
 
-def spool_folder(parent: str = "") -> tempfile.TemporaryDirectory[str]:
-    """Make the temporary folder that keeps the rows of tables until their batch reads them.
-
-    Args:
-        parent: Folder to make it in; empty for the system's temporary folder.
-    """
-    return tempfile.TemporaryDirectory(prefix="roost-", dir=parent or None)
-
-
 def _list_single_file(opened: OpenedSource, spool: Path, list_table: ListTable) -> SourceListing:
     source, path = opened.source, opened.base
     name = PurePosixPath(path.partition("?")[0]).name
@@ -219,11 +212,13 @@ def _walk(opened: OpenedSource, listing: SourceListing) -> Iterator[dict[str, An
     """Yield fsspec's `info` of every file that matches the glob, in a stable order; skip hidden files and folders."""
     folders = [opened.base]
     for current in folders:
+        note_progress(current)
         for folder, subfolders, files in _list_level(opened, current, listing):
             shown = sorted(name for name in subfolders if not name.startswith(".") and name != "__pycache__")
             folders += [subfolders[name]["name"] for name in shown]
             for name, info in sorted(files.items()):
                 path = f"{folder.rstrip('/')}/{name}" if folder else name
+                note_progress(path)
                 if not name.startswith(".") and (opened.pattern is None or opened.pattern.match(path)):
                     yield {**info, "name": path}
 

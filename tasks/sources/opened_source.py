@@ -15,6 +15,7 @@ from roost.tasks.errors import SourceError
 from roost.tasks.locations import local_path, split_chain
 from roost.tasks.settings import Ingest
 from roost.tasks.sources.source import GLOB_CHARACTERS, Source, absolute_uri, check_sources
+from roost.tasks.sources.stall import note_progress
 from roost.tasks.workers import Workers
 
 #: Schemes whose packages the extra `sources` installs.
@@ -99,7 +100,11 @@ def open_sources(sources: Sequence[Source], choices: ListingChoices) -> list[Ope
         SourceError: No source is given, a place is missing or unreadable, or two have one name.
     """
     check_sources(sources)
-    return [_open(source, choices) for source in sources]
+    opened = []
+    for source in sources:
+        note_progress(source.uri)
+        opened.append(_open(source, choices))
+    return opened
 
 
 def _open(source: Source, choices: ListingChoices) -> OpenedSource:
