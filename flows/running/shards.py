@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, fields
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -23,14 +24,18 @@ from roost.flows.parameters import BackfillRequest, IngestRequest, ShardRequest
 from roost.flows.running.batches import Run
 from roost.flows.running.scale_checks import refuse_lite
 from roost.flows.running.work_pool import cancel_runs, start_run, wait_for_runs
-from roost.tasks.errors import WorkerPoolError
+from roost.tasks.errors import TransientError, WorkerPoolError
+from roost.tasks.ids import IdRange, id_range_of
 from roost.tasks.steps.report import ChunkCounts, StageSeconds, Tally, TokenCounts
+from roost.tasks.versions.lease_rows import EXPIRES_AFTER_S, LeaseRow, LeaseWatch, monotonic_now, read_leases
 from roost.tasks.versions.ledger import read_ledger
 
 _ARTIFACT_KEY = "shard"
 #: Parts of a tally that a shard hands to its parent.
 _COUNTS = {"chunks": ChunkCounts, "tokens": TokenCounts, "seconds": StageSeconds}
 _MAX_ERROR_CHARACTERS = 1000
+#: Time that a running shard may take to prepare, before it acquires its lease.
+START_TIMEOUT_S = 900.0
 
 
 async def run_shards(run: Run, request: IngestRequest | BackfillRequest, work: pl.DataFrame) -> None:
@@ -51,7 +56,9 @@ async def run_shards(run: Run, request: IngestRequest | BackfillRequest, work: p
     try:
         for shard in _shard_requests(run, request):  # when one cannot be started, those that were are cancelled
             started.append(await start_run(run.settings.scale.deployment, shard.title, shard))
-        ended = await wait_for_runs([one.id for one in started], run.settings.scale.wait_seconds)
+        ranges = {one.id: id_range_of(n, request.shards) for n, one in enumerate(started, start=1)}
+        watch = ShardWatch(partial(read_leases, run.store, run.version.ledger), ranges)
+        ended = await wait_for_runs([*ranges], run.settings.scale.wait_seconds, watch.find_dead)
     except BaseException:
         await asyncio.shield(cancel_runs([one.id for one in started]))
         raise
@@ -66,6 +73,38 @@ async def run_shards(run: Run, request: IngestRequest | BackfillRequest, work: p
     refuse_unseen(work, ledger, run.run_id)
     refused = ledger.filter(pl.col("reason") != "")
     run.tally.rejected += work.join(refused, on="doc_id", how="semi")["doc_id"].to_list()
+
+
+class ShardWatch:
+    """Finds shards whose process has ended without a word to Prefect: nobody renews the lease of their id range."""
+
+    def __init__(self, read_rows: Callable[[], Awaitable[list[LeaseRow]]], ranges: Mapping[UUID, IdRange]) -> None:
+        """Watch some shards.
+
+        Args:
+            read_rows: Reads the leases of the version that the shards write.
+            ranges: Id range of each shard, by the id of its run.
+        """
+        self._read_rows, self._ranges, self._leases = read_rows, ranges, LeaseWatch()
+        self._first_seen: dict[UUID, float] = {}
+        self._last_leased: dict[UUID, float] = {}
+
+    async def find_dead(self, running: Sequence[FlowRun]) -> list[FlowRun]:
+        """Return those of the runs that count as running in Prefect but can no longer write."""
+        try:
+            leased = {row.id_range: row for row in await self._read_rows()} if running else {}
+        except TransientError:
+            return []
+        return [one for one in running if self._is_dead(one.id, leased.get(self._ranges[one.id]))]
+
+    def _is_dead(self, run_id: UUID, lease: LeaseRow | None) -> bool:
+        now = monotonic_now()
+        if lease is not None:
+            self._last_leased[run_id] = now
+            return self._leases.is_abandoned(lease)
+        if run_id in self._last_leased:  # it has released its lease, and has only to report
+            return now - self._last_leased[run_id] > EXPIRES_AFTER_S
+        return now - self._first_seen.setdefault(run_id, now) > START_TIMEOUT_S
 
 
 def _shard_requests(run: Run, request: IngestRequest | BackfillRequest) -> list[ShardRequest]:

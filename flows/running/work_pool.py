@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from uuid import UUID
 
+from httpx import HTTPError
 from prefect import get_client, get_run_logger
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
@@ -20,7 +21,7 @@ from prefect.client.schemas.objects import FlowRun, WorkPool, WorkQueue
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.deployments.flow_runs import arun_deployment
 from prefect.exceptions import ObjectNotFound
-from prefect.states import Cancelling
+from prefect.states import Cancelling, Crashed
 from pydantic import BaseModel
 
 from roost.tasks.errors import ConfigurationError, WorkerPoolError
@@ -29,6 +30,7 @@ from roost.tasks.errors import ConfigurationError, WorkerPoolError
 POLL_INTERVAL_S = 2.0
 #: Time after which a warning names runs that no worker has started.
 IDLE_WARNING_S = 60.0
+_DEAD = "Its process has ended without a word; committed documents stay, the next run continues."
 
 
 async def check_room(deployment: str, parent_id: UUID | None) -> None:
@@ -91,16 +93,33 @@ async def start_run(deployment: str, name: str, request: BaseModel) -> FlowRun:
     return started
 
 
-async def wait_for_runs(ids: Sequence[UUID], timeout_s: float) -> list[FlowRun]:
+async def wait_for_runs(
+    ids: Sequence[UUID], timeout_s: float, find_dead: Callable[[Sequence[FlowRun]], Awaitable[Sequence[FlowRun]]]
+) -> list[FlowRun]:
     """Wait until all runs have ended; log a warning when no worker starts them.
+
+    A run whose machine died stays Running in Prefect. Runs that `find_dead` finds are set to Crashed.
 
     Args:
         ids: The runs.
         timeout_s: Seconds that runs may wait for a place while none of them runs and none ends.
+        find_dead: Is called with the runs that are Running in Prefect; returns those whose process has ended.
 
     Raises:
-        WorkerPoolError: They waited longer.
+        WorkerPoolError: They waited longer, or Prefect's server does not answer.
     """
+    try:
+        return await _wait_for_runs(ids, timeout_s, find_dead)
+    except HTTPError as error:
+        raise WorkerPoolError(
+            f"Prefect's server, which knows the states of the shards, does not answer ({type(error).__name__}): run it "
+            "again when it does"
+        ) from error
+
+
+async def _wait_for_runs(
+    ids: Sequence[UUID], timeout_s: float, find_dead: Callable[[Sequence[FlowRun]], Awaitable[Sequence[FlowRun]]]
+) -> list[FlowRun]:
     these_runs = FlowRunFilter(id=FlowRunFilterId(any_=list(ids)))
     last_progress, last_ended, is_warned = time.monotonic(), 0, False
     async with get_client() as client:
@@ -110,6 +129,9 @@ async def wait_for_runs(ids: Sequence[UUID], timeout_s: float) -> list[FlowRun]:
             if len(runs) == len(ids) and not unended:
                 return runs
             idle = [run for run in unended if run.start_time is None]
+            for dead in await find_dead([run for run in unended if run.state and run.state.is_running()]):
+                get_run_logger().warning("%s no longer has its writer lease: its process has ended", dead.name)
+                await client.set_flow_run_state(dead.id, Crashed(message=_DEAD), force=True)
             ended = len(runs) - len(unended)
             if len(idle) < len(unended) or ended > last_ended:
                 last_progress, last_ended = time.monotonic(), ended
@@ -134,5 +156,5 @@ async def cancel_runs(ids: Sequence[UUID]) -> None:
     """Request the cancellation of the runs that have not ended."""
     async with get_client() as client:
         for run_id in ids:
-            with suppress(ObjectNotFound):
+            with suppress(ObjectNotFound, HTTPError):
                 await client.set_flow_run_state(run_id, Cancelling())
