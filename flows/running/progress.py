@@ -31,13 +31,27 @@ class Waiting:
 
 
 @dataclass(frozen=True)
+class Stage:
+    """The run has begun another part of its work: `listing the sources`."""
+
+    description: str
+
+
+@dataclass(frozen=True)
+class Warned:
+    """A line about something that went wrong and did not fail the run."""
+
+    message: str
+
+
+@dataclass(frozen=True)
 class Notice:
     """A line about the plan for the person who started the run."""
 
     message: str
 
 
-Progress = Planned | Advanced | Waiting | Notice
+Progress = Planned | Advanced | Stage | Waiting | Warned | Notice
 ProgressCallback = Callable[[Progress], None]
 
 

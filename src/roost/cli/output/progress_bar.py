@@ -4,21 +4,43 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import BarColumn, ProgressColumn, Task, TextColumn
 from rich.progress import Progress as RichProgress
+from rich.text import Text
 
 from roost.cli.output.console import SafeConsole
-from roost.flows.running.progress import Advanced, Notice, Planned, Progress, ProgressCallback, Waiting
+from roost.flows.running.progress import Advanced, Notice, Planned, Progress, ProgressCallback, Stage, Waiting, Warned
 
 #: Elapsed time below which the rate is not computed from it: the first batch may be written at once.
 _MIN_ELAPSED_S = 0.1
+
+
+class CountColumn(ProgressColumn):
+    """Documents and chunks; empty until there is a plan."""
+
+    def render(self, task: Task) -> Text:
+        """Write the counts of a task."""
+        if task.total is None:
+            return Text("")
+        fields = task.fields
+        return Text(
+            f"{task.completed:,.0f}/{task.total:,.0f} documents, {fields['chunks']:,} chunks {fields['rate']}".rstrip(),
+            style="progress.download",
+        )
+
+
+class TimeColumn(ProgressColumn):
+    """The time that a run has taken, and the time left once that can be estimated."""
+
+    max_refresh = 0.5  # seconds; the estimate jumps
+
+    def render(self, task: Task) -> Text:
+        """Write both times of a task: `0:01:10, 0:00:20 left`."""
+        elapsed, left = task.elapsed or 0.0, task.time_remaining
+        estimate = f", {timedelta(seconds=int(left))} left" if left is not None and task.total is not None else ""
+        return Text(f"{timedelta(seconds=int(elapsed))}{estimate}", style="progress.elapsed")
 
 
 class ProgressBar:
@@ -26,7 +48,7 @@ class ProgressBar:
 
     def __init__(self, bar: RichProgress) -> None:
         self._bar = bar
-        self._task = bar.add_task("listing", total=None, chunks=0, rate="")
+        self._task = bar.add_task("starting", total=None, chunks=0, rate="")
 
     def __call__(self, event: Progress) -> None:
         """Draw what an event reports."""
@@ -35,9 +57,11 @@ class ProgressBar:
                 self._bar.update(self._task, description="indexing", total=event.documents)
             case Advanced():
                 self._advance(event)
+            case Stage():
+                self._bar.update(self._task, description=event.description)
             case Waiting():
                 self._bar.update(self._task, description=event.message)
-            case Notice():
+            case Notice() | Warned():
                 self._bar.console.print(event.message, soft_wrap=True)
 
     def _advance(self, event: Advanced) -> None:
@@ -54,7 +78,7 @@ def print_on_stderr(message: str) -> None:
 
 def print_messages(event: Progress) -> None:
     """Print the events that are messages, and draw nothing."""
-    if isinstance(event, Waiting | Notice):
+    if isinstance(event, Waiting | Warned | Notice):
         print_on_stderr(event.message)
 
 
@@ -73,15 +97,6 @@ def progress_on_stderr(*, bar: bool, notices: bool = True) -> Iterator[ProgressC
     if not bar:
         yield print_messages
         return
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("documents"),
-        TextColumn("{task.fields[chunks]} chunks {task.fields[rate]}"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    )
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), CountColumn(), TimeColumn())
     with RichProgress(*columns, console=SafeConsole(stderr=True), transient=True) as drawn:
         yield ProgressBar(drawn)
