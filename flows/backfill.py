@@ -12,16 +12,16 @@ from functools import partial
 
 from prefect import flow, get_run_logger
 from prefect.client.schemas.objects import State
-from prefect.states import Completed
 
 from roost.flows.parameters import BackfillRequest
 from roost.flows.running import artifacts
 from roost.flows.running.batches import Run
 from roost.flows.running.choices import backfill_key, plan_options
+from roost.flows.running.ends import end_state, run_name, time_limit
 from roost.flows.running.execute import execute_plan
 from roost.flows.running.prepare import lease_owner, open_run, prepare
 from roost.flows.running.preview import preview_backfill
-from roost.flows.running.progress import Notice, report_progress
+from roost.flows.running.progress import Notice, Stage, report_progress
 from roost.tasks.prefect_tasks import ingest as ingest_tasks
 from roost.tasks.settings import load_settings
 from roost.tasks.steps.report import Chosen, IngestReport, PlanReport, make_plan_report
@@ -29,31 +29,35 @@ from roost.tasks.steps.report_text import choice_lines
 from roost.tasks.versions import unfinished_backfills
 
 
-@flow(name="backfill", flow_run_name="backfill {request.index}", persist_result=False, validate_parameters=True)
+@flow(
+    name="backfill", flow_run_name=run_name("backfill {request.index}"), persist_result=False, validate_parameters=True
+)
 async def backfill(request: BackfillRequest) -> State[IngestReport | PlanReport]:
     """Index chosen documents of some sources: new, changed and failed ones, with `force` unchanged ones too.
 
-    After a run that was killed, the next one continues: the ledger knows what is committed. Ends as `Completed`, or as
-    `Partial` when documents are quarantined or were not found. The data of the state is the report; of a dry run, the
-    plan's report.
+    After a run that was killed, the next one continues: the ledger knows what is committed. Ends as `Completed`; the
+    message begins with `Partial:` when documents are quarantined or were not found. The data of the state is the
+    report; of a dry run, the plan's report.
 
     Raises:
         UsageError: The request, a setting or the index does not allow it; nothing is written.
         ConflictError: Another run has the lease of the index for longer than this one waits.
         TransientError: A server did not answer for longer than the retries last; the same backfill continues.
-        RunError: The index is inconsistent, or another version was promoted during the run.
+        RunError: The index is inconsistent, another version was promoted during the run, or a time limit was reached.
     """
     started = time.perf_counter()
     settings = load_settings()
     async with AsyncExitStack() as stack:
+        await stack.enter_async_context(time_limit(settings))
         prepared = await prepare(stack, request, settings, lease_owner(request, settings))
         if request.dry_run:
             planned = await preview_backfill(prepared, request, partial(ingest_tasks.choose, request.index))
             _log_choice(planned)
-            return Completed(name=planned.outcome, message="planned only", data=planned)
+            return end_state(planned, "planned only")
         await stack.enter_async_context(artifacts.progress_artifact(request.index))
         run = await open_run(stack, prepared, request.index)
         run.is_fresh = request.force
+        report_progress(Stage("listing the sources"))
         listing = await ingest_tasks.list_and_note(prepared.sources, prepared.spool, run.store, run.version)
         is_resumed = request.force and await _resume(run, request)
         options = plan_options(request, settings)
@@ -74,7 +78,7 @@ async def backfill(request: BackfillRequest) -> State[IngestReport | PlanReport]
         raise error
     summary = report.summary()
     get_run_logger().info(summary)
-    return Completed(name=report.outcome, message=summary, data=report)
+    return end_state(report, summary)
 
 
 def _log_choice(planned: PlanReport) -> list[str]:

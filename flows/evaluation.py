@@ -17,10 +17,10 @@ import numpy as np
 import polars as pl
 from prefect import flow, get_run_logger, runtime
 from prefect.client.schemas.objects import State
-from prefect.states import Completed, Failed
 
 from roost.flows.parameters import EvaluationRequest
 from roost.flows.running import artifacts, events
+from roost.flows.running.ends import end_state, run_name, time_limit
 from roost.flows.running.progress import report_waiting
 from roost.tasks.errors import StoreError, UsageError
 from roost.tasks.evaluation.client_timings import TIMING
@@ -79,12 +79,17 @@ class Measured:
     is_lite: bool
 
 
-@flow(name="evaluation", flow_run_name="evaluate {request.index}", persist_result=False, validate_parameters=True)
+@flow(
+    name="evaluation",
+    flow_run_name=run_name("evaluate {request.index}"),
+    persist_result=False,
+    validate_parameters=True,
+)
 async def evaluation(request: EvaluationRequest) -> State[EvaluationReport]:
     """Measure quality and latency of an index, time the clients, and compare with earlier evaluations.
 
-    Ends as `Completed`, or as `Failed` under the name `QualityMissed` when a threshold is missed. The data of the state
-    is the report.
+    Ends as `Completed`, or as `Failed` with a message that begins with `QualityMissed:` when a threshold is missed. The
+    data of the state is the report.
 
     Raises:
         UsageError: There is no such index, the questions cannot be read, or they cannot decide a threshold.
@@ -92,9 +97,10 @@ async def evaluation(request: EvaluationRequest) -> State[EvaluationReport]:
     """
     settings = load_settings()
     given = await asyncio.to_thread(given_questions, request, settings)
-    measured = await _measure(request, settings, given)
-    timings, notes = await _time_clients(request, settings, measured)
-    answers = await _answer(measured, settings)
+    async with time_limit(settings):
+        measured = await _measure(request, settings, given)
+        timings, notes = await _time_clients(request, settings, measured)
+        answers = await _answer(measured, settings)
     thresholds = Thresholds.of(request.thresholds, request.max_drop)
     folder = settings.evaluation.folder
     history = await asyncio.to_thread(read_history, folder, request.index)
@@ -108,8 +114,7 @@ async def evaluation(request: EvaluationRequest) -> State[EvaluationReport]:
     get_run_logger().info(summary)
     if report.missed:
         events.emit_quality_dropped(report)
-        return Failed(name="QualityMissed", message="; ".join([summary, *report.missed]), data=report)
-    return Completed(message=summary, data=report)
+    return end_state(report, "; ".join([summary, *report.missed]))
 
 
 def given_questions(request: EvaluationRequest, settings: Settings) -> Questions | None:

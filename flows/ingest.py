@@ -15,35 +15,39 @@ from prefect.states import Completed
 from roost.flows.parameters import IngestRequest
 from roost.flows.running import artifacts, events
 from roost.flows.running.choices import plan_options
+from roost.flows.running.ends import end_state, run_name, time_limit
 from roost.flows.running.execute import execute_plan
 from roost.flows.running.prepare import lease_owner, open_run, prepare
 from roost.flows.running.preview import preview_ingest
+from roost.flows.running.progress import Stage, report_progress
 from roost.tasks.prefect_tasks import ingest as ingest_tasks
 from roost.tasks.settings import load_settings
 from roost.tasks.steps.report import IngestReport, PlanReport, StageSeconds
 
 
-@flow(name="ingest", flow_run_name="ingest {request.index}", persist_result=False, validate_parameters=True)
+@flow(name="ingest", flow_run_name=run_name("ingest {request.index}"), persist_result=False, validate_parameters=True)
 async def ingest(request: IngestRequest) -> State[IngestReport | PlanReport]:
     """Bring an index in step with its sources: embed what is new or changed, delete what is gone.
 
-    Ends as `Completed`, or as `Partial` when documents are quarantined or could not be listed. The data of the state is
-    the report; of a dry run, the plan's report.
+    Ends as `Completed`; the message begins with `Partial:` when documents are quarantined or could not be listed. The
+    data of the state is the report; of a dry run, the plan's report.
 
     Raises:
         UsageError: The request, a setting or the index does not allow it; nothing is written.
         ConflictError: Another run has the lease of the index for longer than this one waits.
         TransientError: A server did not answer for longer than the retries last; the next run continues.
-        RunError: The index is inconsistent, or another version was promoted during the run.
+        RunError: The index is inconsistent, another version was promoted during the run, or a time limit was reached.
     """
     started = time.perf_counter()
     settings = load_settings()
     async with AsyncExitStack() as stack:
-        await stack.enter_async_context(artifacts.progress_artifact(request.index))
+        await stack.enter_async_context(time_limit(settings))
         prepared = await prepare(stack, request, settings, lease_owner(request, settings))
         if request.dry_run:
             return Completed(message="planned only", data=await preview_ingest(prepared, request))
+        await stack.enter_async_context(artifacts.progress_artifact(request.index))
         run = await open_run(stack, prepared, request.index)
+        report_progress(Stage("listing the sources"))
         listing_started = time.perf_counter()
         listing = await ingest_tasks.list_and_note(prepared.sources, prepared.spool, run.store, run.version)
         plan = await ingest_tasks.discover(
@@ -57,4 +61,4 @@ async def ingest(request: IngestRequest) -> State[IngestReport | PlanReport]:
     events.emit_ingested(report)
     summary = report.summary()
     get_run_logger().info(summary)
-    return Completed(name=report.outcome, message=summary, data=report)
+    return end_state(report, summary)

@@ -250,7 +250,7 @@ class EvaluationRequest(FormModel):
     thresholds: ThresholdRows = Field(
         [],
         title="Thresholds",
-        description="Minimum values of measures; a value below its threshold ends the run as QualityMissed.",
+        description="Minimum values of measures; a value below its threshold fails the run.",
     )
     max_drop: float | None = Field(
         None,

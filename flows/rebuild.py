@@ -17,15 +17,16 @@ from dataclasses import replace
 import polars as pl
 from prefect import flow, get_run_logger, runtime
 from prefect.client.schemas.objects import State
-from prefect.states import Completed, Failed
 
 from roost.flows.parameters import RebuildRequest
 from roost.flows.running import artifacts
 from roost.flows.running.batches import open_embedder
 from roost.flows.running.catch_up import Build, catch_up, pass_folder, read_target_ledger
 from roost.flows.running.choices import plan_options, with_recipe_choices
+from roost.flows.running.ends import end_state, run_name, time_limit
 from roost.flows.running.judge import judge, read_requested_questions
 from roost.flows.running.prepare import Prepared, lease_owner, prepare
+from roost.flows.running.progress import Stage, report_progress
 from roost.tasks.errors import ConflictError, InconsistentIndexError
 from roost.tasks.evaluation.rebuild_report import QualityComparison, RebuildReport, RebuiltDocuments
 from roost.tasks.evaluation.thresholds import values_by_measure
@@ -46,13 +47,13 @@ from roost.tasks.versions.verification import count_foreign
 from roost.tasks.versions.version import Version
 
 
-@flow(name="rebuild", flow_run_name="rebuild {request.index}", persist_result=False, validate_parameters=True)
+@flow(name="rebuild", flow_run_name=run_name("rebuild {request.index}"), persist_result=False, validate_parameters=True)
 async def rebuild(request: RebuildRequest) -> State[RebuildReport]:
     """Build a version beside the live one, and promote it if its answers are not worse.
 
-    Ends as `Completed`, as `Partial` when documents are quarantined or lost, or as `Failed` under the name
-    `QualityMissed` when a threshold was missed, or too few questions could be sampled, and the live version was kept.
-    The data of the state is the report.
+    Ends as `Completed`, with a message that begins with `Partial:` when documents are quarantined or lost, or as
+    `Failed` with `QualityMissed:` when a threshold was missed, or too few questions could be sampled, and the live
+    version was kept. The data of the state is the report.
 
     Raises:
         UsageError: The request, a setting or the index does not allow it; the live version does not change.
@@ -64,11 +65,16 @@ async def rebuild(request: RebuildRequest) -> State[RebuildReport]:
     settings = with_recipe_choices(load_settings(), request)
     owner = lease_owner(request, settings)
     async with AsyncExitStack() as stack:
+        await stack.enter_async_context(time_limit(settings))
+        prepared = await prepare(stack, request, settings, owner)
         await stack.enter_async_context(artifacts.progress_artifact(request.index))
-        build = await _open_build(stack, request, await prepare(stack, request, settings, owner))
+        report_progress(Stage("listing the sources"))
+        build = await _open_build(stack, request, prepared)
         await catch_up(build, build.listed)
+        report_progress(Stage("verifying the new version"))
         await _verify(build)
         await rebuild_tasks.wait_until_searchable(build.target_store, build.target)
+        report_progress(Stage("measuring both versions"))
         verdict = await judge(build, questions)
         await promotion.note_built(build.target_store, build.target, verdict.stored_result())
         if verdict.before:
@@ -79,9 +85,7 @@ async def rebuild(request: RebuildRequest) -> State[RebuildReport]:
     await artifacts.publish_rebuild(report)
     summary = report.summary()
     get_run_logger().info(summary)
-    if report.missed:
-        return Failed(name=report.outcome, message=summary, data=report)
-    return Completed(name=report.outcome, message=summary, data=report)
+    return end_state(report, summary)
 
 
 async def _open_build(stack: AsyncExitStack, request: RebuildRequest, prepared: Prepared) -> Build:

@@ -6,11 +6,11 @@ from contextlib import AsyncExitStack
 
 from prefect import flow, get_run_logger, runtime
 from prefect.client.schemas.objects import State
-from prefect.states import Completed, Failed
 
 from roost.flows.parameters import VerifyRequest
 from roost.flows.running import artifacts
 from roost.flows.running.choices import max_delete_fraction
+from roost.flows.running.ends import end_state, run_name, time_limit
 from roost.flows.running.progress import Notice, report_progress, report_waiting
 from roost.tasks.milvus.lock_wait import LeaseOwner
 from roost.tasks.milvus.store import open_store
@@ -23,12 +23,12 @@ from roost.tasks.versions.verification import Findings
 from roost.tasks.versions.verify_report import VerifyReport, make_verify_report
 
 
-@flow(name="verify", flow_run_name="verify {request.index}", persist_result=False)
+@flow(name="verify", flow_run_name=run_name("verify {request.index}"), persist_result=False)
 async def verify(request: VerifyRequest) -> State[VerifyReport]:
     """Compare every row of an index with its ledger; repair what can be repaired without the sources.
 
-    Ends as `Completed` when store and ledger agree, before or after a repair, else as `Failed` under the name
-    `OutOfStep`. The data of the state is the report.
+    Ends as `Completed` when store and ledger agree, before or after a repair, else as `Failed` with a message that
+    begins with `OutOfStep:`. The data of the state is the report.
 
     Raises:
         UsageError: There is no such index, or a repair would delete rows of too many of its documents.
@@ -37,6 +37,7 @@ async def verify(request: VerifyRequest) -> State[VerifyReport]:
     settings = load_settings()
     owner = LeaseOwner(f"run {runtime.flow_run.name!r}", wait_seconds=settings.ingest.wait_seconds, tell=report_waiting)
     async with AsyncExitStack() as stack:
+        await stack.enter_async_context(time_limit(settings))
         store = await stack.enter_async_context(open_store(settings.milvus, create=False, owner=owner))
         version = await require_live_version(store, request.index)
         store = await stack.enter_async_context(acquire_lease(store, version, owner))
@@ -52,9 +53,7 @@ async def verify(request: VerifyRequest) -> State[VerifyReport]:
     await artifacts.publish_verification(report)
     summary = report.summary()
     get_run_logger().info(summary)
-    if report.ok:
-        return Completed(message=summary, data=report)
-    return Failed(name="OutOfStep", message=summary, data=report)
+    return end_state(report, summary)
 
 
 def _announce_repair(found: Findings, request: VerifyRequest, settings: Settings) -> None:

@@ -7,6 +7,8 @@ Roost reads the environment.
 from __future__ import annotations
 
 import os
+import sys
+import warnings
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal
@@ -138,6 +140,9 @@ class Ingest(_Group):
     )
     wait_seconds: float = Field(
         3600.0, ge=0, description="Time that a run waits for another run on the same index, in seconds."
+    )
+    run_seconds: float = Field(
+        0.0, ge=0, description="Time limit of a run, the wait for another run included, in seconds; 0: none."
     )
     max_delete_fraction: float = Field(
         0.3, ge=0, le=1, description="Largest share of a source, and of an index, that one run may delete, from 0 to 1."
@@ -298,6 +303,7 @@ def set_library_defaults(*, quiet: bool) -> None:
     defaults = {
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "DO_NOT_TRACK": "1",  # Prefect's client: its notice would break the progress bar's line
         "PREFECT_SERVER_LOGGING_LEVEL": "CRITICAL",
         "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "200",
         "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1",
@@ -308,5 +314,10 @@ def set_library_defaults(*, quiet: bool) -> None:
     }
     if quiet:
         defaults["PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"] = "CRITICAL"
+        defaults["PREFECT_LOGGING_INTERNAL_LEVEL"] = "CRITICAL"  # else an event that was not sent is printed whole
     for name, value in defaults.items():
         os.environ.setdefault(name, value)
+    # The command says so itself, in one line.
+    warnings.filterwarnings("ignore", message="Failed to create the Prefect home directory")
+    # OpenVINO imports its telemetry if it can, which creates ~/intel: here it is as if that was not installed.
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]

@@ -7,8 +7,9 @@ import re
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
+from functools import partial
+from uuid import UUID
 
-from httpx import HTTPError
 from prefect.artifacts import (
     acreate_markdown_artifact,
     acreate_progress_artifact,
@@ -16,7 +17,18 @@ from prefect.artifacts import (
     aupdate_progress_artifact,
 )
 
-from roost.flows.running.progress import PROGRESS, Advanced, Notice, Planned, Progress, ProgressCallback, Waiting
+from roost.flows.running.prefect_api import call_prefect, record
+from roost.flows.running.progress import (
+    PROGRESS,
+    Advanced,
+    Notice,
+    Planned,
+    Progress,
+    ProgressCallback,
+    Stage,
+    Waiting,
+    Warned,
+)
 from roost.tasks.evaluation.measures import Estimate
 from roost.tasks.evaluation.rebuild_report import RebuildReport
 from roost.tasks.evaluation.report import EvaluationReport
@@ -28,6 +40,10 @@ from roost.tasks.versions.verify_report import VerifyReport
 
 #: Interval at which the progress artifact of a run is updated.
 UPDATE_INTERVAL_S = 3.0
+#: Name of a run's report in the message about what Prefect lacks.
+REPORT = "its report"
+#: Time limit of one update, and of the last one.
+UPDATE_TIMEOUT_S = 3.0
 
 
 class ProgressArtifact:
@@ -42,8 +58,11 @@ class ProgressArtifact:
     def __call__(self, event: Progress) -> None:
         """Count an event; counting starts again with each plan."""
         self._pass_on(event)
-        if isinstance(event, Waiting | Notice):
+        if isinstance(event, Waiting | Notice | Warned):
             self.description = event.message
+            return
+        if isinstance(event, Stage):
+            self.description = event.description
             return
         if isinstance(event, Planned):
             self._planned, self._done, self._chunks = event.documents, 0, 0
@@ -82,25 +101,34 @@ async def progress_artifact(index: str) -> AsyncIterator[None]:
     finally:
         PROGRESS.reset(token)
         updating.cancel()
-        with suppress(asyncio.CancelledError, HTTPError):
+        with suppress(asyncio.CancelledError):
             await updating
 
 
 async def _update(progress: ProgressArtifact, index: str) -> None:
     """Update the artifact when something has changed; an update that the server does not answer is left out."""
     shown = (progress.percent, progress.description)
-    artifact = await acreate_progress_artifact(0.0, key=f"progress-{_key(index)}", description=progress.markdown)
+    made: list[UUID] = []
+
+    async def create() -> None:
+        made.append(await acreate_progress_artifact(0.0, key=f"progress-{_key(index)}", description=progress.markdown))
+
+    async def update() -> None:
+        if not made:
+            await create()
+        await aupdate_progress_artifact(made[0], progress.percent, description=progress.markdown)
+
     try:
+        await call_prefect(create, UPDATE_TIMEOUT_S)
         while True:
             await asyncio.sleep(UPDATE_INTERVAL_S)
-            if (current := (progress.percent, progress.description)) != shown:
+            if (current := (progress.percent, progress.description)) != shown and await call_prefect(
+                update, UPDATE_TIMEOUT_S
+            ):
                 shown = current
-                with suppress(HTTPError):
-                    await aupdate_progress_artifact(artifact, progress.percent, description=progress.markdown)
     finally:
         if (progress.percent, progress.description) != shown:
-            with suppress(HTTPError):
-                await aupdate_progress_artifact(artifact, progress.percent, description=progress.markdown)
+            await record("its progress", update, UPDATE_TIMEOUT_S)
 
 
 async def publish(report: IngestReport, skipped: Counter[str], kind: str = "ingest") -> None:
@@ -113,9 +141,13 @@ async def publish(report: IngestReport, skipped: Counter[str], kind: str = "inge
     """
     key = _key(report.index)
     markdown = f"{as_markdown(report, skipped)}\n\n{_links(key, 'evaluation', 'rebuild', 'verify')}"
-    await acreate_markdown_artifact(markdown, key=f"{kind}-{key}", description=report.summary())
-    if rows := reject_rows(report):
-        await acreate_table_artifact(rows, key=f"rejects-{key}", description=f"Not indexed in {report.index}")
+
+    async def publish_both() -> None:
+        await acreate_markdown_artifact(markdown, key=f"{kind}-{key}", description=report.summary())
+        if rows := reject_rows(report):
+            await acreate_table_artifact(rows, key=f"rejects-{key}", description=f"Not indexed in {report.index}")
+
+    await record(REPORT, publish_both)
 
 
 async def publish_verification(report: VerifyReport) -> None:
@@ -125,7 +157,7 @@ async def publish_verification(report: VerifyReport) -> None:
     if report.to_redo:
         names = "\n".join(f"- {escaped(str(name))}" for name in report.to_redo[:MAX_REJECT_ROWS])
         parts += ["Documents to be re-indexed:", names]
-    await acreate_markdown_artifact("\n\n".join(parts), key=f"verify-{_key(report.index)}")
+    await _publish("\n\n".join(parts), key=f"verify-{_key(report.index)}")
 
 
 async def publish_evaluation(report: EvaluationReport) -> None:
@@ -133,7 +165,7 @@ async def publish_evaluation(report: EvaluationReport) -> None:
     key = _key(report.index)
     markdown = await asyncio.to_thread(evaluation_as_markdown, report)
     linked = f"{markdown}\n\n{_links(key, 'ingest', 'rebuild', 'verify')}"
-    await acreate_markdown_artifact(linked, key=f"evaluation-{key}", description=report.summary())
+    await _publish(linked, key=f"evaluation-{key}", description=report.summary())
 
 
 async def publish_rebuild(report: RebuildReport) -> None:
@@ -150,7 +182,11 @@ async def publish_rebuild(report: RebuildReport) -> None:
     if report.lost:
         names = (f"- {escaped(str(document))}" for document in report.lost[:MAX_REJECT_ROWS])
         parts.append("\n".join(["In the previous version, not in this one:", "", *names]))
-    await acreate_markdown_artifact("\n\n".join(parts), key=f"rebuild-{_key(report.index)}")
+    await _publish("\n\n".join(parts), key=f"rebuild-{_key(report.index)}")
+
+
+async def _publish(markdown: str, *, key: str, description: str | None = None) -> None:
+    await record(REPORT, partial(acreate_markdown_artifact, markdown, key=key, description=description))
 
 
 def _value(measures: Mapping[str, Estimate], name: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -22,6 +23,14 @@ from roost.tasks.steps.batches import cut_batches
 from roost.tasks.steps.report import StageSeconds, Tally
 from roost.tasks.versions.version import Version
 from roost.tasks.workers import Workers
+
+
+def _matters(record: logging.LogRecord) -> bool:
+    """Leave out of a run's log that a task has completed: four such lines a batch hide the one about the batch."""
+    return record.levelno > logging.INFO or not str(record.msg).startswith("Finished in state")
+
+
+logging.getLogger("prefect.task_runs").addFilter(_matters)
 
 
 @dataclass

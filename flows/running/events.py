@@ -11,6 +11,7 @@ from typing import Any
 
 from prefect.events import emit_event
 
+from roost.flows.running.prefect_api import note_unrecorded
 from roost.tasks.evaluation.report import EvaluationReport
 from roost.tasks.markdown import escaped
 from roost.tasks.steps.report import IngestReport
@@ -57,4 +58,7 @@ def emit_quality_dropped(report: EvaluationReport) -> None:
 
 def _emit(event: str, index: str, payload: dict[str, Any]) -> None:
     resource = {"prefect.resource.id": f"roost.index.{index}", "prefect.resource.name": index}
-    emit_event(event, resource, payload={"index": index, **payload})
+    try:
+        emit_event(event, resource, payload={"index": index, **payload})
+    except RuntimeError:  # the thread that sends events has given up: the server is away
+        note_unrecorded("its events")

@@ -6,9 +6,9 @@ from importlib.util import find_spec
 from uuid import UUID
 
 from prefect import runtime
-from prefect.settings import get_current_settings
 
 from roost.flows.parameters import BackfillRequest, IngestRequest
+from roost.flows.running.prefect_api import has_lasting_server
 from roost.flows.running.work_pool import check_room
 from roost.tasks.errors import ConfigurationError, StoreError
 from roost.tasks.milvus.store import Store
@@ -29,7 +29,7 @@ def check_engine(settings: Settings) -> None:
     if find_spec(f"prefect_{engine}") is None:
         raise ConfigurationError(f"{setting} needs the package prefect-{engine}: pip install 'roost[cluster]'")
     _refuse_lite_file(settings, setting)
-    if not get_current_settings().api.url:
+    if not has_lasting_server():
         raise ConfigurationError(
             f"{setting}: its workers report to a Prefect server; set PREFECT_API_URL (roost up starts a server)"
         )
@@ -46,7 +46,7 @@ async def check_shards(request: IngestRequest | BackfillRequest, settings: Setti
         return
     option = f"--shards {request.shards}"
     _refuse_lite_file(settings, option)
-    if not get_current_settings().api.url:
+    if not has_lasting_server():
         raise ConfigurationError(f"{option}: set PREFECT_API_URL to a Prefect server with a work pool")
     parent = UUID(runtime.flow_run.id) if runtime.flow_run.id else None
     try:

@@ -99,6 +99,11 @@ class EvaluationReport:
             verdict=self.verdict,
         )
 
+    @property
+    def outcome(self) -> str:
+        """How the run ended: `QualityMissed` when a threshold was missed, else `Completed`."""
+        return "QualityMissed" if self.missed else "Completed"
+
     def summary(self) -> str:
         """Summarize the evaluation in one line."""
         kind = "sampled questions" if self.questions.sampled else "questions"

@@ -17,6 +17,7 @@ from pathlib import Path
 from roost.tasks.errors import StoreError
 from roost.tasks.milvus.lite_patches import apply_patches
 from roost.tasks.milvus.lock_wait import LeaseOwner, LockWait, time_of_day
+from roost.tasks.settings import Milvus
 
 #: Seconds between two tries to take the lock.
 POLL_INTERVAL_S = 0.5
@@ -39,13 +40,35 @@ async def serve_file(uri: str, owner: LeaseOwner) -> AsyncIterator[None]:
     path, wait = _checked_path(uri), LockWait(owner)
     with _opened(path / _OWNER_FILE) as file:
         while other := await _try_lock(path, file, owner):
-            wait.check(f"waiting for {other}, which uses {uri}", f"{uri} is in use by {other} ({_SHARED})")
+            wait.check(f"waiting for {other}, which uses {uri}", _in_use(uri, other))
             await asyncio.sleep(POLL_INTERVAL_S)
         try:
             yield
         finally:
             await asyncio.to_thread(_stop_server, path)
             os.truncate(file, 0)
+
+
+def refuse_locked(settings: Milvus) -> None:
+    """Refuse a Lite file that another process has locked now, without opening it as a database.
+
+    Raises:
+        ConflictError: Another process has locked it.
+        StoreError: It is no Milvus Lite database, or none can be created there.
+    """
+    if not settings.is_lite:
+        return
+    path = _checked_path(settings.uri)
+    for name in (_OWNER_FILE, "LOCK"):
+        if (path / name).exists():
+            with _opened(path / name) as file:
+                if not _lock(file):
+                    other = (path / _OWNER_FILE).read_text("utf-8") if name == _OWNER_FILE else ""
+                    LockWait(LeaseOwner("this run")).check("", _in_use(settings.uri, other or "another process"))
+
+
+def _in_use(uri: str, other: str) -> str:
+    return f"{uri} is in use by {other} ({_SHARED})"
 
 
 def _checked_path(uri: str) -> Path:

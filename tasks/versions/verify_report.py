@@ -57,6 +57,11 @@ class VerifyReport:
     ok: bool
 
     @property
+    def outcome(self) -> str:
+        """How the run ended: `OutOfStep` when store and ledger differ, else `Completed`."""
+        return "Completed" if self.ok else "OutOfStep"
+
+    @property
     def repaired(self) -> int:
         """Rows deleted and documents marked to be re-indexed."""
         return self.deleted + self.marked

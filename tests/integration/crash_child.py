@@ -280,7 +280,7 @@ def ingest(step: dict[str, Any]) -> dict[str, Any]:
         state = asyncio.run(roost.flows.ingest.ingest.fn(request))
     except RoostError as error:
         return {"run_id": run_id, "state": type(error).__name__, "error": str(error)}
-    return {"run_id": run_id, "state": str(state.name), "report": state.data}
+    return {"run_id": run_id, "state": state.data.outcome, "report": state.data}
 
 
 def read(step: dict[str, Any]) -> dict[str, Any]:

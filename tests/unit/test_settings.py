@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import subprocess
 import sys
@@ -252,3 +253,11 @@ def test_settings_import_nothing_heavy() -> None:
         "transformers",
         "numpy",
     }
+
+
+def test_neither_prefect_nor_openvino_writes_telemetry(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DO_NOT_TRACK", raising=False)
+    set_library_defaults(quiet=True)
+    assert os.environ["DO_NOT_TRACK"] == "1"
+    with pytest.raises(ImportError):
+        importlib.import_module("openvino_telemetry")  # OpenVINO then does without

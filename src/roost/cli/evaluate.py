@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from click.exceptions import Exit
 
 from roost.cli.exit_codes import ExitCode
-from roost.cli.flow_runs import run_with_progress
+from roost.cli.flow_runs import check_request, run_with_progress
 from roost.cli.options import json_option, verbose_option
 from roost.cli.output.print_json import print_json
 from roost.cli.request_command import request_command
@@ -27,6 +27,7 @@ def evaluate(request: EvaluationRequest, *, as_json: bool, verbose: bool) -> Non
     from roost.tasks.settings import load_settings, set_library_defaults
 
     set_library_defaults(quiet=not verbose)
+    check_request(request)
     from roost.flows.evaluation import given_questions
 
     given_questions(request, load_settings())  # refused here, before Prefect starts, which takes seconds

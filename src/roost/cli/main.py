@@ -11,6 +11,7 @@ from click.exceptions import Exit
 
 from roost.cli.backfill import backfill
 from roost.cli.demo import demo
+from roost.cli.ending import leave, tell_stopping
 from roost.cli.evaluate import evaluate
 from roost.cli.exit_codes import ExitCode
 from roost.cli.ingest import ingest
@@ -23,6 +24,7 @@ from roost.cli.servers import deploy, up
 from roost.cli.status import status
 from roost.cli.verify import verify
 from roost.cli.versions import export, import_, promote, prune, rebuild, rollback, versions
+from roost.flows.running.interrupts import is_stopping, stopped_by_signals
 from roost.tasks.errors import RoostError
 
 #: Names of exceptions that mean a signal ended the run: asyncio's and Prefect's (for SIGTERM). They are compared by
@@ -71,6 +73,13 @@ for command in COMMANDS:
 
 def main() -> NoReturn:
     """Run the command line, and exit with the code for the way in which the command ended."""
+    with stopped_by_signals(tell_stopping):
+        code = _run_to_code()
+    leave(code)
+
+
+def _run_to_code() -> int:
+    """Run the command, and print the line for an error; return the exit code."""
     try:
         code = run(sys.argv[1:])
     except RoostError as error:
@@ -89,7 +98,7 @@ def main() -> NoReturn:
         sys.stdout.flush()
     except BrokenPipeError:
         code = _output_closed()
-    sys.exit(code)
+    return code
 
 
 def run(arguments: list[str]) -> int:
@@ -110,7 +119,9 @@ def _output_closed() -> int:
 
 
 def _interrupted() -> int:
-    """Report Ctrl-C or SIGTERM."""
+    """Report the end by a signal, unless the signal was reported when it came, or by *Cancel* in the Prefect UI."""
+    if is_stopping():
+        return ExitCode.INTERRUPTED
     return _print_error("interrupted: committed documents stay; run it again to continue", ExitCode.INTERRUPTED)
 
 

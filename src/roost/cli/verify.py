@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from click.exceptions import Exit
 
 from roost.cli.exit_codes import ExitCode
-from roost.cli.flow_runs import run_with_progress
+from roost.cli.flow_runs import check_request, run_with_progress
 from roost.cli.options import json_option
 from roost.cli.output.print_json import print_json
 from roost.cli.request_command import request_command
@@ -23,6 +23,7 @@ def verify(request: VerifyRequest, *, as_json: bool) -> None:
     from roost.tasks.settings import set_library_defaults
 
     set_library_defaults(quiet=True)
+    check_request(request)
     from roost.flows.verify import verify as verify_flow
 
     _, report = run_with_progress(verify_flow, request, bar=False)

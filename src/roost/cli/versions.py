@@ -9,7 +9,7 @@ import click
 from click.exceptions import Exit
 
 from roost.cli.exit_codes import ExitCode
-from roost.cli.flow_runs import run_operation, run_with_progress
+from roost.cli.flow_runs import check_request, run_operation, run_with_progress
 from roost.cli.options import index_option, json_option, verbose_option
 from roost.cli.output.print_json import print_json
 from roost.cli.request_command import request_command
@@ -44,13 +44,10 @@ def rebuild(request: RebuildRequest, *, as_json: bool, verbose: bool) -> None:
     The live version stays in use while the new one is built beside it. Then the retrieval quality of both is compared.
     Exits with code 4 if a threshold is missed; the live version stays.
     """
-    from roost.tasks.settings import load_settings, set_library_defaults
+    from roost.tasks.settings import set_library_defaults
 
     set_library_defaults(quiet=not verbose)
-    from roost.tasks.versions.version import check_index_name
-
-    load_settings()
-    check_index_name(request.index)
+    check_request(request)
     from roost.flows.rebuild import rebuild as rebuild_flow
 
     state, report = run_with_progress(rebuild_flow, request, bar=not as_json)

@@ -1,0 +1,206 @@
+"""Ctrl-C in a real terminal, which signals the whole process group; and a Prefect server that dies during a run."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import termios
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+from tests.acceptance.conftest import ROOST, Roost
+from tests.waiting import until
+
+#: The promise is five seconds; on a busy machine the processes also have to get their turns.
+MOST_SECONDS = 20.0
+STOPPING = "roost: stopping: what is committed stays"
+#: Moments of a run, as the terminal shows them.
+MOMENTS = [
+    pytest.param(r"starting Prefect", id="start"),
+    pytest.param(r"[1-9]\d*/\d+ documents", id="writing"),
+    pytest.param(r"starting Prefect[\s\S]*starting\s+[^P\s]", id="started", marks=pytest.mark.long),
+    pytest.param(r"listing the sources", id="listing", marks=pytest.mark.long),
+    pytest.param(r"\b0/\d+ documents", id="parsing", marks=pytest.mark.long),
+    pytest.param(r"\b(\d+)/\1 documents", id="closing", marks=pytest.mark.long),
+]
+
+
+class Terminal:
+    """A command in the foreground of a pseudo-terminal."""
+
+    def __init__(self, process: subprocess.Popen[bytes], screen: int, mark: str) -> None:
+        self.process, self._screen, self._mark, self.said = process, screen, mark, ""
+
+    def read(self, seconds: float) -> bool:
+        """Read what is on the screen by now; return whether there may be more."""
+        if select.select([self._screen], [], [], seconds)[0]:
+            with suppress(OSError):  # EIO: nobody has the terminal open any more
+                piece = os.read(self._screen, 65536)
+                self.said += piece.decode(errors="replace")
+                return bool(piece)
+            return False
+        return self.process.poll() is None
+
+    def wait_for(self, pattern: str, seconds: float = 120) -> None:
+        ends = time.monotonic() + seconds
+        while not re.search(pattern, self.said):
+            assert time.monotonic() < ends, self.said
+            assert self.read(0.05), self.said
+
+    def press_ctrl_c(self) -> None:
+        os.write(self._screen, b"\x03")
+
+    def end(self, seconds: float) -> int:
+        """Read to the end and return the exit code."""
+        ends = time.monotonic() + seconds
+        while self.read(0.1) and time.monotonic() < ends:
+            pass
+        code = self.process.wait(max(0.1, ends - time.monotonic()))
+        while self.read(0):
+            pass
+        return code
+
+    def left(self) -> list[str]:
+        """Command lines of the processes that it started and that still live."""
+        found = []
+        for entry in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                if self._mark.encode() in (entry / "environ").read_bytes():
+                    found.append((entry / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+        return found
+
+
+@contextmanager
+def terminal(words: list[str], folder: Path, env: dict[str, str]) -> Iterator[Terminal]:
+    """Run `roost` in a session of its own whose terminal is a new pseudo-terminal."""
+    mark, (screen, tty) = uuid.uuid4().hex, pty.openpty()
+    process = subprocess.Popen(
+        [ROOST, *words],
+        cwd=folder,
+        env=env | {"TEST_MARK": mark, "TERM": "xterm", "COLUMNS": "150"},
+        stdin=tty,
+        stdout=tty,
+        stderr=tty,
+        start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+    )
+    os.close(tty)
+    try:
+        yield Terminal(process, screen, mark)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        os.close(screen)
+
+
+@pytest.fixture
+def alone(tmp_path: Path, cache: Path) -> dict[str, str]:
+    """The environment of a user without a Prefect server, with a model exported before."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("ROOST_", "PREFECT_", "PYTEST"))}
+    (tmp_path / "alone").mkdir()
+    own = {"HOME": str(tmp_path / "alone"), "HF_HUB_OFFLINE": "1", "XDG_CACHE_HOME": str(cache)}
+    return kept | own | {"ROOST_INGEST__BATCH_BYTES": "4096"}
+
+
+@pytest.fixture
+def corpus(folder) -> Path:
+    words = " ".join(f"Station {{n}} measured {k * 37 % 97} millimetres at hour {k}." for k in range(60))
+    return folder("corpus", **{f"{n:03}.md": f"# {n}\n\n{words.replace('{n}', str(n))}\n" for n in range(60)})
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_ctrl_c_ends_a_run_within_seconds_with_one_line_and_leaves_nothing_running(
+    moment: str, alone: dict[str, str], corpus: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    with terminal(["ingest", str(corpus), "--index", "weather"], tmp_path, alone) as shown:
+        shown.wait_for(moment)
+        pressed = time.monotonic()
+        shown.press_ctrl_c()
+        code = shown.end(60)
+        seconds = time.monotonic() - pressed
+        assert code == 130, shown.said
+        assert shown.said.count(STOPPING) == 1
+        assert "Traceback" not in shown.said
+        assert "interrupted" not in shown.said
+        assert seconds < MOST_SECONDS
+        until(lambda: not shown.left(), seconds=20)
+    if request.config.getoption("--long"):
+        _the_next_run_is_exact(request.getfixturevalue("roost"), corpus)
+
+
+def _the_next_run_is_exact(roost: Roost, corpus: Path) -> None:
+    ended = roost("ingest", corpus, "--index", "weather", "--json")
+    assert (ended.code, ended.json["store"]["documents"]) == (0, 60), ended.err
+    assert roost("verify", "--index", "weather", "--json").json["ok"]
+
+
+@pytest.mark.long
+def test_a_run_that_is_killed_leaves_no_process(alone: dict[str, str], corpus: Path, tmp_path: Path) -> None:
+    with terminal(["ingest", str(corpus), "--index", "weather"], tmp_path, alone) as shown:
+        shown.wait_for(r"[1-9]\d*/\d+ documents")
+        shown.process.kill()
+        shown.process.wait()
+        until(lambda: not shown.left(), seconds=30)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP], ids=["dies", "hangs"])
+def test_a_run_whose_prefect_server_dies_ends_by_what_it_committed_with_one_line(
+    number: int, alone: dict[str, str], corpus: Path, tmp_path: Path
+) -> None:
+    (corpus / "empty.txt").write_bytes(b"")
+    with terminal(["ingest", str(corpus), "--index", "weather"], tmp_path, alone) as shown:
+        shown.wait_for(r"[1-9]\d*/\d+ documents")
+        [server] = [pid for pid in _children(shown.process.pid) if b"create_app" in _command(pid)]
+        os.kill(server, number)
+        shown.wait_for(r"(\d+)/\1 documents|documents listed")
+        committed = time.monotonic()
+        code = shown.end(120)
+        seconds = time.monotonic() - committed
+        assert code in (0, 3), shown.said
+        assert "60 documents" in shown.said
+        assert shown.said.count("Prefect's server stopped answering") == 1
+        assert "Traceback" not in shown.said
+        assert "defect" not in shown.said
+        assert seconds < 30 + MOST_SECONDS
+        until(lambda: not shown.left(), seconds=20)
+
+
+def _children(pid: int) -> list[int]:
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            number, _, rest = entry.read_text().partition(" (")
+            if int(rest.rpartition(") ")[2].split()[1]) == pid:
+                found.append(int(number))
+    return found
+
+
+def _command(pid: int) -> bytes:
+    return Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
+AWAY = [
+    pytest.param({"PREFECT_API_URL": "http://127.0.0.1:1/api"}, 1, "does not answer", id="unreachable"),
+    pytest.param({"PREFECT_API_URL": "127.0.0.1:4200"}, 2, "is no address of a Prefect server", id="no address"),
+    pytest.param({"PREFECT_HOME": "/proc/nowhere"}, 2, "set PREFECT_HOME to a folder", id="home"),
+    pytest.param({"HOME": "/proc/nowhere"}, 2, "set PREFECT_HOME", id="user's home", marks=pytest.mark.long),
+]
+
+
+@pytest.mark.parametrize(("settings", "code", "says"), AWAY)
+def test_a_prefect_that_cannot_be_used_is_one_line(roost_alone, folder, settings, code, says) -> None:
+    ended = roost_alone("ingest", folder(**{"a.md": "# A"}), **settings)
+    assert (ended.code, ended.out) == (code, "")
+    assert says in ended.err
+    assert len(ended.err.strip().splitlines()) == 1, ended.err

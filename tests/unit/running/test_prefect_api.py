@@ -1,0 +1,92 @@
+"""A Prefect server that is away, is none, or refuses the password: one line each, before anything runs."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
+from prefect.settings import PREFECT_API_URL, get_current_settings, temporary_settings
+
+from roost.deployments.local import temporary_prefect
+from roost.deployments.local.temporary_prefect import TemporaryPrefect
+from roost.flows.running.prefect_api import check_server, has_lasting_server
+from roost.tasks.errors import ConfigurationError, RoostError, RunError, TransientError
+
+
+@pytest.fixture
+def answering() -> Iterator[HTTPServer]:
+    """A server that answers every call with the HTTP status `server.status`."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(self.server.status)  # type: ignore[attr-defined]
+            self.send_header("Content-Length", "2")
+            self.end_headers()
+            self.wfile.write(b"{}")
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "says"),
+    [
+        (401, ConfigurationError, "PREFECT_API_AUTH_STRING"),
+        (404, ConfigurationError, "its address ends in /api"),
+        (500, TransientError, "HTTP 500"),
+    ],
+)
+def test_a_server_that_refuses_is_one_line(answering, status, error, says) -> None:
+    answering.status = status
+    url = f"http://127.0.0.1:{answering.server_port}/api"
+    with temporary_settings({PREFECT_API_URL: url}), pytest.raises(error, match=says) as refused:
+        check_server()
+    assert url in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_server_that_does_not_answer_is_one_line() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        url = f"http://127.0.0.1:{free.getsockname()[1]}/api"
+    with temporary_settings({PREFECT_API_URL: url}), pytest.raises(TransientError, match="does not answer") as away:
+        check_server()
+    assert "\n" not in str(away.value)
+
+
+def test_a_url_without_a_scheme_is_named() -> None:
+    with temporary_settings({PREFECT_API_URL: "localhost:4200/api"}), pytest.raises(ConfigurationError, match="is no"):
+        check_server()
+
+
+def test_a_temporary_server_is_none_for_engines_and_shards_whose_workers_live_elsewhere() -> None:
+    before = get_current_settings().api.url
+    with TemporaryPrefect(None, "http://127.0.0.1:1/api", None).serve():  # type: ignore[arg-type]
+        assert get_current_settings().api.url == "http://127.0.0.1:1/api"
+        assert not has_lasting_server()
+    assert get_current_settings().api.url == before
+    with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:1/api"}):
+        assert has_lasting_server()
+
+
+def test_a_home_in_which_prefect_cannot_write_is_one_line(monkeypatch, tmp_path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "file" / "prefect"))
+    with temporary_settings({"home": tmp_path / "file" / "prefect"}), pytest.raises(RoostError) as refused:
+        TemporaryPrefect.start()
+    assert refused.value.exit_code == 2
+    assert "set PREFECT_HOME to a folder that can be written" in str(refused.value)
+
+
+def test_a_temporary_server_that_ends_at_its_start_is_one_line_with_its_last_words(monkeypatch, tmp_path) -> None:
+    program = "import sys; sys.exit('Traceback of it\\n\\nno such module\\n')"
+    monkeypatch.setattr(temporary_prefect, "_PROGRAM", program)
+    with temporary_settings({"home": tmp_path}), pytest.raises(RunError, match=r"code 1: no such module$"):
+        TemporaryPrefect.start()
