@@ -71,7 +71,7 @@ def list_rows(
     Args:
         location: The table.
         source: Key of the source.
-        uri: The table's path relative to the source; its suffix chooses the reader.
+        uri: The table's path relative to the source.
         columns: Chosen columns.
         spool: Folder for the parts.
         max_copied_mb: MiB that the local copy of a compressed or remote table may have.
@@ -80,8 +80,9 @@ def list_rows(
         SourceError: A chosen column is not there.
         DocumentError: The file is damaged, empty or too large, or no column contains text.
     """
-    file, is_copy = _local_file(location, uri, spool, max_copied_mb)
-    rows = ((number, row) for number, row in enumerate(READERS[_kind(uri)](file), start=1) if not _is_blank(row))
+    name = local_path(location) or uri  # a URL may end with a query
+    file, is_copy = _local_file(location, name, spool, max_copied_mb)
+    rows = ((number, row) for number, row in enumerate(READERS[_kind(name)](file), start=1) if not _is_blank(row))
     parts: list[TableListing] = []
     seen: dict[str, int] = {}
     found: Columns | None = None
@@ -289,19 +290,19 @@ def _spool_name(location: str) -> str:
     return digest(location.encode(), 6)
 
 
-def _local_file(location: str, uri: str, spool: Path, max_copied_mb: int) -> tuple[Path, bool]:
+def _local_file(location: str, name: str, spool: Path, max_copied_mb: int) -> tuple[Path, bool]:
     """Give an uncompressed local file of the table: the file itself, or a copy in the spool, and whether it is one.
 
     Raises:
         DocumentError: It cannot be read or decompressed, or is too large.
     """
-    name, path = PurePosixPath(uri), local_path(location)
-    if path is not None and not _is_compressed(name):
+    path, is_compressed = local_path(location), _is_compressed(PurePosixPath(name))
+    if path is not None and not is_compressed:
         return Path(path), False
-    copy = spool / f"{_spool_name(location)}{_kind(uri)}"
+    copy = spool / f"{_spool_name(location)}{_kind(name)}"
     try:
         with open_location(location) as raw, copy.open("wb") as target:
-            _copy(_decompressed(raw, name) if _is_compressed(name) else raw, target, max_copied_mb)
+            _copy(_decompressed(raw, PurePosixPath(name)) if is_compressed else raw, target, max_copied_mb)
     except DocumentError:
         raise
     except Exception as error:  # noqa: BLE001  each compression and each filesystem raises its own exceptions
