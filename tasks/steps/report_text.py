@@ -47,7 +47,7 @@ def warning_lines(report: IngestReport | PlanReport) -> Iterator[str]:
         yield f"Source {source!r} contains no document: check its place, its glob, include and exclude."
     if count := sum(report.not_chosen.values()):
         yield (
-            f"{count} documents are no longer chosen by globs, include and exclude ({_by_source(report.not_chosen)}): "
+            f"{count} documents are no longer chosen by globs, include and exclude ({by_source(report.not_chosen)}): "
             "they stay searchable; remove them with --delete-excluded."
         )
 
@@ -66,7 +66,7 @@ def as_markdown(report: IngestReport, skipped: Counter[str]) -> str:
         names = ", ".join(map(escaped, report.unlisted))
         sections.append(f"Could not be listed, so nothing there was added or deleted: {names}")
     if len(report.deleted_by_source) > 1:
-        sections.append(f"Deleted by source: {escaped(_by_source(report.deleted_by_source))}.")
+        sections.append(f"Deleted by source: {escaped(by_source(report.deleted_by_source))}.")
     sections += map(escaped, warning_lines(report))
     if skipped:
         kinds = ", ".join(f"{count} {escaped(suffix)}" for suffix, count in skipped.most_common())
@@ -97,5 +97,6 @@ def _figures(report: IngestReport) -> Iterator[tuple[str, str]]:
     return ((f"{kind}{name}", f"{count:,}") for kind, found in counts.items() for name, count in found.items() if count)
 
 
-def _by_source(counts: Mapping[str, int]) -> str:
+def by_source(counts: Mapping[str, int]) -> str:
+    """Write counts by source: `docs: 3, notes: 1`."""
     return ", ".join(f"{source}: {count:,}" for source, count in counts.items())

@@ -12,7 +12,7 @@ from rich.table import Table
 from roost.cli.output.console import out
 from roost.tasks.steps.deletions import name_deletions
 from roost.tasks.steps.report import IngestReport, PlanReport
-from roost.tasks.steps.report_text import warning_lines
+from roost.tasks.steps.report_text import by_source, warning_lines
 
 #: Documents that are listed by name.
 MAX_ROWS = 50
@@ -23,6 +23,8 @@ def show_report(report: IngestReport) -> None:
     out.print(report.summary())
     stages = ", ".join(f"{name} {value:.1f}" for name, value in asdict(report.seconds).items() if name != "total")
     out.print(f"{report.seconds.total:.1f} s ({stages}; stages overlap)", style="dim")
+    if len(report.deleted_by_source) > 1:
+        out.print(f"deleted by source: {by_source(report.deleted_by_source)}", soft_wrap=True)
     for place in report.unlisted:
         table = place.removesuffix("#")  # a prefix of URIs: of a table's rows, or of the files in a folder
         what = "rows" if table != place else "documents"
