@@ -1,4 +1,4 @@
-"""Set up a Prefect server for Roost: work pool, secrets, automation, and the deployments of prefect.yaml.
+"""Set up a Prefect server for the deployments of prefect.yaml: work pool, secrets, automation.
 
 Every function may be called again: it updates what an earlier call created.
 """
@@ -7,13 +7,10 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass
-from importlib.resources import as_file, files
 from pathlib import Path
-from subprocess import PIPE, STDOUT, run
 from typing import Any
 
 from prefect import get_client
@@ -30,19 +27,17 @@ from prefect.types import SecretDict
 from prefect.workers.process import ProcessWorker
 from pydantic import SecretStr
 
-from roost.tasks.errors import ConfigurationError, RoostError
+from roost.tasks.errors import ConfigurationError
 from roost.tasks.settings import set_library_defaults
 
 #: Name of the work pool in prefect.yaml.
 POOL = "roost"
-#: Concurrent runs of a new pool; each run embeds with all cores.
-MAX_CONCURRENT_RUNS = 2
+#: Concurrent runs of a new pool. Each embeds with all cores; one that waits for a writer lease occupies a slot too.
+MAX_CONCURRENT_RUNS = 4
 #: This variable is stored as a secret whenever it is set.
 TOKEN_VARIABLE = "ROOST_MILVUS__TOKEN"  # noqa: S105  the name of a variable, not a secret
 NOTIFICATION_BLOCK = "roost-notification"
 AUTOMATION = "roost: something needs a look"
-#: How much of the output of `prefect deploy` an error message quotes.
-MAX_OUTPUT_CHARACTERS = 600
 _MESSAGE = '{"text": {{ (event.event ~ ": " ~ event.resource.name ~ "\\n" ~ event.payload.summary) | tojson }}}'
 
 
@@ -93,40 +88,6 @@ async def prepare(setup: ServerSetup) -> list[str]:
     if setup.notify:
         done.append(await _create_or_update_automation(setup.notify))
     return done
-
-
-def deploy(names: Sequence[str] = ()) -> list[str]:
-    """Run `prefect deploy` on Roost's prefect.yaml.
-
-    Args:
-        names: Names of deployments; all if empty.
-
-    Returns:
-        `flow/deployment` of each deployment created or updated.
-
-    Raises:
-        RoostError: `prefect deploy` failed; the message quotes the end of its output.
-    """
-    chosen = [option for name in names for option in ("--name", name)] or ["--all"]
-    with as_file(files("roost") / "resources" / "prefect.yaml") as file:
-        command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", *chosen, "--prefect-file", file.name]
-        done = run(command, cwd=file.parent, env=_prefect_env(), stdout=PIPE, stderr=STDOUT, text=True, check=False)
-    made = re.findall(r"Deployment '([^']+)' successfully created", done.stdout)
-    if done.returncode or not made:
-        raise RoostError("prefect deploy failed: " + " ".join(done.stdout.split())[-MAX_OUTPUT_CHARACTERS:])
-    return made
-
-
-def _prefect_env() -> dict[str, str]:
-    """Name the Prefect server of this process to a child process, whose directory has no `.env` or `prefect.toml`."""
-    api = get_current_settings().api
-    named = {"PREFECT_API_URL": api.url}
-    named |= {
-        f"PREFECT_API_{name}": secret.get_secret_value()
-        for name, secret in (("KEY", api.key), ("AUTH_STRING", api.auth_string))
-        if secret
-    }
-    return os.environ | {name: value for name, value in named.items() if value}
 
 
 async def _create_or_update_pool(client: PrefectClient, runs_at_once: int | None, secrets: dict[str, str]) -> str:

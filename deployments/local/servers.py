@@ -10,20 +10,16 @@ from __future__ import annotations
 import json
 import os
 import platform
-import socket
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
-import grpc
-from pymilvus import MilvusClient
-from pymilvus.exceptions import MilvusException
-
+from roost.deployments.local.milvus_health import has_password, milvus_answers
 from roost.deployments.local.server_process import (
-    HEALTH_CHECK_TIMEOUT_S,
     HOST,
     Service,
     StackError,
@@ -36,7 +32,6 @@ from roost.deployments.local.server_process import (
 )
 
 __all__ = [
-    "MILVUS_ROOT",
     "Service",
     "StackError",
     "milvus_lite",
@@ -45,9 +40,6 @@ __all__ = [
     "prefect_worker",
 ]
 
-#: The token of a new Milvus server with authorization.
-MILVUS_ROOT = "root:Milvus"
-CONNECT_TIMEOUT_S = 1.0
 #: How often a local worker asks for new runs; Prefect's default is 10 s.
 WORKER_QUERY_INTERVAL_S = 2
 # `milvus-lite server` closes its store on Ctrl-C only; SIGTERM would kill it with the store open.
@@ -83,30 +75,33 @@ _ETCD_CONFIGURATION = {
 
 @contextmanager
 def milvus_standalone(
-    data: Path, *, port: int | None = None, authorization: bool = False, settings: dict[str, str] | None = None
+    data: Path, *, port: int | None = None, password: str = "", settings: dict[str, str] | None = None
 ) -> Iterator[Service]:
     """Run the real Milvus server 2.3.5 of the package `milvus`: 6 to 10 s to start, 0.5 GB of memory when empty.
 
-    All its ports except etcd's listen on every address of the host, whatever its configuration says: not for untrusted
-    networks. It also leaves small files in /run/milvus and /tmp/milvus.
+    All its ports except etcd's listen on every address of the host, whatever its configuration says. A password guards
+    the port for clients only: not for untrusted networks. It also leaves small files in /run/milvus and /tmp/milvus.
 
     Args:
         data: Data folder.
         port: Port for clients; None for a free one.
-        authorization: Require a token of clients; the only token of a new server is `MILVUS_ROOT`.
+        password: Password of the user root, which clients must give (`root:…` as token); it is set in a new server. A
+            server that has another one is not changed. Empty: clients need none.
         settings: More of the server's settings, as environment variables: `{"PROXY_TIMETICKINTERVAL": "50"}`.
 
     Raises:
-        StackError: Not Linux on x86-64, package not installed, port taken, ended early, or not healthy in time.
+        StackError: Not Linux on x86-64, package not installed, port taken, password refused, ended early, or not
+            healthy in time.
     """
     package = _milvus_package()
     with locked_log(data, "milvus-standalone") as log:
         folder = Path(log.name).parent
         ports = _milvus_ports(folder, port)
-        env = _configure_milvus(package, folder, ports, authorization) | (settings or {})
+        env = _configure_milvus(package, folder, ports, bool(password)) | (settings or {})
         uri, health = f"http://{HOST}:{ports['proxy']}", f"http://{HOST}:{ports['metrics']}/healthz"
-        command, token = ["bin/milvus", "run", "standalone"], MILVUS_ROOT if authorization else ""
-        yield from run_server(log, uri, command, env, lambda: http_answers(health) and _milvus_answers(uri, token))
+        command = ["bin/milvus", "run", "standalone"]
+        ready = partial(has_password, uri, password, folder) if password else partial(milvus_answers, uri)
+        yield from run_server(log, uri, command, env, lambda: http_answers(health) and ready())
 
 
 @contextmanager
@@ -121,19 +116,21 @@ def milvus_lite(data: Path, *, port: int | None = None) -> Iterator[Service]:
         command = [sys.executable, "-c", _LITE_PROGRAM, "server", "--data-dir", "lite.db"]
         command += ["--host", HOST, "--port", str(number), "--max-workers", "1"]
         uri = f"http://{HOST}:{number}"
-        yield from run_server(log, uri, command, dict(os.environ), lambda: _milvus_answers(uri))
+        yield from run_server(log, uri, command, dict(os.environ), lambda: milvus_answers(uri))
 
 
 @contextmanager
-def prefect_server(data: Path, *, port: int | None = None, database: str = "") -> Iterator[Service]:
+def prefect_server(data: Path, *, port: int | None = None, database: str = "", auth: str = "") -> Iterator[Service]:
     """Run a Prefect server with its UI, with `data` as PREFECT_HOME; `uri` is the URL of its API.
 
-    It requires the password in PREFECT_SERVER_API_AUTH_STRING if that is set in this process.
+    A web page of another origin cannot call the API. SQLite takes the write lock when a transaction begins: see
+    `roost.deployments.local.prefect_program`.
 
     Args:
         data: Data folder.
         port: Port; None for a free one.
         database: `postgresql+asyncpg://…`; empty for SQLite in the data folder.
+        auth: `user:password` that the API and the UI require, and CSRF tokens with it; empty for none.
 
     Raises:
         StackError: Port taken, ended early, or not healthy in time.
@@ -149,10 +146,14 @@ def prefect_server(data: Path, *, port: int | None = None, database: str = "") -
     }
     if database:
         env["PREFECT_SERVER_DATABASE_CONNECTION_URL"] = database
+    if auth:
+        env |= {"PREFECT_SERVER_API_AUTH_STRING": auth, "PREFECT_SERVER_CSRF_PROTECTION_ENABLED": "true"}
     with locked_log(data, "prefect-server") as log:
         number, env["PREFECT_HOME"] = choose_port("prefect-server", port), str(Path(log.name).parent)
-        command = [sys.executable, "-m", "prefect", "server", "start", "--host", HOST, "--port", str(number)]
+        command = [sys.executable, "-m", "roost.deployments.local.prefect_program", "server", "start"]
+        command += ["--host", HOST, "--port", str(number)]
         uri = env["PREFECT_SERVER_UI_API_URL"] = f"http://{HOST}:{number}/api"  # the UI's default is port 4200
+        env["PREFECT_SERVER_CORS_ALLOWED_ORIGINS"] = f"http://{HOST}:{number},http://localhost:{number}"
         yield from run_server(log, uri, command, env, lambda: http_answers(f"{uri}/health"))
 
 
@@ -191,22 +192,8 @@ def prefect_worker(
 
 
 def _environment_without_prefect() -> dict[str, str]:
-    """Return our environment without PREFECT_ variables, except the passwords.
-
-    A caller's database or profile must not reach our servers.
-    """
-    kept = ("PREFECT_SERVER_API_AUTH_STRING", "PREFECT_API_AUTH_STRING")
-    return {key: value for key, value in os.environ.items() if not key.startswith("PREFECT_") or key in kept}
-
-
-def _milvus_answers(uri: str, token: str = "") -> bool:
-    with suppress(OSError, MilvusException, grpc.RpcError):
-        # A plain connection first, because pymilvus logs a traceback when a call fails.
-        socket.create_connection((HOST, int(uri.rpartition(":")[2])), timeout=CONNECT_TIMEOUT_S).close()
-        with closing(MilvusClient(uri, token=token, timeout=HEALTH_CHECK_TIMEOUT_S)) as client:
-            client.list_collections(timeout=HEALTH_CHECK_TIMEOUT_S)
-        return True
-    return False
+    """Return our environment without PREFECT_ variables: a caller's database or profile must not reach our servers."""
+    return {key: value for key, value in os.environ.items() if not key.startswith("PREFECT_")}
 
 
 def _milvus_package() -> ModuleType:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shlex
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -20,10 +22,12 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.deployments import run_deployment
 from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
+from roost.deployments.deploy import deploy
+from roost.deployments.local.access import Access, prepare_access
 from roost.deployments.local.runs import cancel_runs, crash_dead_runs, find_ended_run
 from roost.deployments.local.server_process import Service, StackError, has_ended
 from roost.deployments.local.servers import milvus_lite, milvus_standalone, prefect_server, prefect_worker
-from roost.deployments.prefect_setup import POOL, ServerSetup, deploy, prepare
+from roost.deployments.prefect_setup import POOL, ServerSetup, prepare
 
 #: A server that needs more restarts than this within the period is not started again.
 MAX_RESTARTS = 3
@@ -72,19 +76,6 @@ class SupervisedServer:
         echo(f"{self.up().name} is running again")
 
 
-@dataclass(frozen=True)
-class _Addresses:
-    """URLs of the running servers, and the password of Prefect's (empty: none)."""
-
-    milvus: str
-    prefect_api: str
-    password: str
-
-    @property
-    def prefect_ui(self) -> str:
-        return self.prefect_api.removesuffix("/api")
-
-
 def run_stack(data: Path, *, milvus_port: int, prefect_port: int, demo: bool, echo: Echo) -> None:
     """Start all servers and the deployments, and supervise them until SIGINT or SIGTERM.
 
@@ -127,22 +118,27 @@ def _run(stack: ExitStack, data: Path, milvus_port: int, prefect_port: int, *, d
         return service
 
     has_standalone = find_spec("milvus") is not None
-    milvus = milvus_standalone if has_standalone else milvus_lite
+    access = prepare_access(
+        data, milvus_port=milvus_port, prefect_port=prefect_port, milvus_takes_password=has_standalone
+    )
     echo(f"starting Milvus ({'the server' if has_standalone else 'Lite'}) and Prefect …")
-    store = start(lambda: milvus(data / "milvus", port=milvus_port))
-    prefect = start(lambda: prefect_server(data / "prefect", port=prefect_port))
-    password = os.environ.get("PREFECT_SERVER_API_AUTH_STRING") or os.environ.get("PREFECT_API_AUTH_STRING", "")
-    addresses = _Addresses(store.uri, prefect.uri, password)
-    _echo_addresses(addresses, echo, is_open=has_standalone)
-    settings = _enter_settings(stack, addresses, prefect.data, data.resolve() / "evaluations")
+    if has_standalone:
+        start(lambda: milvus_standalone(data / "milvus", port=milvus_port, password=access.milvus_password))
+    else:
+        start(lambda: milvus_lite(data / "milvus", port=milvus_port))
+    prefect = start(lambda: prefect_server(data / "prefect", port=prefect_port, auth=access.prefect_auth))
+    _echo_access(access, echo, is_open=has_standalone)
+    _enter_settings(stack, access, prefect.data)
 
     asyncio.run(prepare(ServerSetup()))
-    names = deploy()
+    deployed = asyncio.run(deploy())
     stack.callback(_cancel_runs, echo)
-    start(lambda: _worker(data / "worker", settings, echo))
-    echo(f"deployed {', '.join(name.partition('/')[2] for name in names)}: run them in the UI")
+    start(lambda: _worker(data / "worker", access.variables, echo))
+    for line in (line for each in deployed for line in each.lines()):
+        echo(line)
+    echo(f"deployed {', '.join(each.name.partition('/')[2] for each in deployed)}: run them in the UI")
     echo(f"data and logs are in {data.resolve()}; stop with Ctrl-C")
-    steps = _demo(echo, addresses.prefect_ui) if demo else iter(())
+    steps = _demo(echo, access) if demo else iter(())
     while True:
         next(steps, None)
         time.sleep(POLL_INTERVAL_S)
@@ -150,27 +146,26 @@ def _run(stack: ExitStack, data: Path, milvus_port: int, prefect_port: int, *, d
             server.restart_if_ended(echo)
 
 
-def _echo_addresses(addresses: _Addresses, echo: Echo, *, is_open: bool) -> None:
-    echo(f"Milvus   {addresses.milvus}   export ROOST_MILVUS__URI={addresses.milvus}")
+def _echo_access(access: Access, echo: Echo, *, is_open: bool) -> None:
+    """Print the addresses, and once the passwords."""
+    echo(f"Milvus   {access.variables['ROOST_MILVUS__URI']}")
     if is_open:
-        echo("         listens on every address of this host, without a password: only for networks that you trust")
-    echo(f"Prefect  {addresses.prefect_ui}   export PREFECT_API_URL={addresses.prefect_api}")
+        echo("         listens on every address of this host; its password guards this port only: docs/deployments.md")
+    echo(f"Prefect  {access.prefect_ui}   the UI asks for {access.prefect_auth}")
+    echo(f"for commands in another terminal, run `{access.read_command()}` there, or:")
+    for line in access.export_lines():
+        echo(f"  {line}")
 
 
-def _enter_settings(stack: ExitStack, addresses: _Addresses, home: Path, evaluations: Path) -> dict[str, str]:
-    """Make this process a client of the servers; return the environment variables for the worker and its runs."""
-    settings = {
-        "PREFECT_API_URL": addresses.prefect_api,
-        "ROOST_MILVUS__URI": addresses.milvus,
-        "ROOST_EVALUATION__FOLDER": str(evaluations),
+def _enter_settings(stack: ExitStack, access: Access, home: Path) -> None:
+    """Make this process a client of the servers."""
+    os.environ |= access.variables
+    chosen = {
+        PREFECT_API_URL: access.variables["PREFECT_API_URL"],
+        PREFECT_API_AUTH_STRING: access.prefect_auth,
+        PREFECT_HOME: home,
     }
-    password = {"PREFECT_API_AUTH_STRING": addresses.password} if addresses.password else {}
-    os.environ |= settings | password
-    chosen = {PREFECT_API_URL: addresses.prefect_api, PREFECT_HOME: home}
-    stack.enter_context(
-        temporary_settings(chosen | ({PREFECT_API_AUTH_STRING: addresses.password} if password else {}))
-    )
-    return settings
+    stack.enter_context(temporary_settings(chosen))
 
 
 @contextmanager
@@ -200,23 +195,23 @@ def _worker_is_online() -> bool:
     return asyncio.run(ask())
 
 
-def _demo(echo: Echo, ui: str) -> Iterator[None]:
+def _demo(echo: Echo, access: Access) -> Iterator[None]:
     """Index the example handbook by the deployment `ingest`, whose end triggers `evaluation`; polls at each step."""
     echo("demo: indexing the example handbook by the deployment ingest/ingest …")
     started: FlowRun = run_deployment("ingest/ingest", timeout=0)  # type: ignore[assignment]
     while not (run := find_ended_run(FlowRunFilter(id=FlowRunFilterId(any_=[started.id])))):
         yield
     echo(f"demo: {run.state_name}: {run.state.message if run.state else ''}")
-    echo(f"demo: {ui}/runs/flow-run/{run.id}")
+    echo(f"demo: {access.prefect_ui}/runs/flow-run/{run.id}")
     if run.state_type != StateType.COMPLETED:
         return
-    milvus = os.environ["ROOST_MILVUS__URI"]
+    program = shlex.quote(str(Path(sys.argv[0]).absolute()))  # the other terminal may have another path
     echo("demo: search it in another terminal:")
-    echo(f'demo:   ROOST_MILVUS__URI={milvus} roost search "how long may I stay outside?" --index handbook')
+    echo(f'{access.read_command()} && {program} search "how long may I stay outside?" --index handbook')
     echo("demo: the end of the ingest run has triggered the deployment evaluation/evaluation …")
     after = FlowRunFilterStartTime(after_=run.end_time)
     evaluations = FlowRunFilter(name=FlowRunFilterName(any_=["evaluate handbook"]), start_time=after)
     while not (run := find_ended_run(evaluations)):
         yield
     echo(f"demo: {run.state_name}: {run.state.message if run.state else ''}")
-    echo(f"demo: {ui}/artifacts/key/evaluation-handbook")
+    echo(f"demo: {access.prefect_ui}/artifacts/key/evaluation-handbook")

@@ -10,12 +10,14 @@ from contextlib import asynccontextmanager, suppress
 from functools import partial
 from uuid import UUID
 
+from prefect import get_client
 from prefect.artifacts import (
     acreate_markdown_artifact,
     acreate_progress_artifact,
     acreate_table_artifact,
     aupdate_progress_artifact,
 )
+from prefect.client.schemas.filters import ArtifactCollectionFilter, ArtifactCollectionFilterKey
 
 from roost.flows.running.prefect_api import call_prefect, record
 from roost.flows.running.progress import (
@@ -140,9 +142,9 @@ async def publish(report: IngestReport, skipped: Counter[str], kind: str = "inge
         kind: Name of the flow, part of the artifact's key.
     """
     key = _key(report.index)
-    markdown = f"{as_markdown(report, skipped)}\n\n{_links(key, 'evaluation', 'rebuild', 'verify')}"
 
     async def publish_both() -> None:
+        markdown = as_markdown(report, skipped) + await _links(key, "evaluation", "rebuild", "verify")
         await acreate_markdown_artifact(markdown, key=f"{kind}-{key}", description=report.summary())
         if rows := reject_rows(report):
             await acreate_table_artifact(rows, key=f"rejects-{key}", description=f"Not indexed in {report.index}")
@@ -164,8 +166,12 @@ async def publish_evaluation(report: EvaluationReport) -> None:
     """Publish the report of an evaluation; one key per index, so that the artifact's page shows all of them."""
     key = _key(report.index)
     markdown = await asyncio.to_thread(evaluation_as_markdown, report)
-    linked = f"{markdown}\n\n{_links(key, 'ingest', 'rebuild', 'verify')}"
-    await _publish(linked, key=f"evaluation-{key}", description=report.summary())
+
+    async def publish_linked() -> None:
+        linked = markdown + await _links(key, "ingest", "rebuild", "verify")
+        await acreate_markdown_artifact(linked, key=f"evaluation-{key}", description=report.summary())
+
+    await record(REPORT, publish_linked)
 
 
 async def publish_rebuild(report: RebuildReport) -> None:
@@ -193,9 +199,17 @@ def _value(measures: Mapping[str, Estimate], name: str) -> str:
     return f"{measures[name].value:.4f}" if name in measures else ""
 
 
-def _links(key: str, *kinds: str) -> str:
-    """Link to the timelines of the other kinds of reports on the same index."""
-    return "Of this index: " + ", ".join(f"[{kind}](/artifacts/key/{kind}-{key})" for kind in kinds) + "."
+async def _links(key: str, *kinds: str) -> str:
+    """Link to the timelines of the other reports on the same index, as a last paragraph; empty if there are none.
+
+    The links are relative to the page of an artifact, so that they stay in the one of Prefect's two UIs that shows it.
+    """
+    names = {f"{kind}-{key}": kind for kind in kinds}
+    reports = ArtifactCollectionFilter(key=ArtifactCollectionFilterKey(any_=list(names)))
+    async with get_client() as client:
+        found = {each.key for each in await client.read_latest_artifacts(artifact_filter=reports)}
+    links = [f"[{kind}](../key/{name})" for name, kind in names.items() if name in found]
+    return f"\n\nOf this index: {', '.join(links)}." if links else ""
 
 
 def _key(index: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -83,7 +84,9 @@ def _dask_pool(scale: Scale, batches: int) -> Iterator[WorkerPool]:
     from prefect_dask.task_runners import DaskTaskRunner
 
     count = min(scale.workers or cores(), batches)
-    cluster = {"n_workers": count, "threads_per_worker": 1, "host": "127.0.0.1", "dashboard_address": None}
+    cluster = {"n_workers": count, "threads_per_worker": 1, "host": "127.0.0.1"}
+    # A free port instead of 8787, for which a second run would print a warning; no dashboard on it.
+    cluster |= {"dashboard_address": "127.0.0.1:0", "scheduler_kwargs": {"dashboard": False}}
     options = {"address": scale.address} if scale.address else {"cluster_kwargs": cluster}
     # A daemonic process may not start the child processes in which documents are parsed.
     with dask.config.set({"distributed.worker.daemon": False}), DaskTaskRunner(**options) as runner:
@@ -100,6 +103,10 @@ def _dask_pool(scale: Scale, batches: int) -> Iterator[WorkerPool]:
 @contextmanager
 def _ray_pool(scale: Scale, batches: int) -> Iterator[WorkerPool]:
     """Open a pool of Ray workers. A batch takes one CPU of the cluster."""
+    if not scale.address:
+        # The only setting by which Ray on Linux listens on the loopback address; it replaces `_node_ip_address` of
+        # `ray.init` by the host's. Ray and its processes read it when they are imported.
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
     import ray
     from prefect_ray.task_runners import RayTaskRunner
 

@@ -70,7 +70,7 @@ def mapped_connect_errors(uri: str) -> Iterator[None]:
 def _as_roost_error(uri: str, error: BaseException) -> RoostError:
     if isinstance(error, ConnectError | MilvusUnavailableException):
         return TransientError(f"Milvus at {uri} does not answer: {_first_line(error)}")
-    if _is_refused_token(error):
+    if is_refused_token(error):
         return StoreError(f"Milvus at {uri} refuses the token: set ROOST_MILVUS__TOKEN")
     if isinstance(error, MilvusException) and error.code == _CONNECT_CODE:
         return TransientError(f"Milvus at {uri} does not answer: start it (`roost up`), or set ROOST_MILVUS__URI")
@@ -81,7 +81,7 @@ def _as_roost_error(uri: str, error: BaseException) -> RoostError:
     return StoreError(f"Milvus at {uri} refuses: {_first_line(error)}")
 
 
-def _is_refused_token(error: BaseException) -> bool:
+def is_refused_token(error: BaseException) -> bool:
     """Whether the server refused the token. pymilvus reports that as a failed connection; the cause tells."""
     causes = [cause for cause in (error, _origin(error)) if isinstance(cause, grpc.RpcError)]
     return any(cause.code() in _UNAUTHENTICATED for cause in causes)

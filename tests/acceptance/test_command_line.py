@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -147,14 +148,17 @@ def test_a_lite_file_that_another_process_holds_is_one_clear_line(roost, folder,
 
 def test_a_wrong_token_is_one_clear_line_and_the_right_one_works(roost_here, folder, tmp_path):
     pytest.importorskip("milvus", reason="the extra `local` contains the Milvus server, for Linux on x86-64 only")
-    from roost.deployments.local.servers import MILVUS_ROOT, milvus_standalone
+    from roost.deployments.local.servers import milvus_standalone
 
     source = folder(**{"a.txt": "Something."})
-    with milvus_standalone(tmp_path / "milvus", authorization=True) as server:
+    with milvus_standalone(tmp_path / "milvus", password="a-new-one") as server:
+        first = roost_here("status", ROOST_MILVUS__URI=server.uri, ROOST_MILVUS__TOKEN="root:Milvus")
         wrong = roost_here("ingest", source, ROOST_MILVUS__URI=server.uri, ROOST_MILVUS__TOKEN="root:guess")
         none = roost_here("status", ROOST_MILVUS__URI=server.uri)
-        right = roost_here("ingest", source, "--json", ROOST_MILVUS__URI=server.uri, ROOST_MILVUS__TOKEN=MILVUS_ROOT)
-    for ended in (wrong, none):
+        right = roost_here(
+            "ingest", source, "--json", ROOST_MILVUS__URI=server.uri, ROOST_MILVUS__TOKEN="root:a-new-one"
+        )
+    for ended in (wrong, none, first):
         assert ended.code == 2
         assert "ROOST_MILVUS__TOKEN" in ended.err
         assert "guess" not in ended.err
@@ -182,34 +186,41 @@ def _seconds(command: list[str]) -> float:
 
 
 @pytest.mark.timeout(600)  # a whole stack and three runs, on a machine that does other things too
-def test_up_shows_the_demo_starts_again_what_dies_and_leaves_nothing_after_ctrl_c(roost, folder, cache, tmp_path):
+def test_up_shows_the_demo_starts_again_what_dies_and_leaves_nothing_after_ctrl_c(folder, cache, tmp_path):
     source = folder(**{f"{n}.md": f"# Station {n}\n\nIt measured {n} millimetres." for n in range(9)})
     ports, data = (_free_port(), _free_port()), f"{tmp_path}/roost-data"
     command = [str(ROOST), "up", "--demo", "--milvus-port", str(ports[0]), "--prefect-port", str(ports[1])]
     env = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
-    env |= {
-        "PREFECT_SERVER_API_AUTH_STRING": "admin:pass",
-        "XDG_CACHE_HOME": str(cache),
-        "ROOST_INGEST__BATCH_BYTES": "1024",
-    }
-    up = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True, env=env)
+    env |= {"XDG_CACHE_HOME": str(cache)}
+    small = env | {"ROOST_INGEST__BATCH_BYTES": "1024"}
+    up = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True, env=small)
     with _document_that_does_not_come() as late, _ended_with(up) as process:
         said = _lines_until(process.stdout, "stop with Ctrl-C")
         settings = dict(line.split("export ")[1].strip().split("=", 1) for line in said if "export" in line)
         api = settings["PREFECT_API_URL"]
-        assert httpx.post(f"{api}/deployments/filter", json={}).status_code == 401
+        assert httpx.post(f"{api}/deployments/filter", json={}).status_code == 403  # no CSRF token
+        client = {"client": "test"}
+        assert httpx.get(f"{api}/csrf-token", params=client).status_code == 401  # no password
+        auth = tuple(settings["PREFECT_API_AUTH_STRING"].split(":"))
+        token = httpx.get(f"{api}/csrf-token", params=client, auth=auth).raise_for_status().json()["token"]
+        ours = {"auth": auth, "headers": {"Prefect-Csrf-Token": token, "Prefect-Csrf-Client": "test"}, "timeout": 30}
+        for origin, known in (("https://evil.example", False), (api.removesuffix("/api"), True)):
+            answer = httpx.get(f"{api}/health", headers={"Origin": origin})
+            assert ("access-control-allow-origin" in answer.headers) is known
+        assert Path(data, "env").stat().st_mode & 0o777 == 0o600
 
         def post(path: str, body: dict[str, Any]) -> Any:
-            ask = lambda: httpx.post(f"{api}/{path}", json=body, auth=("admin", "pass"), timeout=30)  # noqa: E731
-            answer = until(lambda: (given := ask()).status_code != 503 and given)  # SQLite is busy
-            return answer.raise_for_status().json()
+            return httpx.post(f"{api}/{path}", json=body, **ours).raise_for_status().json()
 
         _lines_until(process.stdout, "demo: Completed: handbook: 45 documents listed (45 added)")
         [ingest] = post("deployments/filter", {"deployments": {"name": {"any_": ["ingest"]}}})
         yearly = {"schedule": {"cron": "0 0 1 1 *", "timezone": "UTC"}, "active": True}
         post(f"deployments/{ingest['id']}/schedules", [yearly])
-        found = roost("search", "who waxes the skis?", "--index", "handbook", "--json", **settings)
-        assert found.json["hits"], found.err
+        [printed] = [line for line in _lines_until(process.stdout, "--index handbook") if " search " in line][-1:]
+        pasted = subprocess.run(
+            ["sh", "-c", f"{printed.strip()} --json"], cwd="/", env=env, capture_output=True, text=True, check=False
+        )
+        assert json.loads(pasted.stdout)["hits"], pasted.stderr
         _lines_until(process.stdout, "demo: Completed: handbook: nDCG@10")
         assert len(post("artifacts/filter", {"artifacts": {"key": {"any_": ["evaluation-handbook"]}}})) == 1
 

@@ -133,7 +133,8 @@ def test_deploying_twice_makes_everything_once_and_as_the_file_says(stack):
         assert (made["work_pool_name"], made["tags"]) == ("roost", each["tags"])
         assert made["parameters"] == each.get("parameters", {})
         assert made["description"].strip() == each["description"].strip()
-        assert (made["global_concurrency_limit"] or {}).get("limit") == (None if each["name"] == "shard" else 1)
+        limit = each.get("concurrency_limit", {}).get("limit")
+        assert (made["global_concurrency_limit"] or {}).get("limit") == limit
         assert made["pull_steps"] == [{"roost.deployments.prefect_setup.find_code": {}}]
         crons = [(one["cron"], one["timezone"]) for one in each.get("schedules", [])]
         assert [(one["schedule"]["cron"], one["schedule"]["timezone"]) for one in made["schedules"]] == crons
@@ -285,7 +286,5 @@ def test_the_form_in_a_browser_starts_a_run_shows_its_report_and_refuses_mistake
     page.get_by_text("Artifacts", exact=True).last.click()
     page.get_by_text("ingest-browsed", exact=True).last.click()
     page.get_by_role("heading", name="browsed: completed").wait_for()
-    assert (
-        page.get_by_role("link", name="evaluation").get_attribute("href").endswith("/artifacts/key/evaluation-browsed")
-    )
+    assert page.get_by_role("link", name="evaluation").count() == 0  # it runs after the ingest
     browser.picture("5-report")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
+import sys
 from typing import Any
 
 import polars as pl
@@ -33,6 +35,15 @@ def ray_workers() -> list[int]:
     return [child.pid for child in psutil.Process().children(recursive=True) if "ray::batch" in child.cmdline()[:1]]
 
 
+def listening_addresses(engine: str) -> set[str]:
+    """Addresses on which the child processes of the temporary cluster listen."""
+    psutil = pytest.importorskip("psutil")
+    words = {"dask": "spawn_main", "ray": "ray"}[engine]
+    cluster = [each for each in psutil.Process().children(recursive=True) if words in " ".join(each.cmdline())]
+    sockets = [each for process in cluster for each in process.net_connections("tcp") if each.status == "LISTEN"]
+    return {each.laddr.ip.removeprefix("::ffff:") for each in sockets}
+
+
 @pytest.mark.parametrize(
     ("engine", "workers"), [("dask", dask_workers), pytest.param("ray", ray_workers, marks=pytest.mark.long)]
 )
@@ -45,9 +56,11 @@ def test_an_engine_makes_the_rows_of_one_process_though_a_worker_is_killed_in_th
     source = folder(**SHIPS)
     alone = by_itself(source)
     killed: list[int] = []
+    addresses: set[str] = set()
 
     def kill_a_worker(event: Progress) -> None:
         if isinstance(event, Advanced) and not killed:
+            addresses.update(listening_addresses(engine))
             killed.extend(workers()[:1])
             os.kill(killed[0], signal.SIGKILL)
 
@@ -59,8 +72,19 @@ def test_an_engine_makes_the_rows_of_one_process_though_a_worker_is_killed_in_th
     finally:
         PROGRESS.reset(token)
     assert killed
+    assert addresses == {"127.0.0.1"}
     assert (state, report.documents.added) == ("Completed", len(SHIPS))
     assert same(stored(), alone)
+
+
+def test_a_temporary_ray_cluster_takes_the_loopback_address():
+    pytest.importorskip("ray", reason="the extra `cluster` is not installed")
+    script = (
+        "from roost.tasks.settings import keep_ray_on_loopback; keep_ray_on_loopback()\n"
+        "from ray._private.services import get_node_ip_address; print(get_node_ip_address())"
+    )
+    shown = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert shown.stdout.strip() == "127.0.0.1"
 
 
 @pytest.mark.parametrize(("setting", "choice"), [("dask", {}), ("ray", {}), ("local", {"shards": 2})])

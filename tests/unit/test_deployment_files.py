@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
+import tomllib
 from importlib import import_module
 from pathlib import Path
 
@@ -38,10 +40,17 @@ def test_a_deployment_names_a_flow_that_exists_and_parameters_that_it_takes(depl
     given = [deployment["parameters"], *(each.get("parameters") for each in deployment.get("schedules", []))]
     for parameters in filter(None, given):
         request.model_validate(parameters["request"])
-    assert deployment["concurrency_limit"]["limit"] == 1
     for schedule in deployment.get("schedules", []):
         CronSchedule(cron=schedule["cron"], timezone=schedule["timezone"])
         assert not schedule["active"]  # the handbook is an example: nobody asked to index it every night
+
+
+def test_only_evaluations_run_one_at_a_time_so_that_no_index_blocks_the_ingest_of_another():
+    assert [each["name"] for each in DEPLOYMENTS if "concurrency_limit" in each] == ["evaluation"]
+
+
+def test_no_tag_of_a_deployment_names_a_schedule_because_ad_hoc_runs_carry_the_tags_too():
+    assert {tag for each in DEPLOYMENTS for tag in each["tags"]} == {"roost"}
 
 
 def test_the_example_sources_and_questions_of_the_deployments_are_installed_files():
@@ -92,7 +101,7 @@ def test_compose_is_what_docker_compose_reads():
     probe = ["docker", "compose", "version"]
     if not shutil.which("docker") or subprocess.run(probe, capture_output=True, check=False).returncode:
         pytest.skip("no docker compose here")
-    env = {"POSTGRES_PASSWORD": "x", "PREFECT_AUTH": "a:b", "PATH": "/usr/bin:/usr/local/bin"}
+    env = {"POSTGRES_PASSWORD": "x", "PREFECT_AUTH": "a:b", "MILVUS_PASSWORD": "y", "PATH": "/usr/bin:/usr/local/bin"}
     done = subprocess.run(
         ["docker", "compose", "-f", FILES / "docker" / "compose.yaml", "config", "--quiet"],
         env=env, capture_output=True, text=True, check=False,
@@ -114,12 +123,47 @@ def test_compose_opens_ports_on_this_machine_only_and_holds_no_password():
     assert services["prefect"]["environment"]["PREFECT_SERVER_API_AUTH_STRING"].startswith("${PREFECT_AUTH:?")
 
 
+def test_compose_limits_what_a_container_can_take_and_do_and_pins_its_image():
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    for name, service in COMPOSE["services"].items():
+        assert service["init"], name  # orphans of parsing processes are collected
+        assert "mem_limit" in service, name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        assert re.fullmatch(r"[\w/]+:v?\d+(\.\d+)+(@sha256:\w+)?", service["image"]), name
+        if service["image"].startswith("roost"):
+            assert (service["image"], service["cap_drop"]) == (f"roost:{version}", ["ALL"])
+    milvus, prefect = COMPOSE["services"]["milvus"]["environment"], COMPOSE["services"]["prefect"]["environment"]
+    assert milvus["COMMON_SECURITY_AUTHORIZATIONENABLED"] == "true"
+    assert milvus["COMMON_SECURITY_DEFAULTROOTPASSWORD"].startswith("${MILVUS_PASSWORD:?")
+    assert "*" not in prefect["PREFECT_SERVER_CORS_ALLOWED_ORIGINS"]
+    assert prefect["PREFECT_SERVER_CSRF_PROTECTION_ENABLED"] == "true"
+    base = next(line for line in (FILES / "docker" / "Dockerfile").read_text().splitlines() if line.startswith("FROM"))
+    assert re.fullmatch(r"FROM python:\d+\.\d+\.\d+-slim-\w+(@sha256:\w+)?", base)
+
+
+def check_pod(pod):
+    """A pod has no more rights than it needs: no root, no new privileges, a read-only image, limits."""
+    assert pod["securityContext"]["runAsNonRoot"]
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    writable = {volume["name"] for volume in pod["volumes"] if volume["emptyDir"] == {}}
+    for container in pod["containers"]:
+        context = container["securityContext"]
+        assert (context["allowPrivilegeEscalation"], context["readOnlyRootFilesystem"]) == (False, True)
+        assert context["capabilities"] == {"drop": ["ALL"]}
+        assert set(container["resources"]["limits"]) == {"cpu", "memory"}
+        mounts = {mount["mountPath"] for mount in container["volumeMounts"] if mount["name"] in writable}
+        assert mounts == {"/home/roost", "/tmp"}
+        assert not container["image"].endswith(":latest")
+
+
 def test_the_kubernetes_worker_is_valid_to_the_last_field():
     validator = pytest.importorskip("kubernetes_validate", reason="the schemas are in the extra `dev`")
     kinds = []
     for document in yaml.safe_load_all((FILES / "kubernetes" / "worker.yaml").read_text()):
         validator.validate(document, RELEASE, strict=True)
         kinds.append(document["kind"])
+        if document["kind"] == "Deployment":
+            check_pod(document["spec"]["template"]["spec"])
     assert kinds == ["ServiceAccount", "Role", "RoleBinding", "Deployment"]
 
 
@@ -136,3 +180,5 @@ def test_the_kubernetes_job_is_valid_once_its_template_is_filled():
     # Prefect's worker demands these two where no pod has them; a server drops them.
     assert (pod.pop("parallelism"), pod.pop("completions")) == (1, 1)
     validator.validate(job, RELEASE, strict=True)
+    check_pod(pod)
+    assert pod["automountServiceAccountToken"] is False  # a run has no business with the cluster's API

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from roost.cli.options import json_option
 from roost.cli.output.print_json import print_json
+
+if TYPE_CHECKING:
+    from roost.deployments.deploy import Deployed
 
 PORT = click.IntRange(1, 65_535)
 
@@ -25,31 +29,49 @@ PORT = click.IntRange(1, 65_535)
 @click.option(
     "--notify", default="", metavar="URL", help="Web hook to call on quarantined documents and on a drop in quality."
 )
+@click.option("--overwrite", is_flag=True, help="Also undo what was changed on the server.")
 @json_option
 def deploy(
-    *, names: tuple[str, ...], secret: tuple[str, ...], runs_at_once: int | None, notify: str, as_json: bool
+    *,
+    names: tuple[str, ...],
+    secret: tuple[str, ...],
+    runs_at_once: int | None,
+    notify: str,
+    overwrite: bool,
+    as_json: bool,
 ) -> None:
     """Create work pool and deployments on a Prefect server.
 
-    The server is the one that PREFECT_API_URL names.
+    The server is the one that PREFECT_API_URL names. What a person changed there stays, unless --overwrite is given.
     """
     from roost.tasks.settings import set_library_defaults
 
     set_library_defaults(quiet=True)
+    from roost.deployments.deploy import deploy as deploy_all
     from roost.deployments.prefect_setup import POOL, ServerSetup, prepare
-    from roost.deployments.prefect_setup import deploy as deploy_all
     from roost.flows.running.run import run_async
 
     done = run_async(lambda: prepare(ServerSetup(list(secret), runs_at_once, notify)))
-    made = deploy_all(names)
+    made = run_async(lambda: deploy_all(names, overwrite=overwrite))
     if as_json:
-        print_json({"work_pool": POOL, "deployments": made})
+        print_json(_as_json(POOL, made))
         return
     from roost.cli.output.console import out
 
-    for line in [*done, *(f"deployment  {name}" for name in made)]:
+    deployed = [f"deployment  {each.name}" for each in made]
+    for line in [*done, *deployed, *(line for each in made for line in each.lines())]:
         out.print(line, soft_wrap=True)
     out.print(f"Start a worker where the sources can be read: prefect worker start --pool {POOL}", soft_wrap=True)
+
+
+def _as_json(pool: str, made: list[Deployed]) -> dict[str, Any]:
+    conflicts = [
+        {"deployment": each.name, "field": one.field, "file": one.file, "server": one.server}
+        for each in made
+        for one in each.conflicts
+    ]
+    kept = {each.name: each.kept for each in made if each.kept}
+    return {"work_pool": pool, "deployments": [each.name for each in made], "kept": kept, "conflicts": conflicts}
 
 
 @click.command()

@@ -1,0 +1,75 @@
+"""Three-way merge of a deployment: what the file said at the last deploy, what it says now, what the server has."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+#: A value that one side does not have.
+_ABSENT = object()
+
+
+@dataclass(frozen=True)
+class Conflict:
+    """A field that was changed on the server, and in the file to something else; the server's value stays.
+
+    field: Keys that lead to the value, joined by dots.
+    file: The value of the file; None if the file removed it.
+    server: The value of the server; None if it was removed there.
+    """
+
+    field: str
+    file: Any
+    server: Any
+
+
+@dataclass
+class Merged:
+    """The result of a merge.
+
+    value: What to deploy.
+    kept: Fields that were changed on the server only.
+    conflicts: Fields that were changed on both sides.
+    """
+
+    value: dict[str, Any] = field(default_factory=dict)
+    kept: list[str] = field(default_factory=list)
+    conflicts: list[Conflict] = field(default_factory=list)
+
+
+def merge(base: dict[str, Any], file: dict[str, Any], server: dict[str, Any]) -> Merged:
+    """Apply to the server's state what changed in the file, and keep what was changed on the server.
+
+    Dictionaries are merged key by key, every other value is taken whole.
+
+    Args:
+        base: The state that the file described at the last deploy.
+        file: The state that it describes now.
+        server: The state on the server.
+    """
+    merged = Merged()
+    merged.value = _merge_keys(base, file, server, "", merged)
+    return merged
+
+
+def _merge_keys(
+    base: dict[str, Any], file: dict[str, Any], server: dict[str, Any], path: str, merged: Merged
+) -> dict[str, Any]:
+    keys = dict.fromkeys([*file, *server])
+    values = {
+        key: _merge_value(*(side.get(key, _ABSENT) for side in (base, file, server)), f"{path}{key}", merged)
+        for key in keys
+    }
+    return {key: value for key, value in values.items() if value is not _ABSENT}
+
+
+def _merge_value(base: Any, file: Any, server: Any, path: str, merged: Merged) -> Any:
+    if isinstance(file, dict) and isinstance(server, dict):
+        return _merge_keys(base if isinstance(base, dict) else {}, file, server, f"{path}.", merged)
+    if server in (file, base):
+        return file
+    if file == base:
+        merged.kept.append(path)
+    else:
+        merged.conflicts.append(Conflict(path, *(None if each is _ABSENT else each for each in (file, server))))
+    return server
