@@ -321,3 +321,11 @@ def set_library_defaults(*, quiet: bool) -> None:
     warnings.filterwarnings("ignore", message="Failed to create the Prefect home directory")
     # OpenVINO imports its telemetry if it can, which creates ~/intel: here it is as if that was not installed.
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+
+
+def keep_ray_on_loopback() -> None:
+    """Have a temporary Ray cluster listen on 127.0.0.1; call it before the first import of `ray`.
+
+    It is the only way on Linux: `ray.init(_node_ip_address="127.0.0.1")` takes the host's own address instead.
+    """
+    os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")

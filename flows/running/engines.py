@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from roost.tasks.errors import EngineError, RoostError
-from roost.tasks.settings import Scale
+from roost.tasks.settings import Scale, keep_ray_on_loopback
 from roost.tasks.workers import cores
 
 T = TypeVar("T")
@@ -104,9 +103,7 @@ def _dask_pool(scale: Scale, batches: int) -> Iterator[WorkerPool]:
 def _ray_pool(scale: Scale, batches: int) -> Iterator[WorkerPool]:
     """Open a pool of Ray workers. A batch takes one CPU of the cluster."""
     if not scale.address:
-        # The only setting by which Ray on Linux listens on the loopback address; it replaces `_node_ip_address` of
-        # `ray.init` by the host's. Ray and its processes read it when they are imported.
-        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+        keep_ray_on_loopback()
     import ray
     from prefect_ray.task_runners import RayTaskRunner
 

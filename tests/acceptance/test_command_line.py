@@ -77,14 +77,25 @@ def test_the_tutorial_files_are_found_by_their_content_and_page(roost, data, tmp
     assert 1 <= best["page"] <= (len(pages) if pages else 307)
 
 
-def test_a_blank_or_broken_document_ends_with_exit_code_3_and_is_named(roost, folder):
+#: Modules that a user's folder may have, with names of Roost's folders.
+FOREIGN = dict.fromkeys(("tasks.py", "flows/__init__.py", "deployments/__init__.py"), "raise SystemExit('not Roost')")
+
+
+def test_a_blank_or_broken_document_ends_with_exit_code_3_and_is_named_also_beside_foreign_modules(
+    roost, folder, tmp_path, cache
+):
     source = folder(**{"good.md": "# Good\n\nText.", "blank.txt": b" ", "broken.docx": b"PK not really"})
+    folder(".", **FOREIGN)
     ended = roost("ingest", source, "--json")
     assert ended.code == 3
     assert {reject["uri"] for reject in ended.json["rejects"]} == {"blank.txt", "broken.docx"}
     shown = roost("status")
     assert "blank.txt" in shown.out
     assert "broken.docx" in shown.out
+    script = "import sys; assert sys.path[0] == ''; from roost import search; print(search('text', k=1)[0].uri)"
+    env = os.environ | {"XDG_CACHE_HOME": str(cache)}
+    by_api = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=env, capture_output=True, text=True)
+    assert (by_api.returncode, by_api.stdout) == (0, "good.md\n"), by_api.stderr
 
 
 MISTAKES = [

@@ -44,4 +44,6 @@ def test_the_command_measures_and_its_artifact_renders_in_a_real_browser(roost_h
         tables = browser.page.locator("table")
         rows = [tables.nth(number).locator("tbody tr").count() for number in range(tables.count())]
         assert rows == [8, len(report["worst"][:10]), len(report["timings"]), 2]
+        link = browser.page.get_by_role("link", name="ingest", exact=True)  # the only other report, in the same UI
+        assert link.evaluate("a => a.href") == f"{prefect.removesuffix('/api')}{ui}/artifacts/key/ingest-{index}"
         browser.picture(f"evaluation{ui.replace('/', '-')}")
