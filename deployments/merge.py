@@ -55,11 +55,10 @@ def merge(base: dict[str, Any], file: dict[str, Any], server: dict[str, Any]) ->
 def _merge_keys(
     base: dict[str, Any], file: dict[str, Any], server: dict[str, Any], path: str, merged: Merged
 ) -> dict[str, Any]:
-    keys = dict.fromkeys([*file, *server])
-    values = {
-        key: _merge_value(*(side.get(key, _ABSENT) for side in (base, file, server)), f"{path}{key}", merged)
-        for key in keys
-    }
+    values: dict[str, Any] = {}
+    for key in dict.fromkeys([*file, *server]):
+        old, new, present = (side.get(key, _ABSENT) for side in (base, file, server))
+        values[key] = _merge_value(old, new, present, f"{path}{key}", merged)
     return {key: value for key, value in values.items() if value is not _ABSENT}
 
 

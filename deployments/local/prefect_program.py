@@ -29,7 +29,7 @@ def begin_as_writer(
 
 def main() -> None:
     """Run the command `prefect` with that change."""
-    AioSqliteConfiguration.begin_transaction = begin_as_writer  # type: ignore[method-assign]
+    AioSqliteConfiguration.begin_transaction = begin_as_writer  # type: ignore[method-assign, assignment]
     app()
 
 
