@@ -86,7 +86,10 @@ def _parse_pages(reader: Any, pages: PageRange) -> tuple[list[TextBlock], list[i
 
 
 def _without_page_numbers(blocks: Sequence[TextBlock]) -> Iterator[TextBlock]:
-    """Drop a first or last line that is a page number: a number that counts along with the pages, on two or more."""
+    """Drop a first or last line that is a page number: a number that counts along with the pages, on two or more.
+
+    Where nothing else would be left of the document, the numbers are its text.
+    """
     lines = [block.text.strip().split("\n") for block in blocks]
     numbered: set[int] = set()
     for position in (0, -1):
@@ -96,8 +99,9 @@ def _without_page_numbers(blocks: Sequence[TextBlock]) -> Iterator[TextBlock]:
         for number in (number for number, offset in enumerate(offsets) if offset in counted):
             del lines[number][position]
             numbered.add(number)
+    has_text = any(line.strip() for page in lines for line in page)
     for number, block in enumerate(blocks):
-        yield replace(block, text="\n".join(lines[number])) if number in numbered else block
+        yield replace(block, text="\n".join(lines[number])) if has_text and number in numbered else block
 
 
 def _title(reader: Any) -> str:

@@ -93,6 +93,10 @@ def test_page_numbers_printed_on_the_pages_are_no_text(number: str) -> None:
     ]
 
 
+def test_numbers_that_are_all_the_text_of_a_pdf_stay() -> None:
+    assert [block.text.strip() for block in parse(make_pdf("1", "2"), "a.pdf").blocks] == ["1", "2"]
+
+
 def test_a_number_that_does_not_count_along_with_the_pages_stays() -> None:
     parsed = parse(make_pdf("Lifts\n2021", "Huts\n1999", "Total\n3"), "a.pdf")
     assert [block.text.splitlines()[-1] for block in parsed.blocks] == ["2021", "1999", "3"]
