@@ -41,10 +41,9 @@ from roost.tasks.sources.listing import Listing, list_sources
 from roost.tasks.steps.plan import PlanOptions, plan_run
 from roost.tasks.steps.report import ChunkCounts
 from roost.tasks.versions import carry_over, promotion
-from roost.tasks.versions.lease import acquire_lease
-from roost.tasks.versions.live_version import migrate_version
 from roost.tasks.versions.verification import count_foreign
 from roost.tasks.versions.version import Version
+from roost.tasks.versions.version_lease import acquire_version_lease
 
 
 @flow(name="rebuild", flow_run_name=run_name("rebuild {request.index}"), persist_result=False, validate_parameters=True)
@@ -101,8 +100,8 @@ async def _open_build(stack: AsyncExitStack, request: RebuildRequest, prepared: 
     recipe = prepared.recipe
     statuses = await promotion.version_statuses(store, request.index)
     target = await promotion.open_rebuild_target(store, statuses, recipe, settings.milvus, fresh=request.fresh)
-    target_store = await stack.enter_async_context(acquire_lease(store, target, prepared.owner))
-    target = await migrate_version(target_store, target)
+    leased = acquire_version_lease(store, target, prepared.owner, migrate=True)
+    target_store, target = await stack.enter_async_context(leased)
     return Build(
         request=request,
         settings=settings,
@@ -172,7 +171,7 @@ async def _promote(build: Build, verdict: Verdict, owner: LeaseOwner) -> Verdict
         ConflictError: The alias points to another version than the one that the new version was compared with.
         UsageError: Another run added documents of a source that this rebuild does not have, or a framework added rows.
     """
-    async with acquire_lease(build.store, build.live, owner) as store:
+    async with acquire_version_lease(build.store, build.live, owner, migrate=False) as (store, build.live):
         await catch_up(build)
         current = await store.read_alias(build.request.index)
         if current != build.live.name:

@@ -17,10 +17,10 @@ from roost.tasks.milvus.store import open_store
 from roost.tasks.prefect_tasks import verify as verify_tasks
 from roost.tasks.settings import Settings, load_settings
 from roost.tasks.versions.deletion_limit import refuse_large_repair
-from roost.tasks.versions.lease import acquire_lease
-from roost.tasks.versions.live_version import migrate_version, require_live_version
+from roost.tasks.versions.live_version import require_live_version
 from roost.tasks.versions.verification import Findings
 from roost.tasks.versions.verify_report import VerifyReport, make_verify_report
+from roost.tasks.versions.version_lease import acquire_version_lease
 
 
 @flow(name="verify", flow_run_name=run_name("verify {request.index}"), persist_result=False)
@@ -40,10 +40,9 @@ async def verify(request: VerifyRequest) -> State[VerifyReport]:
         await stack.enter_async_context(time_limit(settings))
         store = await stack.enter_async_context(open_store(settings.milvus, create=False, owner=owner))
         version = await require_live_version(store, request.index)
-        store = await stack.enter_async_context(acquire_lease(store, version, owner))
+        leased = acquire_version_lease(store, version, owner, migrate=request.repair)
+        store, version = await stack.enter_async_context(leased)
         marked = 0
-        if request.repair:
-            version = await migrate_version(store, version)
         found = remaining = await verify_tasks.verify(store, version)
         if request.repair and not found.is_clean:
             _announce_repair(found, request, settings)

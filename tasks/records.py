@@ -27,6 +27,7 @@ DOCUMENT = pl.Schema(
         "location": pl.String,  # what `open_location` opens; empty for a row of a table
         "size": pl.Int64,  # bytes
         "modified": pl.String,  # a token that changes with the content: time or ETag; empty when unknown
+        "fingerprint": pl.String,  # a strong token of the content, as an ETag; empty where the source gives none
         "content_hash": pl.String,  # 32 hex digits; empty where the content was not read
         "spool": pl.String,  # of a table's row: the Parquet file that has its text; empty for a file
         "row": pl.Int64,  # of a table's row: its row in that file; -1 for a file
@@ -55,8 +56,11 @@ TEXT_BLOCK = pl.Schema(
     }
 )
 
-#: A loaded document; `metadata` is a JSON object.
-LOADED = _with(PLANNED, title=pl.String, metadata=pl.String)
+#: What read a document: `format` is what it was read as, `parser` its parser's name and version; empty where none did.
+_READ = {"format": pl.String, "parser": pl.String}
+
+#: A loaded document; `metadata` is a JSON object, `metadata_hash` the digest of it and the title.
+LOADED = _with(PLANNED, title=pl.String, metadata=pl.String, metadata_hash=pl.String, **_READ)
 
 #: A chunk.
 CHUNK = pl.Schema(
@@ -74,7 +78,7 @@ CHUNK = pl.Schema(
 )
 
 #: A document that was not indexed; `reason` is one of `errors.REASONS`, `detail` its explanation.
-REJECT = _with(PLANNED, detail=pl.String)
+REJECT = _with(PLANNED, detail=pl.String, **_READ)
 
 
 #: Actions of a plan, in the order in which they are shown.

@@ -13,8 +13,11 @@ from tempfile import TemporaryDirectory
 from typing import Any, cast
 
 import numpy as np
+import polars as pl
 
+from roost.tasks.ids import doc_id
 from roost.tasks.models.model import Model, find_model
+from roost.tasks.records import PLANNED
 from roost.tasks.settings import Embedding, Ingest
 from roost.tasks.sources.opened_source import ListingChoices
 from roost.tasks.workers import Workers
@@ -94,6 +97,13 @@ class HashEngine:
     def embed_queries(self, texts: Sequence[str]) -> np.ndarray:
         """Make vectors as for documents."""
         return self.embed_chunks(texts, [])
+
+
+def planned_row(uri: str, **changed: Any) -> dict[str, Any]:
+    """A row of `PLANNED`: a file of the source `docs` that no one can read."""
+    row = {name: 0 if kind == pl.Int64 else "" for name, kind in PLANNED.items()}
+    place = {"doc_id": doc_id("docs", uri), "source": "docs", "uri": uri, "location": f"memory://unread/{uri}"}
+    return row | place | {"size": 1, "row": -1, "action": "added"} | changed
 
 
 class InProcessWorkers:

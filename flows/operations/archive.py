@@ -13,11 +13,11 @@ from roost.tasks.errors import InconsistentIndexError, UsageError
 from roost.tasks.milvus.store import open_store
 from roost.tasks.settings import load_settings
 from roost.tasks.versions import archive, promotion
-from roost.tasks.versions.lease import acquire_lease
-from roost.tasks.versions.live_version import migrate_version, require_live_version
+from roost.tasks.versions.live_version import require_live_version
 from roost.tasks.versions.searchable import wait_until_searchable
 from roost.tasks.versions.verification import Findings, compare_with_ledger
 from roost.tasks.versions.version import check_index_name
+from roost.tasks.versions.version_lease import acquire_version_lease
 
 _log = logging.getLogger(__name__)
 
@@ -92,7 +92,8 @@ async def export_index(index: str, wanted: str, folder: Path, tell: Tell = _log.
         if wanted:
             version = promotion.find_version(await promotion.version_statuses(store, index), wanted).version
             await promotion.load_collections(store, version)
-        store = await stack.enter_async_context(acquire_lease(store, version, owner))
+        leased = acquire_version_lease(store, version, owner, migrate=False)
+        store, version = await stack.enter_async_context(leased)
         made = await archive.export_version(store, version, folder)
     size = sum(file.stat().st_size for file in folder.iterdir())
     return ExportReport(index, version.name, str(folder), made.rows, size, made.digest)
@@ -125,10 +126,10 @@ async def import_folder(folder: Path, index: str, *, promote: bool, tell: Tell =
                 "replace its live version with --promote (roost rollback undoes that)"
             )
         version = await archive.open_import(store, export, index)
-        store = await stack.enter_async_context(acquire_lease(store, version, owner))
+        leased = acquire_version_lease(store, version, owner, migrate=True)
+        store, version = await stack.enter_async_context(leased)
         await archive.import_rows(store, version, folder)
         await archive.check_import(store, version, export)
-        version = await migrate_version(store, version)
         findings = await compare_with_ledger(store, version)
         _refuse_damaged(export, findings)
         await wait_until_searchable(store, version)

@@ -33,7 +33,6 @@ from roost.tasks.steps.load import load_batch
 from roost.tasks.steps.plan import PlanOptions, plan_run, preview_run, read_known_ledger
 from roost.tasks.steps.select import Selected, plan_selected
 from roost.tasks.steps.selection import Selection
-from roost.tasks.versions.ledger import read_ledger
 from roost.tasks.versions.version import Version
 from roost.tasks.workers import Workers
 
@@ -66,7 +65,7 @@ async def list_and_note(opened: Sequence[OpenedSource], spool: Path, store: Stor
 @task(name="discover", task_run_name="discover {index}", **POLICY)
 async def discover(index: str, listing: Listing, store: Store, version: Version, options: PlanOptions) -> Plan:
     """Compare the sources' documents with the ledger."""
-    return await plan_run(listing, await read_ledger(store, version.ledger), options)
+    return await plan_run(listing, await read_known_ledger(store, version), options)
 
 
 @task(name="preview", task_run_name="preview {index}", **POLICY)

@@ -35,6 +35,7 @@ _EMPTY_FILE = "empty file"
 _CHANGE_KEYS = ("mtime", "LastModified", "last_modified", "updated", "date_time", "ETag", "etag")
 #: Keys that unpacking and copying cannot set: the time at which a local file itself changed, an archive's checksum.
 _UNFORGEABLE_KEYS = ("created", "CRC")
+_ETAG_KEYS = ("ETag", "etag")
 _MAX_TOKEN_CHARACTERS = 200
 
 
@@ -265,6 +266,7 @@ def _document_row(opened: OpenedSource, relative: str, info: dict[str, Any]) -> 
         "location": _storable(opened.location(info["name"])),
         "size": int(info.get("size") or 0),
         "modified": _change_token(info),
+        "fingerprint": _fingerprint(info),
         "content_hash": "",
         "spool": "",
         "row": -1,
@@ -288,6 +290,12 @@ def _change_token(info: dict[str, Any]) -> str:
             others = [info[key] for key in _UNFORGEABLE_KEYS if key in info]
             return " ".join(map(_as_text, [value, *others]))[:_MAX_TOKEN_CHARACTERS]
     return ""
+
+
+def _fingerprint(info: dict[str, Any]) -> str:
+    """Give the strong ETag of a file, without quotes: equal ones mean equal bytes; empty where there is none."""
+    tag = next((str(info[name]) for name in _ETAG_KEYS if info.get(name)), "")
+    return "" if tag.startswith("W/") else tag.strip('"')[:_MAX_TOKEN_CHARACTERS]
 
 
 def _as_text(value: Any) -> str:

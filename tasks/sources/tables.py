@@ -220,6 +220,7 @@ def _spool_part(
                 "location": "",
                 "size": len((document["title"] + document["text"]).encode()),
                 "modified": "",
+                "fingerprint": "",
                 "content_hash": _digest(document, 16),
                 "spool": str(part),
                 "row": index,

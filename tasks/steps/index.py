@@ -19,7 +19,7 @@ from typing import Any
 
 import polars as pl
 
-from roost.tasks.crash_points import crash_point
+from roost.tasks.crash_points import crash_point, utc_now
 from roost.tasks.errors import REASONS
 from roost.tasks.ids import chunk_ids
 from roost.tasks.milvus.store import Store
@@ -63,7 +63,7 @@ async def quarantine(store: Store, version: Version, rejects: pl.DataFrame, *, r
     """Write the reasons of refused documents (frame of `REJECT`) to the ledger; the chunks that they had stay."""
     rows = [
         {
-            **_identity(row),
+            **_read_as(row),
             "reason": f"{row['reason']}: {row['detail']}",
             "attempts": row["attempts"] + 1,
             **await _state_after_refusal(store, version, row),
@@ -143,7 +143,7 @@ def _intent_rows(documents: pl.DataFrame) -> list[dict[str, Any]]:
     """Ledger rows of the intent: `writing`, with the committed count, and how far chunk rows may reach."""
     return [
         {
-            **_identity(row),
+            **_read_as(row),
             "status": WRITING,
             "reason": "",
             "attempts": 0,
@@ -159,7 +159,7 @@ def _commit_rows(documents: pl.DataFrame) -> list[dict[str, Any]]:
     """Ledger rows of the commit: `indexed`, with the new hash and count."""
     return [
         {
-            **_identity(row),
+            **_read_as(row),
             "status": INDEXED,
             "reason": "",
             "attempts": 0,
@@ -183,4 +183,11 @@ def _deletion_row(row: dict[str, Any], chunk_count: int) -> dict[str, Any]:
 
 
 def _identity(row: dict[str, Any]) -> dict[str, Any]:
-    return {name: row[name] for name in ("doc_id", "uri", "source", "content_hash", "size", "modified")}
+    return {name: row[name] for name in ("doc_id", "uri", "source", "content_hash", "size", "modified", "fingerprint")}
+
+
+def _read_as(row: dict[str, Any]) -> dict[str, Any]:
+    """The columns of a document that this run listed and read; a refused one has no metadata."""
+    seen_at = utc_now().isoformat(timespec="seconds")
+    read = {"format": row["format"], "parser": row["parser"], "metadata_hash": row.get("metadata_hash", "")}
+    return {**_identity(row), **read, "seen_at": seen_at}

@@ -7,18 +7,19 @@ import time
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
 import polars as pl
 
 from roost.tasks.errors import DocumentError, RoostError, TransientError
-from roost.tasks.ids import content_hash, hash_file
+from roost.tasks.ids import content_hash, digest, hash_file
 from roost.tasks.locations import local_path, open_location
 from roost.tasks.records import LOADED, REJECT, TEXT_BLOCK, Batch, Loaded
-from roost.tasks.sources.parsers.parse import has_pages, join_pages, parse, parse_pages
-from roost.tasks.sources.parsers.parsed import PageRange, Parsed, TextBlock
+from roost.tasks.sources.parsers.parse import has_pages, join_pages, parse, parse_pages, parser_of
+from roost.tasks.sources.parsers.parsed import PageRange, Parsed, ParserId, TextBlock
+from roost.tasks.sources.table_uris import row_format
 from roost.tasks.sources.tables import read_rows
 from roost.tasks.steps.metadata import pack_metadata
 from roost.tasks.workers import WorkerError, Workers, WorkerStalledError
@@ -27,6 +28,9 @@ from roost.tasks.workers import WorkerError, Workers, WorkerStalledError
 MIN_PAGED_BYTES = 500_000
 MAX_TITLE_CHARACTERS = 500
 
+#: Of documents that no parser read.
+NO_PARSER = ParserId()
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -34,10 +38,12 @@ class Outcome:
 
     content_hash: Empty when it was not read.
     result: Its text, or why there is none.
+    parser: What it was read as, and by which parser.
     """
 
     content_hash: str
     result: Parsed | RoostError
+    parser: ParserId = NO_PARSER
 
 
 async def load_batch(batch: Batch, workers: Workers, *, seconds: float, last_try: bool = True) -> Loaded:
@@ -74,17 +80,20 @@ def load_file(location: str, name: str, pages: PageRange | None = None) -> Outco
         data = read_file(location)
     except RoostError as error:
         return Outcome("", error)
-    digest = content_hash(data)
+    return Outcome(content_hash(data), _parse(data, name, pages), parser_of(name))
+
+
+def _parse(data: bytes, name: str, pages: PageRange | None) -> Parsed | DocumentError:
     try:
-        return Outcome(digest, parse(data, name) if pages is None else parse_pages(data, name, pages))
+        return parse(data, name) if pages is None else parse_pages(data, name, pages)
     except DocumentError as error:
-        return Outcome(digest, error)
+        return error
     except MemoryError:  # perhaps because of what others have left: `Workers` tries it again alone
         raise
     except RecursionError:
-        return Outcome(digest, DocumentError("damaged", "its structure is nested too deeply"))
+        return DocumentError("damaged", "its structure is nested too deeply")
     except Exception as error:  # noqa: BLE001  a document that no parser expects, or a defect that an upgrade mends
-        return Outcome(digest, DocumentError("failed", f"parsing: {type(error).__name__}: {error}"))
+        return DocumentError("failed", f"parsing: {type(error).__name__}: {error}")
 
 
 def read_file(location: str) -> bytes:
@@ -115,7 +124,8 @@ def read_file(location: str) -> bytes:
 def _listed_refusal(row: dict[str, Any]) -> Outcome:
     """The refusal that the listing already decided."""
     reason, _, detail = row["reason"].partition(": ")
-    return Outcome(row["content_hash"], DocumentError(reason, detail))
+    read_as = row_format(row["uri"]) if row["spool"] else ""
+    return Outcome(row["content_hash"], DocumentError(reason, detail), ParserId(read_as))
 
 
 async def _load_files(files: pl.DataFrame, workers: Workers, seconds: float) -> dict[str, Outcome]:
@@ -137,7 +147,9 @@ async def _load_file_in_workers(row: dict[str, Any], workers: Workers, seconds: 
     except WorkerError as error:
         refusal = DocumentError(error.reason, f"parsing: {error}")
         can_read = not isinstance(error, WorkerStalledError)
-    return Outcome(await _hash_in_worker(location, workers, seconds) if can_read else "", refusal)
+    if not can_read:
+        return Outcome("", refusal)
+    return Outcome(await _hash_in_worker(location, workers, seconds), refusal, parser_of(name))
 
 
 async def _hash_in_worker(location: str, workers: Workers, seconds: float) -> str:
@@ -158,15 +170,19 @@ def _join(location: str, name: str, outcomes: Sequence[Outcome]) -> Outcome:
     try:
         parsed = join_pages([one.result for one in outcomes if isinstance(one.result, Parsed)], name)
     except DocumentError as error:
-        return Outcome(first.content_hash, error)
-    return Outcome(first.content_hash, parsed)
+        return replace(first, result=error)
+    return replace(first, result=parsed)
 
 
 def _load_rows(documents: pl.DataFrame) -> dict[str, Outcome]:
     """Read table rows from the spool."""
     hashes = dict(documents.select("doc_id", "content_hash").iter_rows())
     rows = read_rows(documents).iter_rows(named=True)
-    return {row["doc_id"]: Outcome(hashes[row["doc_id"]], _parse_row(row)) for row in rows}
+    uris = dict(documents.select("doc_id", "uri").iter_rows())
+    return {
+        row["doc_id"]: Outcome(hashes[row["doc_id"]], _parse_row(row), ParserId(row_format(uris[row["doc_id"]])))
+        for row in rows
+    }
 
 
 def _parse_row(row: dict[str, Any]) -> Parsed:
@@ -180,12 +196,14 @@ def _as_record(name: str, planned: pl.DataFrame, outcomes: dict[str, Outcome], s
     rejects: list[dict[str, Any]] = []
     for planned_row in planned.iter_rows(named=True):
         outcome = outcomes[planned_row["doc_id"]]
-        row, parsed = planned_row | {"content_hash": outcome.content_hash}, outcome.result
+        row, parsed = planned_row | {"content_hash": outcome.content_hash} | outcome.parser._asdict(), outcome.result
         if isinstance(parsed, RoostError):
             rejects.append(row | _refusal(parsed))
             continue
         title = parsed.title[:MAX_TITLE_CHARACTERS]
-        documents.append(row | {"title": title, "metadata": pack_metadata(parsed.metadata)})
+        metadata = pack_metadata(parsed.metadata)
+        metadata_hash = digest(f"{title}\0{metadata}".encode())
+        documents.append(row | {"title": title, "metadata": metadata, "metadata_hash": metadata_hash})
         blocks.extend(_block_rows(row["doc_id"], parsed.blocks))
     return Loaded(
         name,

@@ -16,7 +16,7 @@ from roost.tasks.records import PLANNED, Plan
 from roost.tasks.sources.listing import Listing
 from roost.tasks.sources.source import Source
 from roost.tasks.steps.deletions import deletions_by_source, name_deletions, refusal
-from roost.tasks.versions.ledger import INDEXED, QUARANTINED, ROW, WRITING, read_ledger
+from roost.tasks.versions.ledger import COMPARED, INDEXED, QUARANTINED, ROW, WRITING, read_ledger
 from roost.tasks.versions.version import Version
 
 _HASH_THREADS = 8
@@ -51,10 +51,10 @@ class PlanOptions:
 
 
 async def read_known_ledger(store: Store | None, version: Version | None) -> pl.DataFrame:
-    """Read a version's whole ledger, a frame of `ledger.ROW`; without rows where the index does not exist yet."""
+    """Read the columns `ledger.COMPARED` of a version's whole ledger; no rows where the index does not exist yet."""
     if store is None or version is None:
-        return ROW.to_frame()
-    return await read_ledger(store, version.ledger)
+        return ROW.to_frame().select(COMPARED)
+    return await read_ledger(store, version.ledger, COMPARED)
 
 
 async def plan_run(listing: Listing, ledger: pl.DataFrame, options: PlanOptions) -> Plan:

@@ -25,7 +25,7 @@ from roost.tasks.milvus.store import Store
 from roost.tasks.models.recipe import SCHEMA_VERSION
 from roost.tasks.versions import ledger
 from roost.tasks.versions.ledger import WRITING, read_ledger
-from roost.tasks.versions.ledger_format import check_format
+from roost.tasks.versions.ledger_format import LEDGER_FORMAT, check_format
 from roost.tasks.versions.live_version import create_version
 from roost.tasks.versions.promotion import free_name, version_statuses
 from roost.tasks.versions.schema import NUMBERS, SPARSE, TEXTS
@@ -178,7 +178,7 @@ async def open_import(store: Store, export: Export, index: str) -> Version:
         created=exported.created,
         metric=exported.metric,
         origin=export.digest,
-        ledger_format=exported.ledger_format,
+        ledger_format=LEDGER_FORMAT,
     )
     await create_version(store, version)
     await note_places(store, version, exported.places, exported.given)
@@ -274,10 +274,4 @@ def _as_rows(frame: pl.DataFrame) -> Iterator[dict[str, Any]]:
 
 async def _write_ledger(store: Store, version: Version, documents: pl.DataFrame) -> None:
     for part in documents.iter_slices(PAGE_ROWS):
-        await store.upsert(version.ledger, _ledger_rows(part))
-
-
-def _ledger_rows(documents: pl.DataFrame) -> Iterator[dict[str, Any]]:
-    """Give the rows unchanged: the run that wrote them and the time stay known."""
-    for row in documents.select(list(ledger.ROW)).iter_rows(named=True):
-        yield {**row, "nothing": [0.0, 0.0]}
+        await ledger.restore_rows(store, version.ledger, part.iter_rows(named=True))

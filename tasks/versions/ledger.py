@@ -1,5 +1,8 @@
 """The ledger: the companion collection of a version, the commit record with one row a document.
 
+The ledger of a version is in one of two collections, by the version's ledger format (`ledger_format`): the first format
+has no dynamic fields and lacks the columns that came later; they are empty when it is read.
+
 A document has status `writing` from before its first chunk is written until after its last one, then `indexed`. A
 `quarantined` document failed for good; its earlier chunks stay searchable. A document whose write was interrupted and
 that cannot be read now stays `writing`, with the reason: a later run may complete it.
@@ -14,13 +17,16 @@ import polars as pl
 from pymilvus import DataType, MilvusClient
 
 from roost.tasks.crash_points import utc_now
+from roost.tasks.milvus.expressions import quoted
 from roost.tasks.milvus.store import Store
+from roost.tasks.versions.ledger_format import has_first_format
 
 WRITING, INDEXED, QUARANTINED = "writing", "indexed", "quarantined"
 #: Status of a row that is no document but a writer lease: see `roost.tasks.versions.lease`.
 LEASE = "lease"
 
-ROW = pl.Schema(
+#: The columns of the first ledger format.
+_FIRST_ROW = pl.Schema(
     {
         "doc_id": pl.String,
         "uri": pl.String,
@@ -37,6 +43,20 @@ ROW = pl.Schema(
         "updated_at": pl.String,  # ISO 8601, UTC
     }
 )
+#: Columns that rows written before may lack: they are empty there.
+_LATER_COLUMNS = pl.Schema(
+    {
+        "parser": pl.String,  # name and version of the parser that read the document; empty for rows of tables
+        "format": pl.String,  # what the document was read as: `pdf`, `markdown`, `csv row`
+        "fingerprint": pl.String,  # strong token of the content from the source, as an ETag; empty where it gives none
+        "metadata_hash": pl.String,  # digest of the title and metadata, apart from the content
+        "seen_at": pl.String,  # ISO 8601, UTC: the last write of the row by a run that listed the document
+    }
+)
+ROW = pl.Schema([*_FIRST_ROW.items(), *_LATER_COLUMNS.items()])
+
+#: Columns that a plan compares with a listing.
+COMPARED = tuple(name for name in ROW if name not in ("parser", "metadata_hash", "seen_at"))
 
 #: Columns that show the result of a run; of a large ledger the others need not be read for that.
 COUNTED = ("doc_id", "uri", "status", "chunk_count", "pending_chunk_count", "reason")
@@ -46,10 +66,10 @@ _MAX_REASON_BYTES = 2000
 _LENGTHS = {"doc_id": 64, "uri": 8192, "source": 1024, "reason": 2048}
 
 
-def schema() -> Any:
-    """Describe the ledger's collection. Milvus requires a vector field; this one is unused."""
-    described = MilvusClient.create_schema(auto_id=False, enable_dynamic_field=False)
-    for name, kind in ROW.items():
+def schema(ledger: str) -> Any:
+    """Describe a ledger's collection, by its name. Milvus requires a vector field; this one is unused."""
+    described = MilvusClient.create_schema(auto_id=False, enable_dynamic_field=not has_first_format(ledger))
+    for name, kind in _stored(ledger).items():
         if kind == pl.Int64:
             described.add_field(name, DataType.INT64)
         else:
@@ -67,25 +87,55 @@ async def read_ledger(
     Args:
         store: Where the ledger is.
         ledger: Name of its collection.
-        columns: Columns of `ROW` to read, `status` among them.
+        columns: Columns of `ROW` to read, `status` among them; a column that a row lacks is empty.
         filter: Filter in Milvus' language; empty for all rows.
 
     Returns:
         Frame with the columns, in no particular order.
     """
     schema = pl.Schema({name: ROW[name] for name in columns})
-    frames = [pl.DataFrame(page, schema=schema) async for page in store.read_pages(ledger, list(columns), filter)]
-    return pl.concat([schema.to_frame(), *frames]).filter(pl.col("status") != LEASE)
+    stored = [name for name in columns if name in _stored(ledger)]
+    frames = [pl.DataFrame(page, schema=schema) async for page in store.read_pages(ledger, stored, filter)]
+    rows = pl.concat([schema.to_frame(), *frames]).filter(pl.col("status") != LEASE)
+    return rows.with_columns(pl.col(name).fill_null("") for name in columns if name in _LATER_COLUMNS)
 
 
 async def write_rows(store: Store, ledger: str, rows: Iterable[dict[str, Any]], *, run_id: str) -> int:
-    """Write ledger rows, stamped with the run and the time. Returns how many."""
-    stamp = {
-        "run_id": run_id,
-        "updated_at": utc_now().isoformat(timespec="seconds"),
-        "nothing": [0.0, 0.0],
-    }
-    return await store.upsert(ledger, [_fit({**row, **stamp}) for row in rows])
+    """Write ledger rows, stamped with the run and the time. Returns how many.
+
+    Args:
+        store: Where the ledger is.
+        ledger: Name of its collection.
+        rows: All columns but `run_id` and `updated_at`; those that came after the first format may be missing.
+        run_id: Id of this run.
+    """
+    stamp = {"run_id": run_id, "updated_at": utc_now().isoformat(timespec="seconds")}
+    return await store.upsert(ledger, [_fit(_as_stored(ledger, {**row, **stamp})) for row in rows])
+
+
+async def copy_rows(store: Store, ledger: str, target: str) -> None:
+    """Copy the rows of documents to the ledger of another format, unchanged: the run that wrote them stays known."""
+    not_leases = f"status != {quoted(LEASE)}"
+    async for page in store.read_pages(ledger, list(_stored(ledger)), not_leases):
+        await store.upsert(target, [_as_stored(target, row) for row in page])
+    if store.is_lite:
+        await store.flush(target)
+
+
+async def restore_rows(store: Store, ledger: str, rows: Iterable[dict[str, Any]]) -> None:
+    """Write rows of `ROW` unchanged: the run that wrote them and the time stay known."""
+    await store.upsert(ledger, (_as_stored(ledger, row) for row in rows))
+
+
+def _stored(ledger: str) -> pl.Schema:
+    """Give the columns that a ledger stores, by the name of its collection."""
+    return _FIRST_ROW if has_first_format(ledger) else ROW
+
+
+def _as_stored(ledger: str, row: dict[str, Any]) -> dict[str, Any]:
+    """Give the columns of a row that its ledger stores; later ones that the row lacks are empty."""
+    values = {name: row.get(name) or "" if name in _LATER_COLUMNS else row[name] for name in _stored(ledger)}
+    return {**values, "nothing": [0.0, 0.0]}
 
 
 def _fit(row: dict[str, Any]) -> dict[str, Any]:

@@ -1,26 +1,40 @@
-"""The format of a version's rows: which formats this Roost reads, and the migrations from older ones.
+"""The format of a version's ledger: which formats this Roost reads, and the names of the ledgers' collections.
 
-The format is a property of the version's collection, apart from the recipe: a new format needs no new vectors. To
-change the format, raise `LEDGER_FORMAT` and add the migration from the format before. The code that reads rows must go
-on reading every format that has a migration, because commands that only read do not migrate.
+The format is a property of the version's collection, apart from the recipe: a new format needs no new vectors. Since
+format 2 a ledger has dynamic fields, so a new column is one line in `ledger.ROW` and no new format. To change the
+format all the same, raise `LEDGER_FORMAT` and add the migration from the format before to `migrations.MIGRATIONS`. The
+code that reads rows must go on reading every format from `OLDEST_FORMAT` on: commands that only read do not migrate.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-
 from roost.tasks.errors import IndexFormatError
-from roost.tasks.milvus.store import Store
 
-#: The format of the rows that this Roost writes. A version without the property has format 1.
-LEDGER_FORMAT = 1
+#: The format of the rows that this Roost writes.
+LEDGER_FORMAT = 2
+#: The format of a version without the property.
 FIRST_FORMAT = 1
+#: The oldest format that this Roost reads and migrates.
+OLDEST_FORMAT = 1
 
-#: Changes the rows of one version from a format to the next: (store, name of the collection, name of its ledger). It
-#: runs under the writer lease and must be safe to repeat: a run may be killed in the middle of it.
-Migration = Callable[[Store, str, str], Awaitable[None]]
-#: From-format -> its migration.
-MIGRATIONS: dict[int, Migration] = {}
+#: First format of a new collection for the ledger -> what its name appends to the version's. Milvus adds no fields to a
+#: collection before 2.6, so the first format, without dynamic fields, cannot be migrated in place.
+_SUFFIXES = {FIRST_FORMAT: "__ledger", 2: "__ledger2"}
+
+
+def ledger_name(version: str, ledger_format: int) -> str:
+    """Give the name of the collection that is the ledger of a version, by the version's name and ledger format."""
+    return version + _SUFFIXES[max(first for first in _SUFFIXES if first <= ledger_format)]
+
+
+def ledger_names(version: str) -> tuple[str, ...]:
+    """Give every name that the ledger of a version has in one of the formats."""
+    return tuple(version + suffix for suffix in _SUFFIXES.values())
+
+
+def has_first_format(ledger: str) -> bool:
+    """Whether a ledger has the first format, by the name of its collection."""
+    return ledger.endswith(_SUFFIXES[FIRST_FORMAT])
 
 
 def check_format(subject: str, found: int) -> None:
@@ -37,8 +51,8 @@ def check_format(subject: str, found: int) -> None:
         raise IndexFormatError(
             f"{subject} has ledger format {found}, this Roost reads formats up to {LEDGER_FORMAT}: upgrade Roost"
         )
-    if missing := [number for number in range(found, LEDGER_FORMAT) if number not in MIGRATIONS]:
+    if found < OLDEST_FORMAT:
         raise IndexFormatError(
-            f"{subject} has ledger format {found}, and this Roost has no migration from format {missing[0]}: make a "
+            f"{subject} has ledger format {found}, and this Roost has no migration from format {found}: make a "
             "new index from its sources with roost ingest SOURCE... --index NAME"
         )

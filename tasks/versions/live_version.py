@@ -15,7 +15,6 @@ from roost.tasks.versions import ledger_format
 from roost.tasks.versions.schema import Shape, create_chunks, make_chunks, make_ledger
 from roost.tasks.versions.vector_index import VectorIndex, read_vector_index
 from roost.tasks.versions.version import (
-    FORMAT,
     Version,
     check_bm25_support,
     check_index_name,
@@ -23,7 +22,6 @@ from roost.tasks.versions.version import (
     decode_version,
     encode_version,
     is_index_name,
-    note,
 )
 
 #: Seconds after which a first run tries again when another first run creates the same version.
@@ -89,11 +87,15 @@ async def reread_version(store: Store, version: Version) -> Version:
     Raises:
         CollectionNotFoundError: It was dropped.
     """
-    described = await store.describe_collection(version.name)
-    found = decode_version(version.index, described) if described else None
+    found = await _read_by_name(store, version)
     if found is None:
         raise CollectionNotFoundError(f"index {version.index!r}: version {version.name} was dropped; ingest again")
     return replace(found, is_live=version.is_live)
+
+
+async def _read_by_name(store: Store, version: Version) -> Version | None:
+    described = await store.describe_collection(version.name)
+    return decode_version(version.index, described) if described else None
 
 
 async def load_for_reading(store: Store, version: Version) -> None:
@@ -124,9 +126,12 @@ async def open_or_create_version(store: Store, index: str, recipe: Recipe, known
             await asyncio.sleep(_RETRY_S)
             return await create_version(store, new_version(store, index, recipe))
     check_recipe(known, recipe)
-    if not await store.has_collection(known.ledger):
-        raise StoreError(f"index {index!r} has no ledger {known.ledger}: drop the index and ingest again")
-    return known
+    if await store.has_collection(known.ledger):
+        return known
+    found = await reread_version(store, known)  # another run may have migrated its ledger
+    if await store.has_collection(found.ledger):
+        return found
+    raise StoreError(f"index {index!r} has no ledger {found.ledger}: drop the index and ingest again")
 
 
 def new_version(store: Store, index: str, recipe: Recipe, settings: Milvus | None = None) -> Version:
@@ -155,12 +160,15 @@ async def create_version(store: Store, version: Version) -> Version:
 
     Args:
         store: Where.
-        version: Its name, recipe and metric. The properties of a collection that exists stay as they are.
+        version: Its name, recipe and metric. The properties of a collection that exists stay as they are, the format
+            of its ledger too.
 
     Raises:
         StoreError: The recipe has BM25, and the server has not.
     """
     check_bm25_support(store, version.recipe)
+    if existing := await _read_by_name(store, version):
+        version = replace(version, ledger_format=existing.ledger_format)
     vector_index = version.vector_index or VectorIndex.of(store.settings)
     shape = Shape(version.recipe.dimension, version.metric, vector_index, has_bm25=bool(version.recipe.sparse))
     properties = encode_version(version)
@@ -184,21 +192,3 @@ async def publish(store: Store, version: Version) -> None:
             f"index {version.index!r} now points to {live}, not {version.name}: another run made it with another "
             "recipe. Ingest again, or under another name with --index"
         )
-
-
-async def migrate_version(store: Store, version: Version) -> Version:
-    """Bring a version's rows to the current ledger format, under its writer lease; nothing to do for a current one.
-
-    Args:
-        store: Store guarded by the writer lease.
-        version: The version that the lease is for.
-
-    Raises:
-        IndexFormatError: There is no migration from its format.
-    """
-    ledger_format.check_format(f"index {version.index!r}", version.ledger_format)
-    for number in range(version.ledger_format, ledger_format.LEDGER_FORMAT):
-        await ledger_format.MIGRATIONS[number](store, version.name, version.ledger)
-        version = replace(version, ledger_format=number + 1)
-        await note(store, version, {FORMAT: str(version.ledger_format)})
-    return version

@@ -19,11 +19,10 @@ from roost.tasks.milvus.lock_wait import LeaseOwner
 from roost.tasks.milvus.store import Store
 from roost.tasks.models.recipe import Recipe
 from roost.tasks.settings import Milvus
-from roost.tasks.versions.lease import acquire_lease
+from roost.tasks.versions.ledger_format import ledger_names
 from roost.tasks.versions.live_version import (
     create_version,
     new_version,
-    reread_version,
     with_vector_index,
 )
 from roost.tasks.versions.version import (
@@ -38,6 +37,7 @@ from roost.tasks.versions.version import (
     decode_version,
     note,
 )
+from roost.tasks.versions.version_lease import acquire_version_lease
 
 #: Seconds from the creation of an incomplete version until it counts as abandoned: the run that created it may not
 #: have its lease yet.
@@ -162,8 +162,7 @@ async def lease_target(
         ConflictError: Another owner has the lease for longer than this one waits.
     """
     await load_collections(store, target)
-    async with acquire_lease(store, target, owner) as leased:
-        version = await reread_version(leased, target)
+    async with acquire_version_lease(store, target, owner, migrate=False) as (leased, version):
         found = await version_statuses(leased, target.index)
         yield leased, version, next((status.version for status in found if status.is_live), None)
 
@@ -256,7 +255,7 @@ async def free_name(store: Store, name: str) -> str:
     """Append a number to a name until no version and no ledger has it: `docs__0a1b2c3d_2`."""
     names = set(await store.list_collections())
     numbered, number = name, 1
-    while {numbered, f"{numbered}__ledger"} & names:
+    while {numbered, *ledger_names(numbered)} & names:
         number += 1
         numbered = f"{name}_{number}"
     return numbered

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
-from roost.tasks.errors import ConflictError, StoreError
+from roost.tasks.errors import CollectionNotFoundError, ConflictError, StoreError
 from roost.tasks.milvus.lock_wait import LeaseOwner
 from roost.tasks.milvus.store import Store
-from roost.tasks.versions.lease import acquire_lease
+from roost.tasks.versions.ledger_format import ledger_names
 from roost.tasks.versions.live_version import load_for_reading
 from roost.tasks.versions.promotion import VersionStatus
 from roost.tasks.versions.version import VERSION_NAME, Version
+from roost.tasks.versions.version_lease import acquire_version_lease
+
+_LEDGER_NAME = re.compile(rf"({VERSION_NAME.pattern})__ledger[0-9]*")
 
 
 @dataclass(frozen=True)
@@ -48,11 +52,13 @@ def choose(versions: Sequence[VersionStatus], names: Sequence[str], index: str, 
             drop[name] = f"not among the {keep} newest"
         else:
             kept[name] = "was live" if one.version.promoted else "never promoted"
-    ledger_name = re.compile(rf"({VERSION_NAME.pattern})__ledger")
+    replaced = {name for one in versions for name in _replaced_ledgers(one.version)}
     for name in names:
-        match = ledger_name.fullmatch(name)
+        match = _LEDGER_NAME.fullmatch(name)
         if match and match["index"] == index and match[1] not in names:
             drop[name] = "a ledger without its version"
+        elif name in replaced:
+            drop[name] = "a ledger that a migration replaced"
     return Pruning(drop, kept)
 
 
@@ -62,9 +68,11 @@ async def prune(store: Store, versions: Sequence[VersionStatus], chosen: Pruning
     drop, kept = {}, dict(chosen.keep)
     for name, reason in chosen.drop.items():
         if name not in by_name:
-            if await store.has_collection(name.removesuffix("__ledger")):
+            version = name.rpartition("__ledger")[0]
+            if version not in by_name and await store.has_collection(version):
                 continue  # a first run is just creating both
-            await store.drop_collection(name)
+            with suppress(CollectionNotFoundError):
+                await store.drop_collection(name)
         elif obstacle := await _drop_unless_leased(store, by_name[name], owner):
             kept[name] = obstacle
             continue
@@ -78,7 +86,7 @@ async def _drop_unless_leased(store: Store, version: Version, owner: LeaseOwner)
         return await _drop(store, version)
     await load_for_reading(store, version)
     try:
-        async with acquire_lease(store, version, owner) as leased:
+        async with acquire_version_lease(store, version, owner, migrate=False) as (leased, version):
             return await _drop(leased, version)
     except ConflictError as error:
         return str(error)
@@ -94,5 +102,13 @@ async def _drop(store: Store, version: Version) -> str:
         if await store.list_aliases(version.name):
             return "just promoted"
         raise
-    await store.drop_collection(version.ledger)
+    for name in (*_replaced_ledgers(version), version.ledger):
+        if await store.has_collection(name):
+            await store.drop_collection(name)
     return ""
+
+
+def _replaced_ledgers(version: Version) -> tuple[str, ...]:
+    """Give the names of the ledgers that a killed migration may have left beside the one in force."""
+    names = ledger_names(version.name)
+    return names[: names.index(version.ledger)]

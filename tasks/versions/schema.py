@@ -45,7 +45,7 @@ class Shape:
 
 async def make_ledger(store: Store, name: str) -> None:
     """Create a ledger's collection, or the parts that a killed run did not create."""
-    await _make(store, name, ledger.schema(), [("nothing", "FLAT", "L2", {})], {})
+    await _make(store, name, ledger.schema(name), [("nothing", "FLAT", "L2", {})], {})
 
 
 async def create_chunks(store: Store, name: str, shape: Shape, properties: Mapping[str, str]) -> None:

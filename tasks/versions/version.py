@@ -11,7 +11,7 @@ from typing import Any
 from roost.tasks.errors import IndexFormatError, RecipeError, StoreError, UsageError
 from roost.tasks.milvus.store import Store
 from roost.tasks.models.recipe import Recipe, differences
-from roost.tasks.versions.ledger_format import FIRST_FORMAT, check_format
+from roost.tasks.versions.ledger_format import FIRST_FORMAT, check_format, ledger_name
 from roost.tasks.versions.vector_index import VectorIndex
 
 _INDEX_NAME = r"[A-Za-z][A-Za-z0-9]*(_[A-Za-z0-9]+)*"
@@ -65,7 +65,7 @@ class Version:
     @property
     def ledger(self) -> str:
         """Name of the ledger's collection."""
-        return f"{self.name}__ledger"
+        return ledger_name(self.name, self.ledger_format)
 
 
 def check_index_name(index: str) -> None:

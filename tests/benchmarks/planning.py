@@ -41,7 +41,7 @@ from roost.tasks.versions.schema import make_ledger
 from roost.tasks.workers import Workers
 
 NAME = "corpus"
-LEDGER = "planning__ledger"
+LEDGER = "planning__ledger2"
 WRITTEN_AT_ONCE = 20_000
 PER_FOLDER = 1_000
 #: Task runs of a batch, and of a run beside its batches: list, discover, close.

@@ -124,5 +124,5 @@ SHIPS = {f"{n:02}.md": f"# Ship {n}\n\n{f'Ship {n} sails at noon with all her la
 
 def same(some: Any, others: Any) -> bool:
     """Whether chunks, vectors and ledger are equal, but for who wrote them and when."""
-    ledgers = [rows[2].drop("run_id", "updated_at") for rows in (some, others)]
+    ledgers = [rows[2].drop("run_id", "updated_at", "seen_at") for rows in (some, others)]
     return some[0].equals(others[0]) and np.array_equal(some[1], others[1]) and ledgers[0].equals(ledgers[1])

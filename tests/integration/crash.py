@@ -37,7 +37,7 @@ SETTINGS = {
 #: Batches as large as users have them: a small corpus is one, all of it in flight at once.
 USUAL_BATCHES = {"ROOST_INGEST__BATCH_BYTES": str(Ingest().batch_bytes)}
 #: Columns of the ledger that tell of runs and of when files were written, not of documents.
-OF_THE_RUN = {"run_id", "updated_at", "attempts", "modified"}
+OF_THE_RUN = {"run_id", "updated_at", "seen_at", "attempts", "modified"}
 
 
 def vector_of(text: str) -> np.ndarray:

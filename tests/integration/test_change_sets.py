@@ -124,5 +124,5 @@ def _follow(history: History, data: Path, folder: Path, index: str, read) -> Non
     assert [name for name in clean.columns if not chunks[name].equals(clean[name])] == []
     assert chunks.columns == clean.columns
     assert np.abs(vectors - clean_vectors).max() < 1e-6
-    times = ["modified", "updated_at", "run_id"]
+    times = ["modified", "updated_at", "seen_at", "run_id"]
     assert ledger.drop(times).equals(clean_ledger.drop(times))

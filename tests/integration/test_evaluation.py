@@ -25,6 +25,7 @@ from roost.tasks.evaluation.report_parts import UnknownJudgment
 from roost.tasks.milvus.store import open_store
 from roost.tasks.settings import load_settings
 from roost.tasks.steps.report import StoreCounts
+from roost.tasks.versions.ledger_format import LEDGER_FORMAT, ledger_name
 from roost.tasks.versions.live_version import require_live_version
 
 ANIMALS = {
@@ -157,7 +158,7 @@ def test_the_clients_are_timed_in_every_cell_and_nothing_is_left_behind(milvus, 
     assert report.quality == {}  # nothing is judged
     assert report.latency.questions == 2
     assert report.timed.is_lite == load_settings().milvus.is_lite
-    assert _collections(index) == {report.version, f"{report.version}__ledger"}
+    assert _collections(index) == {report.version, ledger_name(report.version, LEDGER_FORMAT)}
 
 
 def test_scratch_collections_go_even_when_a_client_fails_and_failed_calls_are_counted(

@@ -18,11 +18,13 @@ from roost.tasks.milvus.store import open_store
 from roost.tasks.models.model import find_model
 from roost.tasks.models.recipe import make_recipe
 from roost.tasks.settings import Chunking, Embedding, Milvus
-from roost.tasks.versions import lease, lease_rows, live_version, promotion
+from roost.tasks.versions import lease, lease_rows, ledger, live_version, promotion
 from roost.tasks.versions.live_lease import acquire_live_lease
 from roost.tasks.versions.live_version import create_version, open_or_create_version, publish, read_live_version
+from roost.tasks.versions.schema import make_ledger
 from roost.tasks.versions.vector_index import read_vector_index
 from roost.tasks.versions.version import Version, note_places
+from roost.tasks.versions.version_lease import acquire_version_lease
 
 
 @pytest.fixture
@@ -82,6 +84,45 @@ def test_what_another_run_changed_since_the_version_was_read_is_read_again_under
         owner = LeaseOwner("run 'second'")
         async with acquire_live_lease(store, version.index, version.recipe, owner, known) as (_, leased):
             assert leased.places == {"added": "/by/another/run"}
+
+    with_version(work)
+
+
+def test_a_run_that_waits_while_the_ledger_is_migrated_goes_on_in_the_new_ledger(with_version, monkeypatch):
+    monkeypatch.setattr(lease, "POLL_INTERVAL_S", 0.1)
+    copy_rows = ledger.copy_rows
+
+    async def work(store, version, hold):
+        old = await create_version(store, replace(version, name=f"{version.name}_9", ledger_format=1))
+        told: list[str] = []
+        copying, waiting = asyncio.Event(), asyncio.Event()
+
+        async def copy_while_another_waits(*arguments):
+            copying.set()
+            await waiting.wait()
+            await copy_rows(*arguments)
+
+        def tell(message):
+            told.append(message)
+            waiting.set()
+
+        async def lead(name):
+            owner = LeaseOwner(name, wait_seconds=60, tell=tell)
+            async with acquire_version_lease(store, old, owner, migrate=True) as (_, found):
+                await note_places(store, found, {name: "written"})
+                return found
+
+        monkeypatch.setattr(ledger, "copy_rows", copy_while_another_waits)
+        first = asyncio.ensure_future(lead("first"))
+        await copying.wait()
+        second = await lead("second")
+        assert [second.ledger, (await first).ledger] == [f"{old.name}__ledger2"] * 2
+        assert "waiting for first" in told[0]
+        assert second.places == {"first": "written"}
+        await make_ledger(store, old.ledger)  # as a migration leaves it that is killed before it drops it
+        assert (await lead("third")).ledger == second.ledger
+        for name in (old.ledger, second.ledger, old.name):
+            await store.drop_collection(name)
 
     with_version(work)
 

@@ -16,9 +16,10 @@ from typing import Any
 
 import polars as pl
 import pytest
+from tests.stand_ins import planned_row
 
 from roost.tasks.errors import TransientError
-from roost.tasks.ids import content_hash, doc_id
+from roost.tasks.ids import content_hash
 from roost.tasks.records import LOADED, PLANNED, REJECT, TEXT_BLOCK, Batch, Loaded
 from roost.tasks.settings import Ingest
 from roost.tasks.sources.listing import list_sources
@@ -36,12 +37,7 @@ def workers() -> Iterator[Workers]:
 
 
 def listed(uri: str, location: Path | str, **changed: Any) -> pl.DataFrame:
-    row = {
-        "doc_id": doc_id("docs", uri), "source": "docs", "uri": uri, "location": str(location), "size": 1,
-        "modified": "", "content_hash": "", "spool": "", "row": -1, "reason": "", "action": "added", "old_chunks": 0,
-        "committed": 0, "attempts": 0, "moved_from": "",
-    }  # fmt: skip
-    return pl.DataFrame([row | changed], schema=PLANNED)
+    return pl.DataFrame([planned_row(uri, location=str(location), **changed)], schema=PLANNED)
 
 
 def refused(loaded: Loaded) -> dict[str, str]:

@@ -6,22 +6,25 @@ import asyncio
 import json
 import shutil
 import tarfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
-from roost.flows.operations.archive import import_folder
+from roost.flows.operations.archive import export_index, import_folder
 from roost.flows.operations.search import search_index
+from roost.flows.operations.status import describe_indexes
+from roost.flows.operations.versions import prune
 from roost.flows.parameters import IngestRequest, VerifyRequest
 from roost.flows.running.run import run_flow
-from roost.tasks.errors import IndexFormatError
-from roost.tasks.milvus.expressions import quoted
+from roost.tasks.errors import IndexFormatError, RoostError
 from roost.tasks.milvus.store import Store, open_store
 from roost.tasks.models.embedder import Embedder
 from roost.tasks.settings import load_settings
 from roost.tasks.sources.source import Source
-from roost.tasks.versions import archive, ledger_format
+from roost.tasks.versions import archive, ledger, ledger_format, migrations
 from roost.tasks.versions.live_version import require_live_version
 from roost.tasks.versions.version import FORMAT, Version
 
@@ -70,6 +73,25 @@ def read_version() -> Version:
     async def read() -> Version:
         async with open_store(load_settings().milvus) as store:
             return await require_live_version(store, INDEX)
+
+    return asyncio.run(read())
+
+
+def read_rows() -> pl.DataFrame:
+    """Read the ledger."""
+
+    async def read() -> pl.DataFrame:
+        async with open_store(load_settings().milvus) as store:
+            rows = await ledger.read_ledger(store, (await require_live_version(store, INDEX)).ledger)
+            return rows.sort("doc_id")
+
+    return asyncio.run(read())
+
+
+def list_collections() -> list[str]:
+    async def read() -> list[str]:
+        async with open_store(load_settings().milvus) as store:
+            return await store.list_collections()
 
     return asyncio.run(read())
 
@@ -134,60 +156,101 @@ def test_a_version_without_the_property_has_the_first_format(old_lite):
 
 def test_an_index_of_a_newer_format_is_refused_in_one_line(old_lite, prefect_api, no_embedding):
     set_format(ledger_format.LEDGER_FORMAT + 1)
-    message = r"^index 'harbour' has ledger format 2, this Roost reads formats up to 1: upgrade Roost$"
+    message = r"^index 'harbour' has ledger format 3, this Roost reads formats up to 2: upgrade Roost$"
     for use in (read_version, ingest_again, check_answers):
         with pytest.raises(IndexFormatError, match=message):
             use()
 
 
-def test_an_older_format_is_migrated_once_by_the_next_run_and_nothing_is_embedded(
-    old_lite, prefect_api, no_embedding, monkeypatch
+def test_commands_that_only_read_leave_the_first_format_and_its_later_columns_are_empty(
+    old_lite, prefect_api, no_embedding, tmp_path
 ):
+    assert asyncio.run(describe_indexes(INDEX)).indexes[0].documents.indexed == 5
+    assert verify().ok
+    asyncio.run(export_index(INDEX, "", tmp_path / "export"))
+    assert read_version().ledger_format == 1
+    rows = read_rows()
+    assert rows.columns == list(ledger.ROW)
+    later = ["parser", "format", "fingerprint", "metadata_hash", "seen_at"]
+    assert set(rows.select(later).unique().row(0)) == {""}
+
+
+def test_the_next_run_moves_the_ledger_once_and_embeds_nothing(old_lite, prefect_api, no_embedding):
+    before = read_rows()
+    check_unchanged()
+    check_moved(before)
+    check_unchanged()
+    check_moved(before)
+
+
+def test_a_repair_moves_the_ledger_without_the_sources(old_lite, prefect_api, no_embedding):
+    before = read_rows()
+    assert verify(repair=True).ok
+    check_moved(before)
+
+
+def check_moved(before: pl.DataFrame) -> None:
+    """Expect the same rows in a ledger of the current format, and no other ledger."""
+    version = read_version()
+    assert version.ledger_format == ledger_format.LEDGER_FORMAT
+    assert read_rows().equals(before)
+    assert list_collections() == [version.name, version.ledger]
+
+
+@pytest.mark.parametrize("place", ["a page", "ledger_copied", "format_noted"])
+def test_a_move_of_the_ledger_that_is_killed_anywhere_is_repeated(
+    old_lite, prefect_api, no_embedding, monkeypatch, place
+):
+    before = read_rows()
+    with monkeypatch.context() as killed:
+        if place == "a page":
+            killed.setattr(ledger, "copy_rows", copy_a_part)
+        else:
+            killed.setattr(migrations, "crash_point", partial(stop_at, place))
+        with pytest.raises(RoostError, match="killed"):
+            ingest_again()
+    assert read_rows().equals(before)
+    assert len(list_collections()) == 3
+    check_unchanged()
+    assert read_rows().equals(before)
+    asyncio.run(prune(INDEX, 2, dry_run=False))
+    check_moved(before)
+    check_answers()
+
+
+async def copy_a_part(store: Store, old: str, new: str) -> None:
+    """Copy a row, and one more that no other run would make."""
+    [row] = await store.query(old, "doc_id != ''", list(ledger.ROW)[:13], limit=1)
+    await ledger.restore_rows(store, new, [row, row | {"doc_id": "0" * 32, "uri": "left by a killed run"}])
+    raise RuntimeError("killed")
+
+
+def stop_at(place: str, name: str) -> None:
+    if name == place:
+        raise RuntimeError("killed")
+
+
+def test_a_format_that_needs_no_other_ledger_is_noted_after_its_migration(old_lite, prefect_api, monkeypatch):
     migrated = []
 
-    async def to_second_format(store: Store, name: str, ledger: str) -> None:
-        rows = await store.query(ledger, f"status == {quoted('indexed')}", ["doc_id"], limit=100)
-        migrated.append((name, len(rows)))
-
-    monkeypatch.setattr(ledger_format, "LEDGER_FORMAT", 2)
-    monkeypatch.setitem(ledger_format.MIGRATIONS, 1, to_second_format)
-    check_answers()  # commands that only read do not migrate
-    assert migrated == []
-    check_unchanged()
-    assert (migrated, read_version().ledger_format) == ([(read_version().name, 5)], 2)
-    check_unchanged()
-    assert len(migrated) == 1
-
-
-def test_a_repair_migrates_an_older_format_without_the_sources(old_lite, prefect_api, no_embedding, monkeypatch):
-    async def to_second_format(store: Store, name: str, ledger: str) -> None:
-        await store.count(ledger)
-
-    monkeypatch.setattr(ledger_format, "LEDGER_FORMAT", 2)
-    monkeypatch.setitem(ledger_format.MIGRATIONS, 1, to_second_format)
-    assert verify(repair=True).ok
-    assert read_version().ledger_format == 2
-
-
-def test_a_migration_that_was_cut_off_runs_again(old_lite, prefect_api, no_embedding, monkeypatch):
-    tries = []
-
-    async def to_second_format(store: Store, name: str, ledger: str) -> None:
-        tries.append(name)
-        if len(tries) == 1:
+    async def to_third_format(store: Store, version: Version, target: Version) -> None:
+        migrated.append((version.ledger_format, target.ledger_format, await store.count(target.ledger)))
+        if len(migrated) == 1:
             raise IndexFormatError("cut off")
 
-    monkeypatch.setattr(ledger_format, "LEDGER_FORMAT", 2)
-    monkeypatch.setitem(ledger_format.MIGRATIONS, 1, to_second_format)
+    monkeypatch.setattr(ledger_format, "LEDGER_FORMAT", 3)
+    monkeypatch.setitem(migrations.MIGRATIONS, 2, to_third_format)
     with pytest.raises(IndexFormatError, match="cut off"):
         ingest_again()
-    assert read_version().ledger_format == 1
+    assert read_version().ledger_format == 2
     check_unchanged()
-    assert (len(tries), read_version().ledger_format) == (2, 2)
+    assert (migrated, read_version().ledger_format) == ([(2, 3, 6)] * 2, 3)
+    check_unchanged()
+    assert len(migrated) == 2
 
 
-def test_a_format_without_a_migration_is_refused_with_the_command(old_lite, monkeypatch):
-    monkeypatch.setattr(ledger_format, "LEDGER_FORMAT", 2)
+def test_a_format_that_is_too_old_is_refused_with_the_command(old_lite, monkeypatch):
+    monkeypatch.setattr(ledger_format, "OLDEST_FORMAT", 2)
     message = (
         r"^index 'harbour' has ledger format 1, and this Roost has no migration from format 1: make a new index from "
         r"its sources with roost ingest SOURCE\.\.\. --index NAME$"
@@ -196,18 +259,11 @@ def test_a_format_without_a_migration_is_refused_with_the_command(old_lite, monk
         read_version()
 
 
-def test_an_import_of_an_older_ledger_format_is_migrated_after_its_rows_are_there(
-    prefect_api, no_embedding, monkeypatch
-):
-    counts = []
-
-    async def to_second_format(store: Store, name: str, ledger: str) -> None:
-        counts.append((await store.count(name), await store.count(ledger)))
-
-    monkeypatch.setattr(ledger_format, "LEDGER_FORMAT", 2)
-    monkeypatch.setitem(ledger_format.MIGRATIONS, 1, to_second_format)
+def test_an_import_of_an_older_ledger_has_the_current_format(prefect_api, no_embedding, lite):
     asyncio.run(import_folder(FIXTURE / "export", "", promote=False))
-    assert (counts, read_version().ledger_format) == ([(6, 6)], 2)
+    version = read_version()
+    assert version.ledger_format == ledger_format.LEDGER_FORMAT
+    assert list_collections() == [version.name, version.ledger]
 
 
 # exports
@@ -232,8 +288,8 @@ def test_an_export_of_a_newer_format_is_refused_in_one_line(export):
 
 def test_an_export_with_a_newer_ledger_or_recipe_is_refused_in_one_line(export):
     version = json.loads((export / "version.json").read_text("utf-8"))["version"]
-    edit(export, version=version | {"ledger_format": 2})
-    with pytest.raises(IndexFormatError, match=r"ledger format 2, this Roost reads formats up to 1: upgrade Roost$"):
+    edit(export, version=version | {"ledger_format": 3})
+    with pytest.raises(IndexFormatError, match=r"ledger format 3, this Roost reads formats up to 2: upgrade Roost$"):
         archive.read_export(export)
     edit(export, version=version | {"recipe": version["recipe"] | {"late_interaction": True}})
     with pytest.raises(IndexFormatError, match=r"unknown fields \(late_interaction\): upgrade Roost$"):

@@ -37,6 +37,7 @@ from roost.tasks.sources.source import Source
 from roost.tasks.versions import promotion
 from roost.tasks.versions.carry_over import find_lost
 from roost.tasks.versions.ledger import read_ledger
+from roost.tasks.versions.ledger_format import LEDGER_FORMAT, ledger_name
 from roost.tasks.versions.live_version import create_version, new_version, require_live_version
 from roost.tasks.versions.pruning import Pruning
 from roost.tasks.versions.pruning import prune as drop
@@ -216,7 +217,7 @@ def test_pruning_drops_what_killed_runs_left_and_what_is_old(lite, ingest, folde
     assert foreseen.dropped == done.dropped
     assert sorted(done.dropped.values()) == ["never completed: a killed run left it", "not among the 1 newest"]
     assert list(done.kept.values()) == ["live"]
-    assert left == sorted([*done.kept, *(f"{name}__ledger" for name in done.kept)])
+    assert left == sorted([*done.kept, *(ledger_name(name, LEDGER_FORMAT) for name in done.kept)])
 
 
 def test_a_rebuild_refuses_to_lose_what_it_cannot_list_and_what_a_framework_added(

@@ -22,6 +22,7 @@ from roost.tasks.milvus.store import Store, open_store
 from roost.tasks.settings import load_settings
 from roost.tasks.versions import ledger_snapshot
 from roost.tasks.versions.ledger import ROW, read_ledger, write_rows
+from roost.tasks.versions.ledger_format import LEDGER_FORMAT, ledger_name
 from roost.tasks.versions.ledger_snapshot import LedgerSnapshot, read_snapshot, refresh_snapshot
 from roost.tasks.versions.live_version import require_live_version
 
@@ -50,8 +51,8 @@ def test_a_rebuild_reads_the_live_ledger_once_and_the_new_one_four_times_at_most
     full_reads.clear()
     state, report = run_flow(roost.flows.rebuild.rebuild, RebuildRequest(index=index, chunk_size=48, max_drop=1.0))
     assert (state, report.promoted, report.quality.asked) == ("Completed", True, 6)
-    assert full_reads[f"{report.before}__ledger"] == 1
-    assert full_reads[f"{report.version}__ledger"] <= 4
+    assert full_reads[ledger_name(report.before, LEDGER_FORMAT)] == 1
+    assert full_reads[ledger_name(report.version, LEDGER_FORMAT)] <= 4
 
 
 def test_a_document_that_another_run_adds_from_another_source_before_the_promotion_is_not_lost(

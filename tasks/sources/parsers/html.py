@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 
-from roost.tasks.sources.parsers.parsed import Parsed, TextBlock
+from roost.tasks.sources.parsers.parsed import Parsed, ParserId, TextBlock
 from roost.tasks.sources.text_encoding import BYTE_ORDER_MARKS, clean, decode
 
 SUFFIXES = (".html", ".htm", ".xhtml")
+#: Raise the version when the text of unchanged files comes out differently.
+PARSER = ParserId("html", "roost-html 1")
 
 _INVISIBLE_TAGS = ["script", "style", "noscript", "template", "svg", "img", "iframe"]
 

@@ -6,10 +6,12 @@ import json
 import re
 from typing import Any
 
-from roost.tasks.sources.parsers.parsed import Parsed, TextBlock
+from roost.tasks.sources.parsers.parsed import Parsed, ParserId, TextBlock
 from roost.tasks.sources.text_encoding import clean, decode
 
 SUFFIXES = (".md", ".markdown", ".mdx")
+#: Raise the version when the text of unchanged files comes out differently.
+PARSER = ParserId("markdown", "roost-markdown 1")
 
 #: Longest front matter that is taken as metadata, bytes of JSON.
 MAX_FRONT_MATTER_BYTES = 100_000

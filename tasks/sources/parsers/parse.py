@@ -6,12 +6,13 @@ HTML and DOCX become Markdown, so that headings are kept in one way. No parser u
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import PurePosixPath
 
 from roost.tasks.errors import DocumentError
 from roost.tasks.sources.media import MEDIA_SUFFIXES
 from roost.tasks.sources.parsers import docx, html, markdown, pdf, text
-from roost.tasks.sources.parsers.parsed import ALL_PAGES, PageRange, Parsed
+from roost.tasks.sources.parsers.parsed import ALL_PAGES, PageRange, Parsed, ParserId, package_parser
 
 #: One line a format: its suffixes and its parser. Any other suffix is parsed as plain text.
 PARSERS: dict[str, Callable[[bytes], Parsed]] = {
@@ -25,10 +26,23 @@ PAGED_PARSERS: dict[str, tuple[Callable[[bytes, PageRange], Parsed], Callable[[S
     **dict.fromkeys(pdf.SUFFIXES, (pdf.parse_pdf, pdf.join_pdf)),
 }
 
+#: One line a format: the name and version of its parser.
+PARSER_IDS: dict[str, Callable[[], ParserId]] = {
+    **dict.fromkeys(docx.SUFFIXES, partial(package_parser, "docx", "mammoth")),
+    **dict.fromkeys(html.SUFFIXES, lambda: html.PARSER),
+    **dict.fromkeys(markdown.SUFFIXES, lambda: markdown.PARSER),
+    **dict.fromkeys(pdf.SUFFIXES, partial(package_parser, "pdf", "pypdf")),
+}
+
 
 def has_pages(name: str) -> bool:
     """Whether a file of this name can be parsed in page ranges, by several processes at once."""
     return suffix_of(name) in PAGED_PARSERS
+
+
+def parser_of(name: str) -> ParserId:
+    """Name the parser that reads a file of this name, and what it reads the file as."""
+    return PARSER_IDS.get(suffix_of(name), lambda: text.PARSER)()
 
 
 def parse(data: bytes, name: str) -> Parsed:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
+from importlib.metadata import version
 from typing import Any, NamedTuple
 
 
@@ -32,6 +34,19 @@ class Parsed:
     def has_text(self) -> bool:
         """Whether any block holds more than white space."""
         return any(block.text.strip() for block in self.blocks)
+
+
+class ParserId(NamedTuple):
+    """What a document was read as, and the name and version of its parser; empty where no parser read it."""
+
+    format: str = ""
+    parser: str = ""
+
+
+@cache
+def package_parser(read_as: str, package: str) -> ParserId:
+    """Name the parser of a package, with the version that is installed."""
+    return ParserId(read_as, f"{package} {version(package)}")
 
 
 class PageRange(NamedTuple):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from roost.tasks.sources.parsers.parsed import Parsed, TextBlock
+from roost.tasks.sources.parsers.parsed import Parsed, ParserId, TextBlock
 from roost.tasks.sources.text_encoding import decode
+
+#: Raise the version when the text of unchanged files comes out differently.
+PARSER = ParserId("text", "roost-text 1")
 
 
 def parse_text(data: bytes) -> Parsed:

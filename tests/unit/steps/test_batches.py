@@ -4,41 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.stand_ins import planned_row
 
-from roost.tasks.ids import doc_id
 from roost.tasks.records import PLANNED, text_bytes
 from roost.tasks.settings import Ingest
 from roost.tasks.steps.batches import EARLY_BATCH_BYTES, cut_batches
 
 
-def planned(uri: str, **changed: Any) -> dict[str, Any]:
-    row = {
-        "doc_id": doc_id("docs", uri),
-        "source": "docs",
-        "uri": uri,
-        "location": f"memory://unread/{uri}",
-        "size": 9,
-        "modified": "1",
-        "content_hash": "",
-        "spool": "",
-        "row": -1,
-        "reason": "",
-        "action": "added",
-        "old_chunks": 0,
-        "committed": 0,
-        "attempts": 0,
-        "moved_from": "",
-    }
-    return row | changed
-
-
 def work(sizes: Iterable[int], suffix: str = ".md") -> pl.DataFrame:
-    rows = [planned(f"{n:05d}{suffix}", size=size) for n, size in enumerate(sizes)]
+    rows = [planned_row(f"{n:05d}{suffix}", size=size) for n, size in enumerate(sizes)]
     return pl.DataFrame(rows, schema=PLANNED)
 
 
@@ -69,7 +47,7 @@ def test_the_pages_of_a_pdf_count_for_half_their_bytes() -> None:
 
 def test_rows_of_one_table_stay_together(tmp_path: Path) -> None:
     parts = [str(tmp_path / part) for part in "ab"]
-    rows = [planned(f"t#{n}", size=50, spool=parts[n % 2], row=n // 2) for n in range(20)]
+    rows = [planned_row(f"t#{n}", size=50, spool=parts[n % 2], row=n // 2) for n in range(20)]
     batches = list(cut_batches(pl.DataFrame(rows, schema=PLANNED), "docs", Ingest(batch_bytes=1500)))
     assert [batch.documents["spool"].unique().to_list() for batch in batches] == [[parts[0]], [parts[1]]]
     assert batches[0].documents["row"].to_list() == list(range(10))

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
 from fpdf import FPDF
-from tests.stand_ins import InProcessWorkers, listing_choices
+from tests.stand_ins import InProcessWorkers, listing_choices, planned_row
 
 from roost.tasks.errors import REASONS, TransientError
-from roost.tasks.ids import doc_id
 from roost.tasks.records import PLANNED, Batch, Loaded
 from roost.tasks.sources.listing import list_source
 from roost.tasks.sources.opened_source import open_sources
@@ -34,24 +34,7 @@ def batch(*listings: pl.DataFrame) -> Batch:
 
 
 def listed(uri: str, location: Path | str, **changed: Any) -> pl.DataFrame:
-    row = {
-        "doc_id": doc_id("docs", uri),
-        "source": "docs",
-        "uri": uri,
-        "location": str(location),
-        "size": 1,
-        "modified": "",
-        "content_hash": "",
-        "spool": "",
-        "row": -1,
-        "reason": "",
-        "action": "added",
-        "old_chunks": 0,
-        "committed": 0,
-        "attempts": 0,
-        "moved_from": "",
-    }
-    return pl.DataFrame([row | changed], schema=PLANNED)
+    return pl.DataFrame([planned_row(uri, location=str(location), **changed)], schema=PLANNED)
 
 
 def refused(loaded: Loaded) -> dict[str, str]:
@@ -69,6 +52,34 @@ async def test_the_rows_of_a_table_are_loaded_with_title_text_and_metadata(
     assert loaded.documents["title"].to_list() == ["One", "", "Three"]
     assert [json.loads(text) for text in loaded.documents["metadata"]] == [{"place": "Oslo"}, {}, {}]
     assert loaded.documents["content_hash"].to_list() == documents["content_hash"].to_list()[:3]
+
+
+async def test_a_loaded_document_names_its_format_and_its_parser_and_a_refused_one_too(
+    workers: InProcessWorkers, tmp_path: Path
+) -> None:
+    (tmp_path / "t.csv").write_text("id,title,text,place\n1,One,first,Oslo\n2,,,\n")
+    rows = list_source(open_sources([Source(uri="t.csv")])[0], tmp_path).documents
+    (tmp_path / "a.md").write_text("---\nyear: 2024\n---\n# A\n")
+    (tmp_path / "b.md").write_text("---\nyear: 2024\n---\n# A\n\nOther content.\n")
+    (tmp_path / "notes").write_text("Notes.")
+    (tmp_path / "page.html").write_text("<p>Words.</p>")
+    (tmp_path / "cut.pdf").write_bytes(b"%PDF-1.7 but no more")
+    files = [listed(name, tmp_path / name) for name in ("a.md", "b.md", "notes", "page.html", "cut.pdf", "gone.md")]
+    loaded = await load_batch(batch(rows.head(2)), workers, seconds=3.0)
+    read = await load_batch(Batch("docs-0000", pl.concat(files)), workers, seconds=3.0)
+    columns = ["uri", "format", "parser"]
+    assert loaded.documents.select(columns).rows() == [("t.csv#1", "csv row", "")]
+    assert loaded.rejects.select(columns).rows() == [("t.csv#2", "csv row", "")]
+    assert read.documents.select(columns).rows() == [
+        ("a.md", "markdown", "roost-markdown 1"),
+        ("b.md", "markdown", "roost-markdown 1"),
+        ("notes", "text", "roost-text 1"),
+        ("page.html", "html", "roost-html 1"),
+    ]
+    pypdf = f"pypdf {version('pypdf')}"
+    assert read.rejects.select(columns).rows() == [("cut.pdf", "pdf", pypdf), ("gone.md", "", "")]
+    hashes = dict(read.documents.select("uri", "metadata_hash").iter_rows())
+    assert hashes["a.md"] == hashes["b.md"] != hashes["notes"]
 
 
 async def test_a_server_that_is_away_is_tried_again_and_refused_only_at_last(workers: InProcessWorkers) -> None:

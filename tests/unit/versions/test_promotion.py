@@ -10,6 +10,7 @@ from roost.tasks.errors import SourceError, UsageError
 from roost.tasks.models.recipe import Recipe
 from roost.tasks.sources.source import Source
 from roost.tasks.versions.carry_over import share_vectors, sources_of
+from roost.tasks.versions.ledger_format import ledger_names
 from roost.tasks.versions.promotion import VersionStatus, find_version, newest_candidate, previous_version
 from roost.tasks.versions.pruning import choose
 from roost.tasks.versions.version import VERSION_NAME, Version
@@ -30,7 +31,7 @@ def at(day: int) -> str:
 
 def test_a_version_tells_its_index_by_its_name_and_a_ledger_is_none() -> None:
     assert VERSION_NAME.fullmatch("my_docs__0a1b2c3d_2")["index"] == "my_docs"
-    assert VERSION_NAME.fullmatch("docs__0a1b2c3d__ledger") is None
+    assert not any(VERSION_NAME.fullmatch(name) for name in ledger_names("docs__0a1b2c3d"))
 
 
 def test_rollback_goes_to_what_was_live_before_not_to_what_was_rolled_back_in_between() -> None:
@@ -84,12 +85,19 @@ def test_pruning_drops_what_killed_runs_left_and_nothing_that_a_name_leads_to() 
         "docs__aaaaaaaa",
         "docs__aaaaaaaa__ledger",
         "docs__eeeeeeee__ledger",
-        "docs__eeeeeeee_2__ledger",
+        "docs__eeeeeeee_2__ledger2",
         "other__eeeeeeee__ledger",
     ]
     chosen = choose(versions, names, "docs", 1)
     assert chosen.keep == {"docs__aaaaaaaa": "live", "docs__cccccccc": "alias mine"}
-    assert set(chosen.drop) == {"docs__bbbbbbbb", "docs__eeeeeeee__ledger", "docs__eeeeeeee_2__ledger"}
+    assert set(chosen.drop) == {"docs__bbbbbbbb", "docs__eeeeeeee__ledger", "docs__eeeeeeee_2__ledger2"}
+
+
+def test_pruning_drops_the_ledger_that_a_migration_replaced_and_no_other() -> None:
+    names = ["docs__aaaaaaaa", "docs__aaaaaaaa__ledger", "docs__aaaaaaaa__ledger2"]
+    migrated = [standing("aaaaaaaa", 1, live=True, ledger_format=2)]
+    assert choose(migrated, names, "docs", 1).drop == {"docs__aaaaaaaa__ledger": "a ledger that a migration replaced"}
+    assert choose([standing("aaaaaaaa", 1, live=True)], names, "docs", 1).drop == {}
 
 
 def test_vectors_are_shared_where_the_model_and_its_instruction_are_equal() -> None:

@@ -1,0 +1,28 @@
+"""URIs of the rows of tables: the path of the table in its source, `#`, and the name of the row."""
+
+from __future__ import annotations
+
+import re
+from pathlib import PurePosixPath
+
+#: Suffixes of files whose rows are documents.
+TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
+COMPRESSED_SUFFIXES = (".gz", ".bz2", ".xz", ".zst")
+
+_ROW_URI = re.compile(
+    rf"(?P<table>.*?({'|'.join(map(re.escape, TABLE_SUFFIXES))})({'|'.join(map(re.escape, COMPRESSED_SUFFIXES))})?)#.*",
+    re.IGNORECASE | re.DOTALL,
+)
+
+
+def table_of(uri: str) -> str:
+    """Give the path of the table of a row's URI; empty where the URI is a file's, which may contain `#` too."""
+    match = _ROW_URI.fullmatch(uri)
+    return match["table"] if match else ""
+
+
+def row_format(uri: str) -> str:
+    """Give the format of a row of a table, as in `csv row`, by its URI."""
+    path = PurePosixPath(table_of(uri).lower())
+    kind = PurePosixPath(path.stem).suffix if path.suffix in COMPRESSED_SUFFIXES else path.suffix
+    return f"{kind.removeprefix('.')} row".strip()
