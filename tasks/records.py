@@ -43,6 +43,7 @@ PLANNED = _with(
     committed=pl.Int64,  # ordinals below have chunk rows of its last commit
     attempts=pl.Int64,  # failures in a row
     moved_from=pl.String,  # `doc_id` of the missing document with the same content, deleted with this one's commit
+    is_touched=pl.Boolean,  # unchanged, but with another time or fingerprint than its ledger row
 )
 
 #: A text block of a loaded document.

@@ -13,7 +13,6 @@ from tempfile import TemporaryDirectory
 from typing import Any, cast
 
 import numpy as np
-import polars as pl
 
 from roost.tasks.ids import doc_id
 from roost.tasks.models.model import Model, find_model
@@ -100,8 +99,8 @@ class HashEngine:
 
 
 def planned_row(uri: str, **changed: Any) -> dict[str, Any]:
-    """A row of `PLANNED`: a file of the source `docs` that no one can read."""
-    row = {name: 0 if kind == pl.Int64 else "" for name, kind in PLANNED.items()}
+    """A row of `PLANNED`: an added file of the source `docs` that no one can read."""
+    row = {name: kind.to_python()() for name, kind in PLANNED.items()}
     place = {"doc_id": doc_id("docs", uri), "source": "docs", "uri": uri, "location": f"memory://unread/{uri}"}
     return row | place | {"size": 1, "row": -1, "action": "added"} | changed
 

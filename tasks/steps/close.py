@@ -10,7 +10,7 @@ import polars as pl
 from roost.tasks.milvus.store import Store
 from roost.tasks.records import DELETE_ACTIONS, WORK_ACTIONS, Plan
 from roost.tasks.steps.index import delete_documents
-from roost.tasks.versions.ledger import COUNTED, read_ledger
+from roost.tasks.versions.ledger import COUNTED, read_ledger, touch_rows
 from roost.tasks.versions.verification import count_inconsistency, count_own
 from roost.tasks.versions.version import Version
 
@@ -32,7 +32,7 @@ class Closed:
 
 
 async def close_run(version: Version, store: Store, gone: pl.DataFrame, plan: Plan, *, run_id: str) -> Closed:
-    """Delete what is gone, then read the counts that the report needs.
+    """Write the new times of unchanged documents, delete what is gone, then read the counts that the report needs.
 
     Args:
         version: The version that the run wrote.
@@ -41,6 +41,7 @@ async def close_run(version: Version, store: Store, gone: pl.DataFrame, plan: Pl
         plan: The run's plan.
         run_id: Id of the run.
     """
+    await touch_rows(store, version.ledger, plan.documents.filter("is_touched"))
     deleted = await delete_documents(store, version, gone, run_id=run_id)
     if store.is_lite and plan.with_actions(*WORK_ACTIONS, *DELETE_ACTIONS).height:
         await store.flush(version.name)  # Lite searches unflushed rows ten times slower

@@ -107,6 +107,7 @@ def make_plan(listing: Listing, ledger: pl.DataFrame, options: PlanOptions) -> p
         "attempts",
         known_size="size",
         known_modified="modified",
+        known_fingerprint="fingerprint",
         known_hash="content_hash",
         known_reason="reason",
         committed="chunk_count",
@@ -117,7 +118,8 @@ def make_plan(listing: Listing, ledger: pl.DataFrame, options: PlanOptions) -> p
         .join(known, on="doc_id", how="left")
         .with_columns(pl.col("old_chunks", "committed", "attempts").fill_null(0), moved_from=pl.lit(""))
     )
-    documents = _hash_changed(joined, always=options.checksum).with_columns(action=_action(options))
+    hashed = _hash_changed(joined, always=options.checksum)
+    documents = hashed.with_columns(action=_action(options)).with_columns(is_touched=_is_touched())
     is_other = pl.col("action") == "changed"  # failures of other content do not count
     documents = documents.with_columns(attempts=pl.when(is_other).then(0).otherwise("attempts"))
     missing = find_missing(ledger, listing, with_excluded=options.delete_excluded)
@@ -166,12 +168,16 @@ def _are_chosen(rows: pl.DataFrame, sources: Sequence[Source]) -> pl.Series:
 
 
 def _hash_changed(joined: pl.DataFrame, *, always: bool) -> pl.DataFrame:
-    """Hash the known documents whose size or time differs; new ones are hashed when they are loaded."""
-    is_same = (
-        (pl.col("size") == pl.col("known_size"))
-        & (pl.col("modified") == pl.col("known_modified"))
-        & (pl.col("modified") != "")
+    """Hash the known documents that may have changed; new ones are hashed when they are loaded.
+
+    A document may have changed when its size differs or its fingerprint, or its time where there is no fingerprint.
+    """
+    has_fingerprints = (pl.col("fingerprint") != "") & (pl.col("known_fingerprint") != "")
+    is_same_time = (pl.col("modified") == pl.col("known_modified")) & (pl.col("modified") != "")
+    is_same_token = (
+        pl.when(has_fingerprints).then(pl.col("fingerprint") == pl.col("known_fingerprint")).otherwise(is_same_time)
     )
+    is_same = (pl.col("size") == pl.col("known_size")) & is_same_token
     is_known = pl.col("status").is_not_null() & (pl.col("content_hash") == "") & (pl.col("known_hash") != "")
     compared = joined.with_columns(is_same=is_same.fill_null(value=False))
     return _hash_where(compared, is_known if always else is_known & ~pl.col("is_same"))
@@ -206,6 +212,13 @@ def _action(options: PlanOptions) -> pl.Expr:
         (is_quarantined, "quarantined"),
     ]
     return pl.coalesce(*(pl.when(rule).then(pl.lit(action)) for rule, action in rules), pl.lit("unchanged"))
+
+
+def _is_touched() -> pl.Expr:
+    """Whether an unchanged document has a new time or fingerprint, which its ledger row is to get."""
+    has_new_time = pl.col("modified") != pl.col("known_modified")
+    has_new_fingerprint = (pl.col("fingerprint") != "") & (pl.col("fingerprint") != pl.col("known_fingerprint"))
+    return pl.col("action").is_in(["unchanged", "quarantined"]) & (has_new_time | has_new_fingerprint)
 
 
 def _find_moves(documents: pl.DataFrame, missing: pl.DataFrame) -> pl.DataFrame:
@@ -263,6 +276,7 @@ def _plan_deletions(missing: pl.DataFrame, documents: pl.DataFrame) -> pl.DataFr
         old_chunks=OLD_CHUNKS,
         committed="chunk_count",
         moved_from=pl.lit(""),
+        is_touched=pl.lit(value=False),
         location=pl.lit(""),
         spool=pl.lit(""),
         row=pl.lit(-1),

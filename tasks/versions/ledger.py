@@ -61,6 +61,8 @@ COMPARED = tuple(name for name in ROW if name not in ("parser", "metadata_hash",
 #: Columns that show the result of a run; of a large ledger the others need not be read for that.
 COUNTED = ("doc_id", "uri", "status", "chunk_count", "pending_chunk_count", "reason")
 
+#: Rows that are read and written together where only their time changes.
+_TOUCHED_ROWS = 5_000
 _MAX_REASON_BYTES = 2000
 #: Most bytes of the VARCHAR fields; of the others 256.
 _LENGTHS = {"doc_id": 64, "uri": 8192, "source": 1024, "reason": 2048}
@@ -111,6 +113,22 @@ async def write_rows(store: Store, ledger: str, rows: Iterable[dict[str, Any]], 
     """
     stamp = {"run_id": run_id, "updated_at": utc_now().isoformat(timespec="seconds")}
     return await store.upsert(ledger, [_fit(_as_stored(ledger, {**row, **stamp})) for row in rows])
+
+
+async def touch_rows(store: Store, ledger: str, documents: pl.DataFrame) -> None:
+    """Write the new time and fingerprint of documents whose content is unchanged; the run that read them stays known.
+
+    Args:
+        store: Where the ledger is.
+        ledger: Name of its collection.
+        documents: Frame with at least `doc_id`, `modified` and `fingerprint`.
+    """
+    now = utc_now().isoformat(timespec="seconds")
+    for part in documents.select("doc_id", "modified", "fingerprint").iter_slices(_TOUCHED_ROWS):
+        tokens = {row["doc_id"]: row for row in part.iter_rows(named=True)}
+        rows = await store.fetch(ledger, "doc_id", list(tokens), list(ROW))
+        stamp = {"updated_at": now, "seen_at": now}
+        await store.upsert(ledger, [_as_stored(ledger, {**row, **tokens[row["doc_id"]], **stamp}) for row in rows])
 
 
 async def copy_rows(store: Store, ledger: str, target: str) -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from contextlib import closing
 from dataclasses import replace
+from datetime import datetime, timedelta
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +20,7 @@ import roost.flows.running.batches
 import roost.flows.running.prepare
 from roost.cli.output.show_ingest import show_plan
 from roost.flows.operations import status
+from roost.tasks.crash_points import utc_now
 from roost.tasks.errors import (
     CollectionNotFoundError,
     ModelError,
@@ -26,9 +30,11 @@ from roost.tasks.errors import (
     TransientError,
     UsageError,
 )
+from roost.tasks.ids import hash_file
 from roost.tasks.models.model import find_model
 from roost.tasks.settings import Embedding
 from roost.tasks.sources.source import Source
+from roost.tasks.steps import plan
 from roost.tasks.steps.report import ChunkCounts, StoreCounts
 from roost.tasks.versions.live_version import require_live_version
 
@@ -304,6 +310,36 @@ def test_a_derived_name_that_turns_up_in_another_place_is_refused_until_it_is_sa
     assert set(stored()[2]["source"]) == {"docs", "more"}
     _, report = ingest(Source(uri=str(one.rename(one.parent / "moved")), name="docs"))
     assert report.documents.unchanged == 1
+
+
+def test_a_file_with_a_new_time_and_the_same_content_is_hashed_once(lite, ingest, folder, stored, monkeypatch):
+    source = folder(**{"a.md": GOOD, "b.txt": "Bees."})
+    ingest(source)
+    chunks, _, before = stored()
+    os.utime(source / "a.md", (1, 1))
+    hashed = []
+    monkeypatch.setattr(plan, "hash_file", lambda location: hashed.append(location) or hash_file(location))
+    for _ in range(2):
+        _, report = ingest(source)
+        assert (report.documents.unchanged, report.documents.changed) == (2, 0)
+    assert [Path(location).name for location in hashed] == ["a.md"]
+    after = stored()[2]
+    assert after["modified"][0].startswith("1.0")
+    times = ["modified", "updated_at", "seen_at"]
+    assert after.drop(times).equals(before.drop(times))
+    assert stored()[0].equals(chunks)
+
+
+def test_the_ledger_names_what_each_document_was_read_as(lite, ingest, folder, stored):
+    ingest(folder(**{"a.md": GOOD, "bad.pdf": b"%PDF-1.7 cut", "t.csv": "id,text\n1,A row that is long enough\n"}))
+    rows = stored()[2]
+    assert rows.select("uri", "format", "parser", "status").rows() == [
+        ("a.md", "markdown", "roost-markdown 1", "indexed"),
+        ("bad.pdf", "pdf", f"pypdf {version('pypdf')}", "quarantined"),
+        ("t.csv#1", "csv row", "", "indexed"),
+    ]
+    assert rows["metadata_hash"].str.len_chars().to_list() == [32, 0, 32]
+    assert all(utc_now() - datetime.fromisoformat(time) < timedelta(minutes=5) for time in rows["seen_at"])
 
 
 def test_a_narrower_glob_deletes_nothing_that_it_leaves_out(lite, ingest, folder, stored):

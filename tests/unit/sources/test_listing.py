@@ -341,6 +341,18 @@ def test_a_zip_is_listed_like_a_folder(tmp_path: Path, listing: Any) -> None:
     assert uris(listing(f"zip://**/*.md::{archive}")) == ["in/a.md", "in/sub/b.md"]
 
 
+def test_a_strong_etag_is_the_fingerprint_of_a_file(memory: MemoryFileSystem, listing: Any, monkeypatch: Any) -> None:
+    memory.pipe({"/docs/a.md": b"A", "/docs/b.md": b"B", "/docs/c.md": b"C"})
+    tags, ls = {"/docs/a.md": '"5d41-2"', "/docs/b.md": 'W/"5d41"'}, MemoryFileSystem.ls
+
+    def tagged(*arguments: Any, **options: Any) -> list[Any]:
+        entries = ls(*arguments, **options)
+        return [{**one, "ETag": tags.get(one["name"])} if isinstance(one, dict) else one for one in entries]
+
+    monkeypatch.setattr(MemoryFileSystem, "ls", tagged)
+    assert listing("memory://docs").documents["fingerprint"].to_list() == ["5d41-2", "", ""]
+
+
 def test_a_store_in_memory_is_listed_like_a_folder(memory: MemoryFileSystem, listing: Any) -> None:
     memory.pipe({"/docs/a.md": b"A", "/docs/sub/b.md": b"B", "/docs/.git/c.md": b"C"})
     found = listing("memory://docs")

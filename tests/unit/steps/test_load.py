@@ -28,9 +28,8 @@ def workers() -> InProcessWorkers:
 
 
 def batch(*listings: pl.DataFrame) -> Batch:
-    nothing = pl.lit(0, pl.Int64)
-    planned = {"old_chunks": nothing, "committed": nothing, "attempts": nothing, "moved_from": pl.lit("")}
-    return Batch("docs-0000", pl.concat(listings).with_columns(pl.lit("added").alias("action"), **planned))
+    rows = [planned_row(**row) for row in pl.concat(listings).to_dicts()]
+    return Batch("docs-0000", pl.DataFrame(rows, schema=PLANNED))
 
 
 def listed(uri: str, location: Path | str, **changed: Any) -> pl.DataFrame:

@@ -140,6 +140,28 @@ def test_only_a_checksum_sees_new_content_behind_the_same_size_and_time(tmp_path
     assert plan(listed(row), ledger(ledger_row("a.md")), PlanOptions(checksum=True)) == {"a.md": "unchanged"}
 
 
+def test_a_fingerprint_decides_before_the_time_where_both_sides_have_one(tmp_path: Path) -> None:
+    known = ledger(ledger_row("a.md", fingerprint="5d41"))
+    overwritten = on_disk(tmp_path / "a.md", "a.md", b"new words", fingerprint="7d79")  # within the same second
+    assert plan(listed(overwritten), known) == {"a.md": "changed"}
+    unread = listed_row("a.md", modified="2", fingerprint="5d41")
+    assert plan(listed(unread), known) == {"a.md": "unchanged"}
+    assert plan(listed(listed_row("a.md", fingerprint="5d41")), ledger(ledger_row("a.md"))) == {"a.md": "unchanged"}
+
+
+def test_unchanged_documents_with_a_new_time_or_fingerprint_are_touched_and_no_others(tmp_path: Path) -> None:
+    known = ledger(*(ledger_row(name, fingerprint="") for name in ("same", "later", "first", "changed")))
+    rows = [
+        listed_row("same", fingerprint=""),
+        on_disk(tmp_path / "later", "later", b"old words", modified="2", fingerprint=""),
+        listed_row("first", fingerprint="5d41"),
+        on_disk(tmp_path / "changed", "changed", b"new words", modified="2", fingerprint=""),
+        on_disk(tmp_path / "added", "added", b"new words", modified="2", fingerprint="5d41"),
+    ]
+    made = make_plan(as_listing(listed(*rows)), known, PlanOptions())
+    assert made.filter("is_touched")["uri"].to_list() == ["later", "first"]
+
+
 def test_without_a_time_the_content_decides(tmp_path: Path) -> None:
     known = ledger(ledger_row("a.md", modified=""))
     assert plan(listed(on_disk(tmp_path / "a.md", "a.md", b"old words", modified="")), known) == {"a.md": "unchanged"}

@@ -105,6 +105,7 @@ def test_what_this_backfill_already_forced_is_not_forced_again():
             committed=pl.lit(1),
             attempts=pl.lit(0),
             moved_from=pl.lit(""),
+            is_touched=pl.lit(value=False),
             action=pl.Series(["added", "unchanged", "unchanged", "quarantined"]),
         )
         .select(list(PLANNED))
