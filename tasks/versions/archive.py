@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import shutil
+import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -37,11 +39,13 @@ PAGE_ROWS = 1_000
 FILE_ROWS = 20_000
 #: The format of `version.json` and of the Parquet files that this Roost writes. The format of the rows in the ledger
 #: is apart: see `roost.tasks.versions.ledger_format`.
-ARCHIVE_FORMAT = 1
+ARCHIVE_FORMAT = 2
 #: From-format -> function that changes the content of `version.json` to the next format.
-ARCHIVE_MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
+ARCHIVE_MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    1: lambda facts: facts | {"covers_ledger": False},
+}
 
-_FACTS_FILE = "version.json"
+_FACTS_FILE, _LEDGER_FILE = "version.json", "ledger.parquet"
 #: Fields of `Version` that belong to one place where it is stored, not to an export.
 _LOCAL_FIELDS = ("is_live", "backfills", "vector_index")
 
@@ -53,17 +57,19 @@ class Export:
     version: The version that was exported.
     rows: Count of chunk rows.
     documents: Count of rows of the ledger.
-    digest: Digest of all rows with their vectors, in any order; names the export.
+    digest: Digest of all rows with their vectors and of the ledger, in any order; names the export.
+    covers_ledger: Whether the digest covers the ledger; archive format 1 left it out.
     """
 
     version: Version
     rows: int
     documents: int
     digest: str
+    covers_ledger: bool = True
 
 
 class Fingerprint:
-    """Digest of rows in any order: two collections with equal rows have equal fingerprints."""
+    """Digest of chunk rows and ledger rows in any order: two versions with equal rows have equal fingerprints."""
 
     def __init__(self) -> None:
         self.rows = 0
@@ -77,36 +83,51 @@ class Fingerprint:
             self._sum += int(digest(text + np.asarray(row["vector"], dtype=np.float32).tobytes()), 16)
         self.rows += len(rows)
 
+    def add_documents(self, ledger: pl.DataFrame) -> None:
+        """Add the rows of a ledger; an empty column counts as one that is not there, as later formats add columns."""
+        for row in ledger.iter_rows(named=True):
+            filled = {name: value for name, value in row.items() if value != ""}
+            self._sum += int(digest(b"document" + json.dumps(filled, sort_keys=True, ensure_ascii=False).encode()), 16)
+
     def __str__(self) -> str:
         return f"{self._sum % (1 << 128):032x}"
 
 
 async def export_version(store: Store, version: Version, folder: Path) -> Export:
-    """Write a version to a new folder. A killed export leaves a folder `.partial` that the next one replaces.
+    """Write a version to a new folder. It has the name of a folder of its own, ending in `.partial`, until it is whole.
 
     Raises:
-        UsageError: The folder exists, or cannot be created.
+        UsageError: The folder exists, or cannot be created or written.
     """
     if folder.exists():
         raise UsageError(f"{folder} exists: name a new folder")
-    partial = folder.with_name(f"{folder.name}.partial")
+    partial = folder.with_name(f"{folder.name}.{uuid.uuid4().hex[:8]}.partial")
     try:
-        await asyncio.to_thread(shutil.rmtree, partial, ignore_errors=True)
         partial.mkdir(parents=True)
+        made = await _write_export(store, version, partial)
+        await asyncio.to_thread(_publish, partial, folder)
     except OSError as error:
-        raise UsageError(f"{partial} cannot be created: {error.strerror}") from None
+        raise UsageError(f"{folder} cannot be written: {error.strerror or error}") from None
+    finally:
+        await asyncio.to_thread(shutil.rmtree, partial, ignore_errors=True)
+    return made
+
+
+async def _write_export(store: Store, version: Version, folder: Path) -> Export:
+    """Write all files of an export; `version.json` comes last."""
     found = Fingerprint()
     number, waiting = 0, [_layout(version.recipe.dimension).to_frame()]
     async for page in _pages(store, version):
         await asyncio.to_thread(found.add, page)
         waiting.append(await asyncio.to_thread(_as_frame, page, version.recipe.dimension))
         if sum(frame.height for frame in waiting) >= FILE_ROWS:
-            await asyncio.to_thread(_write_chunks, partial, number, waiting)
+            await asyncio.to_thread(_write_chunks, folder, number, waiting)
             number, waiting = number + 1, waiting[:1]
     if len(waiting) > 1 or not number:
-        await asyncio.to_thread(_write_chunks, partial, number, waiting)
+        await asyncio.to_thread(_write_chunks, folder, number, waiting)
     documents = await read_ledger(store, version.ledger)
-    await asyncio.to_thread(documents.write_parquet, partial / "ledger.parquet")
+    await asyncio.to_thread(found.add_documents, documents)
+    await asyncio.to_thread(documents.write_parquet, folder / _LEDGER_FILE)
     made = Export(version, found.rows, documents.height, str(found))
     exported = {name: value for name, value in asdict(version).items() if name not in _LOCAL_FIELDS}
     facts = {
@@ -114,11 +135,28 @@ async def export_version(store: Store, version: Version, folder: Path) -> Export
         "rows": made.rows,
         "documents": made.documents,
         "digest": made.digest,
+        "covers_ledger": True,
         "version": exported,
     }
-    (partial / _FACTS_FILE).write_text(json.dumps(facts, ensure_ascii=False, indent=1), encoding="utf-8")
-    partial.rename(folder)
+    (folder / _FACTS_FILE).write_text(json.dumps(facts, ensure_ascii=False, indent=1), encoding="utf-8")
     return made
+
+
+def _publish(partial: Path, folder: Path) -> None:
+    """Give a finished export its name once all its files are on the disk."""
+    for path in (*partial.iterdir(), partial):
+        _sync(path)
+    partial.rename(folder)
+    _sync(folder.parent)
+
+
+def _sync(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def read_export(folder: Path) -> Export:
@@ -134,7 +172,7 @@ def read_export(folder: Path) -> Export:
         fields = facts["version"]
         recipe = decode_recipe(f"export {folder}", fields["recipe"])
         version = Version(**fields | {"recipe": recipe})
-        export = Export(version, facts["rows"], facts["documents"], facts["digest"])
+        export = Export(version, facts["rows"], facts["documents"], facts["digest"], facts["covers_ledger"])
     except (OSError, ValueError, KeyError, TypeError):
         raise UsageError(f"{folder} is no complete export: it has no {_FACTS_FILE} that Roost wrote") from None
     check_format(f"export {folder}", version.ledger_format)
@@ -189,7 +227,7 @@ async def open_import(store: Store, export: Export, index: str) -> Version:
 
 async def import_rows(store: Store, version: Version, folder: Path) -> None:
     """Load an export's rows: intents, chunks, commits. After a crash, an import or an ingest goes on with the rest."""
-    documents = await asyncio.to_thread(_read_parquet, folder / "ledger.parquet")
+    documents = await asyncio.to_thread(_read_parquet, folder / _LEDGER_FILE)
     intents = documents.with_columns(
         status=pl.lit(WRITING),
         content_hash=pl.lit(""),
@@ -207,7 +245,7 @@ async def import_rows(store: Store, version: Version, folder: Path) -> None:
 
 
 async def check_import(store: Store, version: Version, export: Export) -> None:
-    """Read all rows back and compare them with the exported ones, vectors included.
+    """Read all rows back and compare them with the exported ones, the vectors and the ledger included.
 
     Raises:
         InconsistentIndexError: A row differs or is missing, or there are too many rows.
@@ -215,10 +253,13 @@ async def check_import(store: Store, version: Version, export: Export) -> None:
     found = Fingerprint()
     async for page in _pages(store, version):
         await asyncio.to_thread(found.add, page)
+    if export.covers_ledger:
+        await asyncio.to_thread(found.add_documents, await read_ledger(store, version.ledger))
     if (found.rows, str(found)) != (export.rows, export.digest):
         raise InconsistentIndexError(
-            f"version {version.name} has {found.rows} rows after the import, the export {export.rows}, and they are "
-            "not the same: import again; if that does not help, drop it with roost prune and check the folder"
+            f"version {version.name} has {found.rows} rows after the import, the export {export.rows}, and they or "
+            "the ledger are not the same: import again; if that does not help, drop it with roost prune and check the "
+            "folder"
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
 import shutil
@@ -19,8 +20,11 @@ from tests.conftest import ROOT
 from roost.flows.operations.archive import export_index, import_folder
 from roost.flows.operations.search import search_index
 from roost.tasks.errors import InconsistentIndexError, UsageError
+from roost.tasks.milvus.store import open_store
+from roost.tasks.settings import load_settings
 from roost.tasks.steps.report import ChunkCounts
 from roost.tasks.versions import archive
+from roost.tasks.versions.live_version import require_live_version
 
 GOOD = "# Ferry\n\nThe ferry to the island leaves at noon, says “Ørjan”.\n\n## Fares\n\nA child pays four crowns.\n"
 
@@ -109,7 +113,16 @@ def test_an_export_that_was_damaged_is_not_published(lite, index, ingest, source
         asyncio.run(search_index("other", ["ferry"], 1))
     (kept / "version.json").write_text(json.dumps(facts))
     ledger = pl.read_parquet(kept / "ledger.parquet")
+    altered = {"content_hash": "0" * 32, "uri": "other.md", "status": "quarantined", "parser": "pypdf 1"}
+    for name, value in altered.items():
+        first = pl.int_range(pl.len()) == 0
+        ledger.with_columns(pl.when(first).then(pl.lit(value)).otherwise(name).alias(name)).write_parquet(
+            kept / "ledger.parquet"
+        )
+        with pytest.raises(InconsistentIndexError, match="the ledger are not the same"):
+            asyncio.run(import_folder(kept, "other", promote=False))
     ledger.with_columns(pl.col("chunk_count") + 1).write_parquet(kept / "ledger.parquet")
+    (kept / "version.json").write_text(json.dumps(facts | {"covers_ledger": False, "digest": chunk_digest(index)}))
     with pytest.raises(
         InconsistentIndexError,
         match=r"is damaged: 7 of 7 documents in its ledger, 7 with other content than the ledger says",
@@ -120,3 +133,41 @@ def test_an_export_that_was_damaged_is_not_published(lite, index, ingest, source
     (kept / "version.json").unlink()
     with pytest.raises(UsageError, match="is no complete export"):
         asyncio.run(import_folder(kept, "other", promote=False))
+
+
+def chunk_digest(index: str) -> str:
+    """Give the digest that archive format 1 had: of the chunks alone."""
+
+    async def work() -> str:
+        found = archive.Fingerprint()
+        async with open_store(load_settings().milvus) as store:
+            async for page in store.read_pages((await require_live_version(store, index)).name, ["*"]):
+                found.add(page)
+        return str(found)
+
+    return asyncio.run(work())
+
+
+def test_an_export_replaces_no_folder_of_others_and_leaves_none_of_its_own_when_it_fails(
+    lite, index, ingest, folder, monkeypatch, tmp_path
+):
+    ingest(folder(**{"ferry.md": GOOD}))
+    target = tmp_path / "out" / "bak"
+    others = tmp_path / "out" / "bak.partial"
+    others.mkdir(parents=True)
+    (others / "notes.txt").write_text("mine")
+
+    def fill_the_disk(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as full:
+        full.setattr(archive, "_write_chunks", fill_the_disk)
+        with pytest.raises(UsageError, match=r"bak cannot be written: No space left on device"):
+            asyncio.run(export_index(index, "", target))
+    assert [path.name for path in target.parent.iterdir()] == ["bak.partial"]
+    synced = []
+    monkeypatch.setattr(archive, "_sync", lambda path: synced.append(path.name))
+    asyncio.run(export_index(index, "", target))
+    assert (others / "notes.txt").read_text() == "mine"
+    assert sorted(path.name for path in target.parent.iterdir()) == ["bak", "bak.partial"]
+    assert {"chunks-00000.parquet", "ledger.parquet", "version.json", "out"} <= set(synced)

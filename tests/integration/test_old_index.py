@@ -282,7 +282,7 @@ def edit(export: Path, **facts: Any) -> None:
 
 def test_an_export_of_a_newer_format_is_refused_in_one_line(export):
     edit(export, format=archive.ARCHIVE_FORMAT + 1)
-    with pytest.raises(IndexFormatError, match=r"archive format 2, this Roost reads formats up to 1: upgrade Roost$"):
+    with pytest.raises(IndexFormatError, match=r"archive format 3, this Roost reads formats up to 2: upgrade Roost$"):
         archive.read_export(export)
 
 
@@ -297,8 +297,9 @@ def test_an_export_with_a_newer_ledger_or_recipe_is_refused_in_one_line(export):
 
 
 def test_an_export_of_an_older_format_is_migrated_when_it_is_read(export, monkeypatch):
-    monkeypatch.setattr(archive, "ARCHIVE_FORMAT", 2)
+    assert (archive.read_export(export).rows, archive.read_export(export).covers_ledger) == (6, False)
+    monkeypatch.setattr(archive, "ARCHIVE_FORMAT", 3)
     with pytest.raises(IndexFormatError, match="import it with the release that wrote it, and export it again"):
         archive.read_export(export)
-    monkeypatch.setitem(archive.ARCHIVE_MIGRATIONS, 1, lambda facts: facts | {"rows": facts["rows"] + 1})
+    monkeypatch.setitem(archive.ARCHIVE_MIGRATIONS, 2, lambda facts: facts | {"rows": facts["rows"] + 1})
     assert archive.read_export(export).rows == 7
