@@ -19,6 +19,7 @@ from roost.tasks.errors import SourceError
 from roost.tasks.form_model import FormModel
 from roost.tasks.locations import REFUSED_BY_SCHEMA, find_secret, hide_secrets, split_chain
 from roost.tasks.packaged_files import resolve_packaged
+from roost.tasks.sources.table_uris import file_of
 
 GLOB_CHARACTERS = re.compile(r"[*?\[]")
 
@@ -119,13 +120,14 @@ class Source(FormModel):
         """Whether a glob or include says which documents of its place are meant."""
         return bool(self.include or split_glob(split_chain(self.uri)[0])[1])
 
-    def covers(self, uri: str) -> bool:
+    def covers(self, uri: str, read_as: str = "") -> bool:
         """Whether its globs choose this document's URI; a document outside them is not missing when it is not listed.
 
         Args:
             uri: Relative to the source; of a table's row, `TABLE#ROW`.
+            read_as: Format of the document in the ledger, which tells rows from files; empty where unknown.
         """
-        file = uri.partition("#")[0]
+        file = file_of(uri, read_as)
         pattern = split_glob(split_chain(self.uri)[0])[1]
         matches = not pattern or re.match(glob_translate(pattern), file) is not None
         return matches and self.chooses(file)

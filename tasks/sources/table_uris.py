@@ -9,6 +9,7 @@ from pathlib import PurePosixPath
 TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 COMPRESSED_SUFFIXES = (".gz", ".bz2", ".xz", ".zst")
 
+_ROW = " row"
 _ROW_URI = re.compile(
     rf"(?P<table>.*?({'|'.join(map(re.escape, TABLE_SUFFIXES))})({'|'.join(map(re.escape, COMPRESSED_SUFFIXES))})?)#.*",
     re.IGNORECASE | re.DOTALL,
@@ -21,8 +22,19 @@ def table_of(uri: str) -> str:
     return match["table"] if match else ""
 
 
+def file_of(uri: str, read_as: str) -> str:
+    """Give the path of the file that contains a document: of a row of a table its table, else the document itself.
+
+    Args:
+        uri: URI of the document in its source.
+        read_as: Format of the document in the ledger; empty where it is unknown.
+    """
+    is_file = read_as != "" and not read_as.endswith(_ROW)
+    return uri if is_file else table_of(uri) or uri
+
+
 def row_format(uri: str) -> str:
     """Give the format of a row of a table, as in `csv row`, by its URI."""
     path = PurePosixPath(table_of(uri).lower())
     kind = PurePosixPath(path.stem).suffix if path.suffix in COMPRESSED_SUFFIXES else path.suffix
-    return f"{kind.removeprefix('.')} row".strip()
+    return f"{kind.removeprefix('.')}{_ROW}".strip()

@@ -163,7 +163,8 @@ def _find_absent(ledger: pl.DataFrame, listing: Listing) -> pl.DataFrame:
 def _are_chosen(rows: pl.DataFrame, sources: Sequence[Source]) -> pl.Series:
     """Tell of each ledger row whether the globs, include and exclude of its source choose the document."""
     by_key = {source.key: source for source in sources}
-    is_chosen = [by_key[key].covers(uri) for key, uri in rows.select("source", "uri").iter_rows()]
+    names = rows.select("source", "uri", pl.col("format").fill_null("")).iter_rows()
+    is_chosen = [by_key[key].covers(uri, read_as) for key, uri, read_as in names]
     return pl.Series(is_chosen, dtype=pl.Boolean)
 
 

@@ -15,6 +15,7 @@ from roost.tasks.milvus.store import Store
 from roost.tasks.records import Plan
 from roost.tasks.sources.listing import Listing
 from roost.tasks.sources.source import absolute_uri
+from roost.tasks.sources.table_uris import table_of
 from roost.tasks.steps.plan import PlanOptions, plan_run, read_known_ledger
 from roost.tasks.steps.selection import Selection
 from roost.tasks.versions.ledger import QUARANTINED
@@ -89,7 +90,7 @@ def select_documents(listed: pl.DataFrame, ledger: pl.DataFrame, selection: Sele
     chosen = listed
     unknown: tuple[str, ...] = ()
     if selection.only:
-        chosen = chosen.filter(_matches_glob(chosen["uri"], selection.only))
+        chosen = chosen.filter(_matches_glob(chosen, selection.only))
         if not chosen.height:
             globs = ", ".join(selection.only)
             raise UsageError(f"--only {globs} matches none of the {listed.height} documents of the sources: correct it")
@@ -158,14 +159,15 @@ def _chosen_parts(unlisted: Sequence[tuple[str, str]], chosen: pl.DataFrame) -> 
     return tuple(part for part in unlisted if is_chosen(*part))
 
 
-def _matches_glob(uris: pl.Series, globs: Sequence[str]) -> pl.Series:
+def _matches_glob(listed: pl.DataFrame, globs: Sequence[str]) -> pl.Series:
+    """Tell of each document whether a glob matches it, or the table that it is a row of."""
     patterns = [re.compile(glob_translate(glob)) for glob in globs]
 
-    def matches(uri: str) -> bool:
-        file = uri.partition("#")[0]
+    def matches(uri: str, spool: str) -> bool:
+        file = table_of(uri) if spool else uri
         return any(pattern.match(uri) or pattern.match(file) for pattern in patterns)
 
-    return pl.Series([matches(uri) for uri in uris], dtype=pl.Boolean)
+    return pl.Series([matches(*names) for names in listed.select("uri", "spool").iter_rows()], dtype=pl.Boolean)
 
 
 def _find_named(listed: pl.DataFrame, uris: Sequence[str]) -> tuple[pl.DataFrame, tuple[str, ...]]:
@@ -173,8 +175,8 @@ def _find_named(listed: pl.DataFrame, uris: Sequence[str]) -> tuple[pl.DataFrame
     uri_by_name = {name: uri for uri in uris for name in (uri, absolute_uri(uri))}
     found: set[str] = set()
     is_named = []
-    for source, uri, location in listed.select("source", "uri", "location").iter_rows():
-        file = uri.partition("#")[0]
+    for source, uri, location, spool in listed.select("source", "uri", "location", "spool").iter_rows():
+        file = table_of(uri) if spool else uri
         names = (uri, f"{source}/{uri}", file, f"{source}/{file}", location)
         matched = {uri_by_name[name] for name in names if name in uri_by_name}
         is_named.append(bool(matched))

@@ -63,8 +63,8 @@ def refuse_uncovered(ledger: pl.DataFrame, sources: Sequence[Source], index: str
         UsageError: A document with chunks is in none of the sources.
     """
     by_key = {source.key: source for source in sources}
-    names = ledger.filter(pl.col("chunk_count") > 0).select("source", "uri")
-    uncovered = [(key, uri) for key, uri in names.iter_rows() if key not in by_key or not by_key[key].covers(uri)]
+    names = ledger.filter(pl.col("chunk_count") > 0).select("source", "uri", "format").iter_rows()
+    uncovered = [(key, uri) for key, uri, kind in names if key not in by_key or not by_key[key].covers(uri, kind)]
     if uncovered:
         key, uri = uncovered[0]
         raise UsageError(

@@ -23,7 +23,7 @@ def listed(*uris: str, source: str = "docs", **changed: Any) -> pl.DataFrame:
             "size": 1,
             "modified": "1767225600.5 1767225600.5",
             "content_hash": "",
-            "spool": "",
+            "spool": "part" if ".csv#" in uri else "",
             "row": -1,
             "reason": "",
             **changed,
