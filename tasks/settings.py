@@ -122,7 +122,9 @@ class Ingest(_Group):
     batches_in_flight: int = Field(3, ge=1, le=32, description="Number of batches processed concurrently.")
     batch_bytes: int = Field(1_048_576, ge=1024, description="Estimated bytes of text in one batch.")
     max_batches: int = Field(
-        300, ge=1, description="Maximum number of batches in a run; larger runs get larger batches."
+        300,
+        ge=1,
+        description="Number of batches that a run aims for; larger runs get larger batches, up to 16 MiB of text.",
     )
     parse_workers: int = Field(0, ge=0, description="Number of parsing processes; 0: one per core, at most four.")
     parse_seconds: float = Field(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from tests.stand_ins import planned_row
 
 from roost.tasks.records import PLANNED, text_bytes
 from roost.tasks.settings import Ingest
-from roost.tasks.steps.batches import EARLY_BATCH_BYTES, cut_batches
+from roost.tasks.steps.batches import EARLY_BATCH_BYTES, MAX_BATCH_BYTES, MAX_BATCH_DOCUMENTS, cut_batches
 
 
 def work(sizes: Iterable[int], suffix: str = ".md") -> pl.DataFrame:
@@ -53,6 +54,14 @@ def test_rows_of_one_table_stay_together(tmp_path: Path) -> None:
     assert batches[0].documents["row"].to_list() == list(range(10))
 
 
+def test_batches_of_a_large_corpus_do_not_grow_with_it() -> None:
+    sizes = [batch.documents["size"].sum() for batch in cut_batches(work([10**7] * 5_000), "docs", Ingest())]
+    assert max(sizes) <= MAX_BATCH_BYTES + 10**7
+    heights = [batch.documents.height for batch in cut_batches(work([0] * 9_000), "docs", Ingest())]
+    assert max(heights) <= MAX_BATCH_DOCUMENTS
+    assert sum(heights) == 9_000
+
+
 @given(
     sizes=st.lists(st.one_of(st.integers(0, 3000), st.integers(0, 10**9)), max_size=60),
     batch_bytes=st.integers(1024, 10_000),
@@ -66,9 +75,11 @@ def test_every_document_is_in_one_batch_and_the_bounds_hold(
     batches = list(cut_batches(documents, "docs", limits))
     uris = [uri for batch in batches for uri in batch.documents["uri"]]
     assert sorted(uris) == sorted(documents["uri"])
-    assert len(batches) <= max_batches + len(EARLY_BATCH_BYTES)
     total = documents.select(text_bytes().sum()).item()
-    bound = max(batch_bytes, total / max_batches)
+    bound = max(batch_bytes, min(total / max_batches, MAX_BATCH_BYTES))
+    assert len(batches) <= math.ceil(total / bound) + len(EARLY_BATCH_BYTES)
+    if total / max_batches <= MAX_BATCH_BYTES:
+        assert len(batches) <= max_batches + len(EARLY_BATCH_BYTES)
     for batch in batches:
         assert batch.documents.schema == PLANNED
         weights = batch.documents.select(text_bytes())["size"].to_list()
