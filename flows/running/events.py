@@ -35,13 +35,14 @@ def emit_ingested(report: IngestReport) -> None:
         "store": asdict(report.store),
     }
     _emit(COMPLETED, report.index, payload)
-    if report.documents.quarantined:
-        emit_quarantined(report)
+    emit_quarantined(report)
 
 
 def emit_quarantined(report: IngestReport) -> None:
-    """Report that documents could not be indexed."""
+    """Report which documents could not be indexed, if any."""
     count = report.documents.quarantined
+    if not count:
+        return
     named = ", ".join(escaped(reject.uri) for reject in report.rejects[:MAX_NAMED])
     named += ", …" if count > MAX_NAMED else ""
     summary = f"{count} documents of {report.index} are quarantined: {named}"

@@ -12,6 +12,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from roost.flows.running import events
 from roost.tasks.errors import ConflictError, RoostError, UsageError
 from roost.tasks.milvus.lock_wait import LeaseOwner
 from roost.tasks.milvus.store import open_store
@@ -117,6 +118,16 @@ def test_a_forced_backfill_that_was_cut_off_goes_on_where_it_was_unless_it_is_to
     assert (other.chosen.resumed, other.documents.forced) == (False, 1)  # another request
     _, report = backfill(source, force=True, restart=True)
     assert (report.chosen.resumed, report.documents.forced) == (False, 4)
+
+
+def test_a_backfill_tells_automations_which_documents_it_could_not_index(lite, backfill, folder, index, monkeypatch):
+    told = []
+    monkeypatch.setattr(events, "emit_event", lambda event, resource, payload: told.append((event, payload)))
+    state, _ = backfill(folder(**{"a.md": "# A\n\nAnts.", "bad.pdf": b"%PDF-1.7 cut"}))
+    assert state == "Partial"
+    [(event, payload)] = told
+    assert (event, payload["index"]) == ("roost.documents.quarantined", index)
+    assert payload["summary"] == f"1 documents of {index} are quarantined: bad.pdf"
 
 
 def test_a_backfill_does_not_write_beside_another_run(standalone, monkeypatch, ingest, folder, index):
