@@ -7,6 +7,7 @@ choose becomes part of a primary key.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator
 
 import polars as pl
@@ -18,8 +19,11 @@ _BLOCK_BYTES = 1 << 20
 
 
 def doc_id(source: str, uri: str) -> str:
-    """Give the id of a document, made of its source's name and its URI there: 32 hex digits."""
-    return digest(f"{source}\0{uri}".encode())
+    """Give the id of a document, made of its source's name and its path there: 32 hex digits.
+
+    Bytes of a path that are not UTF-8 are hashed as they are, so no two paths share an id.
+    """
+    return digest(os.fsencode(f"{source}\0{uri}"))
 
 
 def content_hash(data: bytes) -> str:

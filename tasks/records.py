@@ -18,6 +18,9 @@ def _with(schema: pl.Schema, **columns: type[pl.DataType]) -> pl.Schema:
     return pl.Schema([*schema.items(), *columns.items()])
 
 
+#: Most bytes of a URI that Milvus stores.
+MAX_URI_BYTES = 8_192
+
 #: A document as listed.
 DOCUMENT = pl.Schema(
     {

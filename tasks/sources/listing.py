@@ -22,6 +22,7 @@ from roost.tasks.sources.opened_source import ListingChoices, OpenedSource
 from roost.tasks.sources.source import Columns, Source
 from roost.tasks.sources.stall import call_watched, limited_otherwise, note_progress
 from roost.tasks.sources.tables import TableListing, clear_spool, is_table, list_rows
+from roost.tasks.sources.unstorable import refuse_unstorable
 from roost.tasks.workers import WorkerError
 
 #: What fsspec calls entries that are neither file nor folder, after links are followed; skipped and counted.
@@ -89,8 +90,9 @@ async def list_sources(opened: Sequence[OpenedSource], spool: Path) -> Listing:
     for one in opened:
         with _TableWorker(one.choices) as list_table:
             listings.append(await call_watched(f"listing {one.source.uri}", list_source, one, spool, list_table))
+    documents = pl.concat([DOCUMENT.to_frame(), *(listing.documents for listing in listings)])
     return Listing(
-        documents=pl.concat([DOCUMENT.to_frame(), *(listing.documents for listing in listings)]),
+        documents=await asyncio.to_thread(refuse_unstorable, documents),
         sources=tuple(one.source for one in opened),
         unlisted=tuple(
             (one.key, prefix) for one, listing in zip(opened, listings, strict=True) for prefix in listing.unlisted
@@ -260,7 +262,7 @@ def _document_row(opened: OpenedSource, relative: str, info: dict[str, Any]) -> 
     """Make the row of `DOCUMENT` of a file from its path relative to the source and fsspec's `info`."""
     uri = _storable(relative)
     return {
-        "doc_id": doc_id(opened.key, uri),
+        "doc_id": doc_id(opened.key, relative),
         "source": opened.key,
         "uri": uri,
         "location": _storable(opened.location(info["name"])),

@@ -17,8 +17,10 @@ import polars as pl
 from pymilvus import DataType, MilvusClient
 
 from roost.tasks.crash_points import utc_now
+from roost.tasks.errors import StoreError
 from roost.tasks.milvus.expressions import quoted
 from roost.tasks.milvus.store import Store
+from roost.tasks.records import MAX_URI_BYTES
 from roost.tasks.versions.ledger_format import has_first_format
 
 WRITING, INDEXED, QUARANTINED = "writing", "indexed", "quarantined"
@@ -63,9 +65,12 @@ COUNTED = ("doc_id", "uri", "status", "chunk_count", "pending_chunk_count", "rea
 
 #: Rows that are read and written together where only their time changes.
 _TOUCHED_ROWS = 5_000
-_MAX_REASON_BYTES = 2000
-#: Most bytes of the VARCHAR fields; of the others 256.
-_LENGTHS = {"doc_id": 64, "uri": 8192, "source": 1024, "reason": 2048}
+#: Most bytes of the VARCHAR fields; of the others `_LENGTH`.
+_LENGTHS = {"doc_id": 64, "uri": MAX_URI_BYTES, "source": 1024, "reason": 2048}
+_LENGTH = 256
+#: Fields that name a document.
+_NAMES = ("doc_id", "uri", "source")
+_MAX_CHARACTER_BYTES = 4
 
 
 def schema(ledger: str) -> Any:
@@ -75,7 +80,7 @@ def schema(ledger: str) -> Any:
         if kind == pl.Int64:
             described.add_field(name, DataType.INT64)
         else:
-            length = _LENGTHS.get(name, 256)
+            length = _LENGTHS.get(name, _LENGTH)
             described.add_field(name, DataType.VARCHAR, max_length=length, is_primary=name == "doc_id")
     described.add_field("nothing", DataType.FLOAT_VECTOR, dim=2)
     return described
@@ -112,7 +117,7 @@ async def write_rows(store: Store, ledger: str, rows: Iterable[dict[str, Any]], 
         run_id: Id of this run.
     """
     stamp = {"run_id": run_id, "updated_at": utc_now().isoformat(timespec="seconds")}
-    return await store.upsert(ledger, [_fit(_as_stored(ledger, {**row, **stamp})) for row in rows])
+    return await store.upsert(ledger, (_as_stored(ledger, {**row, **stamp}) for row in rows))
 
 
 async def touch_rows(store: Store, ledger: str, documents: pl.DataFrame) -> None:
@@ -128,14 +133,14 @@ async def touch_rows(store: Store, ledger: str, documents: pl.DataFrame) -> None
         tokens = {row["doc_id"]: row for row in part.iter_rows(named=True)}
         rows = await store.fetch(ledger, "doc_id", list(tokens), list(ROW))
         stamp = {"updated_at": now, "seen_at": now}
-        await store.upsert(ledger, [_as_stored(ledger, {**row, **tokens[row["doc_id"]], **stamp}) for row in rows])
+        await store.upsert(ledger, (_as_stored(ledger, row | tokens[row["doc_id"]] | stamp) for row in rows))
 
 
 async def copy_rows(store: Store, ledger: str, target: str) -> None:
     """Copy the rows of documents to the ledger of another format, unchanged: the run that wrote them stays known."""
     not_leases = f"status != {quoted(LEASE)}"
     async for page in store.read_pages(ledger, list(_stored(ledger)), not_leases):
-        await store.upsert(target, [_as_stored(target, row) for row in page])
+        await store.upsert(target, (_as_stored(target, row) for row in page))
     if store.is_lite:
         await store.flush(target)
 
@@ -151,12 +156,25 @@ def _stored(ledger: str) -> pl.Schema:
 
 
 def _as_stored(ledger: str, row: dict[str, Any]) -> dict[str, Any]:
-    """Give the columns of a row that its ledger stores; later ones that the row lacks are empty."""
+    """Give the columns of a row that its ledger stores; later ones that the row lacks are empty.
+
+    Raises:
+        StoreError: The document's name is too long for its field.
+    """
     values = {name: row.get(name) or "" if name in _LATER_COLUMNS else row[name] for name in _stored(ledger)}
-    return {**values, "nothing": [0.0, 0.0]}
+    return {**{name: _fit(name, value) for name, value in values.items()}, "nothing": [0.0, 0.0]}
 
 
-def _fit(row: dict[str, Any]) -> dict[str, Any]:
-    """Cut a reason to the length of its field, in bytes."""
-    row["reason"] = row["reason"].encode()[:_MAX_REASON_BYTES].decode(errors="ignore")
-    return row
+def _fit(name: str, value: Any) -> Any:
+    """Cut a text to the length of its field, in bytes.
+
+    Raises:
+        StoreError: It is too long and a part of it would name another document.
+    """
+    limit = _LENGTHS.get(name, _LENGTH)
+    if not isinstance(value, str) or len(value) * _MAX_CHARACTER_BYTES <= limit or len(value.encode()) <= limit:
+        return value
+    if name in _NAMES:
+        size = len(value.encode())
+        raise StoreError(f"{name} {value[:100]!r}... has {size} bytes, the ledger stores at most {limit}")
+    return value.encode()[:limit].decode(errors="ignore")

@@ -10,6 +10,7 @@ from typing import Any
 from pymilvus import DataType, Function, FunctionType, MilvusClient
 
 from roost.tasks.milvus.store import Store
+from roost.tasks.records import MAX_URI_BYTES
 from roost.tasks.versions import ledger
 from roost.tasks.versions.vector_index import VectorIndex
 
@@ -17,7 +18,7 @@ from roost.tasks.versions.vector_index import VectorIndex
 TEXTS = ("id", "text", "doc_id", "source", "uri", "chunk_hash", "heading")
 NUMBERS = ("ordinal", "page", "start", "end")
 #: The texts that a row may lack, and their longest value in bytes.
-OPTIONAL_TEXTS = {"doc_id": 64, "source": 1024, "uri": 8192, "chunk_hash": 64, "heading": 4096}
+OPTIONAL_TEXTS = {"doc_id": 64, "source": 1024, "uri": MAX_URI_BYTES, "chunk_hash": 64, "heading": 4096}
 #: The field of the sparse vector that the server computes of the text (BM25).
 SPARSE = "sparse"
 #: How BM25 splits texts into terms: Lite and servers do it alike, for any language that separates words by spaces.
