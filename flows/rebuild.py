@@ -141,7 +141,7 @@ async def _list_first(
     folder.mkdir()
     listed = await list_sources(prepared.sources, folder)
     if not leave_out:
-        carry_over.refuse_unlisted(ledger, listed.documents, listed.unlisted, live.index)
+        await asyncio.to_thread(carry_over.refuse_unlisted, ledger, listed.documents, listed.unlisted, live.index)
     await plan_run(listed, ledger, options)
     return listed
 
@@ -186,7 +186,7 @@ async def _promote(build: Build, verdict: Verdict, owner: LeaseOwner) -> Verdict
             missing = ledger.rows.join(target_ledger.rows, on="doc_id", how="anti")
             await asyncio.to_thread(carry_over.refuse_uncovered, missing, build.listed.sources, build.live.index)
             carry_over.refuse_foreign(await count_foreign(store, build.live), build.live.index)
-        lost = carry_over.find_lost(ledger.rows, target_ledger.rows, build.select_gone)
+        lost = await asyncio.to_thread(carry_over.find_lost, ledger.rows, target_ledger.rows, build.select_gone)
         against = carry_over.too_many_lost(lost, ledger.searchable.height, build.options.max_delete_fraction)
         verdict = replace(verdict, lost=lost, missed=(*verdict.missed, *against))
         if not verdict.missed:

@@ -21,11 +21,11 @@ from roost.tasks.settings import load_settings
 from roost.tasks.steps.forget import forget_documents
 from roost.tasks.versions import removal
 from roost.tasks.versions.description import describe_version
-from roost.tasks.versions.lease import acquire_lease
 from roost.tasks.versions.ledger import read_ledger
-from roost.tasks.versions.live_version import migrate_version, require_live_version, reread_version
+from roost.tasks.versions.live_version import require_live_version
 from roost.tasks.versions.promotion import version_statuses
 from roost.tasks.versions.version import Version, check_index_name, forget_place
+from roost.tasks.versions.version_lease import acquire_version_lease
 
 _log = logging.getLogger(__name__)
 
@@ -103,8 +103,8 @@ async def forget_source(source: str, index: str, tell: Tell = _log.warning) -> F
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(open_store(load_settings().milvus, create=False, owner=owner))
         version = await require_live_version(store, index)
-        store = await stack.enter_async_context(acquire_lease(store, version, owner))
-        version = await migrate_version(store, await reread_version(store, version))
+        leased = acquire_version_lease(store, version, owner, migrate=True)
+        store, version = await stack.enter_async_context(leased)
         if await store.read_alias(index) != version.name:
             raise VersionChangedError(f"another version of index {index!r} was promoted meanwhile: run it again")
         documents = await _read_source(store, version, source)

@@ -49,10 +49,13 @@ class Store(SchemaCalls, RowReads):
     async def upsert(self, collection: str, rows: Iterable[dict[str, Any]]) -> int:
         """Write rows; a row whose key exists is replaced as a whole. Returns how many were written.
 
+        Rows are made and split into calls in a thread: `rows` may be a generator that takes long.
+
         On Lite by `insert`: its `upsert` keeps those dynamic fields of the old row that the new one lacks, its
         `insert` replaces. A server does the opposite: `insert` would make a second row.
         """
-        calls = [asyncio.ensure_future(self._upsert(collection, part)) for part in split_into_writes(rows)]
+        parts = await asyncio.to_thread(list, split_into_writes(rows))
+        calls = [asyncio.ensure_future(self._upsert(collection, part)) for part in parts]
         return sum(await gather_all(calls))
 
     async def delete(self, collection: str, ids: Sequence[str]) -> int:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import polars as pl
@@ -41,12 +42,9 @@ async def index_batch(embedded: Embedded, store: Store, version: Version, *, run
     crash_point("before_intent")
     await ledger.write_rows(store, version.ledger, _intent_rows(documents), run_id=run_id)
     crash_point("after_intent")
-    rows = await asyncio.to_thread(list, chunk_rows(embedded))
-    written = await store.upsert(version.name, rows)
+    written = await store.upsert(version.name, chunk_rows(embedded))
     crash_point("after_chunks")
-    stale = [
-        key for row in documents.to_dicts() for key in chunk_ids(row["doc_id"], row["new_chunks"], row["old_chunks"])
-    ]
+    stale = await asyncio.to_thread(_chunk_ids, documents, "new_chunks")
     deleted = await store.delete(version.name, stale)
     crash_point("after_cleanup")
     moved = documents.filter(pl.col("moved_from") != "")["moved_from"].to_list()
@@ -99,8 +97,8 @@ async def delete_documents(store: Store, version: Version, documents: pl.DataFra
     Returns:
         Number of chunk rows.
     """
-    ids = [key for row in documents.iter_rows(named=True) for key in chunk_ids(row["doc_id"], 0, row["old_chunks"])]
-    intent = [_deletion_row(row, row["old_chunks"]) for row in documents.iter_rows(named=True)]
+    ids = await asyncio.to_thread(_chunk_ids, documents.with_columns(first=pl.lit(0)), "first")
+    intent = (_deletion_row(row, row["old_chunks"]) for row in documents.iter_rows(named=True))
     await ledger.write_rows(store, version.ledger, intent, run_id=run_id)
     await store.delete(version.name, ids)
     crash_point("after_chunks_deleted")
@@ -132,6 +130,12 @@ async def _state_after_refusal(store: Store, version: Version, row: dict[str, An
     return state | {"chunk_count": 0}
 
 
+def _chunk_ids(documents: pl.DataFrame, first: str) -> list[str]:
+    """Give the ids of the documents' chunks, each from the ordinal in column `first` up to `old_chunks`."""
+    rows = documents.select("doc_id", first, "old_chunks").iter_rows()
+    return [key for document, start, end in rows for key in chunk_ids(document, start, end)]
+
+
 def _with_chunk_counts(embedded: Embedded) -> pl.DataFrame:
     """Add `new_chunks`, the number of a document's chunks, to the batch's documents."""
     counts = embedded.chunks.group_by("doc_id").len("new_chunks")
@@ -139,10 +143,10 @@ def _with_chunk_counts(embedded: Embedded) -> pl.DataFrame:
     return documents.with_columns(pl.col("new_chunks").fill_null(0))
 
 
-def _intent_rows(documents: pl.DataFrame) -> list[dict[str, Any]]:
+def _intent_rows(documents: pl.DataFrame) -> Iterator[dict[str, Any]]:
     """Ledger rows of the intent: `writing`, with the committed count, and how far chunk rows may reach."""
-    return [
-        {
+    for row in documents.iter_rows(named=True):
+        yield {
             **_read_as(row),
             "status": WRITING,
             "reason": "",
@@ -151,14 +155,12 @@ def _intent_rows(documents: pl.DataFrame) -> list[dict[str, Any]]:
             "chunk_count": row["committed"],
             "pending_chunk_count": max(row["new_chunks"], row["old_chunks"]),
         }
-        for row in documents.iter_rows(named=True)
-    ]
 
 
-def _commit_rows(documents: pl.DataFrame) -> list[dict[str, Any]]:
+def _commit_rows(documents: pl.DataFrame) -> Iterator[dict[str, Any]]:
     """Ledger rows of the commit: `indexed`, with the new hash and count."""
-    return [
-        {
+    for row in documents.iter_rows(named=True):
+        yield {
             **_read_as(row),
             "status": INDEXED,
             "reason": "",
@@ -166,8 +168,6 @@ def _commit_rows(documents: pl.DataFrame) -> list[dict[str, Any]]:
             "chunk_count": row["new_chunks"],
             "pending_chunk_count": 0,
         }
-        for row in documents.iter_rows(named=True)
-    ]
 
 
 def _deletion_row(row: dict[str, Any], chunk_count: int) -> dict[str, Any]:

@@ -9,10 +9,10 @@ from contextlib import AsyncExitStack
 from roost.tasks.errors import UsageError
 from roost.tasks.milvus.lock_wait import LeaseOwner
 from roost.tasks.milvus.store import Store
-from roost.tasks.versions.lease import acquire_lease
 from roost.tasks.versions.live_version import load_for_reading
 from roost.tasks.versions.promotion import VersionStatus, version_statuses
 from roost.tasks.versions.version import VERSION_NAME, Version
+from roost.tasks.versions.version_lease import acquire_version_lease
 
 _LEDGER_NAME = re.compile(rf"(?P<version>{VERSION_NAME.pattern})__ledger[0-9]*")
 
@@ -64,7 +64,8 @@ async def _acquire_lease(stack: AsyncExitStack, store: Store, version: Version, 
     if not await store.has_collection(version.ledger):
         return store
     await load_for_reading(store, version)
-    return await stack.enter_async_context(acquire_lease(store, version, owner))
+    leased, _ = await stack.enter_async_context(acquire_version_lease(store, version, owner, migrate=False))
+    return leased
 
 
 def _refuse_other_aliases(statuses: Sequence[VersionStatus], index: str) -> None:

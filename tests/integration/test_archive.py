@@ -75,9 +75,10 @@ def test_an_import_that_was_killed_goes_on_whether_by_another_import_or_by_an_in
     asyncio.run(export_index(index, "", tmp_path / "kept"))
     half, other = tmp_path / "half.db", tmp_path / "other.db"
     env = {**os.environ, "ROOST_MILVUS__URI": str(half), "PYTEST_ROOST_CRASH_POINT": "part_imported:1"}
+    env["PYTHONPATH"] = f"{ROOT}{os.pathsep}{ROOT / 'src'}"
     program = "import roost.cli.main as c; c.main()"
     done = subprocess.run(
-        [sys.executable, "-c", program, "import", "kept"], env=env | {"PYTHONPATH": str(ROOT)}, cwd=tmp_path,
+        [sys.executable, "-c", program, "import", "kept"], env=env, cwd=tmp_path,
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == -signal.SIGKILL, done.stderr

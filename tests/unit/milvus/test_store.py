@@ -149,6 +149,17 @@ async def test_writing_nothing_asks_nothing_of_milvus() -> None:
     assert await store().upsert("docs", []) == 0
 
 
+async def test_rows_are_made_off_the_event_loop() -> None:
+    threads = []
+
+    def rows() -> Iterator[dict[str, Any]]:
+        threads.append(threading.current_thread())
+        yield from ()
+
+    assert await store().upsert("docs", rows()) == 0
+    assert threads != [threading.current_thread()]
+
+
 async def test_a_guarded_store_asks_before_each_write_and_after_its_wait_at_the_gate() -> None:
     asked = []
 

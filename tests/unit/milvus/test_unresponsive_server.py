@@ -99,7 +99,7 @@ CALLS: dict[str, Callable[[Store], Any]] = {
 def _schema() -> Any:
     from roost.tasks.versions import ledger
 
-    return ledger.schema()
+    return ledger.schema("docs__ledger2")
 
 
 def test_every_call_of_a_store_is_tried_here() -> None:

@@ -501,7 +501,8 @@ async def test_a_folder_whose_listing_breaks_after_its_first_page_loses_no_docum
     )
     assert (found.documents["uri"].to_list(), found.unlisted) == (["a.md"], (("docs", "large"),))
     known = [{"doc_id": doc_id("docs", uri), "source": "docs", "uri": uri} for uri in ("a.md", "large/4.md", "gone.md")]
-    assert find_missing(pl.DataFrame(known), found)["uri"].to_list() == ["gone.md"]
+    rows = pl.DataFrame(known).with_columns(format=pl.lit(""))
+    assert find_missing(rows, found)["uri"].to_list() == ["gone.md"]
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may list any folder")

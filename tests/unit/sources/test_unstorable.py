@@ -8,6 +8,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from tests.stand_ins import listing_choices
 
 from roost.tasks.records import MAX_URI_BYTES
 from roost.tasks.sources.listing import list_sources
@@ -25,7 +26,7 @@ def place(tmp_path: Path) -> Path:
 
 
 async def documents_of(place: Path) -> pl.DataFrame:
-    listing = await list_sources(open_sources([Source(uri=str(place))]), place.parent)
+    listing = await list_sources(open_sources([Source(uri=str(place))], listing_choices()), place.parent)
     assert not listing.documents["doc_id"].is_duplicated().any()
     assert listing.documents["uri"].str.len_bytes().max() <= MAX_URI_BYTES
     return listing.documents

@@ -57,7 +57,7 @@ async def test_a_loaded_document_names_its_format_and_its_parser_and_a_refused_o
     workers: InProcessWorkers, tmp_path: Path
 ) -> None:
     (tmp_path / "t.csv").write_text("id,title,text,place\n1,One,first,Oslo\n2,,,\n")
-    rows = list_source(open_sources([Source(uri="t.csv")])[0], tmp_path).documents
+    rows = list_source(open_sources([Source(uri="t.csv")], listing_choices())[0], tmp_path).documents
     (tmp_path / "a.md").write_text("---\nyear: 2024\n---\n# A\n")
     (tmp_path / "b.md").write_text("---\nyear: 2024\n---\n# A\n\nOther content.\n")
     (tmp_path / "notes").write_text("Notes.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
@@ -38,9 +39,10 @@ class Ledger(Connection):
     async def query(self, *_: Any, **__: Any) -> list[dict[str, Any]]:
         return [dict(row) for row in self.rows.values()]
 
-    async def upsert(self, _: str, rows: list[dict[str, Any]]) -> int:
-        self.rows.update({row["doc_id"]: row for row in rows})  # in place: copies of the store share them
-        return len(rows)
+    async def upsert(self, _: str, rows: Iterable[dict[str, Any]]) -> int:
+        written = {row["doc_id"]: row for row in rows}
+        self.rows.update(written)  # in place: copies of the store share them
+        return len(written)
 
     async def delete(self, _: str, ids: list[str]) -> int:
         for key in ids:
