@@ -24,14 +24,14 @@ def test_a_run_its_tasks_and_its_report_are_in_prefect_under_names_that_say_what
 
 def test_a_run_with_rejects_says_so_in_its_state_and_has_a_table_of_them_and_no_secret(roost, prefect, index, folder):
     secret = "root:Sup3rSecretToken"
-    source = folder(**{"a.md": "# A\n\nText.", "b.txt": b""})
+    source = folder(**{"a.md": "# A\n\nText.", "b.docx": b"PK not really"})
     ended = roost("ingest", source, "--index", index, "--json", ROOST_MILVUS__TOKEN=secret)
     assert ended.code == 3
     [run] = _read(prefect, "flow_runs", {"flow_runs": {"name": {"any_": [f"ingest {index}"]}}})
     assert run["state_name"] == "Completed"  # the UI's default filter hides names that it does not know
     assert run["state"]["message"].startswith(f"Partial: {index}: ")
     artifacts = _read(prefect, "artifacts", {"artifacts": {"key": {"any_": [f"rejects-{index}"]}}})
-    assert "b.txt" in artifacts[0]["data"]
+    assert "b.docx" in artifacts[0]["data"]
     logs = _read(prefect, "logs", {"logs": {"flow_run_id": {"any_": [run["id"]]}}})
     assert "Sup3rSecretToken" not in f"{run}{logs}{artifacts}{ended.out}{ended.err}"
 
