@@ -102,8 +102,11 @@ async def run_flow_async(
     if progress is not None:
         PROGRESS.set(progress)
     unrecorded: list[str] = []
+    callers = UNRECORDED.get()
     UNRECORDED.set(unrecorded)
     result, run_id = await _run_cancellable(flow, request)
+    if callers is not None:
+        callers += unrecorded
     if unrecorded:
         report_progress(Warned(missing_message(unrecorded)))
     else:

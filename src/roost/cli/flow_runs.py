@@ -98,12 +98,14 @@ def _sent_at_end(progress: ProgressCallback) -> Iterator[None]:
     from roost.flows.running.progress import Warned
 
     logging.raiseExceptions = False  # else Prefect prints to standard error which logs it could not send
+    unrecorded: list[str] = []
+    UNRECORDED.set(unrecorded)
     try:
         yield
     finally:
         if not drain():
             leave_without_waiting()
-            if not UNRECORDED.get():  # else the run has said that the server is away
+            if not unrecorded:  # else the run has said that the server is away
                 progress(Warned(missing_message(["the last events and logs"])))
 
 
