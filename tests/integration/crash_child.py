@@ -46,7 +46,6 @@ import milvus_lite.index.scalar  # noqa: E402
 import milvus_lite.search.indexed_filter  # noqa: E402
 import numpy as np  # noqa: E402
 import polars as pl  # noqa: E402
-import prefect.artifacts  # noqa: E402
 import prefect.events  # noqa: E402
 import prefect.runtime  # noqa: E402
 import pyarrow.dataset  # noqa: E402
@@ -59,6 +58,7 @@ from tests.stand_ins import InProcessWorkers  # noqa: E402
 import roost.flows.ingest  # noqa: E402
 from roost.cli import main as command_line  # noqa: E402
 from roost.flows.parameters import IngestRequest  # noqa: E402
+from roost.flows.running import prefect_api  # noqa: E402
 from roost.tasks import crash_points, workers  # noqa: E402
 from roost.tasks.errors import DocumentError, RoostError  # noqa: E402
 from roost.tasks.ids import hash_file  # noqa: E402
@@ -169,9 +169,11 @@ def without_prefect() -> None:
     async def show_nothing(*_: object, **__: object) -> None:
         pass
 
-    for name in ("acreate_markdown_artifact", "acreate_progress_artifact", "acreate_table_artifact"):
-        replace(getattr(prefect.artifacts, name), show_nothing)
-    replace(prefect.artifacts.aupdate_progress_artifact, show_nothing)
+    async def call_nothing(*_: object, **__: object) -> bool:
+        return True
+
+    replace(prefect_api.record, show_nothing)
+    replace(prefect_api.call_prefect, call_nothing)
     replace(prefect.events.emit_event, lambda *_, **__: None)
     replace(prefect.get_run_logger, lambda: logging.getLogger("roost.crash"))
 
