@@ -18,7 +18,7 @@ from roost.tasks.ids import chunk_hash
 from roost.tasks.milvus.expressions import MAX_FILTER_VALUES, one_of
 from roost.tasks.milvus.store import Store, gather_all
 from roost.tasks.versions import ledger
-from roost.tasks.versions.ledger import WRITING
+from roost.tasks.versions.ledger import QUARANTINED, WRITING
 from roost.tasks.versions.version import Version
 
 #: Rows of a page with texts: that many rows with the longest texts stay below 100 MB, the largest answer of Milvus.
@@ -33,7 +33,8 @@ _CHUNK_ID = re.compile(r"[0-9a-f]{32}-[0-9]{6,}")
 class Findings:
     """Inconsistencies between a version and its ledger.
 
-    documents, chunks: Rows of the ledger and of the version.
+    documents, quarantined: Rows of the ledger, those in quarantine apart.
+    chunks: Rows of the version.
     missing: Chunks that the ledger counts and the version lacks.
     orphaned: Rows that belong to no committed document.
     duplicated: Rows beyond the first of an id.
@@ -48,6 +49,7 @@ class Findings:
     """
 
     documents: int
+    quarantined: int
     chunks: int
     missing: int
     orphaned: int
@@ -228,7 +230,8 @@ class _Comparison:
         losing = self._with_orphans | self._altered.keys() | duplicated.extra.keys()
         counted = {name for name, count in self._counts.items() if count}
         return Findings(
-            documents=documents.height,
+            documents=documents.filter(pl.col("status") != QUARANTINED).height,
+            quarantined=documents.filter(pl.col("status") == QUARANTINED).height,
             chunks=chunks,
             missing=sum(lacking.values()),
             orphaned=self._orphaned,

@@ -26,7 +26,9 @@ class DocumentName:
 class VerifyReport:
     """What a verification found, what a repair did, and what remains to be done.
 
-    documents, chunks: Rows of the ledger and of the version.
+    documents: Documents of the ledger that are not quarantined, as `roost status` counts them.
+    quarantined: Documents that are.
+    chunks: Rows of the version.
     missing: Chunks that the ledger counts and the version lacks.
     orphaned: Rows of the version that belong to no committed document.
     duplicated: Rows beyond the first of an id.
@@ -43,6 +45,7 @@ class VerifyReport:
     index: str
     version: str
     documents: int
+    quarantined: int
     chunks: int
     missing: int
     orphaned: int
@@ -80,6 +83,7 @@ class VerifyReport:
         """Give all counts by the titles that people read."""
         return {
             "documents": self.documents,
+            "quarantined": self.quarantined,
             "chunks": self.chunks,
             **self.inconsistencies(),
             "rows not written by Roost": self.foreign,
@@ -95,7 +99,8 @@ class VerifyReport:
             if self.repaired
             else ""
         )
-        counted = f"{self.index}: {self.documents} documents, {self.chunks} chunks"
+        quarantined = f" and {self.quarantined} quarantined" if self.quarantined else ""
+        counted = f"{self.index}: {self.documents} documents{quarantined}, {self.chunks} chunks"
         return f"{counted}; {found or 'store and ledger agree'}{repaired}"
 
     def as_dict(self) -> dict[str, Any]:
@@ -104,6 +109,7 @@ class VerifyReport:
             "index": self.index,
             "version": self.version,
             "documents": self.documents,
+            "quarantined": self.quarantined,
             "chunks": self.chunks,
             "missing": self.missing,
             "orphaned": self.orphaned,
@@ -134,6 +140,7 @@ def make_verify_report(version: Version, found: Findings, remaining: Findings, *
         index=version.index,
         version=version.name,
         documents=found.documents,
+        quarantined=found.quarantined,
         chunks=found.chunks,
         missing=found.missing,
         orphaned=found.orphaned,

@@ -37,6 +37,7 @@ def test_the_report_has_the_documented_keys_and_is_json() -> None:
         "index",
         "version",
         "documents",
+        "quarantined",
         "chunks",
         "missing",
         "orphaned",
@@ -65,6 +66,12 @@ def test_the_counts_have_titles_that_a_reader_understands() -> None:
     assert report.summary() == ("docs: 3 documents, 7 chunks; content differs from ledger: 3, interrupted writes: 1")
     [step] = report.next_steps
     assert step.startswith("ingest source 'notes' (/srv/notes) again")
+
+
+def test_quarantined_documents_are_counted_apart_as_the_status_does() -> None:
+    report = make_verify_report(VERSION, found := findings(quarantined=2), found, marked=0)
+    assert (report.as_dict()["documents"], report.as_dict()["quarantined"]) == (3, 2)
+    assert report.summary() == "docs: 3 documents and 2 quarantined, 7 chunks; store and ledger agree"
 
 
 def test_a_consistent_index_is_ok_and_leaves_nothing_to_do() -> None:
