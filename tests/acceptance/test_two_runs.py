@@ -10,7 +10,7 @@ from tests.conftest import ROOT
 HANDBOOK = ROOT / "examples" / "handbook"
 
 
-@pytest.mark.usually("lite")
+@pytest.mark.long  # in one process: tests/integration/test_lease_wait.py
 def test_of_two_that_start_together_one_works_and_the_other_waits_for_it_by_name(roost, milvus, index):
     words = ("ingest", HANDBOOK, "--index", index, "--json")
     with ThreadPoolExecutor() as threads:

@@ -114,7 +114,7 @@ def test_prefect_server_answers_health_from_a_database_in_its_folder(
 @pytest.mark.parametrize("server", SERVERS)
 def test_a_taken_port_is_refused_by_its_number(server: Server, taken_port: int, tmp_path: Path) -> None:
     refusal = pytest.raises(
-        StackError, match=rf"port {taken_port} is taken: stop the process that uses it .* or give none"
+        StackError, match=rf"port {taken_port} is taken: stop the process that uses it .* or choose another one"
     )
     with refusal, server(tmp_path, port=taken_port):
         pytest.fail("started on a taken port")

@@ -83,8 +83,9 @@ def pool(server: None, prefect_api: str, tmp_path: Path, monkeypatch: pytest.Mon
         yield made
 
 
-def test_four_shards_on_two_workers_make_the_rows_of_one_run_and_are_cancelled_with_it(
-    pool, by_itself, ingest, folder, stored, index, monkeypatch
+@pytest.mark.parametrize("count", [2, pytest.param(4, marks=pytest.mark.long)])
+def test_shards_on_two_workers_make_the_rows_of_one_run_and_are_cancelled_with_it(
+    pool, by_itself, ingest, folder, stored, index, monkeypatch, count
 ):
     monkeypatch.setattr(work_pool, "POLL_INTERVAL_S", 0.5)
     source = folder(**{"gone.md": "# Gone\n\nA ship that was sunk."})
@@ -94,9 +95,9 @@ def test_four_shards_on_two_workers_make_the_rows_of_one_run_and_are_cancelled_w
 
     with pool.worker("one"):
         with pool.worker("two"):
-            state, report = ingest(source, shards=4, max_delete_fraction=1.0)
+            state, report = ingest(source, shards=count, max_delete_fraction=1.0)
         shards = pool.shards()
-        assert sorted(run.name for run in shards) == [f"shard {n} of 4: {index}" for n in (1, 2, 3, 4)]
+        assert sorted(run.name for run in shards) == [f"shard {n} of {count}: {index}" for n in range(1, count + 1)]
         assert {run.state_name for run in shards} == {"Completed"}
         rows = alone[0].height
         assert (state, report.documents.added, report.documents.deleted) == ("Completed", 12, 1)
@@ -117,10 +118,10 @@ def test_four_shards_on_two_workers_make_the_rows_of_one_run_and_are_cancelled_w
         other = threading.Thread(target=cancel)
         other.start()
         with pytest.raises(asyncio.CancelledError):
-            ingest(source, shards=3)
+            ingest(source, shards=2)
         other.join()
         ended = until(lambda: all(run.state.is_final() for run in pool.shards()) and pool.shards())
-        assert sorted(run.state_name for run in ended) == ["Cancelled"] * 3 + ["Completed"] * 4
+        assert sorted(run.state_name for run in ended) == ["Cancelled"] * 2 + ["Completed"] * count
     _, report = ingest(source)
     assert report.store.documents == 13
     assert set(stored()[2]["status"]) == {"indexed"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Iterator
+from contextvars import Context
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
@@ -67,13 +68,16 @@ def test_a_url_without_a_scheme_is_named() -> None:
 
 
 def test_a_temporary_server_is_none_for_engines_and_shards_whose_workers_live_elsewhere() -> None:
-    before = get_current_settings().api.url
-    with TemporaryPrefect(None, "http://127.0.0.1:1/api", None).serve():  # type: ignore[arg-type]
-        assert get_current_settings().api.url == "http://127.0.0.1:1/api"
-        assert not has_lasting_server()
-    assert get_current_settings().api.url == before
-    with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:1/api"}):
-        assert has_lasting_server()
+    def check() -> None:
+        before = get_current_settings().api.url
+        with TemporaryPrefect(None, "http://127.0.0.1:1/api", None).serve():  # type: ignore[arg-type]
+            assert get_current_settings().api.url == "http://127.0.0.1:1/api"
+            assert not has_lasting_server()
+        assert get_current_settings().api.url == before
+        with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:1/api"}):
+            assert has_lasting_server()
+
+    Context().run(check)  # other tests of this process may have settings of their own
 
 
 def test_a_home_in_which_prefect_cannot_write_is_one_line(monkeypatch, tmp_path) -> None:
