@@ -136,7 +136,7 @@ async def import_folder(folder: Path, index: str, *, promote: bool, tell: Tell =
         await promotion.note_built(store, version, export.version.quality)
         await promotion.promote(store, version, live)
     before = live.name if live else None
-    return ImportReport(index, version.name, before, findings.documents, findings.chunks, export.digest)
+    return ImportReport(index, version.name, before, findings.recorded, findings.chunks, export.digest)
 
 
 def _refuse_damaged(export: archive.Export, findings: Findings) -> None:
@@ -145,9 +145,9 @@ def _refuse_damaged(export: archive.Export, findings: Findings) -> None:
     Raises:
         InconsistentIndexError: They were already inconsistent when they were exported.
     """
-    if findings.needs_repair or findings.documents != export.documents:
+    if findings.needs_repair or findings.recorded != export.documents:
         raise InconsistentIndexError(
-            f"the export of {export.version.name} is damaged: {findings.documents} of {export.documents} documents in "
+            f"the export of {export.version.name} is damaged: {findings.recorded} of {export.documents} documents in "
             f"its ledger, {findings.inconsistent.height} with other content than the ledger says, "
             f"{findings.orphaned} rows too many. Run roost verify --repair and roost ingest on the exported index, "
             "then export again; the import was not promoted"

@@ -64,6 +64,11 @@ class Findings:
     inconsistent: pl.DataFrame
 
     @property
+    def recorded(self) -> int:
+        """Rows of the ledger, quarantined documents included."""
+        return self.documents + self.quarantined
+
+    @property
     def is_clean(self) -> bool:
         """Whether store and ledger agree."""
         return not (self.orphaned or self.inconsistent.height)
