@@ -44,7 +44,7 @@ MEMORY_SHARE = 0.5
 MIN_MEMORY_MB = 256
 #: Wall time that a task may last, as a multiple of the processor time that it may use.
 WALL_TIME_FACTOR = 5.0
-#: Tasks that one pool tries again alone: a source that hangs must not hold up a run for each of its documents.
+#: Tasks that one pool tries again alone: a source that hangs must not delay a run for each of its documents.
 MAX_LONE_TRIES = 10
 #: Modules that the fork server imports once, so that each worker starts with them.
 _PRELOADED = ["roost.tasks.worker_imports", "roost.tasks.steps.load", "roost.tasks.steps.cut"]

@@ -19,6 +19,14 @@ from roost.tasks.models.model import Model, find_model
 from roost.tasks.records import PLANNED
 from roost.tasks.settings import Embedding, Ingest
 from roost.tasks.sources.opened_source import ListingChoices
+from roost.tasks.steps.report import (
+    ChunkCounts,
+    DocumentCounts,
+    IngestReport,
+    RunSeconds,
+    StoreCounts,
+    TokenCounts,
+)
 from roost.tasks.workers import Workers
 
 #: Words that the tokenizer has as one token; it spells all others.
@@ -80,6 +88,22 @@ def made_model() -> Model:
     folder = Path(_FOLDER.name) / "tiny"
     make_model_folder(folder, **{"sentence_bert_config.json": json.dumps({"max_seq_length": WINDOW})})
     return find_model(Embedding(model=str(folder)))
+
+
+def ingest_report() -> IngestReport:
+    """The report of a run that added three documents to 1,197."""
+    return IngestReport(
+        index="docs",
+        version="docs__v1",
+        fingerprint="092a27e3",
+        documents=DocumentCounts(listed=1200, added=3, unchanged=1197),
+        unlisted=(),
+        chunks=ChunkCounts(embedded=10, written=10),
+        tokens=TokenCounts(embedded=900),
+        store=StoreCounts(1200, 5000),
+        seconds=RunSeconds(2.5, 0.5, 0.0, 0.0, 1.0, 1.0),
+        rejects=(),
+    )
 
 
 class HashEngine:

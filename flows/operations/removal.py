@@ -18,7 +18,8 @@ from roost.tasks.milvus.expressions import quoted
 from roost.tasks.milvus.lock_wait import LeaseOwner
 from roost.tasks.milvus.store import Store, open_store
 from roost.tasks.settings import load_settings
-from roost.tasks.steps.forget import forget_documents
+from roost.tasks.steps.index import delete_documents
+from roost.tasks.steps.plan import OLD_CHUNKS
 from roost.tasks.versions import removal
 from roost.tasks.versions.description import describe_version
 from roost.tasks.versions.ledger import read_ledger
@@ -106,9 +107,9 @@ async def forget_source(source: str, index: str, tell: Tell = _log.warning) -> F
         leased = acquire_version_lease(store, version, owner, migrate=True)
         store, version = await stack.enter_async_context(leased)
         if await store.read_alias(index) != version.name:
-            raise VersionChangedError(f"another version of index {index!r} was promoted meanwhile: run it again")
+            raise VersionChangedError(f"another version of index {index!r} was promoted in the meantime: run it again")
         documents = await _read_source(store, version, source)
-        await forget_documents(store, version, documents)
+        await delete_documents(store, version, documents.with_columns(old_chunks=OLD_CHUNKS), run_id="")
         await forget_place(store, version, source)  # last, so that a killed command can be repeated
         return _forget_report(version, source, documents, deleted=True)
 

@@ -130,7 +130,9 @@ async def roll_back(index: str, tell: Tell = _log.warning) -> AliasMove:
         target = promotion.previous_version(found, index)
         async with promotion.lease_target(store, target.version, owner) as (leased, version, live):
             if live is None or live.name != found[0].version.name:
-                raise ConflictError(f"index {index!r} was switched to {live and live.name} meanwhile: roll back again")
+                raise ConflictError(
+                    f"index {index!r} was switched to {live and live.name} in the meantime: roll back again"
+                )
             await promotion.roll_back(leased, version)
         return AliasMove(index, version.name, live.name)
 

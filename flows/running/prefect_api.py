@@ -1,6 +1,6 @@
 """The Prefect server of this process's runs: whether it answers, whether it is temporary, and calls that may fail.
 
-What Prefect records of a run follows the run's commits. It must not fail the run, nor hold it up: `record` limits the
+What Prefect records of a run follows the run's commits. It must not fail the run, nor delay it: `record` limits the
 time of a call and notes a failure, `drain` limits the wait for events and logs, and the run reports once what is
 missing in Prefect.
 """
@@ -126,7 +126,7 @@ async def call_prefect(call: Callable[[], Awaitable[object]], timeout_s: float) 
 
 
 def note_unrecorded(what: str) -> None:
-    """Note for the end of the run what is missing in Prefect; in a run of a worker, which nobody watches, log it."""
+    """Note for the end of the run what is missing in Prefect; in a run of a worker, which has no terminal, log it."""
     unrecorded = UNRECORDED.get()
     if unrecorded is None:
         _log.warning(missing_message([what]))

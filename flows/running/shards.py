@@ -76,7 +76,7 @@ async def run_shards(run: Run, request: IngestRequest | BackfillRequest, work: p
 
 
 class ShardWatch:
-    """Finds shards whose process has ended without a word to Prefect: nobody renews the lease of their id range."""
+    """Finds shards whose process has ended without telling Prefect: the lease of their id range is not renewed."""
 
     def __init__(self, read_rows: Callable[[], Awaitable[list[LeaseRow]]], ranges: Mapping[UUID, IdRange]) -> None:
         """Watch some shards.

@@ -105,8 +105,8 @@ class Connection:
     async def _to_its_end(self, call: Awaitable[T]) -> T:
         """Await a write also when this task is cancelled, and only then pass the cancellation on.
 
-        A thread cannot be cancelled, and a server may carry out a call that its client has given up: whoever releases
-        the lease or closes a Lite file meanwhile would write beside it.
+        A thread cannot be cancelled, and a server may carry out a call that its client has given up: a run that
+        releases the lease, or closes a Lite file, before that would write beside it.
         """
         writing = asyncio.ensure_future(call)
         self._writes.add(writing)

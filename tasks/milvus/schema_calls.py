@@ -15,7 +15,7 @@ from roost.tasks.milvus.connection import Connection
 
 #: Seconds between two checks of a collection that a server loads.
 LOAD_POLL_INTERVAL_S = 0.2
-#: Seconds in which Milvus Lite must have loaded or flushed a collection; it builds the indexes meanwhile.
+#: Seconds in which Milvus Lite must have loaded or flushed a collection, which includes building the indexes.
 LITE_WORK_TIMEOUT_S = 600.0
 
 

@@ -247,7 +247,7 @@ def _follow_link(filesystem: Any, info: dict[str, Any]) -> dict[str, Any]:
 
 
 def _leads_outside(opened: OpenedSource, info: dict[str, Any]) -> bool:
-    """Whether a file is a link out of a local source's folder, which whoever may write there could lay to any file."""
+    """Whether a file is a link out of a local source's folder: anyone who can write there can set its target."""
     if opened.choices.follow_links or not (isinstance(opened.filesystem, LocalFileSystem) and info["islink"]):
         return False
     return not Path(os.path.realpath(info["name"])).is_relative_to(os.path.realpath(opened.base or "/"))

@@ -27,7 +27,7 @@ def spool_folder(parent: str = "") -> Iterator[Path]:
         folder = Path(name)
         file = os.open(folder / f"{_LOCK}.new", os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            with suppress(OSError):  # a filesystem without locks: then nobody sweeps this spool
+            with suppress(OSError):  # a filesystem without locks: then no run deletes this spool
                 fcntl.flock(file, fcntl.LOCK_EX)
                 (folder / f"{_LOCK}.new").rename(folder / _LOCK)  # only now others see it, locked
             yield folder

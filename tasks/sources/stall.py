@@ -74,7 +74,7 @@ async def call_watched(what: str, function: Callable[..., T], *arguments: Any) -
 
     def work() -> None:
         _thread.progress = progress
-        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+        with suppress(RuntimeError):  # the loop is closed: no task waits any more
             try:
                 result = context.run(function, *arguments)
             except BaseException as error:  # noqa: BLE001  it is raised where the call is awaited

@@ -1,4 +1,4 @@
-"""URIs of the rows of tables: the path of the table in its source, `#`, and the name of the row."""
+"""Names of tables, and URIs of their rows: the path of the table in its source, `#`, and the name of the row."""
 
 from __future__ import annotations
 
@@ -14,6 +14,17 @@ _ROW_URI = re.compile(
     rf"(?P<table>.*?({'|'.join(map(re.escape, TABLE_SUFFIXES))})({'|'.join(map(re.escape, COMPRESSED_SUFFIXES))})?)#.*",
     re.IGNORECASE | re.DOTALL,
 )
+
+
+def table_kind(name: str) -> str:
+    """Give the suffix that tells the kind of a table, in lower case, without that of a compression."""
+    path = PurePosixPath(name)
+    return (PurePosixPath(path.stem) if is_compressed(name) else path).suffix.lower()
+
+
+def is_compressed(name: str) -> bool:
+    """Whether a file is compressed, by its suffix."""
+    return PurePosixPath(name).suffix.lower() in COMPRESSED_SUFFIXES
 
 
 def table_of(uri: str) -> str:
@@ -35,6 +46,4 @@ def file_of(uri: str, read_as: str) -> str:
 
 def row_format(uri: str) -> str:
     """Give the format of a row of a table, as in `csv row`, by its URI."""
-    path = PurePosixPath(table_of(uri).lower())
-    kind = PurePosixPath(path.stem).suffix if path.suffix in COMPRESSED_SUFFIXES else path.suffix
-    return f"{kind.removeprefix('.')}{_ROW}".strip()
+    return f"{table_kind(table_of(uri)).removeprefix('.')}{_ROW}".strip()

@@ -23,6 +23,7 @@ from roost.tasks.locations import local_path, open_location
 from roost.tasks.records import DOCUMENT
 from roost.tasks.sources.source import Columns
 from roost.tasks.sources.table_readers import READERS, TableRow, row_error
+from roost.tasks.sources.table_uris import is_compressed, table_kind
 
 #: Rows in one part of the spool, and characters of them: as much of a table is in memory at once while it is listed.
 PART_ROWS = 2_000
@@ -38,7 +39,6 @@ _TEXT_NAMES = (
 #: Average length from which a column with an unknown name is taken for text, characters.
 _MIN_TEXT_CHARACTERS = 20
 _MAX_ID_CHARACTERS = 1000
-_COMPRESSIONS = (".gz", ".bz2", ".xz", ".zst")
 _COPY_BYTES = 1 << 20
 #: Numbers of the errors that mean that a disk, a quota or a limit is used up.
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -60,7 +60,7 @@ class TableListing(NamedTuple):
 
 def is_table(name: str) -> bool:
     """Whether a file's rows are documents, by its suffix."""
-    return _kind(name) in READERS
+    return table_kind(name) in READERS
 
 
 def list_rows(
@@ -82,7 +82,7 @@ def list_rows(
     """
     name = local_path(location) or uri  # a URL may end with a query
     file, is_copy = _local_file(location, name, spool, max_copied_mb)
-    rows = ((number, row) for number, row in enumerate(READERS[_kind(name)](file), start=1) if not _is_blank(row))
+    rows = ((number, row) for number, row in enumerate(READERS[table_kind(name)](file), start=1) if not _is_blank(row))
     parts: list[TableListing] = []
     seen: dict[str, int] = {}
     found: Columns | None = None
@@ -276,16 +276,6 @@ def _as_text(value: Any) -> str:
     return text.replace("\0", "").encode("utf-8", errors="replace").decode()
 
 
-def _kind(name: str) -> str:
-    """The suffix that chooses the reader, in lower case, without that of a compression."""
-    path = PurePosixPath(name)
-    return (PurePosixPath(path.stem) if _is_compressed(path) else path).suffix.lower()
-
-
-def _is_compressed(path: PurePath) -> bool:
-    return path.suffix.lower() in _COMPRESSIONS
-
-
 def _spool_name(location: str) -> str:
     """Give the beginning of the names of a table's files in the spool."""
     return digest(location.encode(), 6)
@@ -297,13 +287,13 @@ def _local_file(location: str, name: str, spool: Path, max_copied_mb: int) -> tu
     Raises:
         DocumentError: It cannot be read or decompressed, or is too large.
     """
-    path, is_compressed = local_path(location), _is_compressed(PurePosixPath(name))
-    if path is not None and not is_compressed:
+    path, has_codec = local_path(location), is_compressed(name)
+    if path is not None and not has_codec:
         return Path(path), False
-    copy = spool / f"{_spool_name(location)}{_kind(name)}"
+    copy = spool / f"{_spool_name(location)}{table_kind(name)}"
     try:
         with open_location(location) as raw, copy.open("wb") as target:
-            _copy(_decompressed(raw, PurePosixPath(name)) if is_compressed else raw, target, max_copied_mb)
+            _copy(_decompressed(raw, PurePosixPath(name)) if has_codec else raw, target, max_copied_mb)
     except DocumentError:
         raise
     except Exception as error:  # noqa: BLE001  each compression and each filesystem raises its own exceptions

@@ -89,7 +89,7 @@ async def _cut_singly(blocks: pl.DataFrame, sizes: CutSizes, workers: Workers, s
             chunks.append(await workers.run(cut_blocks, (own, sizes), seconds))
         except WorkerError as error:
             errors[str(document)] = DocumentError(error.reason, f"cutting: {error}")
-        except Exception as error:  # noqa: BLE001  a text that nobody expects, or a defect that an upgrade mends
+        except Exception as error:  # noqa: BLE001  an unexpected text, or a defect that an upgrade mends
             errors[str(document)] = DocumentError("failed", f"cutting: {type(error).__name__}: {error}")
     return _Cut(pl.concat(chunks), errors)
 

@@ -146,7 +146,7 @@ def this_process() -> str:
 
 
 def monotonic_now() -> float:
-    """Give the seconds of a clock that nobody sets and that also runs while the machine sleeps."""
+    """Give the seconds of a clock that cannot be set and that also runs while the machine sleeps."""
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 

@@ -158,7 +158,7 @@ async def lease_target(
 
     Raises:
         StoreError: It has no ledger.
-        CollectionNotFoundError: It was dropped meanwhile.
+        CollectionNotFoundError: It was dropped in the meantime.
         ConflictError: Another owner has the lease for longer than this one waits.
     """
     await load_collections(store, target)

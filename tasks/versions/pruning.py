@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,10 +12,8 @@ from roost.tasks.milvus.store import Store
 from roost.tasks.versions.ledger_format import ledger_names
 from roost.tasks.versions.live_version import load_for_reading
 from roost.tasks.versions.promotion import VersionStatus
-from roost.tasks.versions.version import VERSION_NAME, Version
+from roost.tasks.versions.version import LEDGER_NAME, Version
 from roost.tasks.versions.version_lease import acquire_version_lease
-
-_LEDGER_NAME = re.compile(rf"({VERSION_NAME.pattern})__ledger[0-9]*")
 
 
 @dataclass(frozen=True)
@@ -54,8 +51,8 @@ def choose(versions: Sequence[VersionStatus], names: Sequence[str], index: str, 
             kept[name] = "was live" if one.version.promoted else "never promoted"
     replaced = {name for one in versions for name in _replaced_ledgers(one.version)}
     for name in names:
-        match = _LEDGER_NAME.fullmatch(name)
-        if match and match["index"] == index and match[1] not in names:
+        match = LEDGER_NAME.fullmatch(name)
+        if match and match["index"] == index and match["version"] not in names:
             drop[name] = "a ledger without its version"
         elif name in replaced:
             drop[name] = "a ledger that a migration replaced"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 
@@ -11,23 +10,21 @@ from roost.tasks.milvus.lock_wait import LeaseOwner
 from roost.tasks.milvus.store import Store
 from roost.tasks.versions.live_version import load_for_reading
 from roost.tasks.versions.promotion import VersionStatus, version_statuses
-from roost.tasks.versions.version import VERSION_NAME, Version
+from roost.tasks.versions.version import LEDGER_NAME, Version
 from roost.tasks.versions.version_lease import acquire_version_lease
-
-_LEDGER_NAME = re.compile(rf"(?P<version>{VERSION_NAME.pattern})__ledger[0-9]*")
 
 
 async def find_ledgers(store: Store, index: str) -> list[str]:
     """List the ledgers of an index, those included whose version a killed drop or a killed first run left out."""
-    matches = [match for name in await store.list_collections() if (match := _LEDGER_NAME.fullmatch(name))]
+    matches = [match for name in await store.list_collections() if (match := LEDGER_NAME.fullmatch(name))]
     return [match[0] for match in matches if match["index"] == index]
 
 
 async def delete_index(store: Store, index: str, owner: LeaseOwner) -> list[str]:
     """Drop the alias of an index, all its versions and their ledgers, under the leases of all versions.
 
-    The alias is dropped first: nobody reads half an index. The ledgers are dropped last. After a crash the same call
-    drops what is left.
+    The alias is dropped first, so that no search reads half an index. The ledgers are dropped last. After a crash the
+    same call drops what is left.
 
     Args:
         store: Where the index is.

@@ -17,6 +17,8 @@ from roost.tasks.versions.vector_index import VectorIndex
 _INDEX_NAME = r"[A-Za-z][A-Za-z0-9]*(_[A-Za-z0-9]+)*"
 #: An index's name never has two underscores in a row, so the name of a version tells index and fingerprint apart.
 VERSION_NAME = re.compile(rf"(?P<index>{_INDEX_NAME})__[0-9a-f]{{8}}(_[0-9]+)?")
+#: The name of a ledger, of any format.
+LEDGER_NAME = re.compile(rf"(?P<version>{VERSION_NAME.pattern})__ledger[0-9]*")
 MAX_INDEX_NAME_LENGTH = 200
 
 # Names of the properties; see `Version`. `_FACTS` are recipe, metric, vector index and time of creation.

@@ -111,21 +111,21 @@ def test_parts_that_do_not_meet_are_held_at_once_and_the_whole_waits_for_each(
         async with open_store(load_settings().milvus) as store:
             version = await require_live_version(store, index)
 
-            def hold(who: str, id_range: Any = ALL_IDS, parent_lease: str = "") -> Any:
+            def acquire(who: str, id_range: Any = ALL_IDS, parent_lease: str = "") -> Any:
                 return lease.acquire_lease(
                     store, version, LeaseOwner(who), id_range=id_range, parent_lease=parent_lease
                 )
 
-            async with hold("one", id_range_of(1, 2)), hold("two", id_range_of(2, 2)):
+            async with acquire("one", id_range_of(1, 2)), acquire("two", id_range_of(2, 2)):
                 for part in (ALL_IDS, id_range_of(1, 3)):
                     with pytest.raises(ConflictError, match=r"being written by (one|two)"):
-                        async with hold("other", part):
+                        async with acquire("other", part):
                             pass
-            async with hold("parent") as kept:
+            async with acquire("parent") as kept:
                 with pytest.raises(ConflictError, match="being written by parent"):
-                    async with hold("stranger", id_range_of(1, 2)):
+                    async with acquire("stranger", id_range_of(1, 2)):
                         pass
-                async with hold("child", id_range_of(1, 2), kept.lease_key):
+                async with acquire("child", id_range_of(1, 2), kept.lease_key):
                     pass
 
     asyncio.run(work())

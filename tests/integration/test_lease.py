@@ -29,28 +29,28 @@ from roost.tasks.versions.version_lease import acquire_version_lease
 
 @pytest.fixture
 def with_version(standalone, index):
-    """Run `work(store, version, hold)` on this test's index on the real server; `hold(...)` acquires its lease."""
+    """Run `work(store, version, acquire)` on this test's index on the real server; `acquire(...)` takes its lease."""
 
     async def version_of(store) -> Version:
         version = await open_or_create_version(store, index, make_recipe(find_model(Embedding()), Chunking()))
         await publish(store, version)
         return version
 
-    def hold(store, version, what, wait=0.0, tell=lambda words: None):
+    def acquire(store, version, what, wait=0.0, tell=lambda words: None):
         return lease.acquire_lease(store, version, LeaseOwner(what, wait_seconds=wait, tell=tell))
 
     async def run(work):
         async with open_store(Milvus(uri=standalone)) as store:
-            return await work(store, await version_of(store), hold)
+            return await work(store, await version_of(store), acquire)
 
     return lambda work: asyncio.run(run(work))
 
 
 def test_the_second_run_is_refused_and_told_who_holds_the_index(with_version):
-    async def work(store, version, hold):
-        async with hold(store, version, "run 'nightly'"):
+    async def work(store, version, acquire):
+        async with acquire(store, version, "run 'nightly'"):
             with pytest.raises(ConflictError, match="being written by run 'nightly'"):
-                async with hold(store, version, "run 'by-hand'"):
+                async with acquire(store, version, "run 'by-hand'"):
                     pass
 
     with_version(work)
@@ -59,14 +59,14 @@ def test_the_second_run_is_refused_and_told_who_holds_the_index(with_version):
 def test_a_waiting_run_is_told_for_whom_and_goes_on_when_the_first_ends(with_version, monkeypatch):
     monkeypatch.setattr(lease, "POLL_INTERVAL_S", 0.1)
 
-    async def work(store, version, hold):
+    async def work(store, version, acquire):
         told: list[str] = []
 
         async def second():
-            async with hold(store, version, "second", wait=30, tell=told.append):
+            async with acquire(store, version, "second", wait=30, tell=told.append):
                 return time.monotonic()
 
-        async with hold(store, version, "first"):
+        async with acquire(store, version, "first"):
             waiting = asyncio.ensure_future(second())
             await asyncio.sleep(1.5)
             released = time.monotonic()
@@ -78,7 +78,7 @@ def test_a_waiting_run_is_told_for_whom_and_goes_on_when_the_first_ends(with_ver
 
 
 def test_what_another_run_changed_since_the_version_was_read_is_read_again_under_the_lease(with_version):
-    async def work(store, version, hold):
+    async def work(store, version, acquire):
         known = await read_live_version(store, version.index)
         await note_places(store, version, {"added": "/by/another/run"})
         owner = LeaseOwner("run 'second'")
@@ -92,7 +92,7 @@ def test_a_run_that_waits_while_the_ledger_is_migrated_goes_on_in_the_new_ledger
     monkeypatch.setattr(lease, "POLL_INTERVAL_S", 0.1)
     copy_rows = ledger.copy_rows
 
-    async def work(store, version, hold):
+    async def work(store, version, acquire):
         old = await create_version(store, replace(version, name=f"{version.name}_9", ledger_format=1))
         told: list[str] = []
         copying, waiting = asyncio.Event(), asyncio.Event()
@@ -128,7 +128,7 @@ def test_a_run_that_waits_while_the_ledger_is_migrated_goes_on_in_the_new_ledger
 
 
 def test_an_alias_that_moved_while_the_sources_were_listed_stops_the_run_before_it_writes(with_version):
-    async def work(store, version, hold):
+    async def work(store, version, acquire):
         known = await read_live_version(store, version.index)
         await store.drop_alias(version.index)
         other = await create_version(store, replace(version, name=f"{version.name}_2"))
@@ -145,12 +145,12 @@ def test_an_alias_that_moved_while_the_sources_were_listed_stops_the_run_before_
 def test_of_many_that_start_together_no_two_ever_hold_it_at_once(with_version, monkeypatch):
     monkeypatch.setattr(lease, "POLL_INTERVAL_S", 0.2)
 
-    async def work(store, version, hold):
+    async def work(store, version, acquire):
         inside: list[str] = []
         most: list[int] = []
 
         async def one(name):
-            async with hold(store, version, name, wait=100):
+            async with acquire(store, version, name, wait=100):
                 inside.append(name)
                 most.append(len(inside))
                 await asyncio.sleep(0.05)
@@ -168,49 +168,49 @@ def test_a_hold_of_a_process_that_is_gone_does_not_stand(with_version, standalon
         process = context.Process(target=_hold_for_ever, args=(standalone, index))
         process.start()
         deadline = time.monotonic() + 60
-        while not asyncio.run(_claims(standalone, index)) and time.monotonic() < deadline:
+        while not asyncio.run(_count_leases(standalone, index)) and time.monotonic() < deadline:
             time.sleep(0.3)
         process.kill()
         process.join()
 
-    async def open_first(store, version, hold):
+    async def open_first(store, version, acquire):
         return version
 
     with_version(open_first)
     held_and_killed()
-    assert asyncio.run(_claims(standalone, index)) == 1
+    assert asyncio.run(_count_leases(standalone, index)) == 1
 
-    async def work(store, version, hold):
+    async def work(store, version, acquire):
         started = time.monotonic()
-        async with hold(store, version, "the next"):
+        async with acquire(store, version, "the next"):
             assert time.monotonic() - started < lease_rows.EXPIRES_AFTER_S / 2
 
     with_version(work)
 
 
-def test_a_claim_from_another_machine_stands_until_it_expires(with_version, monkeypatch):
-    async def work(store, version, hold):
+def test_a_lease_from_another_machine_stands_until_it_expires(with_version, monkeypatch):
+    async def work(store, version, acquire):
         monkeypatch.setattr(lease_rows, "_host", lambda: "elsewhere 1")
         monkeypatch.setattr(lease_rows, "EXPIRES_AFTER_S", 3.0)
         monkeypatch.setattr(lease_rows, "MAX_CLOCK_DIFFERENCE_S", 1.0)
         monkeypatch.setattr(lease, "GRACE_S", 0.0)
         monkeypatch.setattr(lease, "POLL_INTERVAL_S", 0.3)
-        claim = lease.Lease("a" * 32, "docs", "run 'far away'", lease.monotonic_now(), since="noon")
-        await lease_rows.write_lease(store, version.ledger, claim.row)
+        far = lease.Lease("a" * 32, "docs", "run 'far away'", lease.monotonic_now(), since="noon")
+        await lease_rows.write_lease(store, version.ledger, far.row)
         monkeypatch.setattr(lease_rows, "_host", lambda: "here 2")
         with pytest.raises(ConflictError, match="far away"):
-            async with hold(store, version, "near"):
+            async with acquire(store, version, "near"):
                 pass
         await asyncio.sleep(3.1)
-        async with hold(store, version, "near"):
+        async with acquire(store, version, "near"):
             pass
 
     with_version(work)
 
 
 def test_a_run_that_was_paused_writes_and_deletes_no_more_in_the_middle_of_a_batch_either(with_version, monkeypatch):
-    async def work(store, version, hold):
-        async with hold(store, version, "paused") as kept:
+    async def work(store, version, acquire):
+        async with acquire(store, version, "paused") as kept:
             await kept.delete(version.name, ["0"])
             clock = lease.monotonic_now
             monkeypatch.setattr(lease, "monotonic_now", lambda: clock() + lease_rows.EXPIRES_AFTER_S)
@@ -228,8 +228,8 @@ def test_a_renewed_hold_outlasts_its_expiry_while_a_batch_fills_the_gate(with_ve
     monkeypatch.setattr(lease, "RENEW_INTERVAL_S", 0.3)
     monkeypatch.setattr(lease, "GRACE_S", 0.0)
 
-    async def work(store, version, hold):
-        async with hold(store, version, "long") as kept:
+    async def work(store, version, acquire):
+        async with acquire(store, version, "long") as kept:
             for _ in range(MAX_SERVER_WRITES):
                 await kept._gate.acquire()
             await asyncio.sleep(4.0)
@@ -237,7 +237,7 @@ def test_a_renewed_hold_outlasts_its_expiry_while_a_batch_fills_the_gate(with_ve
                 kept._gate.release()
             await kept.delete(version.name, ["0"])
             with pytest.raises(ConflictError):
-                async with hold(store, version, "other"):
+                async with acquire(store, version, "other"):
                     pass
 
     with_version(work)
@@ -252,9 +252,9 @@ def test_a_run_that_waits_outlives_a_server_that_is_away_for_a_moment(with_versi
             raise TransientError("away")
         return await looks(*arguments)
 
-    async def work(store, version, hold):
+    async def work(store, version, acquire):
         monkeypatch.setattr(lease, "_read_other_leases", look)
-        async with hold(store, version, "patient", wait=30) as kept:
+        async with acquire(store, version, "patient", wait=30) as kept:
             await kept.delete(version.name, ["0"])
         assert next(failing, None) is None
         assert await store.count(version.ledger, 'status == "lease"') == 0
@@ -269,16 +269,16 @@ def test_a_server_that_stays_away_ends_the_wait(with_version, monkeypatch):
     async def look(*_):
         raise TransientError("away")
 
-    async def work(store, version, hold):
+    async def work(store, version, acquire):
         monkeypatch.setattr(lease, "_read_other_leases", look)
         with pytest.raises(TransientError, match="away"):
-            async with hold(store, version, "patient", wait=30):
+            async with acquire(store, version, "patient", wait=30):
                 pass
 
     with_version(work)
 
 
-async def _claims(uri: str, index: str) -> int:
+async def _count_leases(uri: str, index: str) -> int:
     from roost.tasks.versions.live_version import require_live_version
 
     async with open_store(Milvus(uri=uri)) as store:
@@ -304,12 +304,12 @@ def test_a_version_that_a_run_holds_is_not_pruned_and_the_run_is_named(with_vers
     monkeypatch.setattr(lease, "GRACE_S", 0.0)
     monkeypatch.setattr(promotion, "MIN_ABANDONED_AGE_S", 0.0)
 
-    async def work(store, version, hold):
+    async def work(store, version, acquire):
         made = await create_version(store, replace(version, name=f"{version.name}_2"))
         found = await promotion.version_statuses(store, index)
         chosen = pruning.choose(found, [], index, 1)
         assert list(chosen.drop) == [made.name]
-        async with hold(store, made, "run 'first'"):
+        async with acquire(store, made, "run 'first'"):
             done = await pruning.prune(store, found, chosen, LeaseOwner("roost prune"))
         assert done.drop == {}
         assert "being written by run 'first'" in done.keep[made.name]
@@ -318,8 +318,8 @@ def test_a_version_that_a_run_holds_is_not_pruned_and_the_run_is_named(with_vers
     with_version(work)
 
 
-def test_a_claim_under_which_workers_elsewhere_write_outlives_its_process(with_version, monkeypatch):
-    async def work(store, version, hold):
+def test_a_lease_under_which_workers_elsewhere_write_outlives_its_process(with_version, monkeypatch):
+    async def work(store, version, acquire):
         monkeypatch.setattr(lease_rows, "_is_alive", lambda pid: False)
         mine, watch = lease.Lease("b" * 32, "docs", "the next", lease.monotonic_now()), lease_rows.LeaseWatch()
         for survives_process in (True, False):
@@ -337,15 +337,15 @@ def test_a_version_that_another_command_is_dropping_is_neither_promoted_nor_roll
     monkeypatch.setenv("ROOST_INGEST__WAIT_SECONDS", "0")
     monkeypatch.setattr(lease, "GRACE_S", 0.0)
 
-    async def work(store, version, hold):
+    async def work(store, version, acquire):
         made = await create_version(store, replace(version, name=f"{version.name}_2"))
         assert await read_vector_index(store, made.name) == made.vector_index
         await promotion.note_built(store, made, {})
-        async with hold(store, made, "roost prune"):
+        async with acquire(store, made, "roost prune"):
             with pytest.raises(ConflictError, match="being written by roost prune"):
                 await promote_version(index, made.name, force=False)
         assert await promote_version(index, made.name, force=False) == AliasMove(index, made.name, version.name)
-        async with hold(store, version, "roost prune"):
+        async with acquire(store, version, "roost prune"):
             with pytest.raises(ConflictError, match="being written by roost prune"):
                 await roll_back(index)
         assert await roll_back(index) == AliasMove(index, version.name, made.name)
@@ -362,7 +362,7 @@ def test_a_ledger_never_stands_without_its_version_while_both_are_made(with_vers
         seen.append(await store.has_collection(name.rpartition("__ledger")[0]))
         await make(store, name)
 
-    async def work(store, version, hold):
+    async def work(store, version, acquire):
         monkeypatch.setattr(live_version, "make_ledger", make_ledger)
         await create_version(store, replace(version, name=f"{version.name}_2"))
 

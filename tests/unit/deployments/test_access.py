@@ -39,9 +39,13 @@ def test_a_shell_reads_the_same_values_from_another_directory(tmp_path, monkeypa
     words = f'{made.read_command()} && env && test -z "$(ls)"'
     (tmp_path / "elsewhere").mkdir()
     shown = subprocess.run(
-        ["sh", "-c", words], cwd=tmp_path / "elsewhere", env={"PATH": "/usr/bin:/bin"}, check=True,
-        capture_output=True, text=True,
-    ).stdout  # fmt: skip
+        ["sh", "-c", words],
+        cwd=tmp_path / "elsewhere",
+        env={"PATH": "/usr/bin:/bin"},
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
     assert set(shown.splitlines()) >= {f"{name}={value}" for name, value in made.variables.items()}
     monkeypatch.delenv("PREFECT_SERVER_API_AUTH_STRING")
     assert access(tmp_path / "a folder's" / "data") == made

@@ -31,13 +31,18 @@ def state(index: str = "handbook", **schedules: dict[str, Any]) -> dict[str, Any
             ["schedules.nightly.active"],
         ),
         # Schedules that a person added or removed; one that the file added, one that it removed.
-        (state(), state(), state(nightly=NIGHTLY, mine=NIGHTLY), state(nightly=NIGHTLY, mine=NIGHTLY),
-         ["schedules.mine"]),
+        (
+            state(),
+            state(),
+            state(nightly=NIGHTLY, mine=NIGHTLY),
+            state(nightly=NIGHTLY, mine=NIGHTLY),
+            ["schedules.mine"],
+        ),
         (state(), state(), state() | {"schedules": {}}, state() | {"schedules": {}}, ["schedules.nightly"]),
         (state(), state(nightly=NIGHTLY, more=NIGHTLY), state(), state(nightly=NIGHTLY, more=NIGHTLY), []),
         (state(), state() | {"schedules": {}}, state(), state() | {"schedules": {}}, []),
     ],
-)  # fmt: skip
+)
 def test_changes_of_one_side_are_applied(base, file, server, wanted, kept):
     merged = merge(base, file, server)
     assert (merged.value, merged.kept, merged.conflicts) == (wanted, kept, [])

@@ -5,29 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 
-from roost.tasks.steps.report import (
-    ChunkCounts,
-    DocumentCounts,
-    IngestReport,
-    Reject,
-    RunSeconds,
-    StoreCounts,
-    TokenCounts,
-)
+from tests.stand_ins import ingest_report
+
+from roost.tasks.steps.report import Reject
 from roost.tasks.steps.report_text import DETAIL_WIDTH, as_markdown, reject_rows
 
-REPORT = IngestReport(
-    index="docs",
-    version="docs__v1",
-    fingerprint="092a27e3",
-    documents=DocumentCounts(listed=1200, added=3, unchanged=1197),
-    unlisted=(),
-    chunks=ChunkCounts(embedded=10, written=10),
-    tokens=TokenCounts(embedded=900),
-    store=StoreCounts(1200, 5000),
-    seconds=RunSeconds(2.5, 0.5, 0.0, 0.0, 1.0, 1.0),
-    rejects=(),
-)
+REPORT = ingest_report()
 EVIL = "![x](https://evil/p.png)"
 
 
