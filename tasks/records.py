@@ -56,7 +56,8 @@ TEXT_BLOCK = pl.Schema(
         "text": pl.String,
         "page": pl.Int64,  # from 1; 0 where the format has no pages
         "start": pl.Int64,  # offset in the document's text, characters
-        "markdown": pl.Boolean,
+        "kind": pl.String,  # `text`, `markdown` or `table`: how it is cut
+        "heading": pl.String,  # path of the headings above it, as in `Guide > Install`
     }
 )
 
@@ -86,9 +87,9 @@ REJECT = _with(PLANNED, detail=pl.String, **_READ)
 
 
 #: Actions of a plan, in the order in which they are shown.
-ACTIONS = ("unchanged", "added", "changed", "renamed", "deleted", "retry", "forced", "quarantined")
+ACTIONS = ("unchanged", "added", "changed", "renamed", "deleted", "retry", "forced", "reread", "quarantined")
 #: Actions of documents that are loaded, chunked, embedded and written.
-WORK_ACTIONS = ("added", "changed", "renamed", "retry", "forced")
+WORK_ACTIONS = ("added", "changed", "renamed", "retry", "forced", "reread")
 #: Actions of documents that are deleted; the content of `moved` ones was found at another URI.
 DELETE_ACTIONS = ("deleted", "moved")
 

@@ -17,8 +17,8 @@ from fsspec.implementations.local import LocalFileSystem
 from roost.tasks.errors import DocumentError, SourceError
 from roost.tasks.ids import doc_id
 from roost.tasks.records import DOCUMENT
-from roost.tasks.sources.media import MEDIA_SUFFIXES
 from roost.tasks.sources.opened_source import ListingChoices, OpenedSource
+from roost.tasks.sources.parsers.registry import is_media, suffix_of
 from roost.tasks.sources.source import Columns, Source
 from roost.tasks.sources.stall import call_watched, limited_otherwise, note_progress
 from roost.tasks.sources.tables import TableListing, clear_spool, is_table, list_rows
@@ -160,15 +160,14 @@ def list_source(opened: OpenedSource, spool: Path, list_table: ListTable = list_
         if not opened.source.chooses(relative):
             continue
         info = _follow_link(opened.filesystem, entry)
-        suffix = PurePosixPath(relative).suffix.lower()
         if info["type"] != "directory" and _leads_outside(opened, entry):
             listing.skipped[_OUTSIDE] += 1
         elif info["type"] in _NO_FILES:
             listing.skipped[_NO_FILES[info["type"]]] += 1
         elif is_table(relative) and _storable(relative) == relative:
             _add_table(opened, info["name"], relative, spool, listing, list_table)
-        elif suffix in MEDIA_SUFFIXES:
-            listing.skipped[suffix] += 1
+        elif is_media(relative):
+            listing.skipped[suffix_of(relative)] += 1
         elif _is_empty(opened.filesystem, info):
             listing.skipped[_EMPTY_FILE] += 1
         else:
@@ -186,9 +185,8 @@ def _list_single_file(opened: OpenedSource, spool: Path, list_table: ListTable) 
         except DocumentError as error:
             raise SourceError(f"{source.uri}: {error.detail}") from None
         return SourceListing(table.documents, [] if table.is_complete else [f"{name}#"])
-    suffix = PurePosixPath(name).suffix
-    if suffix.lower() in MEDIA_SUFFIXES:
-        raise SourceError(f"{source.uri}: {suffix} files contain no text that Roost can read")
+    if is_media(name):
+        raise SourceError(f"{source.uri}: {PurePosixPath(name).suffix} files contain no text that Roost can read")
     info = {**opened.filesystem.info(path), "name": path}
     if _is_empty(opened.filesystem, info):
         return SourceListing(DOCUMENT.to_frame(), skipped=Counter([_EMPTY_FILE]))

@@ -98,7 +98,7 @@ def _whole_documents(blocks: pl.DataFrame, tokenizer_file: str) -> pl.DataFrame:
 def _cut_block(block: dict[str, Any], sizes: CutSizes) -> Iterator[dict[str, Any]]:
     splitter = _splitter(sizes)
     sections = [_Section("", 0, block["text"])]
-    if block["markdown"]:
+    if block["kind"] == "markdown":
         sections = list(_join_headings(_split_sections(block["text"]), block["text"]))
     for section in sections:
         for start, piece in _locate(splitter.split_text(section.text), section.text):
@@ -109,7 +109,7 @@ def _cut_block(block: dict[str, Any], sizes: CutSizes) -> Iterator[dict[str, Any
                 yield {
                     "text": text,
                     "chunk_hash": chunk_hash(text),
-                    "heading": section.heading,
+                    "heading": _join_paths(block["heading"], section.heading),
                     "start": begin,
                     "end": begin + len(text),
                     "tokens": tokens,
@@ -167,6 +167,11 @@ def _heading_path(parents: str, section: str) -> str:
     known = (name[: 4 * MAX_HEADING_CHARACTERS] for name in [*parents.split(_PATH_SEPARATOR), _own_heading(section)])
     names = (re.sub(r"<[^>]*>", "", name).strip() for name in known)
     return " > ".join(name for name in names if name)[:MAX_HEADING_CHARACTERS]
+
+
+def _join_paths(above: str, own: str) -> str:
+    """Join the path of the headings above a block and the path inside it."""
+    return " > ".join(filter(None, (above, own)))[:MAX_HEADING_CHARACTERS]
 
 
 def _locate(pieces: Iterable[str], text: str) -> Iterator[tuple[int, str]]:

@@ -17,7 +17,7 @@ from roost.tasks.errors import DocumentError, RoostError, TransientError
 from roost.tasks.ids import content_hash, digest, hash_file
 from roost.tasks.locations import local_path, open_location
 from roost.tasks.records import LOADED, REJECT, TEXT_BLOCK, Batch, Loaded
-from roost.tasks.sources.parsers.parse import has_pages, join_pages, parse, parse_pages, parser_of
+from roost.tasks.sources.parsers.parse import Reading, has_pages, join_readings, parser_of, read
 from roost.tasks.sources.parsers.parsed import PageRange, Parsed, ParserId, TextBlock
 from roost.tasks.sources.table_uris import row_format
 from roost.tasks.sources.tables import read_rows
@@ -80,20 +80,20 @@ def load_file(location: str, name: str, pages: PageRange | None = None) -> Outco
         data = read_file(location)
     except RoostError as error:
         return Outcome("", error)
-    return Outcome(content_hash(data), _parse(data, name, pages), parser_of(name))
+    reading = _parse(data, name, pages)
+    return Outcome(content_hash(data), reading.result, reading.read_by)
 
 
-def _parse(data: bytes, name: str, pages: PageRange | None) -> Parsed | DocumentError:
+def _parse(data: bytes, name: str, pages: PageRange | None) -> Reading:
     try:
-        return parse(data, name) if pages is None else parse_pages(data, name, pages)
-    except DocumentError as error:
-        return error
+        return read(data, name, pages)
     except MemoryError:  # perhaps because of what others have left: `Workers` tries it again alone
         raise
     except RecursionError:
-        return DocumentError("damaged", "its structure is nested too deeply")
-    except Exception as error:  # noqa: BLE001  a document that no parser expects, or a defect that an upgrade mends
-        return DocumentError("failed", f"parsing: {type(error).__name__}: {error}")
+        error = DocumentError("damaged", "its structure is nested too deeply")
+    except Exception as defect:  # noqa: BLE001  a document that no parser expects, or a defect that an upgrade mends
+        error = DocumentError("failed", f"parsing: {type(defect).__name__}: {defect}")
+    return Reading(error, parser_of(name))
 
 
 def read_file(location: str) -> bytes:
@@ -167,11 +167,9 @@ def _join(location: str, name: str, outcomes: Sequence[Outcome]) -> Outcome:
         return first
     if len({one.content_hash for one in outcomes}) > 1:
         return Outcome("", TransientError(f"{location} changed while it was read"))
-    try:
-        parsed = join_pages([one.result for one in outcomes if isinstance(one.result, Parsed)], name)
-    except DocumentError as error:
-        return replace(first, result=error)
-    return replace(first, result=parsed)
+    parts = [Reading(one.result, one.parser) for one in outcomes if isinstance(one.result, Parsed)]
+    joined = join_readings(parts, name)
+    return replace(first, result=joined.result, parser=joined.read_by)
 
 
 def _load_rows(documents: pl.DataFrame) -> dict[str, Outcome]:
@@ -224,6 +222,6 @@ def _block_rows(doc_id: str, blocks: Iterable[TextBlock]) -> Iterator[dict[str, 
     """Place text blocks one after another in the document's text, a line end between them."""
     start = 0
     for block in blocks:
-        place = {"page": block.page, "start": start, "markdown": block.markdown}
+        place = {"page": block.page, "start": start, "kind": block.kind, "heading": block.heading}
         yield {"doc_id": doc_id, "text": block.text, **place}
         start += len(block.text) + 1

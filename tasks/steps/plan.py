@@ -15,6 +15,7 @@ from roost.tasks.milvus.store import Store
 from roost.tasks.records import PLANNED, Plan
 from roost.tasks.sources.listing import Listing
 from roost.tasks.sources.source import Source
+from roost.tasks.steps.changed_parsers import has_other_parser
 from roost.tasks.steps.deletions import deletions_by_source, name_deletions, refusal
 from roost.tasks.versions.ledger import COMPARED, INDEXED, QUARANTINED, ROW, WRITING, read_ledger
 from roost.tasks.versions.version import Version
@@ -110,6 +111,7 @@ def make_plan(listing: Listing, ledger: pl.DataFrame, options: PlanOptions) -> p
         known_fingerprint="fingerprint",
         known_hash="content_hash",
         known_reason="reason",
+        known_parser="parser",
         committed="chunk_count",
         old_chunks=OLD_CHUNKS,
     )
@@ -119,8 +121,9 @@ def make_plan(listing: Listing, ledger: pl.DataFrame, options: PlanOptions) -> p
         .with_columns(pl.col("old_chunks", "committed", "attempts").fill_null(0), moved_from=pl.lit(""))
     )
     hashed = _hash_changed(joined, always=options.checksum)
+    hashed = hashed.with_columns(has_other_parser=has_other_parser(hashed))
     documents = hashed.with_columns(action=_action(options)).with_columns(is_touched=_is_touched())
-    is_other = pl.col("action") == "changed"  # failures of other content do not count
+    is_other = pl.col("action").is_in(["changed", "reread"])  # failures of other content, or parsers, do not count
     documents = documents.with_columns(attempts=pl.when(is_other).then(0).otherwise("attempts"))
     missing = find_missing(ledger, listing, with_excluded=options.delete_excluded)
     if options.keep_missing or not missing.height:
@@ -209,6 +212,7 @@ def _action(options: PlanOptions) -> pl.Expr:
         (pl.col("status").is_null(), "added"),
         (pl.col("status") == WRITING, "retry"),
         (~is_unchanged, "changed"),
+        (pl.col("has_other_parser"), "reread"),
         (is_quarantined & is_retried, "retry"),
         (is_quarantined, "quarantined"),
     ]
@@ -256,7 +260,9 @@ def _find_kept(missing: pl.DataFrame, documents: pl.DataFrame) -> list[str]:
     one that cannot be read now by its size only.
     """
     unmoved = documents.filter(pl.col("moved_from") == "")
-    refused = unmoved.filter((pl.col("status") == QUARANTINED) & pl.col("action").is_in(["quarantined", "retry"]))
+    refused = unmoved.filter(
+        (pl.col("status") == QUARANTINED) & pl.col("action").is_in(["quarantined", "retry", "reread"])
+    )
     by_hash = _pair(refused.with_columns(content_hash="known_hash"), missing, "content_hash")["moved_from"]
     is_unread = (pl.col("content_hash") == "") & (pl.col("known_hash").fill_null("") == "")
     others = missing.filter(~pl.col("doc_id").is_in(by_hash.to_list()))

@@ -40,6 +40,7 @@ class DocumentCounts:
     quarantined: Documents that are not indexed, with a reason each.
     retried: Documents whose last write was cut off, or whose failure is tried again.
     forced: Unchanged documents that a backfill embeds again.
+    reread: Unchanged documents that another parser, or another version of theirs, reads again.
     skipped: Files without text.
     """
 
@@ -50,6 +51,7 @@ class DocumentCounts:
     renamed: int = 0
     deleted: int = 0
     forced: int = 0
+    reread: int = 0
     quarantined: int = 0
     retried: int = 0
     skipped: int = 0
@@ -57,7 +59,7 @@ class DocumentCounts:
     @property
     def has_work(self) -> bool:
         """Whether documents are to be loaded, chunked, embedded and written."""
-        return bool(self.added or self.changed or self.retried or self.forced)
+        return bool(self.added or self.changed or self.retried or self.forced or self.reread)
 
     def named(self) -> Iterator[str]:
         """Name the counts that are not zero, without `listed`: `3 added`."""

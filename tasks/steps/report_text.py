@@ -25,6 +25,7 @@ def choice_lines(report: PlanReport) -> Iterator[str]:
         "changed": documents.changed,
         "retried": documents.retried,
         "forced": documents.forced,
+        "read by another parser": documents.reread,
     }
     planned = ", ".join(f"{count} {name}" for name, count in work.items() if count) or "nothing to do"
     yield f"{report.index}: {chosen.chosen} of {chosen.listed} documents chosen: {planned}"

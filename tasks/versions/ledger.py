@@ -58,7 +58,7 @@ _LATER_COLUMNS = pl.Schema(
 ROW = pl.Schema([*_FIRST_ROW.items(), *_LATER_COLUMNS.items()])
 
 #: Columns that a plan compares with a listing.
-COMPARED = tuple(name for name in ROW if name not in ("parser", "metadata_hash", "seen_at"))
+COMPARED = tuple(name for name in ROW if name not in ("metadata_hash", "seen_at"))
 
 #: Columns that show the result of a run; of a large ledger the others need not be read for that.
 COUNTED = ("doc_id", "uri", "status", "chunk_count", "pending_chunk_count", "reason")

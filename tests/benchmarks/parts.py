@@ -239,7 +239,12 @@ def quality(model: str) -> dict[str, Any]:
     found = find_model(settings)
     engine, sizes = load_engine(found, settings), Chunking()
     corpus = pl.read_ndjson(SCIFACT / "corpus.jsonl").select(
-        doc_id="_id", text=pl.col("title") + "\n\n" + pl.col("text"), page=0, start=0, markdown=False
+        doc_id="_id",
+        text=pl.col("title") + "\n\n" + pl.col("text"),
+        page=0,
+        start=0,
+        kind=pl.lit("text"),
+        heading=pl.lit(""),
     )
     chunks = cut_blocks(corpus.cast(TEXT_BLOCK), CutSizes(sizes.size, sizes.overlap, str(found.tokenizer_file)))
     chunks = chunks.sort("tokens", descending=True)

@@ -44,7 +44,7 @@ def read_blocks(folder: Path) -> pl.DataFrame:
     for file in sorted(path for path in folder.rglob("*") if path.is_file()):
         start = 0
         for block in parse(file.read_bytes(), file.name).blocks:
-            place = {"page": block.page, "start": start, "markdown": block.markdown}
+            place = {"page": block.page, "start": start, "kind": block.kind, "heading": block.heading}
             rows.append({"doc_id": file.name, "text": block.text, **place})
             start += len(block.text) + 1
     return pl.DataFrame(rows, schema=TEXT_BLOCK)

@@ -380,7 +380,14 @@ def main() -> None:
     chunking = load_settings().chunking
     put_stand_ins(model)
     chunk.check_window(chunking, model)
-    warm = {"doc_id": "d", "text": "# Warm\n\n" + "Up. " * 500, "page": 0, "start": 0, "markdown": True}
+    warm = {
+        "doc_id": "d",
+        "text": "# Warm\n\n" + "Up. " * 500,
+        "page": 0,
+        "start": 0,
+        "kind": "markdown",
+        "heading": "",
+    }
     sizes = cut.CutSizes(chunking.size, chunking.overlap, str(model.tokenizer_file))
     cut.cut_blocks(pl.DataFrame([warm], schema=TEXT_BLOCK), sizes)
     gc.freeze()  # what is here already is looked at no more, and so is not copied for each fork

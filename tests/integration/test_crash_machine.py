@@ -47,7 +47,7 @@ def modelled(files: dict[str, bytes]) -> tuple[dict[str, Any], dict[str, Any]]:
     for uri, content in files.items():
         name = doc_id("docs", uri)
         [block] = parse(content, uri).blocks
-        row = {"doc_id": name, "text": block.text, "page": 0, "start": 0, "markdown": block.markdown}
+        row = {"doc_id": name, "text": block.text, "page": 0, "start": 0, "kind": block.kind, "heading": ""}
         pieces = cut_blocks(pl.DataFrame([row], schema=TEXT_BLOCK), CutSizes(size, overlap, tokenizer_file()))
         for piece in pieces.to_dicts():
             chunks[f"{name}-{piece['ordinal']:06d}"] = (uri, piece["text"], chunk_hash(piece["text"]))

@@ -31,11 +31,13 @@ from roost.tasks.errors import (
     UsageError,
 )
 from roost.tasks.ids import hash_file
+from roost.tasks.milvus.store import open_store
 from roost.tasks.models.model import find_model
-from roost.tasks.settings import Embedding
+from roost.tasks.settings import Embedding, load_settings
 from roost.tasks.sources.source import Source
 from roost.tasks.steps import plan
 from roost.tasks.steps.report import ChunkCounts, StoreCounts
+from roost.tasks.versions.ledger import write_rows
 from roost.tasks.versions.live_version import require_live_version
 
 HANDBOOK = ROOT / "examples" / "handbook"
@@ -340,6 +342,28 @@ def test_the_ledger_names_what_each_document_was_read_as(lite, ingest, folder, s
     ]
     assert rows["metadata_hash"].str.len_chars().to_list() == [32, 0, 32]
     assert all(utc_now() - datetime.fromisoformat(time) < timedelta(minutes=5) for time in rows["seen_at"])
+
+
+def test_documents_that_another_parser_read_are_read_again_and_their_text_is_not_embedded_again(
+    lite, ingest, folder, stored, index
+):
+    source = folder(**{"a.md": GOOD, "b.txt": "Bees."})
+    ingest(source)
+    chunks, _, before = stored()
+    old = before.filter(pl.col("uri") == "a.md").with_columns(parser=pl.lit("roost-markdown 0"))
+
+    async def write_older_parser() -> None:
+        async with open_store(load_settings().milvus) as store:
+            version = await require_live_version(store, index)
+            await write_rows(store, version.ledger, old.to_dicts(), run_id="older")
+
+    asyncio.run(write_older_parser())
+    _, report = ingest(source)
+    assert (report.documents.reread, report.documents.unchanged, report.chunks.embedded) == (1, 1, 0)
+    assert stored()[0].equals(chunks)
+    assert stored()[2]["parser"].to_list() == before["parser"].to_list()
+    _, report = ingest(source)
+    assert report.documents.reread == 0
 
 
 def test_a_narrower_glob_deletes_nothing_that_it_leaves_out(lite, ingest, folder, stored):

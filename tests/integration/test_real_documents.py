@@ -146,7 +146,8 @@ def test_a_real_table_whose_rows_all_miss_the_header_says_so(data: Path, tmp_pat
 def check_cut(text: str, *, markdown: bool) -> list[dict[str, Any]]:
     """Cut a text as runs do by default, with the default model's tokenizer, and check the chunks."""
     file = find_model(Embedding()).tokenizer_file
-    row = {"doc_id": "d", "text": text, "page": 1, "start": 0, "markdown": markdown}
+    kind = "markdown" if markdown else "text"
+    row = {"doc_id": "d", "text": text, "page": 1, "start": 0, "kind": kind, "heading": ""}
     chunks = cut_blocks(pl.DataFrame([row], schema=TEXT_BLOCK), CutSizes(240, 24, str(file))).to_dicts()
     check_chunks(text, chunks, 240, load_tokenizer(file))
     return chunks

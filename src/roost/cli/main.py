@@ -14,6 +14,7 @@ from roost.cli.demo import demo
 from roost.cli.ending import leave, tell_stopping
 from roost.cli.evaluate import evaluate
 from roost.cli.exit_codes import ExitCode
+from roost.cli.formats import formats
 from roost.cli.ingest import ingest
 from roost.cli.options import CommandGroup
 from roost.cli.output.printable import printable
@@ -65,7 +66,7 @@ def app(context: click.Context) -> None:
 
 COMMANDS = (
     *(demo, ingest, backfill, status, verify, search, ask, evaluate),
-    *(versions, rebuild, promote, rollback, prune, forget, delete, export, import_, quantize, deploy, up),
+    *(versions, rebuild, promote, rollback, prune, forget, delete, export, import_, quantize, formats, deploy, up),
 )
 for command in COMMANDS:
     app.add_command(command)

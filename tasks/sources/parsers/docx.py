@@ -8,8 +8,7 @@ from roost.tasks.errors import DocumentError
 from roost.tasks.sources.parsers.html import html_to_markdown
 from roost.tasks.sources.parsers.markdown import first_heading
 from roost.tasks.sources.parsers.parsed import CODE_ERRORS, Parsed, TextBlock, first_line
-
-SUFFIXES = (".docx",)
+from roost.tasks.sources.parsers.parser import FunctionParser
 
 
 def parse_docx(data: bytes) -> Parsed:
@@ -28,4 +27,13 @@ def parse_docx(data: bytes) -> Parsed:
     except Exception as error:  # noqa: BLE001  mammoth has no exception of its own; a damaged file raises almost any
         raise DocumentError("damaged", f"not a readable .docx: {first_line(error)}") from None
     text = html_to_markdown(html)
-    return Parsed((TextBlock(text, markdown=True),), first_heading(text))
+    return Parsed((TextBlock(text, kind="markdown"),), first_heading(text))
+
+
+PARSER = FunctionParser(
+    "docx",
+    (".docx",),
+    ("application/vnd.openxmlformats-officedocument.wordprocessingml.document",),
+    parse_docx,
+    packages=("mammoth",),
+)

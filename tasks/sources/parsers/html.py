@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import re
 
-from roost.tasks.sources.parsers.parsed import Parsed, ParserId, TextBlock
+from roost.tasks.sources.parsers.parsed import Parsed, TextBlock
+from roost.tasks.sources.parsers.parser import FunctionParser
 from roost.tasks.sources.text_encoding import BYTE_ORDER_MARKS, clean, decode
-
-SUFFIXES = (".html", ".htm", ".xhtml")
-#: Raise the version when the text of unchanged files comes out differently.
-PARSER = ParserId("html", "roost-html 1")
 
 _INVISIBLE_TAGS = ["script", "style", "noscript", "template", "svg", "img", "iframe"]
 
@@ -41,7 +38,7 @@ def parse_html(data: bytes) -> Parsed:
         tag.decompose()
     text = html_to_markdown(str(body))
     text = text if text.strip() else html_to_markdown(whole)
-    return Parsed((TextBlock(text, markdown=True),), title, {"language": str(language)} if language else {})
+    return Parsed((TextBlock(text, kind="markdown"),), title, {"language": str(language)} if language else {})
 
 
 def html_to_markdown(html: str) -> str:
@@ -73,3 +70,12 @@ def _decode_html(data: bytes) -> str:
         return clean(data.decode(_DECLARED_ENCODINGS.get(declared.lower(), declared)))
     except (LookupError, ValueError):
         return decode(data)
+
+
+PARSER = FunctionParser(
+    "html",
+    (".html", ".htm", ".xhtml"),
+    ("text/html", "application/xhtml+xml"),
+    parse_html,
+    revision="roost-html 1",
+)

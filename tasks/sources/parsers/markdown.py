@@ -6,12 +6,9 @@ import json
 import re
 from typing import Any
 
-from roost.tasks.sources.parsers.parsed import Parsed, ParserId, TextBlock
+from roost.tasks.sources.parsers.parsed import Parsed, TextBlock
+from roost.tasks.sources.parsers.parser import FunctionParser
 from roost.tasks.sources.text_encoding import clean, decode
-
-SUFFIXES = (".md", ".markdown", ".mdx")
-#: Raise the version when the text of unchanged files comes out differently.
-PARSER = ParserId("markdown", "roost-markdown 1")
 
 #: Longest front matter that is taken as metadata, bytes of JSON.
 MAX_FRONT_MATTER_BYTES = 100_000
@@ -34,7 +31,7 @@ def parse_markdown(data: bytes) -> Parsed:
     title = clean(str(metadata.pop("title", "") or first_heading(body)))
     if not body.strip():
         body = clean("\n".join(filter(None, [title, *(f"{key}: {value}" for key, value in metadata.items())])))
-    return Parsed((TextBlock(body, markdown=True),), title, metadata)
+    return Parsed((TextBlock(body, kind="markdown"),), title, metadata)
 
 
 def split_front_matter(text: str) -> tuple[dict[str, Any], str]:
@@ -80,3 +77,8 @@ def _is_small_json(metadata: dict[Any, Any]) -> bool:
     except (TypeError, ValueError, RecursionError):
         return False
     return True
+
+
+PARSER = FunctionParser(
+    "markdown", (".md", ".markdown", ".mdx"), ("text/markdown",), parse_markdown, revision="roost-markdown 1"
+)

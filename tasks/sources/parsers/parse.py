@@ -1,48 +1,41 @@
-"""Registry of parsers: chooses the parser by a file's suffix. Pure functions, so that worker processes can run them.
+"""Parsing of a file: the parser is chosen by suffix and content. Pure functions, so that worker processes can run them.
 
-HTML and DOCX become Markdown, so that headings are kept in one way. No parser uses Milvus, Prefect or models.
+No parser uses Milvus, Prefect or models.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import partial
-from pathlib import PurePosixPath
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from roost.tasks.errors import DocumentError
-from roost.tasks.sources.media import MEDIA_SUFFIXES
-from roost.tasks.sources.parsers import docx, html, markdown, pdf, text
-from roost.tasks.sources.parsers.parsed import ALL_PAGES, PageRange, Parsed, ParserId, package_parser
+from roost.tasks.sources.parsers.content_type import content_type
+from roost.tasks.sources.parsers.identity import identity
+from roost.tasks.sources.parsers.parsed import PageRange, Parsed, ParserId
+from roost.tasks.sources.parsers.parser import PagedParser, Parser
+from roost.tasks.sources.parsers.registry import is_media, registry, suffix_of
 
-#: One line a format: its suffixes and its parser. Any other suffix is parsed as plain text.
-PARSERS: dict[str, Callable[[bytes], Parsed]] = {
-    **dict.fromkeys(docx.SUFFIXES, docx.parse_docx),
-    **dict.fromkeys(html.SUFFIXES, html.parse_html),
-    **dict.fromkeys(markdown.SUFFIXES, markdown.parse_markdown),
-}
 
-#: One line a format whose pages can be parsed by several processes at once: its parser of a page range, and its join.
-PAGED_PARSERS: dict[str, tuple[Callable[[bytes, PageRange], Parsed], Callable[[Sequence[Parsed]], Parsed]]] = {
-    **dict.fromkeys(pdf.SUFFIXES, (pdf.parse_pdf, pdf.join_pdf)),
-}
+@dataclass(frozen=True)
+class Reading:
+    """What reading a file, or a range of its pages, gave.
 
-#: One line a format: the name and version of its parser.
-PARSER_IDS: dict[str, Callable[[], ParserId]] = {
-    **dict.fromkeys(docx.SUFFIXES, partial(package_parser, "docx", "mammoth")),
-    **dict.fromkeys(html.SUFFIXES, lambda: html.PARSER),
-    **dict.fromkeys(markdown.SUFFIXES, lambda: markdown.PARSER),
-    **dict.fromkeys(pdf.SUFFIXES, partial(package_parser, "pdf", "pypdf")),
-}
+    result: Its text, or why there is none.
+    read_by: What it was read as, and by which parser.
+    """
+
+    result: Parsed | DocumentError
+    read_by: ParserId
 
 
 def has_pages(name: str) -> bool:
     """Whether a file of this name can be parsed in page ranges, by several processes at once."""
-    return suffix_of(name) in PAGED_PARSERS
+    return isinstance(registry().parser_for(name), PagedParser)
 
 
 def parser_of(name: str) -> ParserId:
-    """Name the parser that reads a file of this name, and what it reads the file as."""
-    return PARSER_IDS.get(suffix_of(name), lambda: text.PARSER)()
+    """Name the parser that reads a file of this name, and what it reads the file as, unless its content says other."""
+    return identity(registry().parser_for(name), name)
 
 
 def parse(data: bytes, name: str) -> Parsed:
@@ -50,45 +43,68 @@ def parse(data: bytes, name: str) -> Parsed:
 
     Args:
         data: The whole file.
-        name: File name; its suffix chooses the parser.
+        name: File name; its suffix chooses the parser, unless the content has another known format.
 
     Raises:
         DocumentError: The file is empty, damaged, encrypted, in an unknown format or without text.
     """
-    if has_pages(name):
-        return join_pages([parse_pages(data, name, ALL_PAGES)], name)
-    _refuse_unparsable(data, name)
-    return _refuse_without_text(PARSERS.get(suffix_of(name), text.parse_text)(data))
+    reading = read(data, name)
+    if isinstance(reading.result, DocumentError):
+        raise reading.result
+    return reading.result
 
 
-def parse_pages(data: bytes, name: str, pages: PageRange) -> Parsed:
-    """Parse a range of the pages of a file of which `has_pages` is true; `join_pages` makes a document of the ranges.
+def read(data: bytes, name: str, pages: PageRange | None = None) -> Reading:
+    """Parse a file, or a range of its pages, which `join_readings` joins; a refusal is returned, not raised."""
+    parser = choose_parser(data, name)
+    used: tuple[str, ...] = ()
+    try:
+        _refuse_unparsable(data, name)
+        parsed = _parse(parser, data, pages)
+        used = parsed.used
+        return Reading(parsed if pages is not None else _refuse_without_text(parsed), identity(parser, name, used))
+    except DocumentError as error:
+        return Reading(error, identity(parser, name, used))
 
-    Raises:
-        DocumentError: The file is empty, damaged or encrypted.
+
+def join_readings(readings: Sequence[Reading], name: str) -> Reading:
+    """Join the readings of all page ranges of one file, none of them refused, in page order."""
+    parts = [one.result for one in readings if isinstance(one.result, Parsed)]
+    read_as = readings[0].read_by.format
+    parser = next(one.parser for one in registry().parsers if one.parser.name == read_as)
+    used = tuple(package for part in parts for package in part.used)
+    try:
+        whole = parser.join(parts) if isinstance(parser, PagedParser) else parts[0]
+        return Reading(_refuse_without_text(whole), identity(parser, name, used))
+    except DocumentError as error:
+        return Reading(error, identity(parser, name, used))
+
+
+def choose_parser(data: bytes, name: str) -> Parser:
+    """Choose the parser by a file's suffix, or by its content where that has another known format.
+
+    Text that begins as a web page is one only where the suffix promises no other text: it may be source code.
     """
-    _refuse_unparsable(data, name)
-    return PAGED_PARSERS[suffix_of(name)][0](data, pages)
+    found = registry().parser_for(name)
+    kind = content_type(data)
+    if not kind or kind in found.media_types:
+        return found
+    is_text = suffix_of(name) != "" and all(one.startswith("text/") for one in found.media_types)
+    return found if kind.startswith("text/") and is_text else registry().by_media_type.get(kind, found)
 
 
-def join_pages(ranges: Sequence[Parsed], name: str) -> Parsed:
-    """Join the parsed page ranges of one file, given in page order.
-
-    Raises:
-        DocumentError: None of its pages can be parsed, or they contain no text.
-    """
-    return _refuse_without_text(PAGED_PARSERS[suffix_of(name)][1](ranges))
-
-
-def suffix_of(name: str) -> str:
-    """Give a file name's suffix in lower case, with the dot; empty where it has none."""
-    return PurePosixPath(name).suffix.lower()
+def _parse(parser: Parser, data: bytes, pages: PageRange | None) -> Parsed:
+    if pages is None:
+        return parser.parse(data)
+    if isinstance(parser, PagedParser):
+        return parser.parse_pages(data, pages)
+    return parser.parse(data) if pages.number == 0 else Parsed(())  # its suffix promised pages
 
 
 def _refuse_unparsable(data: bytes, name: str) -> None:
     if not data:
         raise DocumentError("empty", "the file has 0 bytes")
-    if suffix_of(name) in MEDIA_SUFFIXES:
+    if is_media(name):
         raise DocumentError("unknown_format", f"{suffix_of(name)} files contain no text that Roost can read")
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache
-from importlib.metadata import version
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
+
+#: `markdown` is cut along its headings; a `table` is Markdown whose first two lines are its header, cut between rows.
+Kind = Literal["text", "markdown", "table"]
 
 
 @dataclass(frozen=True)
@@ -14,21 +15,28 @@ class TextBlock:
     """A stretch of a document's text.
 
     page: Counted from 1; 0 where the format has no pages.
-    markdown: Whether the text is Markdown, to be cut along its headings.
+    kind: What the text is, which decides how it is cut into chunks.
+    heading: Path of the headings above the block, as in `Guide > Install`; headings inside Markdown are found by Roost.
     """
 
     text: str
     page: int = 0
-    markdown: bool = False
+    kind: Kind = "text"
+    heading: str = ""
 
 
 @dataclass(frozen=True)
 class Parsed:
-    """A document's text blocks in reading order, its title and its metadata."""
+    """A document's text blocks in reading order, its title and its metadata.
+
+    used: Names of the installed packages that the parser needed for this document beside those in its version, or would
+        have needed: where one of them is installed, upgraded or removed, the document is read again.
+    """
 
     blocks: tuple[TextBlock, ...]
     title: str = ""
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    used: tuple[str, ...] = ()
 
     @property
     def has_text(self) -> bool:
@@ -37,16 +45,10 @@ class Parsed:
 
 
 class ParserId(NamedTuple):
-    """What a document was read as, and the name and version of its parser; empty where no parser read it."""
+    """What a document was read as, and by which parser (see `identity`); empty where no parser read it."""
 
     format: str = ""
     parser: str = ""
-
-
-@cache
-def package_parser(read_as: str, package: str) -> ParserId:
-    """Name the parser of a package, with the version that is installed."""
-    return ParserId(read_as, f"{package} {version(package)}")
 
 
 class PageRange(NamedTuple):

@@ -10,10 +10,9 @@ from dataclasses import replace
 from typing import Any
 
 from roost.tasks.errors import DocumentError
-from roost.tasks.sources.parsers.parsed import CODE_ERRORS, PageRange, Parsed, TextBlock, first_line
+from roost.tasks.sources.parsers.parsed import ALL_PAGES, CODE_ERRORS, PageRange, Parsed, TextBlock, first_line
+from roost.tasks.sources.parsers.parser import used_package
 from roost.tasks.sources.text_encoding import clean
-
-SUFFIXES = (".pdf",)
 
 _FAILED_PAGES = "unreadable_pages"
 #: A line that is a page number: `12`, `- 12 -`, `Page 12 of 307`.
@@ -107,3 +106,31 @@ def _without_page_numbers(blocks: Sequence[TextBlock]) -> Iterator[TextBlock]:
 def _title(reader: Any) -> str:
     title = reader.metadata.get("/Title") if reader.metadata else None
     return clean(title).strip() if isinstance(title, str) else ""
+
+
+class PdfParser:
+    """The parser of PDF."""
+
+    name = "pdf"
+    suffixes = (".pdf",)
+    media_types = ("application/pdf",)
+
+    @property
+    def version(self) -> str:
+        """The package that reads the pages."""
+        return used_package("pypdf")
+
+    def parse(self, data: bytes) -> Parsed:
+        """Parse all pages; see `parse_pdf` and `join_pdf`."""
+        return join_pdf([parse_pdf(data, ALL_PAGES)])
+
+    def parse_pages(self, data: bytes, pages: PageRange) -> Parsed:
+        """Parse some of the pages; see `parse_pdf`."""
+        return parse_pdf(data, pages)
+
+    def join(self, ranges: Sequence[Parsed]) -> Parsed:
+        """Join all pages; see `join_pdf`."""
+        return join_pdf(ranges)
+
+
+PARSER = PdfParser()

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from roost.tasks.sources.parsers.parsed import Parsed, ParserId, TextBlock
+from roost.tasks.sources.parsers.parsed import Parsed, TextBlock
+from roost.tasks.sources.parsers.parser import FunctionParser
 from roost.tasks.sources.text_encoding import decode
-
-#: Raise the version when the text of unchanged files comes out differently.
-PARSER = ParserId("text", "roost-text 1")
 
 
 def parse_text(data: bytes) -> Parsed:
@@ -16,3 +14,7 @@ def parse_text(data: bytes) -> Parsed:
         DocumentError: The bytes are not text.
     """
     return Parsed((TextBlock(decode(data)),))
+
+
+#: Also the parser of suffixes that no parser names.
+PARSER = FunctionParser("text", (".txt",), ("text/plain",), parse_text, revision="roost-text 1")

@@ -22,7 +22,7 @@ from tests.checks import outcome_of, reason_of, text_of
 from roost.tasks.errors import DocumentError
 from roost.tasks.sources.media import MEDIA_SUFFIXES
 from roost.tasks.sources.parsers.markdown import split_front_matter
-from roost.tasks.sources.parsers.parse import join_pages, parse, parse_pages
+from roost.tasks.sources.parsers.parse import join_readings, parse, read
 from roost.tasks.sources.parsers.parsed import PageRange
 from roost.tasks.sources.text_encoding import clean, decode
 
@@ -143,12 +143,12 @@ def test_front_matter_becomes_metadata_and_leaves_the_text() -> None:
     assert parsed.title == "Trains"
     assert parsed.metadata == {"tags": ["rail", "slow"], "year": 2024}
     assert text_of(parsed) == "# Heading\n\nBody.\n"
-    assert parsed.blocks[0].markdown
+    assert parsed.blocks[0].kind == "markdown"
 
 
 @pytest.mark.parametrize("suffix", ["md", "mdx", "markdown", "MD"])
 def test_every_markdown_suffix_is_cut_along_headings(suffix: str) -> None:
-    assert parse(b"# Title\n\nBody", f"a.{suffix}").blocks[0].markdown
+    assert parse(b"# Title\n\nBody", f"a.{suffix}").blocks[0].kind == "markdown"
 
 
 @pytest.mark.parametrize(
@@ -251,7 +251,7 @@ def test_html_keeps_headings_tables_and_code_and_drops_scripts_and_styles() -> N
     for dropped in ("tracked", "alert", "enable", "hidden", "color", "drawing", "x.html", "Page"):
         assert dropped not in text
     assert parsed.metadata == {"language": "de"}
-    assert parsed.blocks[0].markdown
+    assert parsed.blocks[0].kind == "markdown"
 
 
 def test_the_navigation_of_a_page_is_no_text_unless_there_is_nothing_else() -> None:
@@ -318,7 +318,7 @@ def test_docx_keeps_headings_lists_and_tables_as_markdown() -> None:
         assert kept in text
     assert "- Keep receipts" in text
     assert parsed.title == "Travel rules"
-    assert parsed.blocks[0].markdown
+    assert parsed.blocks[0].kind == "markdown"
 
 
 def test_a_docx_without_words_is_refused_as_without_text() -> None:
@@ -424,11 +424,12 @@ def test_whatever_the_bytes_a_document_is_read_or_refused_with_a_reason(data: by
 @pytest.mark.parametrize("parts", [2, 3, 7])
 def test_a_pdf_parsed_in_page_ranges_is_the_whole_pdf(parts):
     data = make_pdf("One page.", "Another.", "", "The last one.", title="Four")
-    ranges = [parse_pages(data, "a.pdf", PageRange(number, parts)) for number in range(parts)]
-    assert join_pages(ranges, "a.pdf") == parse(data, "a.pdf")
+    readings = [read(data, "a.pdf", PageRange(number, parts)) for number in range(parts)]
+    assert join_readings(readings, "a.pdf") == read(data, "a.pdf")
 
 
 def test_a_pdf_without_text_is_refused_when_its_page_ranges_are_joined():
     data = make_pdf("", "")
-    with pytest.raises(DocumentError, match="no_text"):
-        join_pages([parse_pages(data, "a.pdf", PageRange(number, 2)) for number in range(2)], "a.pdf")
+    joined = join_readings([read(data, "a.pdf", PageRange(number, 2)) for number in range(2)], "a.pdf")
+    assert isinstance(joined.result, DocumentError)
+    assert joined.result.reason == "no_text"

@@ -29,7 +29,7 @@ def blocks(*texts: str) -> pl.DataFrame:
     """The pages of one document, as `load` lays them out."""
     rows, start = [], 0
     for page, text in enumerate(texts, start=1):
-        rows.append({"doc_id": "d", "text": text, "page": page, "start": start, "markdown": False})
+        rows.append({"doc_id": "d", "text": text, "page": page, "start": start, "kind": "text", "heading": ""})
         start += len(text) + 1
     return pl.DataFrame(rows, schema=TEXT_BLOCK)
 

@@ -27,7 +27,8 @@ def blocks(*texts: str, markdown: bool = False) -> pl.DataFrame:
     """The pages of one document, as `load` lays them out."""
     rows, start = [], 0
     for page, text in enumerate(texts, start=1):
-        rows.append({"doc_id": "d", "text": text, "page": page, "start": start, "markdown": markdown})
+        kind = "markdown" if markdown else "text"
+        rows.append({"doc_id": "d", "text": text, "page": page, "start": start, "kind": kind, "heading": ""})
         start += len(text) + 1
     return pl.DataFrame(rows, schema=TEXT_BLOCK)
 

@@ -147,10 +147,10 @@ async def test_what_ends_a_worker_is_named_and_tried_by_later_runs_too(
 async def test_a_defect_of_code_is_not_taken_for_damage_of_a_nights_documents(
     workers: InProcessWorkers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def parse(data: bytes, name: str) -> Any:
+    def read(data: bytes, name: str, pages: PageRange | None) -> Any:
         raise AttributeError("'NoneType' object has no attribute 'splitlines'")
 
-    monkeypatch.setattr("roost.tasks.steps.load.parse", parse)
+    monkeypatch.setattr("roost.tasks.steps.load.read", read)
     (tmp_path / "a.md").write_text("A")
     loaded = await load_batch(batch(listed("a.md", tmp_path / "a.md")), workers, seconds=3.0)
     assert refused(loaded) == {"a.md": "failed"}
@@ -160,10 +160,10 @@ async def test_a_defect_of_code_is_not_taken_for_damage_of_a_nights_documents(
 def test_a_worker_without_memory_says_so_and_does_not_blame_the_document(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def parse(data: bytes, name: str) -> Any:
+    def read(data: bytes, name: str, pages: PageRange | None) -> Any:
         raise MemoryError
 
-    monkeypatch.setattr("roost.tasks.steps.load.parse", parse)
+    monkeypatch.setattr("roost.tasks.steps.load.read", read)
     (tmp_path / "a.md").write_text("A")
     with pytest.raises(MemoryError):
         load_file(str(tmp_path / "a.md"), "a.md")

@@ -19,6 +19,7 @@ from roost.tasks.ids import content_hash, doc_id
 from roost.tasks.records import ACTIONS, DOCUMENT, PLANNED
 from roost.tasks.sources.listing import Listing, list_sources
 from roost.tasks.sources.opened_source import open_sources
+from roost.tasks.sources.parsers.parse import parser_of
 from roost.tasks.sources.source import Source
 from roost.tasks.steps.plan import PlanOptions, make_plan, plan_run
 from roost.tasks.versions.ledger import INDEXED, QUARANTINED, ROW, WRITING
@@ -464,3 +465,41 @@ def test_what_a_narrower_glob_or_an_exclusion_leaves_out_is_not_missing() -> Non
     assert made.select("uri", "action").rows() == [("a.md", "deleted")]
     without = Source(uri="/nowhere", name=SOURCE, exclude=["drafts/**"])
     assert set(make_plan(as_listing(listed(), without), known, PlanOptions())["uri"]) == {"a.md", "b.txt"}
+
+
+# parsers
+
+
+@pytest.mark.parametrize(
+    ("uri", "recorded", "action"),
+    [
+        ("a.md", "roost-markdown 1", "unchanged"),
+        ("a.md", "roost-markdown 0", "reread"),
+        ("a.MD", "roost-text 1", "reread"),
+        ("a.md", "", "unchanged"),
+        ("a/b.c/LICENSE", "roost-text 1", "unchanged"),
+        (".md", "roost-text 1", "unchanged"),
+        ("a.docx", "", "reread"),
+        ("a.docx", "mammoth 0.1", "reread"),
+    ],
+)
+def test_an_unchanged_document_that_another_parser_reads_now_is_read_again(
+    uri: str, recorded: str, action: str
+) -> None:
+    assert plan(listed(listed_row(uri)), ledger(ledger_row(uri, parser=recorded))) == {uri: action}
+
+
+def test_a_document_that_another_parser_refused_is_tried_again_with_its_failures_forgotten() -> None:
+    known = ledger(
+        quarantined("a.docx", "damaged: no end", parser="mammoth 0.1", attempts=7),
+        quarantined("b.docx", "unreadable: away", parser="", attempts=7),
+        quarantined("c.docx", "damaged: no end", parser=parser_of("c.docx").parser, attempts=7),
+    )
+    made = make_plan(as_listing(listed(*(listed_row(f"{name}.docx") for name in "abc"))), known, PlanOptions())
+    assert made.sort("uri").select("action", "attempts").rows() == [("reread", 0), ("retry", 7), ("quarantined", 7)]
+
+
+def test_a_row_of_a_table_has_no_parser_that_could_change() -> None:
+    known = ledger(ledger_row("t.pdf.csv#1", content_hash="0" * 32))
+    found = listed(listed_row("t.pdf.csv#1", spool="part", row=0, content_hash="0" * 32))
+    assert plan(found, known) == {"t.pdf.csv#1": "unchanged"}

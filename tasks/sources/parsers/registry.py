@@ -1,0 +1,105 @@
+"""The registry of parsers: the built-in ones, and those of installed packages, by suffix and by MIME type.
+
+All are named by entry points of the group `roost.parsers`. Those of the built-in parsers stand here and not in the
+package's metadata, which in an editable installation is as old as the installation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import PurePosixPath
+
+from roost.tasks.errors import ConfigurationError
+from roost.tasks.sources.media import MEDIA_SUFFIXES
+from roost.tasks.sources.parsers.parsed import first_line
+from roost.tasks.sources.parsers.parser import Parser
+from roost.tasks.sources.parsers.text import PARSER as TEXT_PARSER
+
+GROUP = "roost.parsers"
+_ROOM = "roost.tasks.sources.parsers"
+#: One line a format: the object that is its parser.
+BUILT_IN = tuple(
+    EntryPoint(name, f"{_ROOM}.{name}:PARSER", GROUP) for name in ("markdown", "html", "docx", "pdf", "text")
+)
+
+
+@dataclass(frozen=True)
+class Registered:
+    """A parser and the installed package that it comes from."""
+
+    parser: Parser
+    package: str
+
+
+@dataclass(frozen=True)
+class Registry:
+    """All parsers, and which of them reads a suffix or a MIME type."""
+
+    parsers: tuple[Registered, ...]
+    by_suffix: dict[str, Parser]
+    by_media_type: dict[str, Parser]
+
+    def parser_for(self, name: str) -> Parser:
+        """Choose the parser by a file's suffix: that of plain text where no parser names the suffix."""
+        return self.by_suffix.get(suffix_of(name), TEXT_PARSER)
+
+
+@cache
+def registry() -> Registry:
+    """Load all parsers. A parser of an installed package takes the place of a built-in one with the same suffix.
+
+    Raises:
+        ConfigurationError: An installed parser cannot be loaded, or two packages read the same suffix.
+    """
+    installed = [(entry, _package(entry)) for entry in entry_points(group=GROUP)]
+    parsers = [
+        *(Registered(_load(entry, "roost"), "roost") for entry in BUILT_IN),
+        *(Registered(_load(entry, package), package) for entry, package in sorted(installed, key=lambda one: one[1])),
+    ]
+    owners: dict[str, str] = {}
+    by_suffix: dict[str, Parser] = {}
+    by_media_type: dict[str, Parser] = {}
+    for one in parsers:
+        for suffix in one.parser.suffixes:
+            other = owners.get(suffix, "roost")
+            if other not in ("roost", one.package):
+                raise ConfigurationError(
+                    f"the packages {other} and {one.package} both have a parser for {suffix}: uninstall one of them"
+                )
+            owners[suffix] = one.package
+            by_suffix[suffix] = one.parser
+        by_media_type |= dict.fromkeys(one.parser.media_types, one.parser)
+    return Registry(tuple(parsers), by_suffix, by_media_type)
+
+
+def is_media(name: str) -> bool:
+    """Whether a file has the suffix of a format without text, and no parser reads it."""
+    suffix = suffix_of(name)
+    return suffix in MEDIA_SUFFIXES and suffix not in registry().by_suffix
+
+
+def suffix_of(name: str) -> str:
+    """Give a file name's suffix in lower case, with the dot; empty where it has none."""
+    return PurePosixPath(name).suffix.lower()
+
+
+def _load(entry: EntryPoint, package: str) -> Parser:
+    try:
+        parser = entry.load()
+    except Exception as error:
+        raise ConfigurationError(
+            f"parser {entry.name!r} of the package {package} cannot be loaded ({type(error).__name__}: "
+            f"{first_line(error)}): upgrade or uninstall the package"
+        ) from error
+    if not isinstance(parser, Parser):
+        raise ConfigurationError(
+            f"parser {entry.name!r} of the package {package} is no parser: {entry.value} lacks a part of "
+            "roost.parsers.Parser"
+        )
+    return parser
+
+
+def _package(entry: EntryPoint) -> str:
+    return entry.dist.name if entry.dist else "unknown"
