@@ -23,6 +23,8 @@ RoostError                         exit 1: the run failed
 
 from __future__ import annotations
 
+import errno
+import tempfile
 from collections.abc import Iterable
 
 from roost.tasks.locations import hide_secrets
@@ -146,6 +148,23 @@ REASONS: dict[str, float] = {
     "stalled": 10,
     "unreadable": float("inf"),
 }
+
+
+def exhausted(error: BaseException) -> RunError | None:
+    """Give the error to show for memory that ran out or a disk that is full; None for any other error."""
+    if isinstance(error, MemoryError):
+        return RunError(
+            "memory ran out: close other programs, or give this one more; what is committed stays, run it again to "
+            "continue"
+        )
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return disk_full(error.filename or tempfile.gettempdir())
+    return None
+
+
+def disk_full(place: str) -> RunError:
+    """Give the error for a file or folder whose disk is full."""
+    return RunError(f"no space is left on the disk of {place}: free some, and run it again; what is committed stays")
 
 
 def unknown_value(what: str, received: str, valid: Iterable[str]) -> str:

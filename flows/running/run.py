@@ -18,7 +18,7 @@ from uuid import UUID
 
 from roost.flows.running.interrupts import cancelled_by_signals
 from roost.flows.running.progress import PROGRESS, ProgressCallback, Warned, report_progress
-from roost.tasks.errors import RoostError
+from roost.tasks.errors import RoostError, exhausted
 
 if TYPE_CHECKING:  # importing Prefect takes a second, which commands that run no flow do not pay
     from prefect import Flow
@@ -112,7 +112,9 @@ async def run_flow_async(
     else:
         await _wait_until_recorded(run_id)
     if isinstance(result, BaseException):
-        raise result if isinstance(result, RoostError) else RoostError(f"{type(result).__name__}: {result}")
+        if isinstance(result, RoostError):
+            raise result
+        raise exhausted(result) or RoostError(f"{type(result).__name__}: {result}")
     return str(result.outcome), result
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import grpc
 from pymilvus.exceptions import (
@@ -14,7 +16,7 @@ from pymilvus.exceptions import (
 )
 from pymilvus.grpc_gen import common_pb2
 
-from roost.tasks.errors import CollectionNotFoundError, RoostError, StoreError, TransientError
+from roost.tasks.errors import CollectionNotFoundError, RoostError, StoreError, TransientError, disk_full
 
 # Milvus' merr: unavailable, out of memory, busy, limited; not loaded, no channel and node gone: while it restarts.
 _TRANSIENT_CODES = {2, 3, 4, 5, 8, 9, 101, 503, 901, 902, 903}
@@ -32,6 +34,8 @@ _TRANSIENT_GRPC = {
     grpc.StatusCode.INTERNAL,
 }
 _MAX_MESSAGE_LENGTH = 300
+#: Milvus Lite cannot write with less free space than this, in bytes: its smallest file takes a block or two.
+_FULL_DISK_BYTES = 64 * 1024
 
 
 @contextmanager
@@ -42,6 +46,7 @@ def mapped_errors(uri: str) -> Iterator[None]:
         TransientError: The call may succeed when it is repeated.
         CollectionNotFoundError: The collection or the alias does not exist.
         StoreError: The call would fail again.
+        RunError: The disk of a Milvus Lite file is full.
     """
     try:
         yield
@@ -74,11 +79,22 @@ def _as_roost_error(uri: str, error: BaseException) -> RoostError:
         return StoreError(f"Milvus at {uri} refuses the token: set ROOST_MILVUS__TOKEN")
     if isinstance(error, MilvusException) and error.code == _CONNECT_CODE:
         return TransientError(f"Milvus at {uri} does not answer: start it (`roost up`), or set ROOST_MILVUS__URI")
+    if _is_disk_full(uri):
+        return disk_full(uri)
     if _is_transient(error):
         return TransientError(f"Milvus at {uri} cannot answer now: {_first_line(error)}")
     if isinstance(error, MilvusException) and error.code in _NOT_FOUND_CODES:
         return CollectionNotFoundError(f"Milvus at {uri} has no such collection or alias: {_first_line(error)}")
     return StoreError(f"Milvus at {uri} refuses: {_first_line(error)}")
+
+
+def _is_disk_full(uri: str) -> bool:
+    """Whether there is no space for the files of Milvus Lite; False for a server, whose disk is not known."""
+    if "://" in uri:
+        return False
+    with suppress(OSError):
+        return shutil.disk_usage(Path(uri).absolute().parent).free < _FULL_DISK_BYTES
+    return False
 
 
 def is_refused_token(error: BaseException) -> bool:

@@ -11,7 +11,7 @@ import fcntl
 import logging
 import os
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
 from roost.tasks.errors import StoreError
@@ -103,7 +103,8 @@ async def _try_lock(path: Path, file: int, owner: LeaseOwner) -> str:
     if not _lock(file):
         return (path / _OWNER_FILE).read_text("utf-8") or "another process"
     os.truncate(file, 0)
-    os.pwrite(file, f"{owner} since {time_of_day()}".encode(), 0)
+    with suppress(OSError):  # a full disk: the name is for the messages of others only
+        os.pwrite(file, f"{owner} since {time_of_day()}".encode(), 0)
     if await asyncio.to_thread(_start_server, path):
         return ""
     fcntl.flock(file, fcntl.LOCK_UN)

@@ -56,7 +56,8 @@ class Ended:
 
     @property
     def killed(self) -> bool:
-        return self.code == KILLED
+        """Whether a signal ended it: SIGKILL, or SIGABRT where a library found no memory."""
+        return self.code < 0
 
 
 class Nursery:
@@ -85,8 +86,9 @@ class Nursery:
             steps: What to do, as crash_child.py words it.
             env: Settings beside the usual ones.
             attack: `fault="point:3"`, or `kill_before=3`, `kill_after=3` (calls that change something), or
-                `kill_seconds=0.2`, or `kill_within_lite="log"`; or `tell_at=3`, for `Job.wait_until_told`; or
-                `away=["/docs/a.txt"]`, files that cannot be read this time.
+                `kill_seconds=0.2`, or `kill_within_lite="log"`; or `file_bytes=4096`, `memory_bytes=1048576`, limits of
+                the process; or `tell_at=3`, for `Job.wait_until_told`; or `away=["/docs/a.txt"]`, files that cannot be
+                read this time.
         """
         name = self.folder / uuid.uuid4().hex
         settings = dict(env or {})
@@ -123,7 +125,7 @@ class Job:
             time.sleep(0.01)
         answer = self.name.with_suffix(".answer")
         code = int(self.name.with_suffix(".ended").read_text())
-        assert code in (0, KILLED), answer.read_text()
+        assert code <= 0, answer.read_text()
         answers = pickle.loads(answer.read_bytes()) if code == 0 else []
         for part in ("answer", "ended", "told"):
             self.name.with_suffix(f".{part}").unlink(missing_ok=True)

@@ -19,6 +19,7 @@ import json
 import logging
 import os
 import pickle
+import resource
 import signal
 import sys
 import time
@@ -256,6 +257,26 @@ def keep_away(files: Collection[str]) -> None:
     replace(original_hash, lambda location: "" if location in files else original_hash(location))
 
 
+def limit(job: dict[str, Any]) -> None:
+    """Let writes to files fail above a size (EFBIG), and memory end, as a job asks for."""
+    if size := job.get("file_bytes"):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+    if more := job.get("memory_bytes"):
+        used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (used + more, resource.RLIM_INFINITY))
+
+
+def is_starved() -> bool:
+    """Whether this process has a limit of memory: then any exception may come from anywhere."""
+    return resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY
+
+
+def lift_limits() -> None:
+    """Set no limit any more."""
+    for kind in (resource.RLIMIT_FSIZE, resource.RLIMIT_AS):
+        resource.setrlimit(kind, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+
+
 def count_passes(passed: Counter[str]) -> None:
     """Count the passes of every crash point."""
     crash_point = crash_points.crash_point
@@ -280,7 +301,9 @@ def ingest(step: dict[str, Any]) -> dict[str, Any]:
     RUNTIME.append(runtime)
     try:
         state = asyncio.run(roost.flows.ingest.ingest.fn(request))
-    except RoostError as error:
+    except Exception as error:
+        if not isinstance(error, RoostError) and not is_starved():
+            raise
         return {"run_id": run_id, "state": type(error).__name__, "error": str(error)}
     return {"run_id": run_id, "state": state.data.outcome, "report": state.data}
 
@@ -341,9 +364,13 @@ def do_steps(job: dict[str, Any]) -> list[dict[str, Any]]:
     keep_away(job.get("away", ()))
     kinds = {"ingest": ingest, "read": read, "drop": drop, "command": command}
     answers = []
-    for step in job["steps"]:
-        os.environ["ROOST_MILVUS__URI"] = step.get("uri", job["uri"])
-        answers.append(kinds[step["do"]](step))
+    limit(job)
+    try:
+        for step in job["steps"]:
+            os.environ["ROOST_MILVUS__URI"] = step.get("uri", job["uri"])
+            answers.append(kinds[step["do"]](step))
+    finally:
+        lift_limits()
     return [*answers, {"calls": made["calls"], "passes": dict(passed)}]
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 import shutil
+import subprocess
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -90,6 +91,16 @@ def changing_run(bench: Bench, kind: str, attack: dict[str, Any]) -> list[str]:
     return bench.judge(later)
 
 
+def starved_run(bench: Bench, kind: str, attack: dict[str, Any]) -> list[str]:
+    """Give a run that adds, changes, renames and deletes too little memory, or too little room in its files."""
+    site = bench.site(kind, bench.newer)
+    shutil.copytree(bench.folder / "older.db", site.uri)
+    site = replace(site, index="older")
+    ended = bench.nursery.run(site.uri, site.step, **attack)
+    assert ended.killed or ended.answers[0]["state"] not in ("Completed", "Partial"), ended.answers[0]
+    return bench.judge(site)
+
+
 def schedule(bench: Bench, kind: str, attack: dict[str, Any]) -> list[str]:
     """Play a random schedule; it differs by its seed, and says what happened."""
     seed = attack["seed"]
@@ -122,6 +133,10 @@ def faults(*names: str) -> list[dict[str, Any]]:
 
 def calls(*numbers: int) -> list[dict[str, Any]]:
     return [{"kill_before": number} for number in numbers]
+
+
+def limits(name: str, *kib: int) -> list[dict[str, Any]]:
+    return [{name: size * 1024} for size in kib]
 
 
 def seeds(first: int, *counts: int) -> Iterator[list[dict[str, Any]]]:
@@ -199,6 +214,49 @@ def test_a_run_over_changes_killed_at_a_write_step_is_made_good_by_the_next(case
 )
 def test_a_run_killed_while_it_makes_the_index_is_made_good_by_the_next(case, outcome):
     assert outcome(case) == []
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        *cases(starved_run, "lite", limits("file_bytes", 1, 8), limits("file_bytes", 2, 4, 6, 10)),
+        *cases(starved_run, "lite", limits("memory_bytes", 128 * 1024), limits("memory_bytes", 1024, 64 * 1024)),
+    ],
+)
+def test_a_run_whose_writes_fail_or_whose_memory_ends_is_made_good_by_the_next(case, outcome):
+    assert outcome(case) == []
+
+
+@pytest.mark.parametrize(
+    "free", [0, 8, pytest.param(16, marks=pytest.mark.long), pytest.param(32, marks=pytest.mark.long)]
+)
+def test_a_run_on_a_full_disk_says_so_and_is_made_good_by_the_next(free, bench, disk):
+    site = replace(bench.site("lite", bench.newer), uri=str(disk / "lite.db"), index="older")
+    shutil.copytree(bench.folder / "older.db", site.uri)
+    fill(disk, free * 1024)
+    ended = site.nursery.run(site.uri, site.step)
+    assert ended.answers[0]["state"] == "RunError", ended.answers[0]
+    assert f"no space is left on the disk of {site.uri}" in ended.answers[0]["error"]
+    (disk / "filling").unlink()
+    assert bench.judge(site) == []
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 4 MiB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", folder], capture_output=True, text=True)
+    if mount.returncode:
+        pytest.skip(f"no file system of a given size can be mounted here: {mount.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+def fill(disk: Path, free: int) -> None:
+    """Leave this number of bytes free."""
+    with (disk / "filling").open("wb") as file:
+        file.write(bytes(shutil.disk_usage(disk).free - free))
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ from roost.cli.status import status
 from roost.cli.verify import verify
 from roost.cli.versions import export, import_, promote, prune, rebuild, rollback, versions
 from roost.flows.running.interrupts import is_stopping, stopped_by_signals
-from roost.tasks.errors import RoostError
+from roost.tasks.errors import RoostError, exhausted
 
 #: Names of exceptions that mean a signal ended the run: asyncio's and Prefect's (for SIGTERM). They are compared by
 #: name because importing asyncio takes 0.06 s and Prefect a second, which `roost --help` must not wait for.
@@ -127,7 +127,7 @@ def _interrupted() -> int:
 
 
 def _unexpected(error: Exception) -> int:
-    """Report a wrong option (from click), a wrong parameter (from pydantic), or else a defect with its traceback."""
+    """Report a wrong option or parameter, exhausted memory or disk, or else a defect with its traceback."""
     from pydantic import ValidationError
 
     if isinstance(error, click.ClickException):
@@ -137,6 +137,8 @@ def _unexpected(error: Exception) -> int:
         place = ".".join(map(str, first["loc"]))
         message = first["msg"].removeprefix("Value error, ")
         return _print_error(f"{place}: {message}" if place else message, ExitCode.USAGE)
+    if known := exhausted(error):
+        return _print_error(str(known), known.exit_code)
     import traceback
 
     print(printable("".join(traceback.format_exception(error))), file=sys.stderr, end="")  # noqa: T201

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import re
 from collections.abc import Callable
 
@@ -50,6 +51,19 @@ def test_an_interrupted_command_ends_with_130_and_says_that_committed_documents_
 )
 def test_an_error_of_roost_ends_with_its_code_and_its_message(ended, error, code: int) -> None:
     assert ended(error) == (code, "roost: no\n" if isinstance(error, RoostError) else "")
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (MemoryError(), "memory ran out: "),
+        (OSError(errno.ENOSPC, "no", "/x/spool"), "no space is left on the disk of /x/spool: "),
+    ],
+)
+def test_exhausted_memory_and_a_full_disk_are_one_line_and_no_defect(ended, error, says: str) -> None:
+    code, said = ended(error)
+    assert (code, said.count("\n")) == (1, 1)
+    assert said.startswith(f"roost: {says}")
 
 
 def test_a_wrong_option_ends_with_2_and_names_the_option(ended) -> None:
