@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 from tests.acceptance.conftest import ROOST, Roost
+from tests.processes import children
 from tests.waiting import until
 
 #: The promise is five seconds; on a busy machine the processes also have to get their turns.
@@ -162,7 +163,7 @@ def test_a_run_whose_prefect_server_dies_ends_by_what_it_committed_with_one_line
     (corpus / "empty.txt").write_bytes(b"")
     with terminal(["ingest", str(corpus), "--index", "weather"], tmp_path, alone) as shown:
         shown.wait_for(r"[1-9]\d*/\d+ documents")
-        [server] = [pid for pid in _children(shown.process.pid) if b"create_app" in _command(pid)]
+        [server] = [pid for pid in children(shown.process.pid) if b"create_app" in _command(pid)]
         os.kill(server, number)
         shown.wait_for(r"(\d+)/\1 documents|documents listed")
         committed = time.monotonic()
@@ -175,16 +176,6 @@ def test_a_run_whose_prefect_server_dies_ends_by_what_it_committed_with_one_line
         assert "defect" not in shown.said
         assert seconds < 30 + MOST_SECONDS
         until(lambda: not shown.left(), seconds=20)
-
-
-def _children(pid: int) -> list[int]:
-    found = []
-    for entry in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError):
-            number, _, rest = entry.read_text().partition(" (")
-            if int(rest.rpartition(") ")[2].split()[1]) == pid:
-                found.append(int(number))
-    return found
 
 
 def _command(pid: int) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -135,6 +136,22 @@ def test_the_command_killed_in_the_middle_of_its_writing_goes_on_the_next_time(g
     verified = roost("verify")
     assert verified.returncode == 0, verified.stdout
     assert json.loads(verified.stdout)["chunks"] == report["store"]["chunks"]
+
+
+@pytest.mark.parametrize(("first", "second"), [("300", "0"), ("0", "-300")], ids=["ahead", "behind"])
+def test_a_run_beside_one_whose_clock_is_minutes_apart_is_refused_with_both_machines(
+    first, second, nursery, standalone, tmp_path
+):
+    source = Corpus(tmp_path / "docs", random.Random(3)).fill(60).root
+    site = Site(nursery, standalone, f"s{uuid.uuid4().hex[:12]}", source)
+    job = nursery.start(site.uri, site.step, tell_at=15, env={"PYTEST_ROOST_CLOCK_SHIFT_S": first})
+    job.wait_until_told()
+    refused = nursery.run(site.uri, site.step, env={"PYTEST_ROOST_CLOCK_SHIFT_S": second}).answers[0]
+    assert refused["state"] == "ClockError", refused
+    assert re.search(r"clock of this machine .* is (29\d|30\d) s behind the clock of run", refused["error"]), refused
+    assert job.wait().answers[0]["state"] == "Completed"
+    assert site.off_from_clean(tmp_path) == []
+    site.drop()
 
 
 @meanwhile

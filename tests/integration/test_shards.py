@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 import threading
 import uuid
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 import yaml
 from tests.conftest import ROOT
 from tests.integration.conftest import SHIPS, same
+from tests.processes import kill_with_descendants
 from tests.waiting import until
 
 from roost.deployments.local.servers import Service, prefect_worker
 from roost.flows.running import work_pool
 from roost.tasks.errors import ConfigurationError, ConflictError, WorkerPoolError
+from roost.tasks.milvus.store import open_store
+from roost.tasks.settings import load_settings
+from roost.tasks.versions.lease_rows import LeaseRow, read_leases
+from roost.tasks.versions.promotion import version_statuses
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -126,6 +134,57 @@ def test_shards_on_two_workers_make_the_rows_of_one_run_and_are_cancelled_with_i
     assert report.store.documents == 13
     assert set(stored()[2]["status"]) == {"indexed"}
     assert stored()[2]["chunk_count"].sum() == stored()[0].height == rows + 1
+
+
+@pytest.mark.long
+def test_a_shard_whose_machine_dies_ends_its_run_and_the_next_one_is_exact(
+    pool, by_itself, ingest, folder, stored, index, far_python, monkeypatch
+):
+    monkeypatch.setattr(work_pool, "POLL_INTERVAL_S", 0.5)
+    source = folder(
+        **{f"{n}.md": f"# Ship {n}\n\n{f'Ship {n} sails at noon with her lamps lit. ' * 60}" for n in range(240)}
+    )
+    with ExitStack() as stack:
+        with monkeypatch.context() as far:
+            far.setattr(sys, "executable", far_python)
+            worker = stack.enter_context(pool.worker("far"))
+        stack.enter_context(pool.worker("near"))
+
+        def die() -> None:
+            until(lambda: _leases_of_shards(index, "far"), seconds=240)
+            kill_with_descendants(worker.pid)
+
+        dying = threading.Thread(target=die)
+        dying.start()
+        with pytest.raises(WorkerPoolError, match=r"^1 of 2 shards did not complete"):
+            ingest(source, shards=2)
+        dying.join()
+    written = stored()[2].filter(pl.col("status") == "indexed").height
+    assert 0 < written < 120
+    ingest(source)
+    assert same(stored(), by_itself(source))
+
+
+def _leases_of_shards(index: str, host: str) -> list[LeaseRow]:
+    """Read the leases of an index's shards on a machine of this name."""
+
+    async def read() -> list[LeaseRow]:
+        async with open_store(load_settings().milvus) as store:
+            found = [await read_leases(store, one.version.ledger) for one in await version_statuses(store, index)]
+        return [row for rows in found for row in rows if row.parent_lease and row.process.startswith(f"{host} ")]
+
+    return asyncio.run(read())
+
+
+@pytest.fixture
+def far_python(tmp_path: Path) -> str:
+    """A program as this Python, on a machine of another name."""
+    if subprocess.run(["unshare", "--uts", "hostname", "far"], check=False).returncode:
+        pytest.skip("no process may have a host name of its own here")
+    program = tmp_path / "python"
+    program.write_text(f'#!/bin/sh\nexec unshare --uts sh -c \'hostname far; exec {sys.executable} "$@"\' sh "$@"\n')
+    program.chmod(0o755)
+    return str(program)
 
 
 def test_shards_that_nobody_takes_up_are_cancelled_and_the_run_says_what_to_do(
