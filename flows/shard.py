@@ -88,6 +88,7 @@ async def _open_shard_run(stack: AsyncExitStack, prepared: Prepared, request: Sh
         version=version,
         workers=prepared.workers,
         embedder=embedder,
+        spool=prepared.spool,
         run_id=request.run_id,
         is_fresh=request.backfill is not None and request.backfill.force,
     )

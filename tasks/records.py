@@ -49,7 +49,7 @@ PLANNED = _with(
     is_touched=pl.Boolean,  # unchanged, but with another time or fingerprint than its ledger row
 )
 
-#: A text block of a loaded document.
+#: A text block of a loaded document, in an Arrow file.
 TEXT_BLOCK = pl.Schema(
     {
         "doc_id": pl.String,
@@ -58,6 +58,16 @@ TEXT_BLOCK = pl.Schema(
         "start": pl.Int64,  # offset in the document's text, characters
         "kind": pl.String,  # `text`, `markdown` or `table`: how it is cut
         "heading": pl.String,  # path of the headings above it, as in `Guide > Install`
+    }
+)
+
+#: Where a text block of a loaded document is.
+TEXT_PLACE = pl.Schema(
+    {
+        "doc_id": pl.String,
+        "file": pl.String,  # an Arrow file, a frame of `TEXT_BLOCK`, on this host
+        "row": pl.Int64,
+        "bytes": pl.Int64,  # of its text
     }
 )
 
@@ -139,7 +149,7 @@ class Loaded:
     """Read and parsed documents of a batch.
 
     documents: Frame of `LOADED`.
-    blocks: Frame of `TEXT_BLOCK`.
+    blocks: Frame of `TEXT_PLACE`: the text is in files of the spool, and does not pass through the run's process.
     rejects: Frame of `REJECT`.
     """
 

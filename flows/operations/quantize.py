@@ -68,10 +68,10 @@ async def quantize(sources: Sequence[Source], folder: Path, *, texts: int) -> Qu
     limits = settings.ingest
     with spool_folder() as spool, Workers(workers=limits.parse_workers, memory_mb=limits.parse_memory_mb) as workers:
         opened = await asyncio.to_thread(open_sources, sources, ListingChoices.of(limits, workers))
-        listed = await list_sources(opened, Path(spool))
+        listed = await list_sources(opened, spool)
         work = (await plan_run(listed, ROW.to_frame(), PlanOptions())).with_actions(*WORK_ACTIONS)
         batch = Batch("quantize", work.gather_every(max(1, work.height // MAX_DOCUMENTS)).head(MAX_DOCUMENTS))
-        loaded = await load_batch(batch, workers, seconds=limits.parse_seconds)
+        loaded = await load_batch(batch, workers, spool / "text", seconds=limits.parse_seconds)
         chunked = await chunk_batch(loaded, settings.chunking, model, workers, seconds=limits.parse_seconds)
     chunks = chunked.chunks.unique("chunk_hash", maintain_order=True)["text"]
     if chunks.is_empty():

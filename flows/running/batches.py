@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import shutil
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 
 import polars as pl
 from prefect import get_run_logger
@@ -40,6 +42,7 @@ class Run:
     settings: With the run's own choices of model and chunking.
     store: With the lease of the version.
     version: The version to write.
+    spool: Folder on this host for the parsed text of the batches in flight.
     run_id: Id in the ledger's rows.
     is_empty: Whether the version had no chunks when the run began; then there are no vectors to reuse in it.
     is_fresh: Whether all chunks are embedded, even when a vector of the same text is stored.
@@ -52,6 +55,7 @@ class Run:
     version: Version
     workers: Workers
     embedder: Embedder
+    spool: Path
     run_id: str
     is_empty: bool = False
     is_fresh: bool = False
@@ -107,8 +111,10 @@ async def take_batches(run: Run, waiting: Iterator[Batch], work: Callable[[Batch
 async def run_batch(run: Run, batch: Batch) -> Tally:
     """Take one batch through the four steps; returns its counts, without the seconds of the embedding."""
     known = run.store if (run.reuse_from or not run.is_empty) and not run.is_fresh else None
-    loaded = await ingest_tasks.load(batch, run.workers, run.settings.ingest)
+    texts = run.spool / f"text-{batch.name}"
+    loaded = await ingest_tasks.load(batch, run.workers, texts, run.settings.ingest)
     chunked = await ingest_tasks.chunk(loaded, run.settings.chunking, run.model, run.workers, run.settings.ingest)
+    await asyncio.to_thread(shutil.rmtree, texts)
     embedded = await ingest_tasks.embed(chunked, run.embedder, known, run.version, run.reuse_from)
     written = await ingest_tasks.index(embedded, run.store, run.version, run.run_id)
     tally = Tally()

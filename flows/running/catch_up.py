@@ -45,7 +45,7 @@ class Build:
     is_target_changed: Whether this run wrote the new version after `target_ledger` was read.
     is_report_outdated: Whether `reports` lacks the counts of the new version as it is now.
     reuse_from: Collection of the live version if its vectors may be reused, else empty.
-    spool: Folder for the rows of tables, with one folder a pass.
+    spool: Folder for parsed text and, with one folder a pass, for the rows of tables.
     listed: The last listing of the sources.
     reports: Reports of the passes that wrote something, and of the first one.
     """
@@ -148,6 +148,7 @@ async def _execute(build: Build, plan: Plan, started: float) -> bool:
         build.target,
         build.workers,
         build.embedder,
+        build.spool,
         build.run_id,
         reuse_from=build.reuse_from,
     )

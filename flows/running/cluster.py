@@ -32,6 +32,7 @@ from roost.tasks.models.model import Model
 from roost.tasks.models.recipe import make_recipe
 from roost.tasks.records import Batch
 from roost.tasks.settings import Chunking, Embedding, load_settings
+from roost.tasks.sources.spool import spool_folder
 from roost.tasks.steps.batches import cut_batches
 from roost.tasks.steps.report import StageSeconds, Tally
 from roost.tasks.versions.lease import join_lease
@@ -171,6 +172,7 @@ async def run_batch_on_worker(batch: Batch, job: Job) -> Tally:
             version=version,
             workers=workers,
             embedder=embedder,
+            spool=stack.enter_context(spool_folder()),
             run_id=job.run_id,
             is_empty=job.is_empty,
             is_fresh=job.is_fresh,

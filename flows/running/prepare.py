@@ -51,7 +51,7 @@ class Prepared:
     settings: What decides the vectors follows the live version where it is not set explicitly.
     recipe: Made of the model and the settings; equal to the live version's, except in a rebuild.
     sources: Each opened once, to be listed as often as needed.
-    spool: Temporary folder for the rows of tables.
+    spool: Temporary folder for the rows of tables and for parsed text.
     workers: Processes that list tables, parse and cut; not started.
     store: Without a lease, so for reads; None only in a dry run whose Milvus Lite file does not exist.
     live: The live version, read once; None when the index does not exist yet, never in a rebuild.
@@ -188,6 +188,7 @@ async def _open_run(stack: AsyncExitStack, prepared: Prepared, index: str) -> Ru
         version=version,
         workers=workers,
         embedder=embedder,
+        spool=prepared.spool,
         run_id=str(runtime.flow_run.id or ""),
     )
 

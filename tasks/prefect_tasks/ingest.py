@@ -91,10 +91,10 @@ async def choose(
 
 
 @task(name="load", task_run_name="load {batch.name}", **POLICY)
-async def load(batch: Batch, workers: Workers, limits: Ingest) -> Loaded:
-    """Read and parse a batch."""
+async def load(batch: Batch, workers: Workers, texts: Path, limits: Ingest) -> Loaded:
+    """Read and parse a batch; its text goes to files in the folder `texts`."""
     last_try = (runtime.task_run.run_count or 1) > RETRY_COUNT
-    return await load_batch(batch, workers, seconds=limits.parse_seconds, last_try=last_try)
+    return await load_batch(batch, workers, texts, seconds=limits.parse_seconds, last_try=last_try)
 
 
 @task(name="chunk", task_run_name="chunk {loaded.name}", **POLICY)

@@ -1,4 +1,4 @@
-"""The spool: the temporary folder of a run that keeps the rows of tables until their batch reads them.
+"""The spool: the temporary folder of a run that keeps rows of tables, and parsed text, until their batch reads them.
 
 A run locks a file in its spool while it lives. A spool whose file can be locked belongs to a run that was killed.
 """

@@ -12,7 +12,8 @@ from roost.tasks.errors import DocumentError, ModelError
 from roost.tasks.models.model import Model, load_tokenizer
 from roost.tasks.records import CHUNK, REJECT, Chunked, Loaded
 from roost.tasks.settings import Chunking
-from roost.tasks.steps.cut import CutSizes, cut_blocks
+from roost.tasks.steps.cut import CutSizes, cut_spooled
+from roost.tasks.steps.text_files import TextFileError
 from roost.tasks.workers import WorkerError, Workers
 
 #: Bytes of text from which it is worth having another worker cut a share of them.
@@ -47,6 +48,9 @@ async def chunk_batch(loaded: Loaded, chunking: Chunking, model: Model, workers:
         model: Its tokenizer counts the tokens.
         workers: The processes that cut.
         seconds: Limit of processor time for a worker's share of the batch, and for one document where that fails.
+
+    Raises:
+        TextFileError: The text that `load` left cannot be read.
     """
     started = time.perf_counter()
     is_whole = chunking.method == "none"
@@ -55,8 +59,10 @@ async def chunk_batch(loaded: Loaded, chunking: Chunking, model: Model, workers:
     if loaded.blocks.height:
         try:
             shares = _share_out(loaded.blocks, 1 if is_whole else workers.size)
-            cuts = await asyncio.gather(*(workers.run(cut_blocks, (share, sizes), seconds) for share in shares))
+            cuts = await asyncio.gather(*(workers.run(cut_spooled, (share, sizes), seconds) for share in shares))
             cut = _Cut(pl.concat(cuts).with_columns(ordinal=pl.int_range(pl.len()).over("doc_id")), {})
+        except TextFileError:
+            raise
         except Exception:  # noqa: BLE001  whatever it is, one document's text caused it: find that one
             cut = await _cut_singly(loaded.blocks, sizes, workers, seconds)
     without_chunks = loaded.documents.join(cut.chunks, on="doc_id", how="anti")
@@ -75,7 +81,7 @@ class _Cut:
 
 def _share_out(blocks: pl.DataFrame, max_shares: int) -> list[pl.DataFrame]:
     """Split text blocks, in their order, into shares of about the same size, one for each worker."""
-    size = pl.col("text").str.len_bytes()
+    size = pl.col("bytes")
     total = int(blocks.select(size.sum()).item())
     count = max(1, min(max_shares, total // MIN_SHARE_BYTES))
     number = (size.cum_sum() - size) * count // (total + 1)
@@ -86,7 +92,9 @@ async def _cut_singly(blocks: pl.DataFrame, sizes: CutSizes, workers: Workers, s
     chunks, errors = [CHUNK.to_frame()], dict[str, DocumentError]()
     for (document,), own in blocks.group_by("doc_id", maintain_order=True):
         try:
-            chunks.append(await workers.run(cut_blocks, (own, sizes), seconds))
+            chunks.append(await workers.run(cut_spooled, (own, sizes), seconds))
+        except TextFileError:
+            raise
         except WorkerError as error:
             errors[str(document)] = DocumentError(error.reason, f"cutting: {error}")
         except Exception as error:  # noqa: BLE001  an unexpected text, or a defect that an upgrade mends

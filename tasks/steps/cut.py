@@ -17,6 +17,7 @@ import polars as pl
 from roost.tasks.ids import chunk_hash
 from roost.tasks.models.model import load_tokenizer
 from roost.tasks.records import CHUNK
+from roost.tasks.steps.text_files import read_blocks
 
 if TYPE_CHECKING:
     from llama_index.core.node_parser import SentenceSplitter
@@ -48,6 +49,22 @@ class _Section(NamedTuple):
     heading: str
     start: int
     text: str
+
+
+def cut_spooled(places: pl.DataFrame, sizes: CutSizes) -> pl.DataFrame:
+    """Cut text blocks that are in files of the spool into chunks, in a worker process.
+
+    Args:
+        places: Frame of `TEXT_PLACE`.
+        sizes: Sizes of the chunks.
+
+    Returns:
+        Frame of `CHUNK`, as `cut_blocks` gives it.
+
+    Raises:
+        TransientError: A file cannot be read.
+    """
+    return cut_blocks(read_blocks(places), sizes)
 
 
 def cut_blocks(blocks: pl.DataFrame, sizes: CutSizes) -> pl.DataFrame:

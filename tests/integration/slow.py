@@ -13,10 +13,10 @@ from roost.tasks.steps.load import Outcome, load_file
 SLOW = 1.0
 
 
-def slow_load_file(location: str, name: str, pages: PageRange | None = None) -> Outcome:
+def slow_load_file(location: str, name: str, doc_id: str, text: str, pages: PageRange | None = None) -> Outcome:
     """Parse slowly."""
     time.sleep(SLOW)
-    return load_file(location, name, pages)
+    return load_file(location, name, doc_id, text, pages)
 
 
 class SlowEngine:

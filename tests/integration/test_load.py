@@ -20,12 +20,13 @@ from tests.stand_ins import planned_row
 
 from roost.tasks.errors import TransientError
 from roost.tasks.ids import content_hash
-from roost.tasks.records import LOADED, PLANNED, REJECT, TEXT_BLOCK, Batch, Loaded
+from roost.tasks.records import LOADED, PLANNED, REJECT, TEXT_PLACE, Batch, Loaded
 from roost.tasks.settings import Ingest
 from roost.tasks.sources.listing import list_sources
 from roost.tasks.sources.opened_source import ListingChoices, open_sources
 from roost.tasks.sources.source import Source
 from roost.tasks.steps.load import load_batch
+from roost.tasks.steps.text_files import read_blocks
 from roost.tasks.workers import Workers
 
 
@@ -60,7 +61,7 @@ async def test_a_bad_document_refuses_itself_alone_and_says_why(
     names = ["good.md", "empty.md", "blank.txt", "bad.pdf", "noise.dat", "folder.md", "hangs.md", "huge.txt", "gone.md"]
     rows = [listed(name, tmp_path / name) for name in names]
     rows.append(listed("named.md", tmp_path / "good.md", reason="bad_row: said the listing: twice"))
-    loaded = await load_batch(Batch("docs-0000", pl.concat(rows)), workers, seconds=3.0)
+    loaded = await load_batch(Batch("docs-0000", pl.concat(rows)), workers, tmp_path / "text", seconds=3.0)
     assert refused(loaded) == {
         "empty.md": "empty", "blank.txt": "no_text", "bad.pdf": "damaged", "noise.dat": "unknown_format",
         "folder.md": "unreadable", "hangs.md": "stalled", "huge.txt": "too_large", "gone.md": "unreadable",
@@ -72,8 +73,8 @@ async def test_a_bad_document_refuses_itself_alone_and_says_why(
     assert loaded.documents.schema == LOADED
     assert (good["uri"], good["title"], json.loads(good["metadata"])) == ("good.md", "Good", {"year": 2024})
     assert good["content_hash"] == content_hash((tmp_path / "good.md").read_bytes())
-    assert loaded.blocks.schema == TEXT_BLOCK
-    assert loaded.blocks["text"].to_list() == ["# Heading\n\nBody."]
+    assert loaded.blocks.schema == TEXT_PLACE
+    assert read_blocks(loaded.blocks)["text"].to_list() == ["# Heading\n\nBody."]
 
 
 async def test_a_worker_that_dies_is_a_failure_that_may_pass(workers: Workers) -> None:
@@ -102,7 +103,7 @@ async def test_a_document_whose_parser_is_killed_is_read_by_another_and_refused_
     work = Batch("docs-0000", listed("deadly.md", tmp_path / "deadly.md"))
     with Workers(workers=1, memory_mb=512) as alone:
         for kills, expected in ((1, {}), (2, {"deadly.md": "parser_died"})):
-            loading = asyncio.ensure_future(load_batch(work, alone, seconds=5.0))
+            loading = asyncio.ensure_future(load_batch(work, alone, tmp_path / "text", seconds=5.0))
             killed = 0
             for _ in range(kills):
                 killed = await waiting_worker(other_than=killed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -11,10 +12,11 @@ from tests.stand_ins import InProcessWorkers, made_model
 
 from roost.tasks.errors import ModelError
 from roost.tasks.models.model import Model, load_tokenizer
-from roost.tasks.records import LOADED, REJECT, TEXT_BLOCK, Loaded
+from roost.tasks.records import LOADED, REJECT, TEXT_BLOCK, TEXT_PLACE, Loaded
 from roost.tasks.settings import Chunking
 from roost.tasks.steps.chunk import check_window, chunk_batch
 from roost.tasks.steps.cut import CutSizes, cut_blocks
+from roost.tasks.steps.text_files import TextFileError, read_blocks
 from roost.tasks.workers import WorkerError, WorkerMemoryError, WorkerStalledError, WorkerTimeLimitError
 
 MODEL = made_model()
@@ -32,6 +34,16 @@ def blocks(*texts: str) -> pl.DataFrame:
         rows.append({"doc_id": "d", "text": text, "page": page, "start": start, "kind": "text", "heading": ""})
         start += len(text) + 1
     return pl.DataFrame(rows, schema=TEXT_BLOCK)
+
+
+def spooled(frame: pl.DataFrame, folder: Path) -> Loaded:
+    """A batch as `load` leaves it, of text blocks."""
+    frame.write_ipc(file := folder / "text.arrow")
+    size = pl.col("text").str.len_bytes().cast(pl.Int64)
+    places = frame.select("doc_id", size.alias("bytes"), file=pl.lit(str(file))).with_row_index("row")
+    rows = [dict.fromkeys(LOADED) | {"doc_id": key} for key in frame["doc_id"].unique(maintain_order=True)]
+    documents = pl.DataFrame(rows, schema=LOADED)
+    return Loaded("docs-0000", documents, places.select(list(TEXT_PLACE)).cast(TEXT_PLACE), REJECT.to_frame(), 0.0)
 
 
 def windowed(**changed: Any) -> Model:
@@ -67,11 +79,10 @@ def test_what_is_named_as_the_largest_size_really_fits_the_model() -> None:
     assert size - 20 < longest <= 256
 
 
-async def test_a_batch_cut_by_several_workers_is_the_batch_cut_by_one():
+async def test_a_batch_cut_by_several_workers_is_the_batch_cut_by_one(tmp_path: Path) -> None:
     pages = [blocks(*(f"Sentence {n} of page {page}. " * 40 for page in range(9))) for n in range(4)]
     frame = pl.concat(each.with_columns(doc_id=pl.lit(f"{n:032x}")) for n, each in enumerate(pages))
-    rows = [dict.fromkeys(LOADED) | {"doc_id": key} for key in frame["doc_id"].unique(maintain_order=True)]
-    batch = Loaded("docs-0000", pl.DataFrame(rows, schema=LOADED), frame, REJECT.to_frame(), 0.0)
+    batch = spooled(frame, tmp_path)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("roost.tasks.steps.chunk.MIN_SHARE_BYTES", 1000)
         chunked = await chunk_batch(batch, Chunking(size=40, overlap=8), MODEL, InProcessWorkers(), seconds=60)
@@ -89,16 +100,24 @@ async def test_a_batch_cut_by_several_workers_is_the_batch_cut_by_one():
         (AttributeError("'NoneType' object has no attribute 'text'"), "failed"),
     ],
 )
-async def test_what_ends_a_worker_that_cuts_is_not_taken_for_damage(error: Exception, reason: str) -> None:
+async def test_what_ends_a_worker_that_cuts_is_not_taken_for_damage(
+    tmp_path: Path, error: Exception, reason: str
+) -> None:
     class Ended(InProcessWorkers):
         async def run(self, function: Any, arguments: tuple[Any, ...], seconds: float | None = None) -> Any:
-            if "deadly" in arguments[0]["text"][-1]:
+            if "deadly" in read_blocks(arguments[0])["text"][-1]:
                 raise error
             return await super().run(function, arguments, seconds)
 
     frame = pl.concat([blocks("A short text."), blocks("A deadly one.").with_columns(doc_id=pl.lit("e"))])
-    rows = [dict.fromkeys(LOADED) | {"doc_id": key} for key in ("d", "e")]
-    batch = Loaded("docs-0000", pl.DataFrame(rows, schema=LOADED), frame, REJECT.to_frame(), 0.0)
+    batch = spooled(frame, tmp_path)
     chunked = await chunk_batch(batch, Chunking(size=40, overlap=8), MODEL, Ended(), seconds=60)
     assert chunked.chunks["text"].to_list() == ["A short text."]
     assert chunked.rejects.select("doc_id", "reason").rows() == [("e", reason)]
+
+
+async def test_text_that_is_no_longer_in_the_spool_refuses_no_document(tmp_path: Path) -> None:
+    batch = spooled(blocks("A short text."), tmp_path)
+    (tmp_path / "text.arrow").unlink()
+    with pytest.raises(TextFileError, match=r"cannot be read from .*text\.arrow"):
+        await chunk_batch(batch, Chunking(size=40, overlap=8), MODEL, InProcessWorkers(), seconds=60)

@@ -19,6 +19,7 @@ from roost.tasks.sources.opened_source import open_sources
 from roost.tasks.sources.parsers.parsed import PageRange
 from roost.tasks.sources.source import Source
 from roost.tasks.steps.load import load_batch, load_file
+from roost.tasks.steps.text_files import TextFileError, read_blocks
 from roost.tasks.workers import WorkerError, WorkerMemoryError, WorkerStalledError, WorkerTimeLimitError
 
 
@@ -45,9 +46,9 @@ async def test_the_rows_of_a_table_are_loaded_with_title_text_and_metadata(
 ) -> None:
     (tmp_path / "t.csv").write_text("id,title,text,place\n1,One,first,Oslo\n2,,second,\n3,Three,,\n4,,,\n")
     documents = list_source(open_sources([Source(uri="t.csv")], listing_choices())[0], tmp_path).documents
-    loaded = await load_batch(batch(documents), workers, seconds=3.0)
+    loaded = await load_batch(batch(documents), workers, tmp_path / "text", seconds=3.0)
     assert refused(loaded) == {"t.csv#4": "empty"}
-    assert loaded.blocks["text"].to_list() == ["One\n\nfirst", "second", "Three"]
+    assert read_blocks(loaded.blocks)["text"].to_list() == ["One\n\nfirst", "second", "Three"]
     assert loaded.documents["title"].to_list() == ["One", "", "Three"]
     assert [json.loads(text) for text in loaded.documents["metadata"]] == [{"place": "Oslo"}, {}, {}]
     assert loaded.documents["content_hash"].to_list() == documents["content_hash"].to_list()[:3]
@@ -64,8 +65,8 @@ async def test_a_loaded_document_names_its_format_and_its_parser_and_a_refused_o
     (tmp_path / "page.html").write_text("<p>Words.</p>")
     (tmp_path / "cut.pdf").write_bytes(b"%PDF-1.7 but no more")
     files = [listed(name, tmp_path / name) for name in ("a.md", "b.md", "notes", "page.html", "cut.pdf", "gone.md")]
-    loaded = await load_batch(batch(rows.head(2)), workers, seconds=3.0)
-    read = await load_batch(Batch("docs-0000", pl.concat(files)), workers, seconds=3.0)
+    loaded = await load_batch(batch(rows.head(2)), workers, tmp_path / "text", seconds=3.0)
+    read = await load_batch(Batch("docs-0000", pl.concat(files)), workers, tmp_path / "text", seconds=3.0)
     columns = ["uri", "format", "parser"]
     assert loaded.documents.select(columns).rows() == [("t.csv#1", "csv row", "")]
     assert loaded.rejects.select(columns).rows() == [("t.csv#2", "csv row", "")]
@@ -81,11 +82,13 @@ async def test_a_loaded_document_names_its_format_and_its_parser_and_a_refused_o
     assert hashes["a.md"] == hashes["b.md"] != hashes["notes"]
 
 
-async def test_a_server_that_is_away_is_tried_again_and_refused_only_at_last(workers: InProcessWorkers) -> None:
+async def test_a_server_that_is_away_is_tried_again_and_refused_only_at_last(
+    workers: InProcessWorkers, tmp_path: Path
+) -> None:
     away = Batch("docs-0000", listed("a.md", "http://127.0.0.1:9/a.md"))
     with pytest.raises(TransientError):
-        await load_batch(away, workers, seconds=20.0, last_try=False)
-    assert refused(await load_batch(away, workers, seconds=20.0)) == {"a.md": "unreadable"}
+        await load_batch(away, workers, tmp_path / "text", seconds=20.0, last_try=False)
+    assert refused(await load_batch(away, workers, tmp_path / "text", seconds=20.0)) == {"a.md": "unreadable"}
 
 
 async def test_a_large_pdf_is_parsed_by_several_workers_to_the_same_text(workers, tmp_path, monkeypatch):
@@ -96,12 +99,12 @@ async def test_a_large_pdf_is_parsed_by_several_workers_to_the_same_text(workers
         pdf.set_font("helvetica", size=12)
         pdf.multi_cell(0, text=f"Page {page} speaks of herring.")
     file.write_bytes(bytes(pdf.output()))
-    whole = await load_batch(batch(listed("large.pdf", file)), workers, seconds=60)
+    whole = await load_batch(batch(listed("large.pdf", file)), workers, tmp_path / "whole", seconds=60)
     monkeypatch.setattr("roost.tasks.steps.load.MIN_PAGED_BYTES", 1)
     asked = count_calls(workers, monkeypatch)
-    parts = await load_batch(batch(listed("large.pdf", file)), workers, seconds=60)
-    assert asked == [PageRange(0, 2), PageRange(1, 2)]
-    assert parts.blocks.equals(whole.blocks)
+    parts = await load_batch(batch(listed("large.pdf", file)), workers, tmp_path / "text", seconds=60)
+    assert asked[:-1] == [PageRange(0, 2), PageRange(1, 2)]
+    assert read_blocks(parts.blocks).equals(read_blocks(whole.blocks))
     assert parts.documents.equals(whole.documents)
 
 
@@ -137,7 +140,7 @@ async def test_what_ends_a_worker_is_named_and_tried_by_later_runs_too(
             return await super().run(function, arguments, seconds)
 
     (tmp_path / "a.md").write_text("A")
-    loaded = await load_batch(batch(listed("a.md", tmp_path / "a.md")), Ended(), seconds=3.0)
+    loaded = await load_batch(batch(listed("a.md", tmp_path / "a.md")), Ended(), tmp_path / "text", seconds=3.0)
     assert refused(loaded) == {"a.md": reason}
     assert loaded.rejects["detail"].to_list() == [f"parsing: {error}"]
     assert REASONS[reason] > 0
@@ -152,7 +155,7 @@ async def test_a_defect_of_code_is_not_taken_for_damage_of_a_nights_documents(
 
     monkeypatch.setattr("roost.tasks.steps.load.read", read)
     (tmp_path / "a.md").write_text("A")
-    loaded = await load_batch(batch(listed("a.md", tmp_path / "a.md")), workers, seconds=3.0)
+    loaded = await load_batch(batch(listed("a.md", tmp_path / "a.md")), workers, tmp_path / "text", seconds=3.0)
     assert refused(loaded) == {"a.md": "failed"}
     assert REASONS["failed"] > 0
 
@@ -166,4 +169,11 @@ def test_a_worker_without_memory_says_so_and_does_not_blame_the_document(
     monkeypatch.setattr("roost.tasks.steps.load.read", read)
     (tmp_path / "a.md").write_text("A")
     with pytest.raises(MemoryError):
-        load_file(str(tmp_path / "a.md"), "a.md")
+        load_file(str(tmp_path / "a.md"), "a.md", "d", str(tmp_path / "text.arrow"))
+
+
+async def test_a_spool_that_cannot_be_written_refuses_no_document(workers: InProcessWorkers, tmp_path: Path) -> None:
+    (tmp_path / "a.md").write_text("A")
+    (tmp_path / "text" / "0.arrow").mkdir(parents=True)
+    with pytest.raises(TextFileError, match=r"cannot be written to .*0\.arrow"):
+        await load_batch(batch(listed("a.md", tmp_path / "a.md")), workers, tmp_path / "text", seconds=3.0)
