@@ -28,6 +28,7 @@ from prefect.workers.process import ProcessWorker
 from pydantic import SecretStr
 
 from roost.tasks.errors import ConfigurationError
+from roost.tasks.milvus.light_import import import_pymilvus
 from roost.tasks.settings import set_library_defaults
 
 #: Name of the work pool in prefect.yaml.
@@ -62,6 +63,7 @@ def find_code() -> dict[str, str]:
     relative paths and `.env` are looked up there.
     """
     set_library_defaults(quiet=False)
+    import_pymilvus()
     return {"directory": str(Path.cwd())}
 
 

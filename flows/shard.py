@@ -16,6 +16,7 @@ from roost.flows.running.cluster import run_batches_on_cluster
 from roost.flows.running.ends import time_limit
 from roost.flows.running.prepare import Prepared, prepare
 from roost.flows.running.shards import publish_tally
+from roost.tasks.cores import cores
 from roost.tasks.errors import ConflictError
 from roost.tasks.ids import id_range_of
 from roost.tasks.milvus.lock_wait import LeaseOwner
@@ -27,7 +28,7 @@ from roost.tasks.steps.report import Tally
 from roost.tasks.versions.lease import acquire_lease
 from roost.tasks.versions.live_version import reread_version
 from roost.tasks.versions.version import Version
-from roost.tasks.workers import cores, fitting_workers
+from roost.tasks.workers import fitting_workers
 
 
 @flow(name="shard", flow_run_name="{request.title}", persist_result=False)

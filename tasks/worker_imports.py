@@ -1,26 +1,69 @@
 """Imports that worker processes need; the fork server runs this module once, and each worker starts with them.
 
-nltk, which splits sentences, also imports SciPy and scikit-learn where they are installed, for functions that Roost
-does not call: half of the CPU time and of the memory that the first worker of a run would take. Here nltk is imported
-as if they were not installed.
+Two libraries import far more than Roost calls: llama-index all its indexes, memories and engines, where two classes
+that split texts are needed; nltk, which finds sentences, SciPy and scikit-learn where they are installed. Both are
+imported here without the rest, which would take half of the CPU time of a run's first worker, and memory in each.
 """
 
 from __future__ import annotations
 
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from importlib.machinery import PathFinder
+from types import ModuleType
 
-# The fork server ignores Ctrl-C only after these imports, which take seconds. Other processes must not ignore it.
+# The fork server ignores Ctrl-C only after these imports, which take a second. Other processes must not ignore it.
 if any("multiprocessing.forkserver" in word for word in sys.orig_argv):
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
-_UNNEEDED = [name for name in ("scipy", "sklearn") if name not in sys.modules]
-for _name in _UNNEEDED:
-    sys.modules[_name] = None  # type: ignore[assignment]  # an import of it then raises ImportError
+#: Packages whose own code is not run, outer ones first.
+_SKIPPED = (
+    "llama_index.core",
+    "llama_index.core.node_parser",
+    "llama_index.core.node_parser.file",
+    "llama_index.core.node_parser.text",
+)
+#: The modules of these packages that `roost.tasks.steps.cut` uses.
+_SPLITTERS = ("llama_index.core.node_parser.file.markdown", "llama_index.core.node_parser.text.sentence")
 
-import llama_index.core.node_parser  # noqa: E402, F401
-import nltk  # noqa: E402, F401
-import pypdf  # noqa: E402, F401
 
-for _name in _UNNEEDED:
-    del sys.modules[_name]
+@contextmanager
+def _not_installed(*packages: str) -> Iterator[None]:
+    """Let imports of these packages fail, unless one was imported before."""
+    hidden = [name for name in packages if name not in sys.modules]
+    for name in hidden:
+        sys.modules[name] = None  # type: ignore[assignment]  # an import of it then raises ImportError
+    try:
+        yield
+    finally:
+        for name in hidden:
+            del sys.modules[name]
+
+
+def _import_splitters() -> None:
+    """Import the modules of `_SPLITTERS`; afterwards the packages can be imported as usual."""
+    skipped = [name for name in _SKIPPED if name not in sys.modules]
+    import_module("llama_index")
+    try:
+        for name in skipped:
+            spec = PathFinder.find_spec(name, sys.modules[name.rpartition(".")[0]].__path__)
+            package = ModuleType(name)
+            package.__path__ = (spec and spec.submodule_search_locations) or []
+            sys.modules[name] = package
+        for name in _SPLITTERS:
+            import_module(name)
+    finally:
+        for name in skipped:
+            sys.modules.pop(name, None)
+
+
+with _not_installed("scipy", "sklearn"):
+    try:
+        _import_splitters()
+    except ImportError:  # a version of llama-index with other modules, imported as a whole
+        import llama_index.core.node_parser  # noqa: F401
+    import nltk  # noqa: F401
+    import pypdf  # noqa: F401

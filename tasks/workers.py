@@ -1,4 +1,4 @@
-"""Worker processes with limits of time and memory, for parsing and cutting, and the number of usable cores.
+"""Worker processes with limits of time and memory, for parsing and cutting.
 
 Built on pebble's ProcessPool, which starts another worker for one that ended. Processes, because parsing keeps the
 interpreter lock and would block the event loop.
@@ -23,9 +23,9 @@ from multiprocessing.context import ForkServerContext, ForkServerProcess
 from types import ModuleType, TracebackType
 from typing import Any, ClassVar, TypeVar
 
-import joblib
 from pebble import ProcessExpired, ProcessPool
 
+from roost.tasks.cores import cores
 from roost.tasks.errors import TransientError
 from roost.tasks.host_memory import memory_mb as host_memory_mb
 
@@ -258,8 +258,3 @@ def _set_up_worker(memory_mb: int) -> None:
         import resource
 
         resource.setrlimit(resource.RLIMIT_DATA, (memory_mb * 2**20, memory_mb * 2**20))
-
-
-def cores() -> int:
-    """Number of cores that this process may use, limited by its affinity and by a container's quota."""
-    return int(joblib.cpu_count())

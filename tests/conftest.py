@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 import uuid
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -17,6 +18,9 @@ from tests.shared import common_folder, shared
 from roost.tasks.settings import set_library_defaults
 
 set_library_defaults(quiet=True)  # before anything imports Prefect or Milvus Lite
+# The programs that tests start keep Roost's compiled modules: to compile them takes each half a second.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT.parent / "shared" / "data"

@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
+from roost.tasks.cores import cores
 from roost.tasks.models.engine import cut_by_tokens
 from roost.tasks.models.model import FACTS_FILE, OPENVINO_FILE, Model, load_error, load_tokenizer
-from roost.tasks.workers import cores
 
 #: Lengths are rounded up to a multiple of this, tokens: finer pads less and compiles more.
 LENGTH_STEP = 16

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from roost.tasks.cores import cores
 from roost.tasks.models.engine import cut_by_tokens
 from roost.tasks.models.model import Model, load_error, silence_libraries
 from roost.tasks.settings import Embedding
-from roost.tasks.workers import cores
 
 #: Most texts in one call: a CPU gains nothing from more.
 MAX_CALL_TEXTS = 64

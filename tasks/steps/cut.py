@@ -7,6 +7,7 @@ with the model's own tokenizer.
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -20,6 +21,8 @@ from roost.tasks.records import CHUNK
 from roost.tasks.steps.text_files import read_blocks
 
 if TYPE_CHECKING:
+    from llama_index.core.callbacks.base import CallbackManager
+    from llama_index.core.callbacks.base_handler import BaseCallbackHandler
     from llama_index.core.node_parser import SentenceSplitter
 
 #: Longest chunk: at 4 bytes a character it fits Milvus' longest VARCHAR (65,535 bytes).
@@ -135,11 +138,12 @@ def _cut_block(block: dict[str, Any], sizes: CutSizes) -> Iterator[dict[str, Any
 
 def _split_sections(markdown: str) -> list[_Section]:
     """Split Markdown along its headings: heading path, offset in the text, text of the section."""
-    from llama_index.core.node_parser import MarkdownNodeParser
+    # From their modules, not from the package, which imports all of llama-index: see `worker_imports`.
+    from llama_index.core.node_parser.file.markdown import MarkdownNodeParser
     from llama_index.core.schema import Document
 
     sections, end = [], 0
-    parser = MarkdownNodeParser(header_path_separator=_PATH_SEPARATOR)
+    parser = MarkdownNodeParser(header_path_separator=_PATH_SEPARATOR, callback_manager=_no_callbacks())
     for node in parser.get_nodes_from_node(Document(text=markdown)):
         # Sections leave out white space only, and may replace the white space after a `#` by another one.
         start = _next_word(markdown, end)
@@ -238,11 +242,24 @@ def _tokenizer(file: str) -> Any:
 
 @lru_cache(maxsize=2)
 def _splitter(sizes: CutSizes) -> SentenceSplitter:
-    from llama_index.core.node_parser import SentenceSplitter
+    from llama_index.core.node_parser.text.sentence import SentenceSplitter
 
     tokenizer = _tokenizer(sizes.tokenizer_file)
     return SentenceSplitter(
         chunk_size=sizes.size,
         chunk_overlap=sizes.overlap,
         tokenizer=lambda text: tokenizer.encode(text, add_special_tokens=False).ids,
+        callback_manager=_no_callbacks(),
     )
+
+
+def _no_callbacks() -> CallbackManager:
+    """Make a manager without handlers. Its constructor looks for a global handler, which imports all of llama-index."""
+    from llama_index.core.callbacks.base import CallbackManager
+
+    class NoCallbacks(CallbackManager):
+        def __init__(self) -> None:
+            self.handlers: list[BaseCallbackHandler] = []
+            self._trace_map: dict[str, list[str]] = defaultdict(list)
+
+    return NoCallbacks()

@@ -72,6 +72,7 @@ def roost_here(prefect_api: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.
         capfd.readouterr()
         with monkeypatch.context() as patch:
             patch.setattr(sys, "argv", ["roost", *map(str, words)])
+            patch.setattr("roost.cli.main.leave", sys.exit)  # it ends the process
             for name, value in settings.items():
                 patch.setenv(name, value)
             with pytest.raises(SystemExit) as end:

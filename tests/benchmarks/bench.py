@@ -26,7 +26,7 @@ from tests.benchmarks.corpus import SCIFACT, markdown_folder, pdf_folder
 from tests.conftest import ROOT
 
 from roost.deployments.local.servers import milvus_standalone, prefect_server
-from roost.tasks.workers import cores
+from roost.tasks.cores import cores
 
 COMPARED = ("llamaindex", "langchain", "roost", "bare", "encode")
 PACKAGES = (

@@ -25,6 +25,7 @@ import polars as pl
 from tests.benchmarks.planning import known, listing
 
 from roost.deployments.local.servers import milvus_standalone
+from roost.tasks.cores import cores
 from roost.tasks.ids import chunk_hash
 from roost.tasks.milvus.store import Store, open_store
 from roost.tasks.models.model import find_model
@@ -35,7 +36,6 @@ from roost.tasks.steps.chunk_rows import chunk_rows
 from roost.tasks.versions.ledger import INDEXED, read_ledger, write_rows
 from roost.tasks.versions.live_version import open_or_create_version
 from roost.tasks.versions.version import Version
-from roost.tasks.workers import cores
 
 T = TypeVar("T")
 

@@ -131,6 +131,7 @@ def roost(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) ->
 
     def run(*words: str) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["roost", *words])
+        monkeypatch.setattr("roost.cli.main.leave", sys.exit)  # it ends the process
         with pytest.raises(SystemExit) as ended:
             main()
         return (int(ended.value.code or 0), *capfd.readouterr())

@@ -9,10 +9,15 @@ import sys
 import time
 from pathlib import Path
 
+import polars as pl
 import pytest
 from tests.conftest import ROOT
 from tests.integration import worker_tasks
 
+from roost.tasks.models.model import find_model
+from roost.tasks.records import TEXT_BLOCK
+from roost.tasks.settings import load_settings
+from roost.tasks.steps.cut import CutSizes, cut_blocks
 from roost.tasks.workers import (
     MAX_LONE_TRIES,
     WorkerError,
@@ -68,9 +73,17 @@ async def test_the_loop_goes_on_while_processes_start() -> None:
 
 
 async def test_processes_have_imported_what_they_need_and_not_what_that_would_like_to_have() -> None:
-    names = ["nltk", "llama_index.core.node_parser", "pypdf", "roost.tasks.steps.cut", "scipy", "sklearn"]
+    splitter = "llama_index.core.node_parser.text.sentence"
+    names = ["nltk", splitter, "pypdf", "roost.tasks.steps.cut", "llama_index.core", "sqlalchemy", "scipy", "sklearn"]
+    blocks = pl.DataFrame(
+        [{"doc_id": "d", "start": 0, "markdown": True, "text": "# Goats\n\nThey eat grass. They sleep."}],
+        schema=TEXT_BLOCK,
+    )
+    model = find_model(load_settings().embedding)
     with Workers(workers=1, memory_mb=2048) as workers:
+        chunks = await workers.run(cut_blocks, (blocks, CutSizes(200, 20, str(model.tokenizer_file))))
         imported = await workers.run(eval, (f"[name for name in {names} if name in __import__('sys').modules]",))
+    assert chunks["heading"].to_list() == ["Goats"]
     assert imported == names[:4]
 
 

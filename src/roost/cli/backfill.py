@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 from click.exceptions import Exit
 
+from roost.cli.begin import begin
 from roost.cli.exit_codes import ExitCode
 from roost.cli.flow_runs import check_request, run_with_progress
 from roost.cli.options import json_option, verbose_option
@@ -27,9 +28,7 @@ def backfill(request: BackfillRequest, *, yes: bool, as_json: bool, verbose: boo
 
     Filters are combined with AND. Shows the plan and asks before it begins.
     """
-    from roost.tasks.settings import set_library_defaults
-
-    set_library_defaults(quiet=not verbose)
+    begin(quiet=not verbose)
     from roost.cli.output.console import out
     from roost.cli.output.show_ingest import show_report
     from roost.tasks.steps.report import IngestReport
@@ -57,7 +56,7 @@ def backfill(request: BackfillRequest, *, yes: bool, as_json: bool, verbose: boo
 
 def _is_confirmed(request: BackfillRequest) -> bool:
     """Print what the backfill would do, and ask whether to begin."""
-    from roost.cli.output.progress_bar import print_on_stderr
+    from roost.cli.output.print_on_stderr import print_on_stderr
     from roost.flows.running.preview import preview_backfill_request
     from roost.flows.running.run import run_async
     from roost.tasks.steps.report_text import choice_lines

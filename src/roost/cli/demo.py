@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from roost.cli.begin import begin
 from roost.cli.flow_runs import run_operation, run_with_progress
 from roost.cli.options import json_option
 from roost.cli.output.print_json import print_json
@@ -30,9 +31,7 @@ def demo(*, folder: Path | None, as_json: bool) -> None:
 
     Uses Milvus Lite and the example questions; counts the answers whose first hit is right.
     """
-    from roost.tasks.settings import set_library_defaults
-
-    set_library_defaults(quiet=True)
+    begin(quiet=True)
     examples = folder or EXAMPLES
     if not (examples / "handbook").is_dir():
         raise UsageError(f"no example corpus in {examples}: run it in a clone of the project, or give --folder")

@@ -1,12 +1,11 @@
-"""How the process of a command ends: at a signal, and when Prefect's threads would keep it from ending."""
+"""How the process of a command ends: at a signal, and at its end without the interpreter's clean-up."""
 
 from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from typing import NoReturn
-
-_leaves_without_waiting = False
 
 
 def tell_stopping() -> None:
@@ -15,15 +14,13 @@ def tell_stopping() -> None:
     os.write(sys.stderr.fileno(), f"{start}roost: stopping: what is committed stays\n".encode())
 
 
-def leave_without_waiting() -> None:
-    """Have `leave` not wait for Prefect's threads, which would try to reach a server that is away."""
-    global _leaves_without_waiting
-    _leaves_without_waiting = True
-
-
 def leave(code: int) -> NoReturn:
-    """End the process; standard output is flushed before."""
-    if _leaves_without_waiting:
+    """End the process at once; standard output is flushed before.
+
+    A command has closed Milvus, ended its child processes and sent Prefect the last events and logs by then. The
+    interpreter would free thousands of modules, which takes up to a second, and wait for Prefect's threads, which try
+    for minutes to reach a server that is away.
+    """
+    with suppress(OSError):
         sys.stderr.flush()
-        os._exit(code)
-    sys.exit(code)
+    os._exit(code)

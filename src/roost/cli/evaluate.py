@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from click.exceptions import Exit
 
+from roost.cli.begin import begin
 from roost.cli.exit_codes import ExitCode
 from roost.cli.flow_runs import check_request, run_with_progress
 from roost.cli.options import json_option, verbose_option
@@ -24,9 +25,9 @@ def evaluate(request: EvaluationRequest, *, as_json: bool, verbose: bool) -> Non
 
     Also measures the speed-up of concurrent queries. Exits with code 4 if a threshold is missed.
     """
-    from roost.tasks.settings import load_settings, set_library_defaults
+    from roost.tasks.settings import load_settings
 
-    set_library_defaults(quiet=not verbose)
+    begin(quiet=not verbose)
     check_request(request)
     from roost.flows.evaluation import given_questions
 

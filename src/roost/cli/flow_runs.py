@@ -7,8 +7,6 @@ from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from roost.cli.ending import leave_without_waiting
-
 if TYPE_CHECKING:
     from prefect import Flow
     from prefect.client.schemas.objects import State
@@ -103,10 +101,8 @@ def _sent_at_end(progress: ProgressCallback) -> Iterator[None]:
     try:
         yield
     finally:
-        if not drain():
-            leave_without_waiting()
-            if not unrecorded:  # else the run has said that the server is away
-                progress(Warned(missing_message(["the last events and logs"])))
+        if not drain() and not unrecorded:  # else the run has said that the server is away
+            progress(Warned(missing_message(["the last events and logs"])))
 
 
 def run_operation(work: Callable[[Callable[[str], None]], Coroutine[Any, Any, Report]]) -> Report:
@@ -115,10 +111,7 @@ def run_operation(work: Callable[[Callable[[str], None]], Coroutine[Any, Any, Re
     Args:
         work: Is called with a function that prints one line to standard error: for which process the operation waits.
     """
-    from roost.tasks.settings import set_library_defaults
-
-    set_library_defaults(quiet=True)
-    from roost.cli.output.progress_bar import print_on_stderr
+    from roost.cli.output.print_on_stderr import print_on_stderr
     from roost.flows.running.run import run_async
 
     return run_async(lambda: work(print_on_stderr))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from click.exceptions import Exit
 
+from roost.cli.begin import begin
 from roost.cli.exit_codes import ExitCode
 from roost.cli.flow_runs import check_request, run_with_progress
 from roost.cli.options import json_option, verbose_option
@@ -25,9 +26,7 @@ def ingest(request: IngestRequest, *, as_json: bool, verbose: bool) -> None:
     The index is brought in step with its sources; unchanged documents cost nothing. Name all sources of the index:
     documents that are no longer in them are deleted from the index.
     """
-    from roost.tasks.settings import set_library_defaults
-
-    set_library_defaults(quiet=not verbose)
+    begin(quiet=not verbose)
     check_request(request)
     from roost.flows.ingest import ingest as ingest_flow
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from roost.cli.begin import begin
 from roost.cli.flow_runs import run_operation
 from roost.cli.option_values import make_sources
 from roost.cli.options import json_option
@@ -30,6 +31,7 @@ def quantize(*, sources: tuple[str, ...], to: Path, texts: int, as_json: bool) -
     Its vectors differ a little from those of the configured model, so it is another recipe: use it for a new index or
     with `roost rebuild`.
     """
+    begin(quiet=True)
     from roost.flows.operations.quantize import quantize as make_int8_model
 
     made = run_operation(lambda _: make_int8_model(make_sources(sources), to, texts=texts))

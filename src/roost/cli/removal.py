@@ -6,6 +6,7 @@ import sys
 
 import click
 
+from roost.cli.begin import begin
 from roost.cli.flow_runs import run_operation
 from roost.cli.options import index_option, json_option
 from roost.cli.output.print_json import print_json
@@ -24,6 +25,7 @@ def forget(*, source: str, index: str, yes: bool, as_json: bool) -> None:
 
     The files themselves are not touched. Earlier versions keep the documents until `roost prune` drops them.
     """
+    begin(quiet=True)
     from roost.cli.output.console import out
     from roost.cli.output.show_removal import describe_forgetting
     from roost.flows.operations.removal import forget_source, preview_forget
@@ -45,6 +47,7 @@ def delete(*, index: str, yes: bool, as_json: bool) -> None:
 
     The sources are not touched. There is no way back, except from an export. Refuses while a run writes the index.
     """
+    begin(quiet=True)
     from roost.cli.output.console import out
     from roost.cli.output.show_removal import describe_deletion
     from roost.flows.operations.removal import delete_index, preview_delete
@@ -63,7 +66,7 @@ def _is_confirmed(what: str) -> bool:
     Raises:
         UsageError: There is no terminal to ask on.
     """
-    from roost.cli.output.progress_bar import print_on_stderr
+    from roost.cli.output.print_on_stderr import print_on_stderr
 
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise UsageError(f"{what}; there is no terminal to ask on: confirm with --yes")

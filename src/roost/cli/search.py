@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from roost.cli.begin import begin
 from roost.cli.flow_runs import run_operation
 from roost.cli.options import Function, index_option, json_option
 from roost.cli.output.print_json import print_json
@@ -53,9 +54,7 @@ def search(
     *, query: str, index: str, k: int, where: str, diverse: bool, by: str, neighbours: int, as_json: bool
 ) -> None:
     """Find the chunks that match a question or a few words."""
-    from roost.tasks.settings import set_library_defaults
-
-    set_library_defaults(quiet=True)
+    begin(quiet=True)
     from roost.flows.operations.search import search_index
     from roost.tasks.search.retrieve import SearchOptions
 
@@ -79,9 +78,9 @@ def search(
 @json_option
 def ask(*, question: str, index: str, k: int, where: str, diverse: bool, as_json: bool) -> None:
     """Let a language model answer from the chunks found."""
-    from roost.tasks.settings import load_settings, set_library_defaults
+    from roost.tasks.settings import load_settings
 
-    set_library_defaults(quiet=True)
+    begin(quiet=True)
     from roost.cli.output.show_hits import show_hits, show_piece, show_sources
     from roost.flows.operations.search import search_index
     from roost.tasks.search.answer import answer_from

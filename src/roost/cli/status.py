@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from roost.cli.begin import begin
 from roost.cli.flow_runs import run_operation
 from roost.cli.options import index_option, json_option
 from roost.cli.output.print_json import print_json
@@ -14,6 +15,7 @@ from roost.cli.output.print_json import print_json
 @json_option
 def status(*, index: str | None, as_json: bool) -> None:
     """List indexes with their documents, chunks and rejects."""
+    begin(quiet=True)
     from roost.flows.operations.status import describe_indexes
 
     found = run_operation(lambda _: describe_indexes(index))

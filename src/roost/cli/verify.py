@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from click.exceptions import Exit
 
+from roost.cli.begin import begin
 from roost.cli.exit_codes import ExitCode
 from roost.cli.flow_runs import check_request, run_with_progress
 from roost.cli.options import json_option
@@ -20,9 +21,7 @@ if TYPE_CHECKING:
 @json_option
 def verify(request: VerifyRequest, *, as_json: bool) -> None:
     """Compare every row of an index with its ledger."""
-    from roost.tasks.settings import set_library_defaults
-
-    set_library_defaults(quiet=True)
+    begin(quiet=True)
     check_request(request)
     from roost.flows.verify import verify as verify_flow
 

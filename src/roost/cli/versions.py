@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 from click.exceptions import Exit
 
+from roost.cli.begin import begin
 from roost.cli.exit_codes import ExitCode
 from roost.cli.flow_runs import check_request, run_operation, run_with_progress
 from roost.cli.options import index_option, json_option, verbose_option
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 @json_option
 def versions(*, index: str | None, as_json: bool) -> None:
     """List versions: recipe, size, quality, dates."""
+    begin(quiet=True)
     from roost.flows.operations.versions import list_versions
 
     found = run_operation(lambda tell: list_versions(index, tell))
@@ -44,9 +46,7 @@ def rebuild(request: RebuildRequest, *, as_json: bool, verbose: bool) -> None:
     The live version stays in use while the new one is built beside it. Then the retrieval quality of both is compared.
     Exits with code 4 if a threshold is missed; the live version stays.
     """
-    from roost.tasks.settings import set_library_defaults
-
-    set_library_defaults(quiet=not verbose)
+    begin(quiet=not verbose)
     check_request(request)
     from roost.flows.rebuild import rebuild as rebuild_flow
 
@@ -70,6 +70,7 @@ def rebuild(request: RebuildRequest, *, as_json: bool, verbose: bool) -> None:
 @json_option
 def promote(*, version: str, index: str, force: bool, as_json: bool) -> None:
     """Switch the index to another version, no downtime."""
+    begin(quiet=True)
     from roost.flows.operations.versions import promote_version
 
     _print_switch(run_operation(lambda tell: promote_version(index, version, force=force, tell=tell)), as_json=as_json)
@@ -80,6 +81,7 @@ def promote(*, version: str, index: str, force: bool, as_json: bool) -> None:
 @json_option
 def rollback(*, index: str, as_json: bool) -> None:
     """Switch the index back to its previous version."""
+    begin(quiet=True)
     from roost.flows.operations.versions import roll_back
 
     _print_switch(run_operation(lambda tell: roll_back(index, tell)), as_json=as_json)
@@ -99,6 +101,7 @@ def rollback(*, index: str, as_json: bool) -> None:
 @json_option
 def prune(*, index: str, keep: int, dry_run: bool, as_json: bool) -> None:
     """Delete old and abandoned versions, never the live one."""
+    begin(quiet=True)
     from roost.flows.operations.versions import prune as prune_versions
 
     done = run_operation(lambda tell: prune_versions(index, keep, dry_run=dry_run, tell=tell))
@@ -120,6 +123,7 @@ def export(*, folder: Path, index: str, version: str, as_json: bool) -> None:
 
     The folder gets the chunks with their vectors, the ledger and the recipe.
     """
+    begin(quiet=True)
     from roost.flows.operations.archive import export_index
 
     made = run_operation(lambda tell: export_index(index, version, folder, tell))
@@ -138,6 +142,7 @@ def export(*, folder: Path, index: str, version: str, as_json: bool) -> None:
 @json_option
 def import_(*, folder: Path, index: str, promote: bool, as_json: bool) -> None:
     """Load an exported index; nothing is embedded."""
+    begin(quiet=True)
     from roost.flows.operations.archive import import_folder
 
     made = run_operation(lambda tell: import_folder(folder, index, promote=promote, tell=tell))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import re
+import sys
 from collections.abc import Callable
 
 import click
@@ -12,6 +13,12 @@ import pytest
 
 from roost.cli import main as command_line
 from roost.tasks.errors import RoostError, TransientError, UsageError
+
+
+@pytest.fixture(autouse=True)
+def _process_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have `main` raise SystemExit where it would end the process."""
+    monkeypatch.setattr(command_line, "leave", sys.exit)
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from rich.progress import Progress as RichProgress
 from rich.text import Text
 
 from roost.cli.output.console import SafeConsole
+from roost.cli.output.print_on_stderr import print_on_stderr
 from roost.flows.running.progress import Advanced, Notice, Planned, Progress, ProgressCallback, Stage, Waiting, Warned
 
 #: Elapsed time below which the rate is not computed from it: the first batch may be written at once.
@@ -69,11 +70,6 @@ class ProgressBar:
         chunks = task.fields["chunks"] + event.chunks
         rate = f"{chunks / max(task.elapsed or 0.0, _MIN_ELAPSED_S):.0f} chunks/s"
         self._bar.update(self._task, advance=event.documents, chunks=chunks, rate=rate)
-
-
-def print_on_stderr(message: str) -> None:
-    """Print a line to standard error, as it is."""
-    SafeConsole(stderr=True).print(message, soft_wrap=True)
 
 
 def print_messages(event: Progress) -> None:

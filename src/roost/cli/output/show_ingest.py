@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import timedelta
 
@@ -10,12 +9,10 @@ from rich import box
 from rich.table import Table
 
 from roost.cli.output.console import out
+from roost.cli.output.show_rejects import show_rejects
 from roost.tasks.steps.deletions import name_deletions
 from roost.tasks.steps.report import IngestReport, PlanReport
 from roost.tasks.steps.report_text import by_source, warning_lines
-
-#: Documents that are listed by name.
-MAX_ROWS = 50
 
 
 def show_report(report: IngestReport) -> None:
@@ -52,19 +49,3 @@ def show_plan(report: PlanReport) -> None:
         out.print(f"warning: {line}", soft_wrap=True)
     if report.would_refuse:
         out.print(f"a run would be refused: {report.would_refuse}", soft_wrap=True)
-
-
-def show_rejects(rejects: Sequence[tuple[str, str]]) -> None:
-    """Show the documents in quarantine, each with its reason.
-
-    Args:
-        rejects: (URI, reason) of each.
-    """
-    if not rejects:
-        return
-    table = Table("not indexed", "reason", title_justify="left")
-    for uri, reason in rejects[:MAX_ROWS]:
-        table.add_row(uri, reason)
-    out.print(table)
-    if len(rejects) > MAX_ROWS:
-        out.print(f"and {len(rejects) - MAX_ROWS} more: roost status --json lists all")

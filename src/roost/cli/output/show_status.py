@@ -8,7 +8,7 @@ from rich import box
 from rich.table import Table
 
 from roost.cli.output.console import out
-from roost.cli.output.show_ingest import show_rejects
+from roost.cli.output.show_rejects import show_rejects
 
 if TYPE_CHECKING:
     from roost.flows.operations.status import StatusReport
