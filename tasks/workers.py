@@ -251,7 +251,8 @@ def _set_up_worker(memory_mb: int) -> None:
 
     end_with_parent()  # its parent is the fork server, which ends with the run's process
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    logging.getLogger("pypdf").setLevel(logging.CRITICAL)
+    for parser in ("pypdf", "pdfminer"):
+        logging.getLogger(parser).setLevel(logging.CRITICAL)
     with contextlib.suppress(OSError, AttributeError):
         os.nice(NICENESS)
     with contextlib.suppress(ImportError, ValueError, OSError):  # macOS may refuse the limit

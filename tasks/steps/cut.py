@@ -18,6 +18,7 @@ import polars as pl
 from roost.tasks.ids import chunk_hash
 from roost.tasks.models.model import load_tokenizer
 from roost.tasks.records import CHUNK
+from roost.tasks.steps.cut_tables import cut_table
 from roost.tasks.steps.text_files import read_blocks
 
 if TYPE_CHECKING:
@@ -116,6 +117,9 @@ def _whole_documents(blocks: pl.DataFrame, tokenizer_file: str) -> pl.DataFrame:
 
 
 def _cut_block(block: dict[str, Any], sizes: CutSizes) -> Iterator[dict[str, Any]]:
+    if block["kind"] == "table":
+        yield from _cut_table(block, sizes)
+        return
     splitter = _splitter(sizes)
     sections = [_Section("", 0, block["text"])]
     if block["kind"] == "markdown":
@@ -134,6 +138,19 @@ def _cut_block(block: dict[str, Any], sizes: CutSizes) -> Iterator[dict[str, Any
                     "end": begin + len(text),
                     "tokens": tokens,
                 }
+
+
+def _cut_table(block: dict[str, Any], sizes: CutSizes) -> Iterator[dict[str, Any]]:
+    """Cut a table between its rows; a row that is longer than a chunk is cut as other text."""
+    for part in cut_table(block["text"], sizes.size, lambda text: _count_tokens(text, sizes.tokenizer_file)):
+        start = block["start"] + part.start
+        tokens = _count_tokens(part.text, sizes.tokenizer_file)
+        if part.is_row or tokens > sizes.size or len(part.text) > MAX_CHUNK_CHARACTERS:
+            rows = block["text"][part.start : part.end]
+            yield from _cut_block({**block, "kind": "text", "text": rows, "start": start}, sizes)
+        else:
+            place = {"heading": block["heading"], "start": start, "end": block["start"] + part.end}
+            yield {"text": part.text, "chunk_hash": chunk_hash(part.text), **place, "tokens": tokens}
 
 
 def _split_sections(markdown: str) -> list[_Section]:

@@ -21,7 +21,8 @@ GROUP = "roost.parsers"
 _ROOM = "roost.tasks.sources.parsers"
 #: One line a format: the object that is its parser.
 BUILT_IN = tuple(
-    EntryPoint(name, f"{_ROOM}.{name}:PARSER", GROUP) for name in ("markdown", "html", "docx", "pdf", "text")
+    EntryPoint(name, f"{_ROOM}.{module}:PARSER", GROUP)
+    for name, module in [*((name, name) for name in ("markdown", "html", "docx", "text")), ("pdf", "pdf.parser")]
 )
 
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import docx
+import pypdfium2
 import pytest
 from fpdf import FPDF
 from hypothesis import given
@@ -115,7 +116,11 @@ def test_a_defect_of_the_parser_is_not_taken_for_damage_of_the_pdf(monkeypatch: 
     def broken(page: Any) -> str:
         raise AttributeError("'NoneType' object has no attribute 'get_object'")
 
+    def empty(document: Any) -> Any:
+        raise pypdfium2.PdfiumError("Failed to load document.")
+
     monkeypatch.setattr("pypdf.PageObject.extract_text", broken)
+    monkeypatch.setattr("pypdfium2.PdfDocument", empty)
     with pytest.raises(AttributeError):
         parse(make_pdf("one page"), "a.pdf")
 

@@ -76,8 +76,8 @@ async def test_a_loaded_document_names_its_format_and_its_parser_and_a_refused_o
         ("notes", "text", "roost-text 1"),
         ("page.html", "html", "roost-html 1"),
     ]
-    pypdf = f"pypdf {version('pypdf')}"
-    assert read.rejects.select(columns).rows() == [("cut.pdf", "pdf", pypdf), ("gone.md", "", "")]
+    pdfium = f"roost-pdf 1, pypdfium2 {version('pypdfium2')}"
+    assert read.rejects.select(columns).rows() == [("cut.pdf", "pdf", pdfium), ("gone.md", "", "")]
     hashes = dict(read.documents.select("uri", "metadata_hash").iter_rows())
     assert hashes["a.md"] == hashes["b.md"] != hashes["notes"]
 

@@ -1,0 +1,119 @@
+"""The parser of PDF, page by page; page ranges of one file can be parsed by several processes at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from roost.tasks.errors import DocumentError
+from roost.tasks.sources.parsers.parsed import ALL_PAGES, PageRange, Parsed
+from roost.tasks.sources.parsers.parser import used_package
+from roost.tasks.sources.parsers.pdf.blocks import page_blocks
+from roost.tasks.sources.parsers.pdf.headings import find_headings
+from roost.tasks.sources.parsers.pdf.page import Page, Pages
+from roost.tasks.sources.parsers.pdf.pdfium_pages import read_outline, read_page
+from roost.tasks.sources.parsers.pdf.pypdf_pages import read_with_pypdf
+from roost.tasks.sources.parsers.pdf.repeated import drop_repeated
+from roost.tasks.sources.parsers.pdf.tables import find_tables
+from roost.tasks.sources.text_encoding import clean
+
+
+class PdfParser:
+    """The parser of PDF: pypdfium2, and pypdf for files and pages that pypdfium2 cannot read."""
+
+    name = "pdf"
+    suffixes = (".pdf",)
+    media_types = ("application/pdf",)
+
+    @property
+    def version(self) -> str:
+        """Its revision, and the package that reads the pages."""
+        return f"roost-pdf 1, {used_package('pypdfium2')}"
+
+    def parse(self, data: bytes) -> Parsed:
+        """Parse all pages.
+
+        Raises:
+            DocumentError: The file is damaged or encrypted, or none of its pages can be parsed.
+        """
+        return _make_document([_read_range(data, ALL_PAGES)])
+
+    def parse_pages(self, data: bytes, pages: PageRange) -> Parsed:
+        """Parse a range of the pages, for `join`. A page that cannot be parsed is noted.
+
+        Raises:
+            DocumentError: The file is damaged or encrypted.
+        """
+        return _read_range(data, pages).as_parsed()
+
+    def join(self, ranges: Sequence[Parsed]) -> Parsed:
+        """Make the document of all ranges.
+
+        Raises:
+            DocumentError: None of its pages can be parsed.
+        """
+        return _make_document(list(map(Pages.of_parsed, ranges)))
+
+
+def _read_range(data: bytes, pages: PageRange) -> Pages:
+    import pypdfium2
+
+    try:
+        document = pypdfium2.PdfDocument(data)
+    except pypdfium2.PdfiumError:
+        read, title = read_with_pypdf(data, pages.of)
+        return Pages(tuple(read), title, used=("pypdf",))
+    try:
+        return _parse_document(document, data, pages)
+    finally:
+        document.close()
+
+
+def _make_document(parts: Sequence[Pages]) -> Parsed:
+    """Make a document of its pages: without headers, footers and page numbers, cut at its headings."""
+    whole = [page for part in parts for page in part.pages]
+    failed = [page.number for page in whole if not page.is_readable]
+    if failed and len(failed) == len(whole):
+        raise DocumentError("damaged", f"none of its {len(whole)} pages can be read")
+    pages, dropped = drop_repeated(whole)
+    blocks = tuple(page_blocks(pages, find_headings(pages, parts[0].outline)))
+    counts = {"repeated_lines": dropped, "tables": sum(len(page.tables) for page in pages)}
+    metadata: dict[str, Any] = {"pages": len(whole), **{name: count for name, count in counts.items() if count}}
+    if failed:
+        metadata["unreadable_pages"] = ", ".join(map(str, failed))
+    used = sorted({package for part in parts for package in part.used})
+    return Parsed(blocks, parts[0].title, metadata, tuple(used))
+
+
+def _parse_document(document: Any, data: bytes, pages: PageRange) -> Pages:
+    read = [read_page(document, index) for index in pages.of(len(document))]
+    read, used = _read_rest(read, data)
+    tabular = [page.number - 1 for page in read if page.is_tabular]
+    if tabular:
+        tables = find_tables(data, tabular)
+        read = [replace(page, tables=tuple(tables.get(page.number - 1, ()))) for page in read]
+        used += ("pdfplumber",)
+    title = clean(document.get_metadata_value("Title")).strip()
+    return Pages(tuple(read), title, read_outline(document), used)
+
+
+def _read_rest(pages: list[Page], data: bytes) -> tuple[list[Page], tuple[str, ...]]:
+    """Read with pypdf the pages that pdfium could not read, or all of them where it found no text."""
+    has_text = any(page.characters for page in pages)
+    rest = [page.number - 1 for page in pages if not page.is_readable or not has_text]
+    if not rest:
+        return pages, ()
+    try:
+        others = {page.number: page for page in read_with_pypdf(data, lambda count: [n for n in rest if n < count])[0]}
+    except DocumentError:
+        return pages, ()
+    better = [others[page.number] if _is_better(others.get(page.number), page) else page for page in pages]
+    return better, ("pypdf",) if better != pages else ()
+
+
+def _is_better(other: Page | None, page: Page) -> bool:
+    return other is not None and other.is_readable and (other.characters > 0 or not page.is_readable)
+
+
+PARSER = PdfParser()

@@ -1,0 +1,163 @@
+"""Reading of a PDF's pages with pypdfium2: their lines with boxes, in reading order."""
+
+from __future__ import annotations
+
+import ctypes
+import re
+from typing import Any
+
+from roost.tasks.sources.parsers.parsed import CODE_ERRORS
+from roost.tasks.sources.parsers.pdf.columns import Box, find_gutter, order_columns
+from roost.tasks.sources.parsers.pdf.page import Heading, Line, Page
+from roost.tasks.sources.parsers.pdf.tables import is_tabular
+from roost.tasks.sources.text_encoding import clean
+
+#: What pdfium puts where a hyphen ends a line; a word goes on after it.
+_LINE_END_HYPHEN = re.compile("[\x02\ufffe]")
+_DIVIDED_WORD = re.compile("(?<=[^\\W\\d_])[\x02\ufffe](?=[^\\W\\dA-Z_])")
+#: Most entries of an outline that are read.
+_MAX_OUTLINE = 5_000
+
+
+def read_page(document: Any, index: int) -> Page:
+    """Read a page.
+
+    Args:
+        document: A `pypdfium2.PdfDocument`.
+        index: Of the page, from 0.
+
+    Returns:
+        The page; not readable where pdfium refuses it.
+    """
+    import pypdfium2
+
+    try:
+        page = document[index]
+        try:
+            lines, is_tabular = _read_lines(page)
+            return Page(index + 1, tuple(lines), is_tabular=is_tabular and _has_drawing(page))
+        finally:
+            page.close()
+    except pypdfium2.PdfiumError:
+        return Page(index + 1, is_readable=False)
+
+
+def read_outline(document: Any) -> tuple[Heading, ...]:
+    """Read the outline, without entries that point to no page."""
+    found: list[Heading] = []
+    try:
+        for entry in document.get_toc():
+            destination = entry.get_dest()
+            page = destination.get_index() if destination else None
+            if page is not None and (title := _storable(entry.get_title()).strip()):
+                found.append(Heading(entry.level, " ".join(title.split()), page + 1))
+            if len(found) >= _MAX_OUTLINE:
+                break
+    except CODE_ERRORS:
+        raise
+    except Exception:  # noqa: BLE001  a damaged outline costs headings only
+        return ()
+    return tuple(found)
+
+
+def _read_lines(page: Any) -> tuple[list[Line], bool]:
+    """Read the lines of a page, and whether its text stands in rows of cells."""
+    text_page = page.get_textpage()
+    try:
+        text = text_page.get_text_range()
+        if len(text) != text_page.count_chars() or page.get_rotation():
+            return [Line(line) for line in _storable(text).split("\n")], False
+        rows = _Rows(text_page, text)
+        boxes = [Box(*text_page.get_rect(number)) for number in range(text_page.count_rects())]
+        gutter = find_gutter(boxes)
+        if gutter is None:
+            return rows.all(), is_tabular(boxes)
+        return order_columns(rows.split_at(gutter), boxes, gutter), False
+    finally:
+        text_page.close()
+
+
+def _has_drawing(page: Any) -> bool:
+    """Whether there are lines or shaded areas on a page, or parts that may contain them."""
+    from pypdfium2 import raw
+
+    kinds = (raw.FPDF_PAGEOBJ_PATH, raw.FPDF_PAGEOBJ_FORM)
+    count = raw.FPDFPage_CountObjects(page.raw)
+    return any(raw.FPDFPageObj_GetType(raw.FPDFPage_GetObject(page.raw, number)) in kinds for number in range(count))
+
+
+class _Rows:
+    """The lines of a page as pdfium orders them; a position in the text is the index of a letter."""
+
+    def __init__(self, text_page: Any, text: str) -> None:
+        import pypdfium2.raw
+
+        self._pdfium = pypdfium2.raw
+        self._page = text_page.raw
+        self._text = text
+        self._rectangle = pypdfium2.raw.FS_RECTF()
+        self._place = [ctypes.c_double() for _ in range(4)]
+
+    def all(self) -> list[Line]:
+        return [self._line(start, end) for start, end in self._spans()]
+
+    def split_at(self, gutter: tuple[float, float]) -> list[Line]:
+        """Give the lines; one that has letters on both sides of the gutter, and none in it, becomes two."""
+        lines = []
+        for start, end in self._spans():
+            line = self._line(start, end)
+            middle = (gutter[0] + gutter[1]) / 2
+            if line.left < middle < line.right:
+                cut = self._find_cut(start, end, gutter)
+                if cut:
+                    lines += [self._line(start, cut), self._line(cut, end)]
+                    continue
+            lines.append(line)
+        return lines
+
+    def _spans(self) -> list[tuple[int, int]]:
+        spans, start = [], 0
+        while start <= len(self._text):
+            end = self._text.find("\r\n", start)
+            end = len(self._text) if end < 0 else end
+            spans.append((start, end))
+            start = end + 2
+        return spans
+
+    def _line(self, start: int, end: int) -> Line:
+        raw = self._text[start:end]
+        text = _storable(raw)
+        words = raw.strip()
+        if not words:
+            return Line(text)
+        first = start + len(raw) - len(raw.lstrip())
+        last = first + len(words) - 1
+        one = self._loose_box(first)
+        other = one if last == first else self._loose_box(last)
+        left, bottom = min(one.left, other.left), min(one.bottom, other.bottom)
+        return Line(text, left, bottom, max(one.right, other.right), max(one.top, other.top), one.height)
+
+    def _loose_box(self, index: int) -> Box:
+        """Give the box of a letter that its font gives to all letters; all 0 where pdfium knows none."""
+        if not self._pdfium.FPDFText_GetLooseCharBox(self._page, index, self._rectangle):
+            return Box(0.0, 0.0, 0.0, 0.0)
+        box = self._rectangle
+        return Box(box.left, box.bottom, box.right, box.top)
+
+    def _find_cut(self, start: int, end: int, gutter: tuple[float, float]) -> int:
+        """Find the position at which a line goes on beyond the gutter; 0 where letters stand in the gutter."""
+        left, right, bottom, top = self._place
+        cut = 0
+        for index in range(start, end):
+            if self._text[index].isspace():
+                continue
+            self._pdfium.FPDFText_GetCharBox(self._page, index, left, right, bottom, top)
+            if left.value >= gutter[1]:
+                cut = cut or index
+            elif cut or right.value > gutter[0]:
+                return 0
+        return cut if cut > start else 0
+
+
+def _storable(text: str) -> str:
+    return _LINE_END_HYPHEN.sub("-", _DIVIDED_WORD.sub("", clean(text)))

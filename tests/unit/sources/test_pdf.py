@@ -1,0 +1,145 @@
+"""PDF: columns in reading order, headers and footers dropped, headings, tables as Markdown, pypdf as the fallback."""
+
+from __future__ import annotations
+
+import io
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pypdfium2
+import pytest
+from pypdf import PdfWriter
+from tests.checks import text_of
+from tests.made_pdfs import TABLE, character_error, prose, ruled_table, running_pages, two_columns
+from tests.unit.sources.test_parsers import make_pdf
+
+from roost.tasks.sources.parsers.identity import identity
+from roost.tasks.sources.parsers.parse import parse, read
+from roost.tasks.sources.parsers.pdf.parser import PARSER
+from roost.tasks.sources.parsers.pdf.table_cells import as_markdown, merge_columns
+
+LEFT, RIGHT = prose(150, 1), prose(140, 2)
+
+
+@pytest.mark.parametrize("interleaved", [False, True])
+@pytest.mark.parametrize("shift", [0.0, 2.2])
+def test_two_columns_are_read_one_after_the_other_however_they_were_drawn(interleaved: bool, shift: float) -> None:
+    data = two_columns(LEFT, RIGHT, title="Harbour news", interleaved=interleaved, shift=shift)
+    assert character_error(text_of(parse(data, "a.pdf")), f"Harbour news {LEFT} {RIGHT}") <= 0.02
+
+
+def test_a_table_of_two_columns_is_read_row_by_row() -> None:
+    rows = [(f"Item {n}", f"{n * 37} crowns") for n in range(20)]
+    pdf = make_pdf("\n".join(f"{name}{' ' * 60}{price}" for name, price in rows))
+    text = " ".join(text_of(parse(pdf, "a.pdf")).split())
+    assert text == " ".join(f"{name} {price}" for name, price in rows)
+
+
+def test_headers_footers_and_page_numbers_are_dropped_and_counted() -> None:
+    pages = [prose(60, number) for number in range(6)]
+    parsed = parse(running_pages(pages, header="Annual report 2021", footer="Harbour board, page {page} of 6"), "a.pdf")
+    assert [" ".join(block.text.split()) for block in parsed.blocks] == pages
+    assert parsed.metadata == {"pages": 6, "repeated_lines": 12}
+
+
+def test_lines_that_are_all_of_a_document_or_that_do_not_count_along_stay() -> None:
+    same = parse(make_pdf(*["The same line."] * 4), "a.pdf")
+    assert text_of(same).count("The same line.") == 4
+    other = parse(make_pdf(*(f"Lot {number}\n{prose(20, number)}" for number in (7, 3, 9, 4))), "a.pdf")
+    assert [block.text.splitlines()[0].strip() for block in other.blocks] == ["Lot 7", "Lot 3", "Lot 9", "Lot 4"]
+
+
+def test_a_ruled_table_is_markdown_between_its_paragraphs() -> None:
+    before, after = prose(40), prose(30, 3)
+    parsed = parse(ruled_table(before=before, after=after), "a.pdf")
+    assert [block.kind for block in parsed.blocks] == ["text", "table", "text"]
+    lines = parsed.blocks[1].text.split("\n")
+    found = [[cell.strip() for cell in line.strip("|").split("|")] for line in (lines[0], *lines[2:])]
+    cells = [(n, m) for n in range(5) for m in range(8)]
+    assert sum(found[n][m] == TABLE[n][m] for n, m in cells) >= 0.95 * len(cells)
+    assert [" ".join(block.text.split()) for block in parsed.blocks[::2]] == [before, after]
+    assert parsed.metadata["tables"] == 1
+    assert "pdfplumber" in read(ruled_table(), "a.pdf").read_by.parser
+
+
+def test_columns_that_a_layout_divided_are_joined_and_others_stay() -> None:
+    rows = [
+        ["Rent", "", "$", "1,204", "", "37", "%"],
+        ["Heat", "", "(873)", None, "", "60", "%"],
+        ["Sum | all", "", "$", "331", "", "", ""],
+    ]
+    cells = merge_columns(rows, [(float(n), n + 1.0) for n in range(7)])
+    assert cells.rows == [["Rent", "$ 1,204", "37 %"], ["Heat", "(873)", "60 %"], ["Sum | all", "$ 331", ""]]
+    lines = as_markdown(cells.rows, ["", "2020", "change"]).splitlines()
+    assert (lines[0], lines[-1]) == ("|  | 2020 | change |", "| Sum \\| all | $ 331 |  |")
+    sparse = [["a", "", "1"], ["b", "2", ""], ["c", "3", "4"]]
+    assert merge_columns(sparse, [(0.0, 1.0)] * 3).rows == sparse
+
+
+def test_a_page_of_prose_never_meets_the_reader_of_tables(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pdfplumber", None)
+    assert "pdfplumber" not in read(running_pages([LEFT, RIGHT], header="a", footer="b"), "a.pdf").read_by.parser
+
+
+def with_outline(data: bytes, *entries: tuple[str, int, int]) -> bytes:
+    """Add an outline: (title, index of the page, level 0 or 1)."""
+    writer = PdfWriter(clone_from=io.BytesIO(data))
+    parent = None
+    for title, page, level in entries:
+        item = writer.add_outline_item(title=title, page_number=page, parent=parent if level else None)
+        parent = parent if level else item
+    stream = io.BytesIO()
+    writer.write(stream)
+    return stream.getvalue()
+
+
+def test_the_outline_gives_the_headings() -> None:
+    data = make_pdf("Ports\nBoats land here.\nNorth port\nIt is deep.", "More of it.\nHills\nGrass grows.")
+    data = with_outline(data, ("Ports", 0, 0), ("North  port", 0, 1), ("Hills", 1, 0))
+    found = [(block.page, block.heading, " ".join(block.text.split())) for block in parse(data, "a.pdf").blocks]
+    assert found == [
+        (1, "Ports", "Ports Boats land here."),
+        (1, "Ports > North port", "North port It is deep."),
+        (2, "Ports > North port", "More of it."),
+        (2, "Hills", "Hills Grass grows."),
+    ]
+
+
+def test_a_damaged_page_is_read_by_pypdf_and_the_ledger_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    get_page = pypdfium2.PdfDocument.get_page
+
+    def broken(document: Any, index: int) -> Any:
+        if index == 1:
+            raise pypdfium2.PdfiumError("Failed to load page.")
+        return get_page(document, index)
+
+    data = make_pdf("first", "second", "third")
+    monkeypatch.setattr(pypdfium2.PdfDocument, "__getitem__", broken)
+    reading = read(data, "a.pdf")
+    assert "second" in text_of(reading.result)
+    assert reading.read_by == identity(PARSER, "a.pdf", ("pypdf",))
+
+
+def test_a_file_that_pdfium_refuses_is_read_by_pypdf(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any) -> Any:
+        raise pypdfium2.PdfiumError("Failed to load document.")
+
+    monkeypatch.setattr(pypdfium2, "PdfDocument", broken)
+    parsed = parse(make_pdf("first", "second", title="Two"), "a.pdf")
+    assert [(block.page, block.text.strip()) for block in parsed.blocks] == [(1, "first"), (2, "second")]
+    assert (parsed.title, parsed.used) == ("Two", ("pypdf",))
+
+
+def test_a_large_report_takes_a_few_milliseconds_a_page(data: Path) -> None:
+    report = (data / "tutorial" / "10k" / "uber_2021.pdf").read_bytes()
+    monkey = pytest.MonkeyPatch()
+    monkey.setattr("roost.tasks.sources.parsers.pdf.parser.find_tables", lambda *_: {})
+    started = time.process_time()
+    parsed = parse(report, "a.pdf")
+    seconds = time.process_time() - started
+    monkey.undo()
+    assert parsed.metadata["pages"] == 307
+    assert sum(len(block.text) for block in parsed.blocks) > 1_200_000
+    assert seconds < 3  # 0.8 on an idle machine
