@@ -58,7 +58,7 @@ async def ingest(request: IngestRequest) -> State[IngestReport | PlanReport]:
     await artifacts.publish(report, plan.skipped)
     if error:
         raise error
-    events.emit_ingested(report)
+    events.emit_ingested(report, request.evaluation.request(request.index))
     summary = report.summary()
     get_run_logger().info(summary)
     return end_state(report, summary)

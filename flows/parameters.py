@@ -52,8 +52,27 @@ SampleSize = Annotated[
         description="Without questions: number of sentences to sample from the index as synthetic questions.",
     ),
 ]
-
-
+Questions = Annotated[
+    str,
+    Field(
+        title="Questions",
+        description="Folder with queries.jsonl and qrels/*.tsv, or a .jsonl file; empty: sampled from the index.",
+    ),
+]
+MinimumValues = Annotated[
+    ThresholdRows,
+    Field(title="Thresholds", description="Minimum values of measures; a value below its threshold fails the run."),
+]
+MaxDrop = Annotated[
+    float | None,
+    Field(
+        ge=0,
+        le=1,
+        title="Max nDCG@10 drop",
+        description="Largest allowed drop of nDCG@10 since the last passed (or else the first) evaluation of these "
+        "questions.",
+    ),
+]
 AllowDeletions = Annotated[
     list[str],
     Field(
@@ -80,6 +99,58 @@ class VerifyRequest(FormModel):
         description="With repair: largest share of the index's documents of which rows may be deleted "
         "(default: ROOST_INGEST__MAX_DELETE_FRACTION).",
     )
+
+
+class EvaluationRequest(FormModel):
+    """Measure retrieval quality and latency of an index."""
+
+    index: IndexName = "docs"
+    questions: Questions = ""
+    split: Split = ""
+    sample: SampleSize = 50
+    thresholds: MinimumValues = Field([])
+    max_drop: MaxDrop = None
+    timings: Literal["tutorials", "all", "none"] = Field(
+        "tutorials",
+        title="Timings",
+        description="Compare sync with async calls: as the Milvus tutorials do (minutes on a server), all, or none.",
+    )
+    counts: list[int] = Field([], title="Counts", description="Numbers of calls to time (default: 10, 100 and 1,000).")
+    latency_ms: float = Field(
+        0.0,
+        ge=0,
+        le=10_000,
+        title="Added latency, ms",
+        description="Round-trip time in ms to add before the server while timing, to simulate a remote server.",
+    )
+    answers: int = Field(
+        0,
+        ge=0,
+        le=500,
+        title="Answers",
+        description="Number of questions that the language model (ROOST_LLM__MODEL) answers, for a person to read.",
+    )
+
+    @field_validator("counts")
+    @classmethod
+    def _counts_are_calls(cls, counts: list[int]) -> list[int]:
+        if any(not 1 <= count <= 100_000 for count in counts):
+            raise ValueError("counts are from 1 to 100,000")
+        return sorted(set(counts))
+
+
+class IngestEvaluation(FormModel):
+    """The evaluation that the deployment `evaluation` runs after an ingest."""
+
+    questions: Questions = ""
+    split: Split = ""
+    sample: SampleSize = 50
+    thresholds: MinimumValues = Field([])
+    max_drop: MaxDrop = 0.05
+
+    def request(self, index: str) -> EvaluationRequest:
+        """Make the request of the evaluation: quality only, no timings."""
+        return EvaluationRequest(index=index, timings="none", **dict(self))
 
 
 class IngestRequest(FormModel):
@@ -122,6 +193,11 @@ class IngestRequest(FormModel):
     )
     on_conflict: OnConflict = "wait"
     shards: Shards = 1
+    evaluation: IngestEvaluation = Field(
+        IngestEvaluation(),
+        title="Evaluation after the run",
+        description="What the deployment `evaluation` measures when this run has ended.",
+    )
 
     @model_validator(mode="after")
     def _allows_own_sources(self) -> IngestRequest:
@@ -234,59 +310,6 @@ class ShardRequest(FormModel):
     def sources(self) -> list[Source]:
         """Sources of the parent run."""
         return self._parent_request.sources
-
-
-class EvaluationRequest(FormModel):
-    """Measure retrieval quality and latency of an index."""
-
-    index: IndexName = "docs"
-    questions: str = Field(
-        "",
-        title="Questions",
-        description="Folder with queries.jsonl and qrels/*.tsv, or a .jsonl file; empty: sampled from the index.",
-    )
-    split: Split = ""
-    sample: SampleSize = 50
-    thresholds: ThresholdRows = Field(
-        [],
-        title="Thresholds",
-        description="Minimum values of measures; a value below its threshold fails the run.",
-    )
-    max_drop: float | None = Field(
-        None,
-        ge=0,
-        le=1,
-        title="Max nDCG@10 drop",
-        description="Largest allowed drop of nDCG@10 since the last passed (or else the first) evaluation of these "
-        "questions.",
-    )
-    timings: Literal["tutorials", "all", "none"] = Field(
-        "tutorials",
-        title="Timings",
-        description="Compare sync with async calls: as the Milvus tutorials do (minutes on a server), all, or none.",
-    )
-    counts: list[int] = Field([], title="Counts", description="Numbers of calls to time (default: 10, 100 and 1,000).")
-    latency_ms: float = Field(
-        0.0,
-        ge=0,
-        le=10_000,
-        title="Added latency, ms",
-        description="Round-trip time in ms to add before the server while timing, to simulate a remote server.",
-    )
-    answers: int = Field(
-        0,
-        ge=0,
-        le=500,
-        title="Answers",
-        description="Number of questions that the language model (ROOST_LLM__MODEL) answers, for a person to read.",
-    )
-
-    @field_validator("counts")
-    @classmethod
-    def _counts_are_calls(cls, counts: list[int]) -> list[int]:
-        if any(not 1 <= count <= 100_000 for count in counts):
-            raise ValueError("counts are from 1 to 100,000")
-        return sorted(set(counts))
 
 
 class RebuildRequest(FormModel):

@@ -80,6 +80,14 @@ def prepare_access(data: Path, *, milvus_port: int, prefect_port: int, milvus_ta
     return access
 
 
+def read_access(data: Path) -> dict[str, str]:
+    """Read the variables of a `roost up` on this data folder; empty if there was none, or they cannot be read."""
+    try:
+        return _read(data / FILE)
+    except OSError:
+        return {}
+
+
 def _generate(user: str) -> str:
     return f"{user}:{secrets.token_urlsafe(PASSWORD_BYTES)}"
 

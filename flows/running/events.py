@@ -11,6 +11,7 @@ from typing import Any
 
 from prefect.events import emit_event
 
+from roost.flows.parameters import EvaluationRequest
 from roost.flows.running.prefect_api import note_unrecorded
 from roost.tasks.evaluation.report import EvaluationReport
 from roost.tasks.markdown import escaped
@@ -25,14 +26,20 @@ MAX_REJECTS = 20
 MAX_NAMED = 3
 
 
-def emit_ingested(report: IngestReport) -> None:
-    """Report that an index is in step with its sources, and which documents are not in it, if any."""
+def emit_ingested(report: IngestReport, evaluation: EvaluationRequest) -> None:
+    """Report that an index is in step with its sources, and which documents are not in it, if any.
+
+    Args:
+        report: The report of the run.
+        evaluation: What the deployment `evaluation`, which this event triggers, is to measure.
+    """
     payload = {
         "summary": report.summary(),
         "outcome": report.outcome,
         "documents": asdict(report.documents),
         "chunks": asdict(report.chunks),
         "store": asdict(report.store),
+        "evaluation": evaluation.model_dump(mode="json", exclude_defaults=True) | {"index": report.index},
     }
     _emit(COMPLETED, report.index, payload)
     emit_quarantined(report)

@@ -41,8 +41,11 @@ _temporary_url = ""
 UNRECORDED: ContextVar[list[str] | None] = ContextVar("UNRECORDED", default=None)
 
 
-def check_server() -> None:
+def check_server(*, is_replaceable: bool = True) -> None:
     """Check that the server that PREFECT_API_URL names answers and accepts the password.
+
+    Args:
+        is_replaceable: Whether a temporary server would do as well, for the message.
 
     Raises:
         ConfigurationError: The URL is wrong, or the server refuses the password or key.
@@ -70,7 +73,7 @@ def check_server() -> None:
             f"{URL_VARIABLE}={url} is no address of a Prefect server, such as http://127.0.0.1:4200/api"
         ) from None
     except (httpx.HTTPError, OSError, RuntimeError) as error:
-        raise TransientError(_no_answer(error)) from None
+        raise TransientError(_no_answer(error, is_replaceable=is_replaceable)) from None
 
 
 def unreachable(error: Exception) -> TransientError:
@@ -78,12 +81,10 @@ def unreachable(error: Exception) -> TransientError:
     return TransientError(_no_answer(error))
 
 
-def _no_answer(error: Exception) -> str:
+def _no_answer(error: Exception, *, is_replaceable: bool = True) -> str:
     what = (str(error) or type(error).__name__).splitlines()[0]
-    return (
-        f"the Prefect server {get_current_settings().api.url} does not answer ({what}): start it, or unset "
-        f"{URL_VARIABLE} to run with a temporary one"
-    )
+    remedy = f", or unset {URL_VARIABLE} to run with a temporary one" if is_replaceable else ""
+    return f"the Prefect server {get_current_settings().api.url} does not answer ({what}): start it{remedy}"
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from roost.tasks.settings import set_library_defaults
 from roost.tasks.sources.source import Source
 
 if TYPE_CHECKING:
+    from roost.flows.parameters import IngestEvaluation
     from roost.tasks.steps.report import IngestReport
 
 #: A place of documents (file, folder, glob, URL, table), or a `Source` with its own options.
@@ -44,6 +45,7 @@ class IngestKeywords(TypedDict, total=False):
     allow_deletions: list[str]
     delete_excluded: bool
     shards: int
+    evaluation: IngestEvaluation
 
 
 def search(query: str, index: str = "docs", *, k: int = 5, **options: Unpack[SearchKeywords]) -> list[Hit]:
@@ -102,7 +104,7 @@ def ingest(
             index. A file, folder, glob, URL or table, or a `Source` with its own options; one or several.
         index: Name of the index: letters, digits, single underscores.
         options: `keep_missing`, `retry_quarantined`, `checksum`, `on_conflict`, `max_delete_fraction`,
-            `allow_deletions`, `delete_excluded`, `shards`: see `roost.flows.parameters.IngestRequest`.
+            `allow_deletions`, `delete_excluded`, `shards`, `evaluation`: see `roost.flows.parameters.IngestRequest`.
 
     Raises:
         UsageError: A source, an option or a setting is invalid, or an event loop is running in this thread: use

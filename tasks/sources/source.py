@@ -145,10 +145,22 @@ def check_sources(sources: Sequence[Source]) -> None:
     """Refuse sources that cannot be listed, as far as that shows without opening them.
 
     Raises:
-        SourceError: No source is given, a local place is missing, or two have one name.
+        SourceError: No source is given, two have one name, or a local place is missing.
     """
     if not sources:
         raise SourceError("no source given: name at least one file, folder, glob or URL")
+    check_names(sources)
+    for source in sources:
+        if is_missing(source):
+            raise SourceError(f"no such file or folder: {source.uri}")
+
+
+def check_names(sources: Sequence[Source]) -> None:
+    """Refuse two sources with one name.
+
+    Raises:
+        SourceError: There are such sources; the message says how to name one of them.
+    """
     by_name: dict[str, str] = {}
     for source in sources:
         if other := by_name.get(source.key):
@@ -157,8 +169,11 @@ def check_sources(sources: Sequence[Source]) -> None:
                 f"name one of them, as in other={source.uri}"
             )
         by_name[source.key] = source.uri
-        if "://" not in source.uri and not os.path.exists(source.place):  # noqa: PTH110  Path.exists raises where it may not look
-            raise SourceError(f"no such file or folder: {source.uri}")
+
+
+def is_missing(source: Source) -> bool:
+    """Whether the source is a local place that does not exist on this machine."""
+    return "://" not in source.uri and not os.path.exists(source.place)  # noqa: PTH110  Path.exists raises where it may not look
 
 
 def refuse_moved(sources: Sequence[Source], places: Mapping[str, str]) -> None:

@@ -5,11 +5,9 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,7 @@ import pytest
 import yaml
 from tests.acceptance import postgres
 from tests.acceptance.conftest import ROOST
+from tests.acceptance.web_hook import web_hook
 from tests.conftest import ROOT
 from tests.waiting import until
 
@@ -81,7 +80,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Iterator[Sta
         database = up.enter_context(postgres.postgres(folder / "postgres")) if postgres.programs() else ""
         milvus = up.enter_context(milvus_lite(folder / "milvus"))
         prefect = up.enter_context(prefect_server(folder / "prefect", database=database))
-        hook, heard = up.enter_context(_web_hook())
+        hook, heard = up.enter_context(web_hook())
         ours = {"PREFECT_API_URL": prefect.uri, "ROOST_MILVUS__URI": milvus.uri, "XDG_CACHE_HOME": str(cache),
                 "HF_HUB_OFFLINE": "1", "ROOST_INGEST__BATCH_BYTES": "20000"}  # fmt: skip
         env = kept | ours | {"ROOST_MILVUS__TOKEN": TOKEN, "PREFECT_HOME": str(folder / "home")}
@@ -96,30 +95,6 @@ def stack(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Iterator[Sta
 
         up.enter_context(prefect_worker(folder / "worker", "roost", ours, ready=known))
         yield Stack(prefect.uri, milvus.uri, env, heard, deployed)
-
-
-class _Hook(BaseHTTPRequestHandler):
-    def do_POST(self) -> None:
-        self.server.heard.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))  # type: ignore[attr-defined]
-        self.send_response(200)
-        self.end_headers()
-
-    def log_message(self, *_: Any) -> None:
-        pass
-
-
-class _web_hook:  # noqa: N801  a context manager
-    """A web hook that keeps what it is told."""
-
-    def __enter__(self) -> tuple[str, list[dict[str, Any]]]:
-        self.server = HTTPServer(("127.0.0.1", 0), _Hook)
-        self.server.heard = []  # type: ignore[attr-defined]
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-        return f"http://127.0.0.1:{self.server.server_port}/Sup3rSecretHook", self.server.heard  # type: ignore[attr-defined]
-
-    def __exit__(self, *_: Any) -> None:
-        self.server.shutdown()
-        self.server.server_close()
 
 
 def test_deploying_twice_makes_everything_once_and_as_the_file_says(stack):
@@ -162,10 +137,11 @@ def test_each_deployment_runs_and_the_cron_fires_and_automations_hear_of_it(stac
     assert {event["resource"]["prefect.resource.name"] for event in completed} == {"handbook", "mine"}
     assert {event["payload"]["outcome"] for event in completed} == {"Completed", "Partial"}
 
-    for index in ("handbook", "mine"):
+    asked = {"handbook": {"questions": "roost://examples/questions"}, "mine": {}}
+    for index, questions in asked.items():
         [run] = until(lambda index=index: _ended_runs(stack, f"evaluate {index}"))
         assert run["state_name"] == "Completed"
-        assert run["parameters"]["request"]["index"] == index
+        assert run["parameters"]["request"] == {"index": index, "max_drop": 0.05, "timings": "none"} | questions
 
     for automation in stack.post("automations/filter"):  # the runs of the tests below need no evaluation
         httpx.patch(f"{stack.api}/automations/{automation['id']}", json={"enabled": False}).raise_for_status()

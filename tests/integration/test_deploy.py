@@ -108,6 +108,12 @@ def test_what_a_person_changed_stays_what_the_file_changed_is_applied_and_a_conf
 def test_a_trigger_that_a_person_switched_off_stays_off_and_a_new_one_comes(prefect_api, file):
     async def check() -> None:
         await prepare(ServerSetup())
+
+        def add(deployments: dict[str, Any]) -> None:
+            triggers = deployments["evaluation"]["triggers"]
+            triggers.append(triggers[0] | {"name": "a second one"})
+
+        file(add)
         await deploy(["evaluation"], overwrite=True)
         first, second = sorted(await owned_automations("evaluation"))
         async with get_client() as client:

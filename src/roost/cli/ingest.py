@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from roost.flows.parameters import IngestRequest
 
 
-@request_command("IngestRequest", source_options=("include", "exclude", "columns"))
+@request_command("IngestRequest", source_options=("include", "exclude", "columns"), without=("evaluation",))
 @json_option
 @verbose_option
 def ingest(request: IngestRequest, *, as_json: bool, verbose: bool) -> None:

@@ -20,6 +20,7 @@ from roost.cli.options import CommandGroup
 from roost.cli.output.printable import printable
 from roost.cli.quantize import quantize
 from roost.cli.removal import delete, forget
+from roost.cli.schedule import schedule, schedules
 from roost.cli.search import ask, search
 from roost.cli.servers import deploy, up
 from roost.cli.status import status
@@ -65,7 +66,7 @@ def app(context: click.Context) -> None:
 
 
 COMMANDS = (
-    *(demo, ingest, backfill, status, verify, search, ask, evaluate),
+    *(demo, ingest, backfill, schedule, schedules, status, verify, search, ask, evaluate),
     *(versions, rebuild, promote, rollback, prune, forget, delete, export, import_, quantize, formats, deploy, up),
 )
 for command in COMMANDS:

@@ -44,7 +44,7 @@ SPELLINGS: Mapping[str, Spelling] = {
     "uris": Spelling(
         value=NamesFile(), metavar="FILE", multiple=False, help="The file has one name a line; - is standard input."
     ),
-    "thresholds": Spelling(names=("--threshold",), value=ThresholdValue(), metavar="MEASURE=VALUE"),
+    "thresholds": Spelling(names=("--threshold", "--min"), value=ThresholdValue(), metavar="MEASURE=VALUE"),
     "counts": Spelling(value=CountsValue(), metavar="N,N,...", multiple=False),
     "allow_deletions": Spelling(metavar="SOURCE"),
     "include": Spelling(metavar="GLOB"),
@@ -60,6 +60,9 @@ class RequestCommand(click.Command):
     model: Name of a class of `roost.flows.parameters`.
     arguments: Fields that are positional arguments, not options.
     source_options: Fields of `Source` that are options here; all sources get their values.
+    without: Fields that this command does not offer.
+    nested: Fields whose value is a model again; the fields of that model are options here.
+    own_first: Whether the help lists the command's own options first.
     """
 
     def __init__(
@@ -68,10 +71,14 @@ class RequestCommand(click.Command):
         model: str,
         arguments: tuple[str, ...] = ("sources",),
         source_options: tuple[str, ...] = (),
+        without: tuple[str, ...] = (),
+        nested: tuple[str, ...] = (),
+        own_first: bool = False,
         **options: Any,
     ) -> None:
         super().__init__(*args, **options)
         self._model_name, self._arguments, self._source_options = model, arguments, source_options
+        self._without, self._nested, self._own_first = without, nested, own_first
         self._from_model: list[click.Parameter] | None = None
 
     @property
@@ -83,10 +90,11 @@ class RequestCommand(click.Command):
         return model
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
-        """List the parameters: those of the model, then the command's own."""
+        """List the parameters: those of the model, and the command's own."""
         if self._from_model is None:
             self._from_model = [*self._make_parameters()]
-            self.params = [*self._from_model, *self.params]
+            made, own = self._from_model, self.params
+            self.params = [*own, *made] if self._own_first else [*made, *own]
         return super().get_params(ctx)
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -100,9 +108,15 @@ class RequestCommand(click.Command):
         for name, field in self.model.model_fields.items():
             if name in self._arguments:
                 yield _argument(name, field)
-            elif name != "sources":
+            elif name not in ("sources", *self._without, *self._nested):
                 yield _option(name, field)
+        for name in self._nested:
+            yield from (_option(*each) for each in self._nested_model(name).model_fields.items())
         yield from _source_parameters(self._source_options)
+
+    def _nested_model(self, field: str) -> type[BaseModel]:
+        model: type[BaseModel] = _value_type(self.model.model_fields[field])
+        return model
 
     def _make_request(self, values: dict[str, Any]) -> BaseModel:
         """Take the values of the model's fields out of `values` and make the request of them."""
@@ -111,6 +125,9 @@ class RequestCommand(click.Command):
             columns = {name: values.pop(f"{name}_column") for name in _columns_model().model_fields}
             from_source["columns"] = _drop_empty(columns)
         given = {name: values.pop(name) for name in self.model.model_fields if name in values}
+        for name in self._nested:
+            own = {key: values.pop(key) for key in self._nested_model(name).model_fields}
+            given[name] = _drop_empty(own)
         if "sources" in given:
             given["sources"] = make_sources(given["sources"], **from_source)
         return self.model(**_drop_empty(given))

@@ -21,6 +21,8 @@ from roost.tasks.form_model import FormModel
 from roost.tasks.sources.source import Columns
 
 REQUESTS = [command for command in COMMANDS if isinstance(command, RequestCommand)]
+#: Fields that a command leaves out: `roost ingest` starts no evaluation, and a dry run on a schedule is of no use.
+NOT_OFFERED = {"ingest": ("evaluation",), "schedule": ("dry_run",)}
 MODELS = [model for model in vars(parameters).values() if isinstance(model, type) and issubclass(model, FormModel)]
 
 
@@ -38,7 +40,13 @@ def request_of(monkeypatch: pytest.MonkeyPatch, *words: str) -> Any:
 @pytest.mark.parametrize("command", REQUESTS, ids=lambda command: command.name)
 def test_every_field_is_an_option_or_argument_with_its_description_and_bounds(command: RequestCommand) -> None:
     shown = {each.name: each for each in command.get_params(click.Context(command))}
-    for name, schema in command.model.model_json_schema()["properties"].items():
+    whole = command.model.model_json_schema()
+    fields = {
+        name: schema for name, schema in whole["properties"].items() if name not in NOT_OFFERED.get(command.name, ())
+    }
+    if fields.pop("evaluation", None):
+        fields |= whole["$defs"]["IngestEvaluation"]["properties"]
+    for name, schema in fields.items():
         found = shown[name]
         assert schema["description"] in found.help
         bounds = next((each for each in schema.get("anyOf", [schema]) if "minimum" in each), {})
@@ -70,6 +78,15 @@ def test_the_values_of_the_options_become_the_request(monkeypatch) -> None:
         shards=3,
     )
     assert request_of(monkeypatch, "verify", "--repair") == VerifyRequest(repair=True)
+
+
+def test_the_options_of_a_schedule_s_evaluation_become_its_field(monkeypatch) -> None:
+    words = ("schedule", "notes", "--questions", "q.jsonl", "--min", "nDCG@10=0.5", "--sample", "20")
+    asked = request_of(monkeypatch, *words)
+    thresholds = [{"measure": "nDCG@10", "value": 0.5}]
+    evaluation = {"questions": "q.jsonl", "thresholds": thresholds, "sample": 20}
+    assert asked == IngestRequest(sources=[{"uri": "notes"}], evaluation=evaluation)
+    assert asked.evaluation.request("docs") == EvaluationRequest(**evaluation, max_drop=0.05, timings="none")
 
 
 def test_a_backfill_ends_with_the_day_that_is_named_and_reads_names_from_a_file(monkeypatch, tmp_path) -> None:

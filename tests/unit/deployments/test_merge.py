@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from roost.deployments.merge import Conflict, merge
+from roost.deployments.merge import Conflict, Whole, merge
 
 NIGHTLY = {"cron": "0 2 * * *", "active": False}
 
@@ -66,3 +66,18 @@ def test_without_a_record_of_the_last_deploy_what_differs_is_a_conflict_and_what
     merged = merge({}, {"tags": ["roost"], "paused": False}, {"tags": ["mine"]})
     assert merged.value == {"tags": ["mine"], "paused": False}
     assert merged.conflicts == [Conflict("tags", ["roost"], ["mine"])]
+
+
+def test_the_file_s_value_is_taken_where_both_changed_it_if_it_is_preferred_and_only_there():
+    base, file = {"a": 1, "b": 1, "c": 1}, {"a": 2, "b": 1, "c": 2}
+    merged = merge(base, file, {"a": 3, "b": 3, "c": 1}, prefer_file=True)
+    assert (merged.value, merged.kept) == ({"a": 2, "b": 3, "c": 2}, ["b"])
+    assert merged.conflicts == [Conflict("a", 2, 3)]
+
+
+def test_the_times_of_a_schedule_are_never_mixed_of_both_sides():
+    hourly, nightly, weekly = Whole(interval=3600), Whole(cron="0 2 * * *"), Whole(cron="0 2 * * 0")
+    kept = merge({"times": dict(hourly)}, {"times": hourly}, {"times": nightly})
+    assert (kept.value, kept.kept) == ({"times": nightly}, ["times"])
+    taken = merge({"times": dict(hourly)}, {"times": weekly}, {"times": nightly}, prefer_file=True)
+    assert (taken.value, taken.conflicts) == ({"times": weekly}, [Conflict("times", weekly, nightly)])

@@ -1,0 +1,150 @@
+"""The commands `roost schedule` and `roost schedules`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from roost.cli.begin import begin
+from roost.cli.options import json_option
+from roost.cli.output.print_json import print_json
+from roost.cli.output.printable import printable
+from roost.cli.request_command import request_command
+
+if TYPE_CHECKING:
+    from roost.flows.parameters import IngestRequest
+
+Result = TypeVar("Result")
+
+
+@request_command(
+    "IngestRequest",
+    source_options=("include", "exclude", "columns"),
+    without=("dry_run",),
+    nested=("evaluation",),
+    own_first=True,
+    epilog="\b\nExamples:\n"
+    "  roost schedule ./docs --index docs --every 1h\n"
+    "  roost schedule ./docs s3://bucket/reports --cron '0 2 * * *' --timezone Europe/Berlin \\\n"
+    "    --questions questions.jsonl --min nDCG@10=0.5",
+)
+@click.option("--every", metavar="TIME", help="Interval between runs: 30min, 6h, 1d.")
+@click.option("--cron", metavar="FIELDS", help="Cron expression: '0 2 * * *' is every night at two.")
+@click.option("--timezone", metavar="NAME", help="Time zone of --cron, as in Europe/Berlin.  [default: UTC]")
+@click.option("--name", metavar="NAME", default="", help="Name of the schedule; by default the index's.")
+@click.option("--pool", metavar="NAME", default="roost", show_default=True, help="Work pool that runs it.")
+@click.option("--overwrite", is_flag=True, help="Also undo what was changed on the server.")
+@click.option("--print", "only_print", is_flag=True, help="Print the file for `prefect deploy`; change nothing.")
+@json_option
+def schedule(
+    request: IngestRequest,
+    *,
+    every: str | None,
+    cron: str | None,
+    timezone: str | None,
+    name: str,
+    pool: str,
+    overwrite: bool,
+    only_print: bool,
+    as_json: bool,
+) -> None:
+    """Ingest sources again and again, by a deployment.
+
+    Creates or updates a deployment with a schedule on the Prefect server of PREFECT_API_URL, or on that of `roost up`.
+    A worker runs it, and then the evaluation. What a person changed in the UI stays.
+    """
+    begin(quiet=True)
+    from roost.deployments.schedule_section import Wish, as_yaml, check_name, for_worker, make_section
+    from roost.deployments.schedule_times import parse_times
+    from roost.tasks.versions.version import check_index_name
+
+    times = parse_times(every, cron, timezone)
+    check_index_name(request.index)
+    check_name(name or request.index)
+    request, warnings = for_worker(request)
+    _check_evaluation(request)
+    wish = Wish(name or request.index, request, times, pool)
+    if only_print:
+        click.echo(as_yaml(make_section(wish)), nl=False)
+    else:
+        from roost.deployments import schedules as operations
+
+        done = _on_server(lambda: operations.schedule(wish, overwrite=overwrite))
+        warnings += done.warnings
+        if as_json:
+            print_json(done.as_dict() | {"warnings": warnings})
+        else:
+            from roost.cli.output.show_schedules import show_scheduled
+
+            show_scheduled(done, request.evaluation)
+    for line in warnings:
+        print(f"roost: warning: {printable(line)}", file=sys.stderr)  # noqa: T201
+
+
+@click.command(
+    epilog="\b\nExamples:\n  roost schedules\n  roost schedules --run-now docs",
+)
+@click.option("--pause", metavar="NAME", help="Plan no more runs of a schedule until it is resumed.")
+@click.option("--resume", metavar="NAME", help="Plan runs of a paused schedule again.")
+@click.option("--remove", metavar="NAME", help="Delete a schedule; its index stays.")
+@click.option("--run-now", metavar="NAME", help="Start a run of a schedule at once.")
+@json_option
+def schedules(*, pause: str | None, resume: str | None, remove: str | None, run_now: str | None, as_json: bool) -> None:
+    """List schedules; pause, resume, remove or run one.
+
+    Lists the deployments of the Prefect server that ingest: those of `roost schedule`, and others with a schedule.
+    """
+    from roost.tasks.errors import UsageError
+
+    options = {"pause": pause, "resume": resume, "remove": remove, "run-now": run_now}
+    given = {option: name for option, name in options.items() if name is not None}
+    if len(given) > 1:
+        raise UsageError(f"{' and '.join(f'--{option}' for option in given)} are given: one at a time")
+    begin(quiet=True)
+    from roost.cli.output import show_schedules as output
+    from roost.deployments import schedules as operations
+
+    if not given:
+        found = _on_server(operations.list_schedules)
+        print_json({"schedules": [each.as_dict() for each in found]}) if as_json else output.show_schedules(found)
+        return
+    [(option, name)] = given.items()
+    if option == "run-now":
+        one, run_url = _on_server(lambda: operations.run_now(name))
+        print_json({"schedule": one.as_dict(), "run": run_url}) if as_json else output.show_run(name, run_url)
+        return
+    change = {"pause": operations.pause, "resume": operations.resume, "remove": operations.remove}[option]
+    changed = _on_server(lambda: change(name))
+    print_json({"schedule": changed.as_dict()}) if as_json else output.show_change(changed, option)
+
+
+def _check_evaluation(request: IngestRequest) -> None:
+    """Refuse thresholds and questions that cannot be used, as far as the questions can be read on this machine."""
+    from roost.flows.evaluation import given_questions
+    from roost.tasks.packaged_files import resolve_packaged
+    from roost.tasks.settings import load_settings
+
+    evaluation = request.evaluation.request(request.index)
+    is_here = Path(resolve_packaged(evaluation.questions)).exists()
+    given_questions(evaluation if is_here else evaluation.model_copy(update={"questions": ""}), load_settings())
+
+
+def _on_server(work: Callable[[], Coroutine[Any, Any, Result]]) -> Result:
+    """Do something on the Prefect server that keeps running.
+
+    Raises:
+        ConfigurationError: There is none, its address is wrong, or it refuses the password.
+        TransientError: It does not answer.
+    """
+    from roost.deployments.lasting_server import lasting_server
+    from roost.flows.running.run import run_async
+
+    with lasting_server():
+        from roost.flows.running.prefect_api import check_server
+
+        check_server(is_replaceable=False)
+        return run_async(work)

@@ -1,0 +1,58 @@
+"""The Prefect server that keeps running: that of Prefect's settings, or that of a `roost up` in this folder."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from roost.deployments.lasting_server import configured_url, lasting_server
+from roost.deployments.local.access import prepare_access
+from roost.tasks.errors import ConfigurationError
+
+
+@pytest.fixture(autouse=True)
+def _no_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in [name for name in os.environ if name.startswith("PREFECT_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "home"))
+
+
+def test_without_a_server_both_ways_to_have_one_are_named() -> None:
+    with pytest.raises(ConfigurationError, match=r"`roost up`, or set PREFECT_API_URL"), lasting_server():
+        pass
+
+
+def test_the_server_of_a_roost_up_in_this_folder_is_used_unless_another_one_is_set(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from prefect.settings import PREFECT_API_URL, get_current_settings, temporary_settings
+
+    access = prepare_access(Path("roost-data"), milvus_port=1, prefect_port=4201, milvus_takes_password=False)
+    with lasting_server() as url:
+        assert url == get_current_settings().api.url == "http://127.0.0.1:4201/api"
+        assert get_current_settings().api.auth_string.get_secret_value() == access.prefect_auth
+    monkeypatch.setenv("PREFECT_API_URL", "http://elsewhere/api")
+    with temporary_settings({PREFECT_API_URL: "http://elsewhere/api"}), lasting_server() as url:
+        assert url == configured_url() == "http://elsewhere/api"
+
+
+def test_prefect_is_imported_only_where_its_settings_may_name_a_server() -> None:
+    program = (
+        "import sys; from roost.deployments.lasting_server import configured_url as u; print(repr(u()), "
+        "'prefect' in sys.modules)"
+    )
+
+    def ask(**settings: str) -> str:
+        run = subprocess.run(
+            [sys.executable, "-c", program], env=os.environ | settings, capture_output=True, check=True
+        )
+        return run.stdout.decode().strip()
+
+    assert ask() == "'' False"
+    assert ask(PREFECT_API_URL="http://elsewhere/api") == "'http://elsewhere/api' True"
+    Path("prefect.toml").write_text('[api]\nurl = "http://file/api"\n')
+    assert ask() == "'http://file/api' True"
