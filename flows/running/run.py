@@ -7,6 +7,7 @@ error stays valid: the wait for Prefect is limited, and what is missing there is
 from __future__ import annotations
 
 import asyncio
+import copy
 import inspect
 import time
 from collections.abc import Callable, Coroutine
@@ -126,7 +127,9 @@ async def _run_cancellable(
     A cancellation ends the run in the state `Cancelled`, which Prefect does not do for runs of a process.
     """
     outcome = _Outcome()
-    call: Any = flow.with_options()  # a copy; Any, because mypy does not follow the overloads with `return_state`
+    # Not `with_options`, which makes the schema of the parameters anew: a tenth of a run that changes nothing. Any,
+    # because mypy does not follow the overloads with `return_state`.
+    call: Any = copy.copy(flow)
     call.fn = _noting(call.fn, outcome)
     running: asyncio.Future[State[Report]] = asyncio.ensure_future(call(request, return_state=True))
     polling = asyncio.ensure_future(_cancel_on_request(running, outcome))

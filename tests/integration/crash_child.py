@@ -340,6 +340,7 @@ def command(step: dict[str, Any]) -> dict[str, Any]:
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
     sys.argv = ["roost", *step["words"]]
+    command_line.leave = sys.exit  # it would end the process
     out, err = Path(step["out"]), Path(step["err"])
     with out.open("w") as o, err.open("w") as e, redirect_stdout(o), redirect_stderr(e):
         try:
