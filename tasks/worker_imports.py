@@ -66,4 +66,3 @@ with _not_installed("scipy", "sklearn"):
     except ImportError:  # a version of llama-index with other modules, imported as a whole
         import llama_index.core.node_parser  # noqa: F401
     import nltk  # noqa: F401
-    import pypdf  # noqa: F401

@@ -17,11 +17,12 @@ from fsspec.implementations.local import LocalFileSystem
 from roost.tasks.errors import DocumentError, SourceError
 from roost.tasks.ids import doc_id
 from roost.tasks.records import DOCUMENT
+from roost.tasks.sources.mailboxes import is_mail, is_mailbox, list_contents
 from roost.tasks.sources.opened_source import ListingChoices, OpenedSource
 from roost.tasks.sources.parsers.registry import is_media, suffix_of
 from roost.tasks.sources.source import Columns, Source
 from roost.tasks.sources.stall import call_watched, limited_otherwise, note_progress
-from roost.tasks.sources.tables import TableListing, clear_spool, is_table, list_rows
+from roost.tasks.sources.tables import TableListing, clear_spool, is_table
 from roost.tasks.sources.unstorable import refuse_unstorable
 from roost.tasks.workers import WorkerError
 
@@ -102,7 +103,7 @@ async def list_sources(opened: Sequence[OpenedSource], spool: Path) -> Listing:
 
 
 class _TableWorker:
-    """Calls `list_rows` in a worker process, for a thread that waits for it; leaving the block ends the call."""
+    """Calls `list_contents` in a worker process, for a thread that waits for it; leaving the block ends the call."""
 
     def __init__(self, choices: ListingChoices) -> None:
         self._choices = choices
@@ -122,13 +123,13 @@ class _TableWorker:
         """List a table.
 
         Raises:
-            SourceError, DocumentError: As `list_rows`; also where the table exceeds the limits of a worker.
+            SourceError, DocumentError: As `list_contents`; also where the table exceeds the limits of a worker.
             CancelledError: The run was cancelled.
         """
         if self._is_left:
             raise CancelledError
         arguments = (location, source, uri, columns, spool, self._choices.table_mb)
-        work = self._choices.workers.run(list_rows, arguments, self._choices.table_seconds)
+        work = self._choices.workers.run(list_contents, arguments, self._choices.table_seconds)
         call = self._call = asyncio.run_coroutine_threadsafe(work, self._loop)
         if self._is_left:  # in between
             call.cancel()
@@ -136,16 +137,16 @@ class _TableWorker:
             with limited_otherwise():
                 return call.result()
         except WorkerError as error:
-            raise DocumentError(error.reason, f"listing its rows: {error}") from None
+            raise DocumentError(error.reason, f"listing its contents: {error}") from None
 
 
-def list_source(opened: OpenedSource, spool: Path, list_table: ListTable = list_rows) -> SourceListing:
+def list_source(opened: OpenedSource, spool: Path, list_table: ListTable = list_contents) -> SourceListing:
     """List one source as it is now.
 
     Args:
         opened: The source; listed files and links are followed in its filesystem.
         spool: Folder to which the rows of tables are written, for the batches to read.
-        list_table: Lists a table: `list_rows`, or the same in another process.
+        list_table: Lists a table, a mail or a mailbox: `list_contents`, or the same in another process.
 
     Raises:
         SourceError: The place is gone, or its content cannot be read with the source's choices.
@@ -164,7 +165,9 @@ def list_source(opened: OpenedSource, spool: Path, list_table: ListTable = list_
             listing.skipped[_OUTSIDE] += 1
         elif info["type"] in _NO_FILES:
             listing.skipped[_NO_FILES[info["type"]]] += 1
-        elif is_table(relative) and _storable(relative) == relative:
+        elif (is_table(relative) and _storable(relative) == relative) or (
+            is_mailbox(relative) and _storable(relative) == relative
+        ):
             _add_table(opened, info["name"], relative, spool, listing, list_table)
         elif is_media(relative):
             listing.skipped[suffix_of(relative)] += 1
@@ -172,6 +175,8 @@ def list_source(opened: OpenedSource, spool: Path, list_table: ListTable = list_
             listing.skipped[_EMPTY_FILE] += 1
         else:
             rows.append(_document_row(opened, relative, info))
+            if is_mail(relative) and _storable(relative) == relative:
+                _add_attachments(opened, info["name"], rows[-1], spool, listing, list_table)
     listing.documents = pl.concat([pl.DataFrame(rows, schema=DOCUMENT), listing.documents])
     return listing
 
@@ -179,7 +184,7 @@ def list_source(opened: OpenedSource, spool: Path, list_table: ListTable = list_
 def _list_single_file(opened: OpenedSource, spool: Path, list_table: ListTable) -> SourceListing:
     source, path = opened.source, opened.base
     name = PurePosixPath(path.partition("?")[0]).name
-    if is_table(name):
+    if is_table(name) or is_mailbox(name):
         try:
             table = list_table(opened.location(path), opened.key, name, source.columns, spool)
         except DocumentError as error:
@@ -190,7 +195,11 @@ def _list_single_file(opened: OpenedSource, spool: Path, list_table: ListTable) 
     info = {**opened.filesystem.info(path), "name": path}
     if _is_empty(opened.filesystem, info):
         return SourceListing(DOCUMENT.to_frame(), skipped=Counter([_EMPTY_FILE]))
-    return SourceListing(pl.DataFrame([_document_row(opened, name, info)], schema=DOCUMENT))
+    row = _document_row(opened, name, info)
+    listing = SourceListing(pl.DataFrame([row], schema=DOCUMENT))
+    if is_mail(name):
+        _add_attachments(opened, path, row, spool, listing, list_table)
+    return listing
 
 
 def _add_table(
@@ -207,6 +216,19 @@ def _add_table(
     listing.documents = pl.concat([listing.documents, documents])
     if not is_complete:
         listing.unlisted.append(f"{relative}#")
+
+
+def _add_attachments(
+    opened: OpenedSource, path: str, mail: dict[str, Any], spool: Path, listing: SourceListing, list_table: ListTable
+) -> None:
+    """Add the attachments of a mail, with its time; one that cannot be read is refused when it is loaded."""
+    try:
+        found, _ = list_table(opened.location(path), opened.key, mail["uri"], opened.source.columns, spool)
+    except DocumentError:
+        listing.unlisted.append(f"{mail['uri']}#")
+        return
+    attached = found.with_columns(modified=pl.lit(mail["modified"]))
+    listing.documents = pl.concat([listing.documents, attached.select(list(DOCUMENT))])
 
 
 def _walk(opened: OpenedSource, listing: SourceListing) -> Iterator[dict[str, Any]]:

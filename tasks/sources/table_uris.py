@@ -9,7 +9,11 @@ from pathlib import PurePosixPath
 TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 COMPRESSED_SUFFIXES = (".gz", ".bz2", ".xz", ".zst")
 
+#: Suffixes of files that contain mails and attachments, which are documents of their own.
+MAIL_SUFFIX, MAILBOX_SUFFIX = ".eml", ".mbox"
+
 _ROW = " row"
+_MAIL_URI = re.compile(rf"(?P<file>.*?({re.escape(MAIL_SUFFIX)}|{re.escape(MAILBOX_SUFFIX)}))#.+", re.I | re.DOTALL)
 _ROW_URI = re.compile(
     rf"(?P<table>.*?({'|'.join(map(re.escape, TABLE_SUFFIXES))})({'|'.join(map(re.escape, COMPRESSED_SUFFIXES))})?)#.*",
     re.IGNORECASE | re.DOTALL,
@@ -33,15 +37,21 @@ def table_of(uri: str) -> str:
     return match["table"] if match else ""
 
 
+def mail_of(uri: str) -> str:
+    """Give the path of the mail or mailbox of an attachment's or a mail's URI; empty where the URI is a file's."""
+    match = _MAIL_URI.fullmatch(uri)
+    return match["file"] if match else ""
+
+
 def file_of(uri: str, read_as: str) -> str:
-    """Give the path of the file that contains a document: of a row of a table its table, else the document itself.
+    """Give the path of the file that contains a document: a table, a mail, a mailbox, else the document itself.
 
     Args:
         uri: URI of the document in its source.
         read_as: Format of the document in the ledger; empty where it is unknown.
     """
     is_file = read_as != "" and not read_as.endswith(_ROW)
-    return uri if is_file else table_of(uri) or uri
+    return mail_of(uri) or (uri if is_file else table_of(uri) or uri)
 
 
 def row_format(uri: str) -> str:

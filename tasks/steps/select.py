@@ -15,7 +15,7 @@ from roost.tasks.milvus.store import Store
 from roost.tasks.records import Plan
 from roost.tasks.sources.listing import Listing
 from roost.tasks.sources.source import absolute_uri
-from roost.tasks.sources.table_uris import table_of
+from roost.tasks.sources.table_uris import mail_of, table_of
 from roost.tasks.steps.plan import PlanOptions, plan_run, read_known_ledger
 from roost.tasks.steps.selection import Selection
 from roost.tasks.versions.ledger import QUARANTINED
@@ -164,7 +164,7 @@ def _matches_glob(listed: pl.DataFrame, globs: Sequence[str]) -> pl.Series:
     patterns = [re.compile(glob_translate(glob)) for glob in globs]
 
     def matches(uri: str, spool: str) -> bool:
-        file = table_of(uri) if spool else uri
+        file = table_of(uri) if spool else mail_of(uri) or uri
         return any(pattern.match(uri) or pattern.match(file) for pattern in patterns)
 
     return pl.Series([matches(*names) for names in listed.select("uri", "spool").iter_rows()], dtype=pl.Boolean)
@@ -176,7 +176,7 @@ def _find_named(listed: pl.DataFrame, uris: Sequence[str]) -> tuple[pl.DataFrame
     found: set[str] = set()
     is_named = []
     for source, uri, location, spool in listed.select("source", "uri", "location", "spool").iter_rows():
-        file = table_of(uri) if spool else uri
+        file = table_of(uri) if spool else mail_of(uri) or uri
         names = (uri, f"{source}/{uri}", file, f"{source}/{file}", location)
         matched = {uri_by_name[name] for name in names if name in uri_by_name}
         is_named.append(bool(matched))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 
 from roost.tasks.errors import DocumentError
+from roost.tasks.sources.parsers.archives import check_archive
 from roost.tasks.sources.parsers.html import html_to_markdown
 from roost.tasks.sources.parsers.markdown import first_heading
 from roost.tasks.sources.parsers.parsed import CODE_ERRORS, Parsed, TextBlock, first_line
@@ -19,6 +20,7 @@ def parse_docx(data: bytes) -> Parsed:
     """
     import mammoth
 
+    check_archive(data, ".docx")
     no_images = mammoth.images.img_element(lambda _: {})
     try:
         html = mammoth.convert_to_html(io.BytesIO(data), convert_image=no_images).value

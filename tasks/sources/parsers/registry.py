@@ -22,7 +22,10 @@ _ROOM = "roost.tasks.sources.parsers"
 #: One line a format: the object that is its parser.
 BUILT_IN = tuple(
     EntryPoint(name, f"{_ROOM}.{module}:PARSER", GROUP)
-    for name, module in [*((name, name) for name in ("markdown", "html", "docx", "text")), ("pdf", "pdf.parser")]
+    for name, module in [
+        *((name, name) for name in ("markdown", "html", "docx", "pptx", "xlsx", "epub", "ipynb", "mail", "text")),
+        ("pdf", "pdf.parser"),
+    ]
 )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from tests.checks import reason_of, text_of
 from tests.conftest import ROOT
+from tests.made_files import make_epub, make_ipynb, make_mail, make_pptx, make_xlsx
 from tests.unit.sources.test_parsers import make_docx, make_pdf
 
 from roost.parsers import DocumentError, FunctionParser, Parsed, Parser, TextBlock
@@ -28,6 +29,11 @@ SAMPLES: dict[str, Callable[[], bytes]] = {
     "html": lambda: b"<html lang=de><title>Page</title><h1>Top</h1><p>Words &amp; more.</p></html>",
     "docx": make_docx,
     "pdf": lambda: make_pdf("first leaf", "second leaf", title="Two leaves"),
+    "pptx": make_pptx,
+    "xlsx": make_xlsx,
+    "epub": make_epub,
+    "ipynb": make_ipynb,
+    "mail": lambda: make_mail(**{"a.txt": b"words"}),
     "text": lambda: "Wörter in einer Zeile.\n".encode(),
 }
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from roost.tasks.sources.text_encoding import clean
+from roost.tasks.sources.parsers.markdown_tables import markdown_table, plain_cell
 
 #: Signs that a layout puts into a cell of their own, before or after a number.
 _BEFORE = frozenset("$€£¥(+-–—")
@@ -67,12 +67,11 @@ def as_markdown(rows: Sequence[Sequence[str]], header: Sequence[str] = ()) -> st
     cells = Cells([list(row) for row in rows], [])
     body = list(rows)
     first = list(header) or (list(body.pop(0)) if cells.has_header or len(body) == 1 else [""] * len(rows[0]))
-    lines = [first, ["---"] * len(first), *body]
-    return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
+    return markdown_table([first, *body])
 
 
 def _plain(cell: str | None) -> str | None:
-    return None if cell is None else " ".join(clean(cell).split())
+    return None if cell is None else plain_cell(cell)
 
 
 def _is_one(one: str | None, other: str | None) -> bool:
