@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from roost.tasks.sources.parsers.registry import registry
-from roost.tasks.sources.table_uris import TABLE_SUFFIXES
+from roost.tasks.sources.table_uris import MAIL_SUFFIX, MAILBOX_SUFFIX, TABLE_SUFFIXES
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,7 @@ def list_formats() -> Formats:
         suffixes = tuple(suffix for suffix in one.parser.suffixes if found.by_suffix[suffix] is one.parser)
         formats.append(Format(one.parser.name, suffixes, one.parser.version, one.package))
     formats.append(Format("table", TABLE_SUFFIXES, "polars", "roost"))
+    formats.append(Format("mailbox", (MAILBOX_SUFFIX,), found.parser_for(f"a{MAIL_SUFFIX}").version, "roost"))
     formats.sort(key=lambda one: (one.name == "text", one.name))
     extras = (
         Extra(name, adds, find_spec(module) is not None, f"pip install 'roost[{name}]'")
