@@ -27,6 +27,9 @@ MIN_SIMILARITY = 0.85
 #: seconds in which the lease's owner may write, also when the server answers late.
 MAX_MILVUS_TIMEOUT_S = 30.0
 
+#: Idle time of a Prefect server that is kept because a person is at the terminal.
+DEFAULT_IDLE_MINUTES = 10.0
+
 
 class _Group(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -212,6 +215,24 @@ class LLM(_Group):
         return url
 
 
+class Prefect(_Group):
+    """The Prefect server of commands when Prefect's own settings name none."""
+
+    idle_minutes: float | None = Field(
+        None,
+        ge=0,
+        description="Minutes without use after which the server that a command started ends; 0: it ends with the "
+        "command; unset: 10 in a terminal, 0 without one and where `CI` is set.",
+    )
+
+    def kept_minutes(self, *, has_terminal: bool) -> float:
+        """Return the idle time of a kept server, in minutes; 0 to keep none."""
+        if self.idle_minutes is not None:
+            return self.idle_minutes
+        is_ci = os.environ.get("CI", "").lower() not in ("", "0", "false")
+        return 0.0 if is_ci or not has_terminal else DEFAULT_IDLE_MINUTES
+
+
 class Settings(BaseSettings):
     """All settings. Every setting has a default."""
 
@@ -226,6 +247,7 @@ class Settings(BaseSettings):
     scale: Scale = Scale()
     evaluation: Evaluation = Evaluation()
     llm: LLM = LLM()
+    prefect: Prefect = Prefect()
 
 
 def load_settings() -> Settings:

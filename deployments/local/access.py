@@ -8,6 +8,7 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
+from roost.deployments.local.private_files import write_private
 from roost.deployments.local.server_process import HOST
 
 #: Name of the file in the data folder.
@@ -67,16 +68,17 @@ def prepare_access(data: Path, *, milvus_port: int, prefect_port: int, milvus_ta
     file = data.resolve() / FILE
     known = _read(file)
     auth = os.environ.get("PREFECT_SERVER_API_AUTH_STRING") or known.get("PREFECT_API_AUTH_STRING")
-    token = known.get("ROOST_MILVUS__TOKEN") or (_generate("root") if milvus_takes_password else "")
+    token = known.get("ROOST_MILVUS__TOKEN") or (generate_auth("root") if milvus_takes_password else "")
     variables = {
         "ROOST_MILVUS__URI": f"http://{HOST}:{milvus_port}",
         "ROOST_MILVUS__TOKEN": token,
         "ROOST_EVALUATION__FOLDER": str(data.resolve() / "evaluations"),
         "PREFECT_API_URL": f"http://{HOST}:{prefect_port}/api",
-        "PREFECT_API_AUTH_STRING": auth or _generate("roost"),
+        "PREFECT_API_AUTH_STRING": auth or generate_auth("roost"),
     }
     access = Access({name: value for name, value in variables.items() if value}, file)
-    _write(file, access.export_lines())
+    comment = "# Addresses and passwords of `roost up`; read them in another terminal with `. FILE`.\n"
+    write_private(file, comment + "".join(f"{line}\n" for line in access.export_lines()))
     return access
 
 
@@ -88,7 +90,8 @@ def read_access(data: Path) -> dict[str, str]:
         return {}
 
 
-def _generate(user: str) -> str:
+def generate_auth(user: str) -> str:
+    """Make `user:password` with a new random password."""
     return f"{user}:{secrets.token_urlsafe(PASSWORD_BYTES)}"
 
 
@@ -99,13 +102,3 @@ def _read(file: Path) -> dict[str, str]:
     lines = (line.removeprefix(_EXPORT) for line in file.read_text("utf-8").splitlines() if line.startswith(_EXPORT))
     pairs = (line.partition("=") for line in lines)
     return {name: "".join(shlex.split(value)) for name, _, value in pairs}
-
-
-def _write(file: Path, lines: list[str]) -> None:
-    """Replace the file in one step, readable for its owner only."""
-    new = file.with_suffix(".new")
-    new.unlink(missing_ok=True)
-    with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as stream:  # noqa: PTH123
-        stream.write("# Addresses and passwords of `roost up`; read them in another terminal with `. FILE`.\n")
-        stream.write("".join(f"{line}\n" for line in lines))
-    new.replace(file)

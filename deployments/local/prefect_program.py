@@ -1,35 +1,22 @@
-"""The program `prefect` for a server with SQLite: a transaction takes the write lock when it begins.
+"""The program `prefect` for a server with SQLite, with the change of `roost.deployments.local.sqlite_writer`.
 
     python -m roost.deployments.local.prefect_program server start
 
-Prefect begins its transactions as readers. One that reads first and then writes cannot become a writer when another
-has committed in between: SQLite reports "database is locked" at once, whatever its time-out, and the request fails with
-status 503. A transaction that begins as a writer waits for its turn, 60 s at most.
+Its database is created if there is none.
 """
 
 from __future__ import annotations
 
-from contextlib import AbstractAsyncContextManager
-
 from prefect.cli import app
-from prefect.server.database.configurations import AioSqliteConfiguration
-from sqlalchemy.ext.asyncio import AsyncSession, AsyncSessionTransaction
 
-_begin = AioSqliteConfiguration.begin_transaction
-
-
-def begin_as_writer(
-    self: AioSqliteConfiguration,
-    session: AsyncSession,
-    with_for_update: bool = False,
-) -> AbstractAsyncContextManager[AsyncSessionTransaction]:
-    """Begin a transaction as Prefect does for those that it marks as writers."""
-    return _begin(self, session, with_for_update=True)
+from roost.deployments.local import sqlite_writer
+from roost.deployments.local.prefect_database import place_empty_database
 
 
 def main() -> None:
-    """Run the command `prefect` with that change."""
-    AioSqliteConfiguration.begin_transaction = begin_as_writer  # type: ignore[method-assign, assignment]
+    """Run the command `prefect`."""
+    sqlite_writer.apply()
+    place_empty_database()
     app()
 
 

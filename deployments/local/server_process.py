@@ -10,6 +10,7 @@ import socket
 import threading
 import time
 import urllib.request
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -148,10 +149,17 @@ def is_free(port: int) -> bool:
     return False
 
 
-def http_answers(url: str) -> bool:
-    """Whether this URL answers with a success status."""
+def http_answers(url: str, auth: str = "") -> bool:
+    """Whether this URL answers with a success status.
+
+    Args:
+        url: URL, of http or https.
+        auth: `user:password` to send; empty for none.
+    """
+    header = {"Authorization": f"Basic {b64encode(auth.encode()).decode()}"} if auth else {}
     with suppress(OSError):
-        _OPENER.open(url, timeout=HEALTH_CHECK_TIMEOUT_S).close()
+        request = urllib.request.Request(url, headers=header)  # noqa: S310  addresses on this host only
+        _OPENER.open(request, timeout=HEALTH_CHECK_TIMEOUT_S).close()
         return True
     return False
 

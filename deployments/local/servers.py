@@ -19,6 +19,7 @@ from pathlib import Path
 from types import ModuleType
 
 from roost.deployments.local.milvus_health import has_password, milvus_answers
+from roost.deployments.local.prefect_environment import server_environment
 from roost.deployments.local.server_process import (
     HOST,
     Service,
@@ -124,7 +125,7 @@ def prefect_server(data: Path, *, port: int | None = None, database: str = "", a
     """Run a Prefect server with its UI, with `data` as PREFECT_HOME; `uri` is the URL of its API.
 
     A web page of another origin cannot call the API. SQLite takes the write lock when a transaction begins: see
-    `roost.deployments.local.prefect_program`.
+    `roost.deployments.local.sqlite_writer`.
 
     Args:
         data: Data folder.
@@ -135,25 +136,15 @@ def prefect_server(data: Path, *, port: int | None = None, database: str = "", a
     Raises:
         StackError: Port taken, ended early, or not healthy in time.
     """
-    env = _environment_without_prefect() | {
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "DO_NOT_TRACK": "1",
-        # A task run costs the server 27 ms without these two, 7.5 ms with them.
-        "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "200",
-        "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1",
-        # In memory, the default, the concurrency slot of a deployment's run would be lost at a restart of the server.
-        "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
-    }
-    if database:
-        env["PREFECT_SERVER_DATABASE_CONNECTION_URL"] = database
-    if auth:
-        env |= {"PREFECT_SERVER_API_AUTH_STRING": auth, "PREFECT_SERVER_CSRF_PROTECTION_ENABLED": "true"}
     with locked_log(data, "prefect-server") as log:
-        number, env["PREFECT_HOME"] = choose_port("prefect-server", port), str(Path(log.name).parent)
+        number = choose_port("prefect-server", port)
+        env = _environment_without_prefect() | server_environment(number, auth)
+        env["PREFECT_HOME"] = str(Path(log.name).parent)
+        if database:
+            env["PREFECT_SERVER_DATABASE_CONNECTION_URL"] = database
         command = [sys.executable, "-m", "roost.deployments.local.prefect_program", "server", "start"]
         command += ["--host", HOST, "--port", str(number)]
-        uri = env["PREFECT_SERVER_UI_API_URL"] = f"http://{HOST}:{number}/api"  # the UI's default is port 4200
-        env["PREFECT_SERVER_CORS_ALLOWED_ORIGINS"] = f"http://{HOST}:{number},http://localhost:{number}"
+        uri = env["PREFECT_SERVER_UI_API_URL"]
         yield from run_server(log, uri, command, env, lambda: http_answers(f"{uri}/health"))
 
 

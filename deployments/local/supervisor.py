@@ -1,4 +1,4 @@
-"""`roost up`: run Milvus, Prefect with its UI, the deployments and a worker on this machine until Ctrl-C."""
+"""`roost up`: run Milvus, Prefect with its UI, the deployments and a worker on this machine until it is stopped."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, PREFECT_H
 
 from roost.deployments.deploy import deploy
 from roost.deployments.local.access import Access, prepare_access
+from roost.deployments.local.running_stack import noted_stack
 from roost.deployments.local.runs import cancel_runs, crash_dead_runs, find_ended_run
 from roost.deployments.local.server_process import Service, StackError, has_ended
 from roost.deployments.local.servers import milvus_lite, milvus_standalone, prefect_server, prefect_worker
@@ -129,6 +130,7 @@ def _run(stack: ExitStack, data: Path, milvus_port: int, prefect_port: int, *, d
     prefect = start(lambda: prefect_server(data / "prefect", port=prefect_port, auth=access.prefect_auth))
     _echo_access(access, echo, is_open=has_standalone)
     _enter_settings(stack, access, prefect.data)
+    stack.enter_context(noted_stack(access.variables["PREFECT_API_URL"], access.prefect_auth, access.file))
 
     asyncio.run(prepare(ServerSetup()))
     deployed = asyncio.run(deploy())
@@ -137,7 +139,7 @@ def _run(stack: ExitStack, data: Path, milvus_port: int, prefect_port: int, *, d
     for line in (line for each in deployed for line in each.lines()):
         echo(line)
     echo(f"deployed {', '.join(each.name.partition('/')[2] for each in deployed)}: run them in the UI")
-    echo(f"data and logs are in {data.resolve()}; stop with Ctrl-C")
+    echo(f"data and logs are in {data.resolve()}; stop with Ctrl-C, or `roost down`")
     steps = _demo(echo, access) if demo else iter(())
     while True:
         next(steps, None)

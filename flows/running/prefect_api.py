@@ -1,4 +1,4 @@
-"""The Prefect server of this process's runs: whether it answers, whether it is temporary, and calls that may fail.
+"""The Prefect server of this process's runs: whether it answers, and calls that may fail.
 
 What Prefect records of a run follows the run's commits. It must not fail the run, nor delay it: `record` limits the
 time of a call and notes a failure, `drain` limits the wait for events and logs, and the run reports once what is
@@ -10,8 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from typing import Any
 
@@ -36,7 +35,6 @@ RECORD_TIMEOUT_S = 8.0
 DRAIN_TIMEOUT_S = 5.0
 
 _log = logging.getLogger(__name__)
-_temporary_url = ""
 #: What could not be recorded of the current run.
 UNRECORDED: ContextVar[list[str] | None] = ContextVar("UNRECORDED", default=None)
 
@@ -85,23 +83,6 @@ def _no_answer(error: Exception, *, is_replaceable: bool = True) -> str:
     what = (str(error) or type(error).__name__).splitlines()[0]
     remedy = f", or unset {URL_VARIABLE} to run with a temporary one" if is_replaceable else ""
     return f"the Prefect server {get_current_settings().api.url} does not answer ({what}): start it{remedy}"
-
-
-@contextmanager
-def temporary_server(url: str) -> Iterator[None]:
-    """Note that the server of the runs inside the context is temporary; `TemporaryPrefect.serve` makes it theirs."""
-    global _temporary_url
-    _temporary_url = url
-    try:
-        yield
-    finally:
-        _temporary_url = ""
-
-
-def has_lasting_server() -> bool:
-    """Whether runs are recorded by a server that other processes use too."""
-    url = get_current_settings().api.url
-    return bool(url) and url != _temporary_url
 
 
 async def record(what: str, call: Callable[[], Awaitable[object]], timeout_s: float = RECORD_TIMEOUT_S) -> None:

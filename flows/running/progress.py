@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
+from uuid import UUID
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,21 @@ class Notice:
     message: str
 
 
-Progress = Planned | Advanced | Stage | Waiting | Warned | Notice
+@dataclass(frozen=True)
+class Informed:
+    """A line about where the run is recorded, for the person who started it."""
+
+    message: str
+
+
+@dataclass(frozen=True)
+class RunStarted:
+    """Prefect has created the run."""
+
+    run_id: UUID
+
+
+Progress = RunStarted | Planned | Advanced | Stage | Waiting | Warned | Notice | Informed
 ProgressCallback = Callable[[Progress], None]
 
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
 
 from roost.flows.running.interrupts import cancelled_by_signals
-from roost.flows.running.progress import PROGRESS, ProgressCallback, Warned, report_progress
+from roost.flows.running.progress import PROGRESS, ProgressCallback, RunStarted, Warned, report_progress
 from roost.tasks.errors import RoostError, exhausted
 
 if TYPE_CHECKING:  # importing Prefect takes a second, which commands that run no flow do not pay
@@ -154,6 +154,7 @@ def _noting(function: Callable[..., Coroutine[Any, Any, Any]], outcome: _Outcome
     async def noting(*arguments: Any, **options: Any) -> Any:
         outcome.run_id = UUID(runtime.flow_run.id)
         outcome.started.set()
+        report_progress(RunStarted(outcome.run_id))
         try:
             outcome.state = await function(*arguments, **options)
         except BaseException as error:
@@ -267,9 +268,9 @@ async def _wait_until_recorded(flow_run_id: UUID | None) -> None:
     from prefect import get_client
     from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 
-    from roost.flows.running.prefect_api import has_lasting_server
+    from roost.flows.running.command_server import server_ends_with_command
 
-    if flow_run_id is None or has_lasting_server():
+    if flow_run_id is None or not server_ends_with_command():
         return
     this_run = FlowRunFilter(id=FlowRunFilterId(any_=[flow_run_id]))
     deadline = time.monotonic() + RECORD_TIMEOUT_S

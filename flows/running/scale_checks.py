@@ -8,7 +8,7 @@ from uuid import UUID
 from prefect import runtime
 
 from roost.flows.parameters import BackfillRequest, IngestRequest
-from roost.flows.running.prefect_api import has_lasting_server
+from roost.flows.running.command_server import has_lasting_server
 from roost.flows.running.work_pool import check_room
 from roost.tasks.errors import ConfigurationError, StoreError
 from roost.tasks.milvus.store import Store

@@ -107,11 +107,11 @@ def terminal(words: list[str], folder: Path, env: dict[str, str]) -> Iterator[Te
 
 @pytest.fixture
 def alone(tmp_path: Path, cache: Path) -> dict[str, str]:
-    """The environment of a user without a Prefect server, with a model exported before."""
+    """The environment of a user with a temporary Prefect server for each command, and a model exported before."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("ROOST_", "PREFECT_", "PYTEST"))}
     (tmp_path / "alone").mkdir()
     own = {"HOME": str(tmp_path / "alone"), "HF_HUB_OFFLINE": "1", "XDG_CACHE_HOME": str(cache)}
-    return kept | own | {"ROOST_INGEST__BATCH_BYTES": "4096"}
+    return kept | own | {"ROOST_INGEST__BATCH_BYTES": "4096", "ROOST_PREFECT__IDLE_MINUTES": "0"}
 
 
 @pytest.fixture
@@ -163,7 +163,7 @@ def test_a_run_whose_prefect_server_dies_ends_by_what_it_committed_with_one_line
     (corpus / "empty.txt").write_bytes(b"")
     with terminal(["ingest", str(corpus), "--index", "weather"], tmp_path, alone) as shown:
         shown.wait_for(r"[1-9]\d*/\d+ documents")
-        [server] = [pid for pid in children(shown.process.pid) if b"create_app" in _command(pid)]
+        [server] = [pid for pid in children(shown.process.pid) if b"prefect_child" in _command(pid)]
         os.kill(server, number)
         shown.wait_for(r"(\d+)/\1 documents|documents listed")
         committed = time.monotonic()

@@ -42,7 +42,7 @@ NAMED_IN_STRINGS = [
     "roost.tasks.evaluation.delay_proxy", "roost.tasks.milvus.lite_patches",  # -m and -c of child processes
     "roost.flows.ingest", "roost.flows.backfill", "roost.flows.rebuild", "roost.flows.evaluation",  # prefect.yaml
     "roost.flows.verify", "roost.flows.shard", "roost.deployments.prefect_setup",
-    "roost.deployments.local.prefect_program",  # -m of the local Prefect server
+    "roost.deployments.local.prefect_program", "roost.deployments.local.prefect_child",  # -m of Prefect servers
 ]  # fmt: skip
 
 

@@ -127,7 +127,7 @@ def test_a_name_like_no_other_is_refused_with_the_names_of_its_group_or_the_grou
     assert refusal() == f"unknown setting ROOST_CHUNKING__PARAGRAPHS_KEPT; known: {known}"
     monkeypatch.delenv("ROOST_CHUNKING__PARAGRAPHS_KEPT")
     monkeypatch.setenv("ROOST_", SECRET)
-    groups = ("CHUNKING", "EMBEDDING", "EVALUATION", "INGEST", "LLM", "MILVUS", "SCALE")
+    groups = ("CHUNKING", "EMBEDDING", "EVALUATION", "INGEST", "LLM", "MILVUS", "PREFECT", "SCALE")
     assert refusal() == f"unknown setting ROOST_; known: {', '.join(f'ROOST_{group}__…' for group in groups)}"
 
 
@@ -261,3 +261,25 @@ def test_neither_prefect_nor_openvino_writes_telemetry(monkeypatch: pytest.Monke
     assert os.environ["DO_NOT_TRACK"] == "1"
     with pytest.raises(ImportError):
         importlib.import_module("openvino_telemetry")  # OpenVINO then does without
+
+
+@pytest.mark.parametrize(
+    ("given", "ci", "has_terminal", "minutes"),
+    [
+        (None, None, True, 10),
+        (None, None, False, 0),
+        (None, "1", True, 0),
+        (None, "true", True, 0),
+        (None, "false", True, 10),
+        ("0", None, True, 0),
+        ("0.5", "1", False, 0.5),
+    ],
+)
+def test_a_prefect_server_is_kept_in_a_terminal_unless_a_setting_says_otherwise(
+    monkeypatch: pytest.MonkeyPatch, given: str | None, ci: str | None, has_terminal: bool, minutes: float
+) -> None:
+    for name, value in (("CI", ci), ("ROOST_PREFECT__IDLE_MINUTES", given)):
+        monkeypatch.delenv(name, raising=False)
+        if value is not None:
+            monkeypatch.setenv(name, value)
+    assert load_settings().prefect.kept_minutes(has_terminal=has_terminal) == minutes

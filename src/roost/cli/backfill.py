@@ -10,7 +10,7 @@ from click.exceptions import Exit
 
 from roost.cli.begin import begin
 from roost.cli.exit_codes import ExitCode
-from roost.cli.flow_runs import check_request, run_with_progress
+from roost.cli.flow_runs import check_request, flow_runner
 from roost.cli.options import json_option, verbose_option
 from roost.cli.output.print_json import print_json
 from roost.cli.request_command import request_command
@@ -39,9 +39,10 @@ def backfill(request: BackfillRequest, *, yes: bool, as_json: bool, verbose: boo
     if asks and not _is_confirmed(request):
         out.print("nothing written")
         return
-    from roost.flows.backfill import backfill as backfill_flow
+    with flow_runner(bar=not as_json, notices=not asks) as runner:
+        from roost.flows.backfill import backfill as backfill_flow
 
-    state, report = run_with_progress(backfill_flow, request, bar=not as_json, notices=not asks)
+        state, report = runner.run(backfill_flow, request)
     if as_json:
         print_json(report.as_dict())
     elif isinstance(report, IngestReport):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from roost.cli.begin import begin
-from roost.cli.flow_runs import run_operation, run_with_progress
+from roost.cli.flow_runs import flow_runner, run_operation
 from roost.cli.options import json_option
 from roost.cli.output.print_json import print_json
 from roost.tasks.errors import UsageError
@@ -45,7 +45,6 @@ def run_demo(examples: Path, *, watch: bool) -> DemoReport:
     from roost.cli.demo_report import DemoAnswer, DemoReport
     from roost.cli.output.show_demo import show_demo
     from roost.cli.output.show_ingest import show_report
-    from roost.flows.ingest import ingest as ingest_flow
     from roost.flows.operations.search import search_index
     from roost.flows.parameters import IngestRequest
     from roost.tasks.evaluation.questions import read_questions
@@ -57,7 +56,10 @@ def run_demo(examples: Path, *, watch: bool) -> DemoReport:
         from roost.cli.output.console import out
 
         out.print(f"Indexing {examples / 'handbook'} into Milvus Lite …")
-    _, report = run_with_progress(ingest_flow, request, bar=watch)
+    with flow_runner(bar=watch) as runner:
+        from roost.flows.ingest import ingest as ingest_flow
+
+        _, report = runner.run(ingest_flow, request)
     questions = read_questions(examples / "questions")
     relevant = _relevant_documents(questions)
     found = run_operation(lambda _: search_index(INDEX, questions.asked["text"].to_list(), 5))

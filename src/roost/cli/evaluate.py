@@ -8,7 +8,7 @@ from click.exceptions import Exit
 
 from roost.cli.begin import begin
 from roost.cli.exit_codes import ExitCode
-from roost.cli.flow_runs import check_request, run_with_progress
+from roost.cli.flow_runs import check_request, flow_runner
 from roost.cli.options import json_option, verbose_option
 from roost.cli.output.print_json import print_json
 from roost.cli.request_command import request_command
@@ -29,12 +29,12 @@ def evaluate(request: EvaluationRequest, *, as_json: bool, verbose: bool) -> Non
 
     begin(quiet=not verbose)
     check_request(request)
-    from roost.flows.evaluation import given_questions
+    with flow_runner(bar=False) as runner:
+        from roost.flows.evaluation import evaluation as evaluation_flow
+        from roost.flows.evaluation import given_questions
 
-    given_questions(request, load_settings())  # refused here, before Prefect starts, which takes seconds
-    from roost.flows.evaluation import evaluation as evaluation_flow
-
-    _, report = run_with_progress(evaluation_flow, request, bar=False)
+        given_questions(request, load_settings())  # refused here: Prefect's server need not have started yet
+        _, report = runner.run(evaluation_flow, request)
     if as_json:
         print_json(report.as_dict())
     else:

@@ -11,8 +11,9 @@ if TYPE_CHECKING:
     from prefect import Flow
     from prefect.client.schemas.objects import State
 
+    from roost.deployments.local.command_prefect import CommandPrefect
     from roost.flows.parameters import BackfillRequest, EvaluationRequest, IngestRequest, RebuildRequest, VerifyRequest
-    from roost.flows.running.progress import ProgressCallback
+    from roost.flows.running.progress import Progress, ProgressCallback
 
 Report = TypeVar("Report")
 Request = TypeVar("Request")
@@ -40,51 +41,59 @@ def check_request(
         refuse_locked(settings.milvus)
 
 
-def run_with_progress(
-    flow: Flow[[Request], Coroutine[Any, Any, State[Report]]], request: Request, *, bar: bool, notices: bool = True
-) -> tuple[str, Report]:
-    """Run a flow to its end; return its outcome and its report.
+class FlowRunner:
+    """Runs flows with progress on standard error, on the Prefect server of the command."""
+
+    def __init__(self, server: CommandPrefect, progress: ProgressCallback) -> None:
+        self._server, self._show = server, progress
+
+    def run(self, flow: Flow[[Request], Coroutine[Any, Any, State[Report]]], request: Request) -> tuple[str, Report]:
+        """Run a flow to its end; return its outcome and its report.
+
+        Raises:
+            ConfigurationError: Prefect's server refuses the password, or its URL is wrong.
+            RunError: Prefect's server could not be started.
+            TransientError: Prefect's server does not answer.
+        """
+        from roost.flows.running.progress import Stage
+        from roost.flows.running.run import run_flow
+
+        self._server.wait_until_ready()
+        with _sent_at_end(self._progress):
+            self._progress(Stage("starting"))
+            return run_flow(flow, request, self._progress)
+
+    def _progress(self, event: Progress) -> None:
+        """Show an event; of the start, the address of the run's page."""
+        from roost.flows.running.progress import Informed, RunStarted
+
+        if not isinstance(event, RunStarted):
+            self._show(event)
+        elif self._server.ui:
+            self._show(Informed(f"run: {self._server.run_page(event.run_id)}"))
+
+
+@contextmanager
+def flow_runner(*, bar: bool, notices: bool = True) -> Iterator[FlowRunner]:
+    """Have a Prefect server inside the context for runs of this process. Import the flow there: the server starts then.
 
     Args:
-        flow: The flow.
-        request: Its parameter.
         bar: Draw a progress bar, if standard error is a terminal; else print only which run this one waits for.
         notices: Print the lines about the plan.
 
     Raises:
-        ConfigurationError: Prefect's server refuses the password, its URL is wrong, or PREFECT_HOME cannot be written.
-        TransientError: Prefect's server does not answer.
+        ConfigurationError: PREFECT_HOME cannot be written.
     """
     from roost.cli.output.progress_bar import progress_on_stderr
-    from roost.flows.running.progress import Stage
-    from roost.flows.running.run import run_flow
+    from roost.deployments.local.command_prefect import command_prefect
+    from roost.flows.running.progress import Informed, Stage
+    from roost.tasks.settings import load_settings
 
+    idle_minutes = load_settings().prefect.kept_minutes(has_terminal=sys.stdin.isatty() or sys.stderr.isatty())
     with progress_on_stderr(bar=bar and sys.stderr.isatty(), notices=notices) as progress:
         progress(Stage("starting Prefect"))
-        with _prefect_server(progress):
-            progress(Stage("starting"))
-            return run_flow(flow, request, progress)
-
-
-@contextmanager
-def _prefect_server(progress: ProgressCallback) -> Iterator[None]:
-    """Have a Prefect server inside the context: the one of PREFECT_API_URL, or a temporary one."""
-    from prefect.settings import get_current_settings
-
-    from roost.deployments.local.temporary_prefect import TemporaryPrefect
-    from roost.flows.running.prefect_api import check_server
-
-    if get_current_settings().api.url:
-        check_server()
-        with _sent_at_end(progress):
-            yield
-        return
-    server = TemporaryPrefect.start()
-    try:
-        with server.serve(), _sent_at_end(progress):
-            yield
-    finally:
-        server.stop()
+        with command_prefect(idle_minutes, lambda line: progress(Informed(line))) as server:
+            yield FlowRunner(server, progress)
 
 
 @contextmanager

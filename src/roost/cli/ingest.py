@@ -8,7 +8,7 @@ from click.exceptions import Exit
 
 from roost.cli.begin import begin
 from roost.cli.exit_codes import ExitCode
-from roost.cli.flow_runs import check_request, run_with_progress
+from roost.cli.flow_runs import check_request, flow_runner
 from roost.cli.options import json_option, verbose_option
 from roost.cli.output.print_json import print_json
 from roost.cli.request_command import request_command
@@ -28,9 +28,10 @@ def ingest(request: IngestRequest, *, as_json: bool, verbose: bool) -> None:
     """
     begin(quiet=not verbose)
     check_request(request)
-    from roost.flows.ingest import ingest as ingest_flow
+    with flow_runner(bar=not as_json) as runner:
+        from roost.flows.ingest import ingest as ingest_flow
 
-    state, report = run_with_progress(ingest_flow, request, bar=not as_json)
+        state, report = runner.run(ingest_flow, request)
     if as_json:
         print_json(report.as_dict())
     else:

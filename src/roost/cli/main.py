@@ -22,7 +22,7 @@ from roost.cli.quantize import quantize
 from roost.cli.removal import delete, forget
 from roost.cli.schedule import schedule, schedules
 from roost.cli.search import ask, search
-from roost.cli.servers import deploy, up
+from roost.cli.servers import deploy, down, up
 from roost.cli.status import status
 from roost.cli.verify import verify
 from roost.cli.versions import export, import_, promote, prune, rebuild, rollback, versions
@@ -67,7 +67,8 @@ def app(context: click.Context) -> None:
 
 COMMANDS = (
     *(demo, ingest, backfill, schedule, schedules, status, verify, search, ask, evaluate),
-    *(versions, rebuild, promote, rollback, prune, forget, delete, export, import_, quantize, formats, deploy, up),
+    *(versions, rebuild, promote, rollback, prune, forget, delete, export, import_, quantize, formats, deploy),
+    *(up, down),
 )
 for command in COMMANDS:
     app.add_command(command)

@@ -1,4 +1,4 @@
-"""The commands that set up and start servers: `deploy`, `up`."""
+"""The commands that set up, start and end servers: `deploy`, `up`, `down`."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def _as_json(pool: str, made: list[Deployed]) -> dict[str, Any]:
 def up(*, data: Path, milvus_port: int, prefect_port: int, demo: bool) -> None:
     """Start Milvus, Prefect and a worker on this machine.
 
-    Also creates the deployments. Stop all of it with Ctrl-C.
+    Also creates the deployments. Stop all of it with Ctrl-C, or with `roost down` in another terminal.
     """
     from roost.tasks.settings import set_library_defaults
 
@@ -101,3 +101,21 @@ def up(*, data: Path, milvus_port: int, prefect_port: int, demo: bool) -> None:
     run_stack(
         data, milvus_port=milvus_port, prefect_port=prefect_port, demo=demo, echo=partial(out.print, soft_wrap=True)
     )
+
+
+@click.command()
+@json_option
+def down(*, as_json: bool) -> None:
+    """End the servers that run in the background.
+
+    These are the Prefect servers that commands keep for the next one, and what `roost up` runs in another terminal.
+    """
+    from roost.cli.output.console import out
+    from roost.deployments.local.ending_servers import end_servers
+
+    tell = partial(out.print, soft_wrap=True)
+    ended = end_servers((lambda _: None) if as_json else tell)
+    if as_json:
+        print_json({"ended": [{"kind": each.kind, "url": each.ui} for each in ended]})
+    elif not ended:
+        tell("no server of this user runs")

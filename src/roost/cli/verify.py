@@ -8,7 +8,7 @@ from click.exceptions import Exit
 
 from roost.cli.begin import begin
 from roost.cli.exit_codes import ExitCode
-from roost.cli.flow_runs import check_request, run_with_progress
+from roost.cli.flow_runs import check_request, flow_runner
 from roost.cli.options import json_option
 from roost.cli.output.print_json import print_json
 from roost.cli.request_command import request_command
@@ -23,9 +23,10 @@ def verify(request: VerifyRequest, *, as_json: bool) -> None:
     """Compare every row of an index with its ledger."""
     begin(quiet=True)
     check_request(request)
-    from roost.flows.verify import verify as verify_flow
+    with flow_runner(bar=False) as runner:
+        from roost.flows.verify import verify as verify_flow
 
-    _, report = run_with_progress(verify_flow, request, bar=False)
+        _, report = runner.run(verify_flow, request)
     if as_json:
         print_json(report.as_dict())
     else:

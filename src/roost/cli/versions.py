@@ -10,7 +10,7 @@ from click.exceptions import Exit
 
 from roost.cli.begin import begin
 from roost.cli.exit_codes import ExitCode
-from roost.cli.flow_runs import check_request, run_operation, run_with_progress
+from roost.cli.flow_runs import check_request, flow_runner, run_operation
 from roost.cli.options import index_option, json_option, verbose_option
 from roost.cli.output.print_json import print_json
 from roost.cli.request_command import request_command
@@ -48,9 +48,10 @@ def rebuild(request: RebuildRequest, *, as_json: bool, verbose: bool) -> None:
     """
     begin(quiet=not verbose)
     check_request(request)
-    from roost.flows.rebuild import rebuild as rebuild_flow
+    with flow_runner(bar=not as_json) as runner:
+        from roost.flows.rebuild import rebuild as rebuild_flow
 
-    state, report = run_with_progress(rebuild_flow, request, bar=not as_json)
+        state, report = runner.run(rebuild_flow, request)
     if as_json:
         print_json(report.as_dict())
     else:

@@ -11,9 +11,11 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 from prefect.settings import PREFECT_API_URL, get_current_settings, temporary_settings
 
-from roost.deployments.local import temporary_prefect
+from roost.deployments.local import prefect_start
+from roost.deployments.local.prefect_choice import PrefectChoice
 from roost.deployments.local.temporary_prefect import TemporaryPrefect
-from roost.flows.running.prefect_api import check_server, has_lasting_server
+from roost.flows.running.command_server import command_server, has_lasting_server, server_ends_with_command
+from roost.flows.running.prefect_api import check_server
 from roost.tasks.errors import ConfigurationError, RoostError, RunError, TransientError
 
 
@@ -67,30 +69,44 @@ def test_a_url_without_a_scheme_is_named() -> None:
         check_server()
 
 
-def test_a_temporary_server_is_none_for_engines_and_shards_whose_workers_live_elsewhere() -> None:
+@pytest.mark.parametrize("ends", [True, False])
+def test_a_server_of_a_command_is_none_for_engines_and_shards_whose_workers_live_elsewhere(ends: bool) -> None:
+    url = "http://127.0.0.1:1/api"
+
     def check() -> None:
-        before = get_current_settings().api.url
-        with TemporaryPrefect(None, "http://127.0.0.1:1/api", None).serve():  # type: ignore[arg-type]
-            assert get_current_settings().api.url == "http://127.0.0.1:1/api"
-            assert not has_lasting_server()
-        assert get_current_settings().api.url == before
-        with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:1/api"}):
-            assert has_lasting_server()
+        with temporary_settings({PREFECT_API_URL: url}):
+            with command_server(url, ends_with_command=ends):
+                assert (has_lasting_server(), server_ends_with_command()) == (False, ends)
+            assert (has_lasting_server(), server_ends_with_command()) == (True, False)
+        with temporary_settings(restore_defaults={PREFECT_API_URL}):
+            assert (has_lasting_server(), server_ends_with_command()) == (False, True)
 
     Context().run(check)  # other tests of this process may have settings of their own
 
 
-def test_a_home_in_which_prefect_cannot_write_is_one_line(monkeypatch, tmp_path) -> None:
+def test_a_temporary_server_is_the_one_of_prefects_settings_inside_its_context_only() -> None:
+    def check() -> None:
+        before = get_current_settings().api.url
+        with TemporaryPrefect(None, "http://127.0.0.1:1/api", None).serve():  # type: ignore[arg-type]
+            assert get_current_settings().api.url == "http://127.0.0.1:1/api"
+        assert get_current_settings().api.url == before
+
+    Context().run(check)
+
+
+def test_a_home_in_which_prefect_cannot_write_is_one_line(tmp_path) -> None:
     (tmp_path / "file").write_text("no folder")
-    monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "file" / "prefect"))
-    with temporary_settings({"home": tmp_path / "file" / "prefect"}), pytest.raises(RoostError) as refused:
-        TemporaryPrefect.start()
+    with pytest.raises(RoostError) as refused:
+        TemporaryPrefect.begin(PrefectChoice("", tmp_path / "file" / "prefect"))
     assert refused.value.exit_code == 2
     assert "set PREFECT_HOME to a folder that can be written" in str(refused.value)
 
 
 def test_a_temporary_server_that_ends_at_its_start_is_one_line_with_its_last_words(monkeypatch, tmp_path) -> None:
-    program = "import sys; sys.exit('Traceback of it\\n\\nno such module\\n')"
-    monkeypatch.setattr(temporary_prefect, "_PROGRAM", program)
-    with temporary_settings({"home": tmp_path}), pytest.raises(RunError, match=r"code 1: no such module$"):
-        TemporaryPrefect.start()
+    monkeypatch.setattr(
+        prefect_start, "PROGRAM", ("-c", "import sys; sys.exit('Traceback of it\\n\\nno such module\\n')")
+    )
+    server = TemporaryPrefect.begin(PrefectChoice("", tmp_path))
+    with pytest.raises(RunError, match=r"code 1: no such module$"):
+        server.wait_until_ready()
+    server.stop()

@@ -12,7 +12,17 @@ from rich.text import Text
 
 from roost.cli.output.console import SafeConsole
 from roost.cli.output.print_on_stderr import print_on_stderr
-from roost.flows.running.progress import Advanced, Notice, Planned, Progress, ProgressCallback, Stage, Waiting, Warned
+from roost.flows.running.progress import (
+    Advanced,
+    Informed,
+    Notice,
+    Planned,
+    Progress,
+    ProgressCallback,
+    Stage,
+    Waiting,
+    Warned,
+)
 
 #: Elapsed time below which the rate is not computed from it: the first batch may be written at once.
 _MIN_ELAPSED_S = 0.1
@@ -62,7 +72,7 @@ class ProgressBar:
                 self._bar.update(self._task, description=event.description)
             case Waiting():
                 self._bar.update(self._task, description=event.message)
-            case Notice() | Warned():
+            case Notice() | Warned() | Informed():
                 self._bar.console.print(event.message, soft_wrap=True)
 
     def _advance(self, event: Advanced) -> None:
@@ -74,7 +84,7 @@ class ProgressBar:
 
 def print_messages(event: Progress) -> None:
     """Print the events that are messages, and draw nothing."""
-    if isinstance(event, Waiting | Warned | Notice):
+    if isinstance(event, Waiting | Warned | Notice | Informed):
         print_on_stderr(event.message)
 
 

@@ -1,4 +1,4 @@
-"""Transactions of Prefect's server on SQLite, with the change of `prefect_program` and without it."""
+"""Transactions of Prefect's server on SQLite, with the change of `sqlite_writer` and without it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from prefect.server.database.configurations import AioSqliteConfiguration
 from sqlalchemy.exc import OperationalError
 
-from roost.deployments.local.prefect_program import begin_as_writer
+from roost.deployments.local.sqlite_writer import begin_as_writer
 
 
 async def read_then_write_beside_another(url: str) -> int:
