@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
-EXTRAS := local,cluster,dev
+EXTRAS := local,ocr,cluster,dev
 # Three test processes: a test waits for servers half of its time.
 SPREAD := --numprocesses 3 --dist loadscope --no-loadscope-reorder
 

@@ -104,3 +104,17 @@ def character_error(found: str, expected: str) -> float:
             current.append(min(previous[m] + 1, current[-1] + 1, previous[m - 1] + (letter != mine)))
         previous = current
     return previous[-1] / max(1, len(other))
+
+
+def as_scan(data: bytes, resolution: int = 200) -> bytes:
+    """The same pages as pictures, without text."""
+    import pypdfium2
+
+    document = pypdfium2.PdfDocument(data)
+    pdf = FPDF(unit="pt")
+    for page in document:
+        width, height = page.get_size()
+        pdf.add_page(format=(width, height))
+        pdf.image(page.render(scale=resolution / 72).to_pil(), 0, 0, width, height)
+    document.close()
+    return bytes(pdf.output())

@@ -52,7 +52,7 @@ class Formats:
 
 
 #: (extra, a module that it installs, what it adds).
-_EXTRAS: tuple[tuple[str, str, str], ...] = ()
+_EXTRAS = (("ocr", "rapidocr", "text of scanned pages in PDFs"),)
 
 
 def list_formats() -> Formats:

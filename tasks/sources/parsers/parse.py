@@ -13,6 +13,7 @@ from roost.tasks.sources.parsers.content_type import content_type
 from roost.tasks.sources.parsers.identity import identity
 from roost.tasks.sources.parsers.parsed import PageRange, Parsed, ParserId
 from roost.tasks.sources.parsers.parser import PagedParser, Parser
+from roost.tasks.sources.parsers.pdf.ocr import INSTALL, has_ocr
 from roost.tasks.sources.parsers.registry import is_media, registry, suffix_of
 
 
@@ -110,5 +111,13 @@ def _refuse_unparsable(data: bytes, name: str) -> None:
 
 def _refuse_without_text(parsed: Parsed) -> Parsed:
     if not parsed.has_text:
-        raise DocumentError("no_text", "the document contains no text (a scan needs OCR first)")
+        if scans := parsed.metadata.get("scanned_pages"):
+            raise DocumentError("no_text", f"no text, and pages {scans} are scans: {_how_to_read_scans()}")
+        raise DocumentError("no_text", "the document contains no text")
     return parsed
+
+
+def _how_to_read_scans() -> str:
+    if has_ocr():
+        return "reading them takes longer than a document may (ROOST_INGEST__PARSE_SECONDS)"
+    return f"{INSTALL} and run it again"

@@ -49,6 +49,7 @@ class Page:
     number: From 1.
     is_readable: False where the page could not be parsed.
     is_tabular: Whether its text stands in rows of cells.
+    is_scanned: Whether it is a picture: it has next to no text of its own, or its text comes from one.
     """
 
     number: int
@@ -56,6 +57,7 @@ class Page:
     tables: tuple[Table, ...] = ()
     is_readable: bool = True
     is_tabular: bool = False
+    is_scanned: bool = False
 
     @property
     def characters(self) -> int:
@@ -79,19 +81,24 @@ class Pages:
     """A range of a PDF's pages, before they are joined to a document.
 
     used: As in `Parsed`.
+    read_scans: Numbers of the scanned pages whose text was read from their picture.
+    unread_scans: Numbers of those whose text was not.
     """
 
     pages: tuple[Page, ...]
     title: str = ""
     outline: tuple[Heading, ...] = ()
     used: tuple[str, ...] = ()
+    read_scans: tuple[int, ...] = ()
+    unread_scans: tuple[int, ...] = ()
 
     def as_parsed(self) -> Parsed:
         """Write them as `PagedParser.parse_pages` gives them."""
         blocks = tuple(page.as_block() for page in self.pages)
-        return Parsed(blocks, self.title, {"outline": self.outline}, self.used)
+        about = {name: getattr(self, name) for name in ("outline", "read_scans", "unread_scans")}
+        return Parsed(blocks, self.title, about, self.used)
 
     @classmethod
     def of_parsed(cls, parsed: Parsed) -> Pages:
         """Read pages that `as_parsed` wrote."""
-        return cls(tuple(map(Page.of_block, parsed.blocks)), parsed.title, parsed.metadata["outline"], parsed.used)
+        return cls(tuple(map(Page.of_block, parsed.blocks)), parsed.title, used=parsed.used, **parsed.metadata)

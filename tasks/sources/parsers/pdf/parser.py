@@ -11,8 +11,9 @@ from roost.tasks.sources.parsers.parsed import ALL_PAGES, PageRange, Parsed
 from roost.tasks.sources.parsers.parser import used_package
 from roost.tasks.sources.parsers.pdf.blocks import page_blocks
 from roost.tasks.sources.parsers.pdf.headings import find_headings
+from roost.tasks.sources.parsers.pdf.ocr import has_ocr, read_scans
 from roost.tasks.sources.parsers.pdf.page import Page, Pages
-from roost.tasks.sources.parsers.pdf.pdfium_pages import read_outline, read_page
+from roost.tasks.sources.parsers.pdf.pdfium_pages import MIN_CHARACTERS, read_outline, read_page
 from roost.tasks.sources.parsers.pdf.pypdf_pages import read_with_pypdf
 from roost.tasks.sources.parsers.pdf.repeated import drop_repeated
 from roost.tasks.sources.parsers.pdf.tables import find_tables
@@ -82,6 +83,11 @@ def _make_document(parts: Sequence[Pages]) -> Parsed:
     metadata: dict[str, Any] = {"pages": len(whole), **{name: count for name, count in counts.items() if count}}
     if failed:
         metadata["unreadable_pages"] = ", ".join(map(str, failed))
+    for name, numbers in (
+        ("ocr_pages", [number for part in parts for number in part.read_scans]),
+        ("scanned_pages", [number for part in parts for number in part.unread_scans]),
+    ):
+        metadata |= {name: ", ".join(map(str, numbers))} if numbers else {}
     used = sorted({package for part in parts for package in part.used})
     return Parsed(blocks, parts[0].title, metadata, tuple(used))
 
@@ -94,8 +100,15 @@ def _parse_document(document: Any, data: bytes, pages: PageRange) -> Pages:
         tables = find_tables(data, tabular)
         read = [replace(page, tables=tuple(tables.get(page.number - 1, ()))) for page in read]
         used += ("pdfplumber",)
+    scans = [page for page in read if page.is_scanned and page.characters < MIN_CHARACTERS]
+    found: dict[int, Page] = {}
+    if scans:
+        used += ("rapidocr",)
+        found = {page.number: page for page in read_scans(document, scans)} if has_ocr() else {}
+        read = [found.get(page.number, page) if _has_more(found.get(page.number), page) else page for page in read]
     title = clean(document.get_metadata_value("Title")).strip()
-    return Pages(tuple(read), title, read_outline(document), used)
+    unread = tuple(page.number for page in scans if page.number not in found)
+    return Pages(tuple(read), title, read_outline(document), used, tuple(found), unread)
 
 
 def _read_rest(pages: list[Page], data: bytes) -> tuple[list[Page], tuple[str, ...]]:
@@ -110,6 +123,10 @@ def _read_rest(pages: list[Page], data: bytes) -> tuple[list[Page], tuple[str, .
         return pages, ()
     better = [others[page.number] if _is_better(others.get(page.number), page) else page for page in pages]
     return better, ("pypdf",) if better != pages else ()
+
+
+def _has_more(other: Page | None, page: Page) -> bool:
+    return other is not None and other.characters > page.characters
 
 
 def _is_better(other: Page | None, page: Page) -> bool:

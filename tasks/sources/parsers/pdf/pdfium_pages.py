@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import re
+from dataclasses import replace
 from typing import Any
 
 from roost.tasks.sources.parsers.parsed import CODE_ERRORS
@@ -15,6 +16,9 @@ from roost.tasks.sources.text_encoding import clean
 #: What pdfium puts where a hyphen ends a line; a word goes on after it.
 _LINE_END_HYPHEN = re.compile("[\x02\ufffe]")
 _DIVIDED_WORD = re.compile("(?<=[^\\W\\d_])[\x02\ufffe](?=[^\\W\\dA-Z_])")
+#: A page with fewer characters and a picture is a scan; pictures are looked for this deep in forms.
+MIN_CHARACTERS = 20
+_IMAGE_DEPTH = 3
 #: Most entries of an outline that are read.
 _MAX_OUTLINE = 5_000
 
@@ -35,7 +39,8 @@ def read_page(document: Any, index: int) -> Page:
         page = document[index]
         try:
             lines, is_tabular = _read_lines(page)
-            return Page(index + 1, tuple(lines), is_tabular=is_tabular and _has_drawing(page))
+            read = Page(index + 1, tuple(lines), is_tabular=is_tabular and _has_drawing(page))
+            return replace(read, is_scanned=read.characters < MIN_CHARACTERS and _has_image(page))
         finally:
             page.close()
     except pypdfium2.PdfiumError:
@@ -75,6 +80,12 @@ def _read_lines(page: Any) -> tuple[list[Line], bool]:
         return order_columns(rows.split_at(gutter), boxes, gutter), False
     finally:
         text_page.close()
+
+
+def _has_image(page: Any) -> bool:
+    from pypdfium2 import raw
+
+    return any(True for _ in page.get_objects(filter=[raw.FPDF_PAGEOBJ_IMAGE], max_depth=_IMAGE_DEPTH))
 
 
 def _has_drawing(page: Any) -> bool:
