@@ -50,6 +50,7 @@ settings.register_profile("long", max_examples=300, deadline=None)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--fuzz-seed", type=int, default=1, help="seed of the damaged documents of the long form")
     parser.addoption(
         "--long", action="store_true", help="run the long form: every matrix, more examples, 1,000 schedules"
     )
@@ -113,6 +114,12 @@ def data() -> Path:
     if not DATA.is_dir():
         pytest.skip(f"the shared documents are not here ({DATA})")
     return DATA
+
+
+@pytest.fixture
+def fuzz_seed(request: pytest.FixtureRequest) -> int:
+    """The seed of the damaged documents."""
+    return int(request.config.getoption("--fuzz-seed"))
 
 
 @pytest.fixture(scope="session")

@@ -24,7 +24,8 @@ from roost.tasks.steps.cut import CutSizes, cut_blocks
 # parsers
 
 
-def test_every_messy_pdf_ends_as_its_category_says(data: Path) -> None:
+def test_every_messy_pdf_ends_as_its_category_says(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("roost.tasks.sources.parsers.pdf.parser.has_ocr", lambda: False)
     outcome = {
         "text": "text",
         "almost_no_text": "text",

@@ -6,6 +6,7 @@ import io
 
 from roost.tasks.errors import DocumentError
 from roost.tasks.sources.parsers.archives import check_archive
+from roost.tasks.sources.parsers.document_facts import office_facts
 from roost.tasks.sources.parsers.html import html_to_markdown
 from roost.tasks.sources.parsers.markdown import first_heading
 from roost.tasks.sources.parsers.parsed import CODE_ERRORS, Parsed, TextBlock, first_line
@@ -29,7 +30,7 @@ def parse_docx(data: bytes) -> Parsed:
     except Exception as error:  # noqa: BLE001  mammoth has no exception of its own; a damaged file raises almost any
         raise DocumentError("damaged", f"not a readable .docx: {first_line(error)}") from None
     text = html_to_markdown(html)
-    return Parsed((TextBlock(text, kind="markdown"),), first_heading(text))
+    return Parsed((TextBlock(text, kind="markdown"),), first_heading(text), office_facts(data))
 
 
 PARSER = FunctionParser(
@@ -37,5 +38,6 @@ PARSER = FunctionParser(
     (".docx",),
     ("application/vnd.openxmlformats-officedocument.wordprocessingml.document",),
     parse_docx,
+    revision="roost-docx 2",
     packages=("mammoth",),
 )

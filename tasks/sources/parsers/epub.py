@@ -11,6 +11,7 @@ from urllib.parse import unquote
 
 from roost.tasks.errors import DocumentError
 from roost.tasks.sources.parsers.archives import check_archive
+from roost.tasks.sources.parsers.document_facts import document_facts
 from roost.tasks.sources.parsers.html import parse_html
 from roost.tasks.sources.parsers.parsed import CODE_ERRORS, Parsed, TextBlock, first_line
 from roost.tasks.sources.parsers.parser import FunctionParser
@@ -58,8 +59,11 @@ def _parse_book(archive: zipfile.ZipFile) -> Parsed:
         text = parse_html(archive.read(place)).blocks[0].text
         heading = "" if text.lstrip().startswith("#") else titles.get(place, "")
         blocks.append(TextBlock(text, kind="markdown", heading=heading))
-    title, language = (" ".join("".join(_texts(package, name)[:1]).split()) for name in ("title", "language"))
-    return Parsed(tuple(blocks), title, {"language": language} if language else {})
+    title, language, created = (
+        " ".join("".join(_texts(package, name)[:1]).split()) for name in ("title", "language", "date")
+    )
+    facts = document_facts(authors=_texts(package, "creator"), created=created, language=language)
+    return Parsed(tuple(blocks), title, facts)
 
 
 def _chapter_titles(archive: zipfile.ZipFile, folder: str, items: Any) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from roost.tasks.sources.parsers.document_facts import document_facts
 from roost.tasks.sources.parsers.parsed import Parsed, TextBlock
 from roost.tasks.sources.parsers.parser import FunctionParser
 from roost.tasks.sources.text_encoding import BYTE_ORDER_MARKS, clean, decode
@@ -38,7 +39,10 @@ def parse_html(data: bytes) -> Parsed:
         tag.decompose()
     text = html_to_markdown(str(body))
     text = text if text.strip() else html_to_markdown(whole)
-    return Parsed((TextBlock(text, kind="markdown"),), title, {"language": str(language)} if language else {})
+    authors = [tag.get("content") for tag in page.find_all("meta", attrs={"name": "author"})]
+    dated = page.find("meta", attrs={"property": "article:published_time"}) or page.find("meta", attrs={"name": "date"})
+    facts = document_facts(authors=authors, created=dated.get("content") if dated else "")
+    return Parsed((TextBlock(text, kind="markdown"),), title, facts | ({"language": str(language)} if language else {}))
 
 
 def html_to_markdown(html: str) -> str:

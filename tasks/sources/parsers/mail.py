@@ -5,10 +5,13 @@ from __future__ import annotations
 import email
 import email.policy
 from collections.abc import Iterator
+from datetime import datetime
 from email.message import EmailMessage
+from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple, cast
 
 from roost.tasks.errors import DocumentError
+from roost.tasks.sources.parsers.document_facts import document_facts
 from roost.tasks.sources.parsers.html import html_to_markdown
 from roost.tasks.sources.parsers.parsed import Kind, Parsed, TextBlock
 from roost.tasks.sources.parsers.parser import FunctionParser
@@ -45,6 +48,7 @@ def parse_mail(data: bytes) -> Parsed:
         if body.get_content_type() == "text/html":
             text, kind = html_to_markdown(text), "markdown"
     metadata: dict[str, Any] = {name: value for name in _HEADERS if (value := _header(message, name))}
+    metadata |= document_facts(authors=[metadata.get("from")], created=_sent(message))
     if names := [attachment.name for attachment in attachments(message)]:
         metadata["attachments"] = ", ".join(names)
     whole = "\n\n".join(filter(None, (subject, text.strip())))
@@ -58,6 +62,9 @@ def read_message(data: bytes) -> EmailMessage:
         DocumentError: The bytes have no header of a mail.
     """
     message = email.message_from_bytes(data, policy=email.policy.default)
+    if not message.keys():  # perhaps in an encoding of two bytes a letter
+        text = decode(data).removeprefix("\ufeff")
+        message = email.message_from_bytes(text.encode(), policy=email.policy.default)
     if not message.keys():
         raise DocumentError("damaged", "not a readable mail: it has no headers")
     return message
@@ -112,6 +119,13 @@ def _body_text(part: EmailMessage) -> str:
     except _ERRORS:  # an unknown or wrong charset
         content = part.get_payload(decode=True)
         return decode(content) if isinstance(content, bytes) else ""
+
+
+def _sent(message: EmailMessage) -> datetime | None:
+    try:
+        return parsedate_to_datetime(_header(message, "date"))
+    except _ERRORS:
+        return None
 
 
 def _header(message: EmailMessage, name: str) -> str:

@@ -6,6 +6,7 @@ import json
 import re
 from typing import Any
 
+from roost.tasks.sources.parsers.document_facts import document_facts
 from roost.tasks.sources.parsers.parsed import Parsed, TextBlock
 from roost.tasks.sources.parsers.parser import FunctionParser
 from roost.tasks.sources.text_encoding import clean, decode
@@ -31,7 +32,17 @@ def parse_markdown(data: bytes) -> Parsed:
     title = clean(str(metadata.pop("title", "") or first_heading(body)))
     if not body.strip():
         body = clean("\n".join(filter(None, [title, *(f"{key}: {value}" for key, value in metadata.items())])))
-    return Parsed((TextBlock(body, kind="markdown"),), title, metadata)
+    return Parsed((TextBlock(body, kind="markdown"),), title, _facts(metadata) | metadata)
+
+
+def _facts(metadata: dict[str, Any]) -> dict[str, Any]:
+    """Give what front matter says of the document under the names that all formats share."""
+    authors = metadata.get("authors", metadata.get("author", ()))
+    return document_facts(
+        authors=authors if isinstance(authors, list) else [authors],
+        created=metadata.get("created", metadata.get("date")),
+        language=metadata.get("language", metadata.get("lang")),
+    )
 
 
 def split_front_matter(text: str) -> tuple[dict[str, Any], str]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from roost.tasks.errors import DocumentError
 from roost.tasks.sources.parsers.archives import check_archive
+from roost.tasks.sources.parsers.document_facts import office_facts
 from roost.tasks.sources.parsers.markdown_tables import markdown_table, plain_cell
 from roost.tasks.sources.parsers.parsed import Parsed, TextBlock, first_line
 from roost.tasks.sources.parsers.parser import FunctionParser
@@ -37,7 +38,7 @@ def parse_pptx(data: bytes) -> Parsed:
     except Exception as error:  # noqa: BLE001  on a damaged file python-pptx raises almost any exception
         raise DocumentError("damaged", f"not a readable .pptx: {type(error).__name__}: {first_line(error)}") from None
     title = title or next((block.heading for block in blocks if block.heading), "")
-    return Parsed(tuple(blocks), title, {"pages": len(presentation.slides)})
+    return Parsed(tuple(blocks), title, {"pages": len(presentation.slides), **office_facts(data)})
 
 
 def _slide_blocks(slide: Any, number: int) -> Iterator[TextBlock]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from roost.tasks.errors import DocumentError
 from roost.tasks.sources.parsers.archives import check_archive
+from roost.tasks.sources.parsers.document_facts import office_facts
 from roost.tasks.sources.parsers.markdown_tables import markdown_table, plain_cell
 from roost.tasks.sources.parsers.parsed import Parsed, TextBlock, first_line
 from roost.tasks.sources.parsers.parser import FunctionParser
@@ -50,7 +51,8 @@ def parse_xlsx(data: bytes) -> Parsed:
         if type(error).__name__ != "PanicException":  # of Rust code that met an unexpected file
             raise
         raise DocumentError("damaged", f"not a readable workbook: {first_line(error)}") from None
-    return Parsed(tuple(blocks), "", {"hidden_sheets": hidden} if hidden else {})
+    facts: dict[str, Any] = dict(office_facts(data)) if data.startswith(b"PK") else {}
+    return Parsed(tuple(blocks), "", facts | ({"hidden_sheets": hidden} if hidden else {}))
 
 
 def _sheet_blocks(rows: Sequence[Sequence[Any]], name: str, number: int) -> Iterator[TextBlock]:

@@ -75,7 +75,7 @@ def test_a_pdf_has_a_text_block_for_each_page_numbered_from_1() -> None:
         (3, "third leaf"),
     ]
     assert parsed.title == "Three leaves"
-    assert parsed.metadata == {"pages": 3}
+    assert parsed.metadata["pages"] == 3
 
 
 def test_an_empty_page_does_not_shift_the_numbers_of_those_after_it() -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import orjson
@@ -83,6 +84,7 @@ class Pages:
     used: As in `Parsed`.
     read_scans: Numbers of the scanned pages whose text was read from their picture.
     unread_scans: Numbers of those whose text was not.
+    facts: What the document says of itself, as `document_facts` gives it.
     """
 
     pages: tuple[Page, ...]
@@ -91,11 +93,12 @@ class Pages:
     used: tuple[str, ...] = ()
     read_scans: tuple[int, ...] = ()
     unread_scans: tuple[int, ...] = ()
+    facts: Mapping[str, str] = field(default_factory=dict)
 
     def as_parsed(self) -> Parsed:
         """Write them as `PagedParser.parse_pages` gives them."""
         blocks = tuple(page.as_block() for page in self.pages)
-        about = {name: getattr(self, name) for name in ("outline", "read_scans", "unread_scans")}
+        about = {name: getattr(self, name) for name in ("outline", "read_scans", "unread_scans", "facts")}
         return Parsed(blocks, self.title, about, self.used)
 
     @classmethod

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from roost.tasks.errors import DocumentError
+from roost.tasks.sources.parsers.document_facts import document_facts
 from roost.tasks.sources.parsers.parsed import ALL_PAGES, PageRange, Parsed
 from roost.tasks.sources.parsers.parser import used_package
 from roost.tasks.sources.parsers.pdf.blocks import page_blocks
@@ -80,7 +81,8 @@ def _make_document(parts: Sequence[Pages]) -> Parsed:
     pages, dropped = drop_repeated(whole)
     blocks = tuple(page_blocks(pages, find_headings(pages, parts[0].outline)))
     counts = {"repeated_lines": dropped, "tables": sum(len(page.tables) for page in pages)}
-    metadata: dict[str, Any] = {"pages": len(whole), **{name: count for name, count in counts.items() if count}}
+    metadata: dict[str, Any] = {"pages": len(whole), **parts[0].facts}
+    metadata |= {name: count for name, count in counts.items() if count}
     if failed:
         metadata["unreadable_pages"] = ", ".join(map(str, failed))
     for name, numbers in (
@@ -107,8 +109,11 @@ def _parse_document(document: Any, data: bytes, pages: PageRange) -> Pages:
         found = {page.number: page for page in read_scans(document, scans)} if has_ocr() else {}
         read = [found.get(page.number, page) if _has_more(found.get(page.number), page) else page for page in read]
     title = clean(document.get_metadata_value("Title")).strip()
+    facts = document_facts(
+        authors=document.get_metadata_value("Author").split(";"), created=document.get_metadata_value("CreationDate")
+    )
     unread = tuple(page.number for page in scans if page.number not in found)
-    return Pages(tuple(read), title, read_outline(document), used, tuple(found), unread)
+    return Pages(tuple(read), title, read_outline(document), used, tuple(found), unread, facts)
 
 
 def _read_rest(pages: list[Page], data: bytes) -> tuple[list[Page], tuple[str, ...]]:

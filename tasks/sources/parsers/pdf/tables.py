@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from roost.tasks.sources.parsers.parsed import CODE_ERRORS
 from roost.tasks.sources.parsers.pdf.columns import Box, are_on_one_line, join_words
 from roost.tasks.sources.parsers.pdf.page import Table
 from roost.tasks.sources.parsers.pdf.table_cells import Cells, as_markdown, merge_columns
@@ -66,7 +65,7 @@ def find_tables(data: bytes, indices: Sequence[int]) -> dict[int, list[Table]]:
             for index, page in zip(indices, document.pages, strict=True):
                 found[index] = _page_tables(page)
                 page.close()
-    except (MemoryError, RecursionError, *CODE_ERRORS):
+    except MemoryError:
         raise
     except Exception:  # noqa: BLE001  pdfminer raises almost any exception; the text of the pages is there without it
         return found
