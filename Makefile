@@ -7,7 +7,7 @@ EXTRAS := local,ocr,cluster,dev
 # Three test processes: a test waits for servers half of its time.
 SPREAD := --numprocesses 3 --dist loadscope --no-loadscope-reorder
 
-.PHONY: help setup demo up test test-unit test-all bench check clean
+.PHONY: help setup demo up test test-unit test-all bench bench-cli check clean
 
 help:            ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -41,6 +41,9 @@ test-all: $(STAMP)   ## run the long form too: 1,000 crash schedules, every matr
 
 bench: $(STAMP)  ## measure speed against LlamaIndex, LangChain and the bare model (FULL=--full: the long form)
 	$(BIN)/python -m tests.benchmarks.bench $(FULL)
+
+bench-cli: $(STAMP)  ## measure what a command costs from its start to its exit (RUNS=--runs=3)
+	$(BIN)/python -m tests.benchmarks.bench_cli $(RUNS)
 
 check: $(STAMP)  ## lint, format, types, import rules
 	$(BIN)/ruff check .
