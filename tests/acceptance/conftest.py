@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 from tests.acceptance.browser import browser
+from tests.engines import one_engine
 
-__all__ = ["browser"]
+__all__ = ["browser", "one_engine"]
 
 ROOST = Path(sys.executable).parent / "roost"
 

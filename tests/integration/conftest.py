@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from tests.engines import one_engine
 from tests.integration.crash import Nursery
 from tests.integration.handbook import drop_index, make_handbook
 
@@ -17,6 +18,8 @@ from roost.tasks.milvus.store import open_store
 from roost.tasks.settings import load_settings
 from roost.tasks.versions.ledger import read_ledger
 from roost.tasks.versions.live_version import require_live_version
+
+__all__ = ["one_engine"]
 
 Ingest = Callable[..., tuple[str, Any]]
 
