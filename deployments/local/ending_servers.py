@@ -9,7 +9,7 @@ from typing import Literal
 from roost.deployments.local.kept_prefect import end_server
 from roost.deployments.local.kept_state import all_files
 from roost.deployments.local.running_stack import end_stack, find_stack
-from roost.tasks.errors import ConflictError
+from roost.tasks.errors import ConflictError, RunError
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,16 @@ def end_servers(echo: Callable[[str], None]) -> list[EndedServer]:
 
     Raises:
         ConflictError: A command uses one of them; the others are ended.
-        RunError: One does not end.
+        RunError: One does not end, or its files cannot be read.
         ForeignFileError: A state file belongs to another user.
     """
+    try:
+        return _end_servers(echo)
+    except OSError as error:
+        raise RunError(f"cannot look for running servers: {error}") from None
+
+
+def _end_servers(echo: Callable[[str], None]) -> list[EndedServer]:
     ended = []
     if stack := find_stack():
         echo(

@@ -134,7 +134,9 @@ def end_server(files: StateFiles) -> str:
         if try_lock(alive_lock, fcntl.LOCK_EX):
             files.remove()  # a server that was killed left it
             return ""
-        state = _wait_for_state(files)
+        state = _wait_for_state(files, alive_lock)
+        if state is None:
+            return ""
         use_lock = open_lock_file(files.use_lock)
         stack.callback(os.close, use_lock)
         if not try_lock(use_lock, fcntl.LOCK_EX):
@@ -154,7 +156,9 @@ def _find(files: StateFiles, use_lock: int) -> KeptPrefect | None:
         stack.callback(os.close, alive_lock)
         if try_lock(alive_lock, fcntl.LOCK_EX):
             return None
-        state = _wait_for_state(files)
+        state = _wait_for_state(files, alive_lock)
+        if state is None:
+            return None
         server = KeptPrefect(files, state.url, use_lock, None)
         if state.prefect_version == version("prefect"):
             if state.is_ready and not http_answers(f"{state.url}/admin/version", server.auth):
@@ -197,16 +201,20 @@ def _is_alive(files: StateFiles) -> bool:
         os.close(alive_lock)
 
 
-def _wait_for_state(files: StateFiles) -> ServerState:
-    """Return what a server that is alive says of itself; one that has just been started has not written it yet.
+def _wait_for_state(files: StateFiles, alive_lock: int) -> ServerState | None:
+    """Return what a server that is alive says of itself; None, and its lock, if it ends in the meantime.
+
+    One that has just been started has not written it yet, and one that ends because it is idle has removed it.
 
     Raises:
-        CannotKeepError: It does not write it.
+        CannotKeepError: It neither writes it nor ends.
     """
     deadline = time.monotonic() + ADDRESS_TIMEOUT_S
     while time.monotonic() < deadline:
         if state := files.read():
             return state
+        if try_lock(alive_lock, fcntl.LOCK_EX):
+            return None
         time.sleep(POLL_INTERVAL_S)
     raise CannotKeepError(f"the Prefect server of {files.folder} does not write its address")
 

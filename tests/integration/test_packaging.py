@@ -14,6 +14,7 @@ from tests.conftest import ROOT
 
 RESOURCES = [
     "prefect.yaml",
+    "prefect_database.sql",
     "compose.yaml",
     "kubernetes/worker.yaml",
     "kubernetes/job-template.json",

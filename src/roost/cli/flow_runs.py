@@ -89,7 +89,9 @@ def flow_runner(*, bar: bool, notices: bool = True) -> Iterator[FlowRunner]:
     from roost.flows.running.progress import Informed, Stage
     from roost.tasks.settings import load_settings
 
-    idle_minutes = load_settings().prefect.kept_minutes(has_terminal=sys.stdin.isatty() or sys.stderr.isatty())
+    # A stream is None if the command was started with it closed.
+    has_terminal = any(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stderr))
+    idle_minutes = load_settings().prefect.kept_minutes(has_terminal=has_terminal)
     with progress_on_stderr(bar=bar and sys.stderr.isatty(), notices=notices) as progress:
         progress(Stage("starting Prefect"))
         with command_prefect(idle_minutes, lambda line: progress(Informed(line))) as server:

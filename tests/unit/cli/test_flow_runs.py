@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from roost.cli.flow_runs import check_request
+from roost.cli.flow_runs import check_request, flow_runner
 from roost.flows.parameters import EvaluationRequest, IngestRequest, RebuildRequest, VerifyRequest
 from roost.tasks.errors import ConfigurationError, ConflictError, SourceError, StoreError, UsageError
 from roost.tasks.sources.source import Source
@@ -58,3 +60,18 @@ def test_a_held_lite_file_is_refused_unless_the_run_would_wait(tmp_path: Path, f
 def test_an_index_name_that_milvus_does_not_take_is_refused() -> None:
     with pytest.raises((UsageError, ValueError), match="not-a-name"):
         check_request(VerifyRequest(index="not-a-name"))
+
+
+def test_a_command_that_is_started_with_closed_streams_has_no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ROOST_PREFECT__IDLE_MINUTES", raising=False)
+    monkeypatch.setattr("sys.stdin", None)
+    asked: list[float] = []
+
+    @contextmanager
+    def server(idle_minutes: float, _: object) -> Iterator[None]:
+        asked.append(idle_minutes)
+        yield
+
+    monkeypatch.setattr("roost.deployments.local.command_prefect.command_prefect", server)
+    with flow_runner(bar=False):
+        assert asked == [0]
