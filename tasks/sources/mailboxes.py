@@ -27,6 +27,7 @@ from roost.tasks.sources.tables import TableListing, list_rows
 #: Mails inside of mails that are opened; deeper ones are refused.
 _MAX_DEPTH = 5
 _MAX_ATTACHMENTS = 1_000
+_PIECE_BYTES = 1 << 20
 _ENVELOPE = re.compile(rb"(?:\A|\n)From [^\n]*\n")
 _QUOTED_FROM = re.compile(rb"^>(>*From )", re.MULTILINE)
 _NOT_IN_NAMES = re.compile(r"[^\w.@+-]")
@@ -52,13 +53,7 @@ def list_contents(
     """
     if not (is_mail(uri) or is_mailbox(uri)):
         return list_rows(location, source, uri, columns, spool, max_copied_mb)
-    try:
-        with open_location(location) as stream:
-            data = stream.read(max_copied_mb * 2**20 + 1)
-    except OSError as error:
-        raise DocumentError("unreadable", error.strerror or str(error)) from None
-    if len(data) > max_copied_mb * 2**20:
-        raise DocumentError("too_large", f"it has more than {max_copied_mb} MiB (ROOST_INGEST__TABLE_MB)")
+    data = _read(location, max_copied_mb)
     found = _Contents(source, spool, digest(location.encode(), 6))
     if is_mailbox(uri):
         for name, mail in _split_mailbox(data):
@@ -66,6 +61,20 @@ def list_contents(
     else:
         found.add_attachments(uri, data, depth=1)
     return TableListing(pl.DataFrame(found.rows, schema=DOCUMENT), is_complete=True)
+
+
+def _read(location: str, max_mb: int) -> bytes:
+    """Read a file in pieces: to read as many bytes as it may have at most would take as much memory."""
+    data = bytearray()
+    try:
+        with open_location(location) as stream:
+            while piece := stream.read(_PIECE_BYTES):
+                data += piece
+                if len(data) > max_mb * 2**20:
+                    raise DocumentError("too_large", f"it has more than {max_mb} MiB (ROOST_INGEST__TABLE_MB)")
+    except OSError as error:
+        raise DocumentError("unreadable", error.strerror or str(error)) from None
+    return bytes(data)
 
 
 class _Contents:

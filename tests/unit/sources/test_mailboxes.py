@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import polars as pl
+import pytest
 from tests.made_files import make_mail, make_mbox
 from tests.made_pdfs import two_columns
 from tests.stand_ins import listing_choices
 
+from roost.tasks.errors import DocumentError
 from roost.tasks.ids import content_hash
 from roost.tasks.sources.listing import SourceListing, list_source
+from roost.tasks.sources.mailboxes import list_contents
 from roost.tasks.sources.opened_source import open_sources
 from roost.tasks.sources.parsers.mail import read_message
-from roost.tasks.sources.source import Source
+from roost.tasks.sources.source import Columns, Source
 from roost.tasks.sources.table_uris import file_of
 
 PDF = two_columns("left words", "right words")
@@ -79,3 +83,21 @@ def test_the_file_of_an_attachment_is_its_mail() -> None:
     assert file_of("box.mbox#x.eml#b.csv#c", "") == "box.mbox"
     assert file_of("a.eml", "mail") == "a.eml"
     assert Source(uri="post/*.eml").covers("a.eml#b.pdf", "pdf")
+
+
+def test_a_mailbox_is_read_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Stream(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            assert 0 < (size or 0) <= 1 << 20  # so many bytes are allocated, however small the file is
+            return super().read(size)
+
+    monkeypatch.setattr("roost.tasks.sources.mailboxes.open_location", lambda _: Stream(make_mbox(make_mail())))
+    found = list_contents("box.mbox", "post", "box.mbox", Columns(), tmp_path)
+    assert found.documents["uri"].to_list() == ["box.mbox#berth-1@example.org.eml"]
+
+
+def test_a_mailbox_larger_than_its_limit_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "box.mbox"
+    file.write_bytes(make_mbox(make_mail(**{"a.bin": b"x" * 2_000_000})))
+    with pytest.raises(DocumentError, match="too_large: it has more than 1 MiB"):
+        list_contents(str(file), "post", "box.mbox", Columns(), tmp_path, 1)
