@@ -121,8 +121,8 @@ async def deploy_section(
     except ObjectNotFound:
         found = None
     triggers = {each["name"]: each for each in section.get("triggers", [])}
-    said = wanted | {"triggers": triggers}
-    new_record = _new_record(record_name, said)
+    new_state = wanted | {"triggers": triggers}
+    new_record = _new_record(record_name, new_state)
     variable = await client.read_variable_by_name(record_name)
     record = state_of_record(variable.value) if variable and isinstance(variable.value, dict) else {}
     merged = Merged(wanted)
@@ -139,7 +139,7 @@ async def deploy_section(
     await _update_triggers(client, deployment_id, record.get("triggers", {}), triggers, overwrite)
     if OWN in wanted["schedules"]:
         own_id = find_own_schedule(await client.read_deployment(deployment_id), merged.value)
-        new_record = _new_record(record_name, said | {"own_schedule": own_id})
+        new_record = _new_record(record_name, new_state | {"own_schedule": own_id})
     if variable is None:
         await client.create_variable(new_record)
     elif new_record.value != variable.value:

@@ -20,7 +20,7 @@ _MAX_NAME_CHARACTERS = 100
 
 
 @dataclass(frozen=True)
-class Wish:
+class ScheduleRequest:
     """What a person wants to have done on a schedule.
 
     name: Name of the deployment.
@@ -49,7 +49,7 @@ def check_name(name: str) -> None:
         )
 
 
-def for_worker(request: IngestRequest) -> tuple[IngestRequest, list[str]]:
+def resolve_places(request: IngestRequest) -> tuple[IngestRequest, list[str]]:
     """Make the places of a request absolute, because a worker has another folder.
 
     A relative path is meant in this folder, so it must exist. An absolute one may exist on the worker's machine only.
@@ -75,20 +75,20 @@ def for_worker(request: IngestRequest) -> tuple[IngestRequest, list[str]]:
     return request.model_copy(update={"sources": sources, "evaluation": evaluation}), warnings
 
 
-def make_section(wish: Wish) -> dict[str, Any]:
+def make_section(wanted: ScheduleRequest) -> dict[str, Any]:
     """Make the section: what `deploy_section` and `prefect deploy` read. Only what is not a default is written."""
-    request = wish.request.model_dump(mode="json", exclude_defaults=True) | {"index": wish.request.index}
+    request = wanted.request.model_dump(mode="json", exclude_defaults=True) | {"index": wanted.request.index}
     return {
-        "name": wish.name,
+        "name": wanted.name,
         "entrypoint": ENTRYPOINT,
-        "description": f"Bring the index {wish.request.index} in step with its sources. Created by `roost schedule`; "
+        "description": f"Bring the index {wanted.request.index} in step with its sources. Created by `roost schedule`; "
         "what is changed here stays.",
         "tags": ["roost"],
         "parameters": {"request": request},
-        "schedules": [{**wish.times.as_prefect(), "active": True}],
+        "schedules": [{**wanted.times.as_prefect(), "active": True}],
         # A run that is due while the last one still works is cancelled: the next one finds what has changed since.
         "concurrency_limit": {"limit": 1, "collision_strategy": "CANCEL_NEW"},
-        "work_pool": {"name": wish.pool},
+        "work_pool": {"name": wanted.pool},
         "pull": [{"roost.deployments.prefect_setup.find_code": {}}],
     }
 

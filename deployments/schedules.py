@@ -25,7 +25,7 @@ from roost.deployments.schedule_listing import (
     read_schedules,
     record_name,
 )
-from roost.deployments.schedule_section import Wish, make_section
+from roost.deployments.schedule_section import ScheduleRequest, make_section
 from roost.flows.parameters import IngestEvaluation
 from roost.tasks.errors import RoostError, UsageError, unknown_value
 
@@ -58,13 +58,13 @@ class Scheduled:
         }
 
 
-async def schedule(wish: Wish, *, overwrite: bool = False) -> Scheduled:
-    """Create or update the deployment of a wish.
+async def schedule(wanted: ScheduleRequest, *, overwrite: bool = False) -> Scheduled:
+    """Create or update the deployment of a wanted.
 
-    What a person changed in the UI stays, unless the wish has changed there too since it was last given.
+    What a person changed in the UI stays, unless the request changes it too since it was last given.
 
     Args:
-        wish: What to do, and when.
+        wanted: What to do, and when.
         overwrite: Undo what a person changed.
 
     Raises:
@@ -72,19 +72,19 @@ async def schedule(wish: Wish, *, overwrite: bool = False) -> Scheduled:
         RoostError: The server refused the deployment.
     """
     async with get_client() as client:
-        pool = await _read_pool(client, wish.pool)
-        found = await _find(client, f"{FLOW}/{wish.name}")
-        if found and not overwrite and not await is_recorded(client, wish.name):
+        pool = await _read_pool(client, wanted.pool)
+        found = await _find(client, f"{FLOW}/{wanted.name}")
+        if found and not overwrite and not await is_recorded(client, wanted.name):
             raise UsageError(
-                f"the deployment {FLOW}/{wish.name} exists, and `roost schedule` did not create it: choose another "
+                f"the deployment {FLOW}/{wanted.name} exists, and `roost schedule` did not create it: choose another "
                 "--name, or replace it with --overwrite"
             )
         evaluated = await _find(client, "evaluation/evaluation") is not None
-        if not evaluated and wish.request.evaluation != IngestEvaluation():
-            await deploy(["evaluation"], pool=wish.pool)
+        if not evaluated and wanted.request.evaluation != IngestEvaluation():
+            await deploy(["evaluation"], pool=wanted.pool)
             evaluated = True
         deployed = await deploy_section(
-            client, make_section(wish), record_name(wish.name), overwrite=overwrite, prefer_section=True
+            client, make_section(wanted), record_name(wanted.name), overwrite=overwrite, prefer_section=True
         )
         now = await client.read_deployment(deployed.id)
         await _plan_runs(client, now)

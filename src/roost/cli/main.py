@@ -11,6 +11,7 @@ from click.exceptions import Exit
 
 from roost.cli.backfill import backfill
 from roost.cli.demo import demo
+from roost.cli.doctor import doctor
 from roost.cli.ending import leave, tell_stopping
 from roost.cli.evaluate import evaluate
 from roost.cli.exit_codes import ExitCode
@@ -67,8 +68,8 @@ def app(context: click.Context) -> None:
 
 COMMANDS = (
     *(demo, ingest, backfill, schedule, schedules, status, verify, search, ask, evaluate),
-    *(versions, rebuild, promote, rollback, prune, forget, delete, export, import_, quantize, formats, deploy),
-    *(up, down),
+    *(versions, rebuild, promote, rollback, prune, forget, delete, export, import_, quantize, formats, doctor),
+    *(deploy, up, down),
 )
 for command in COMMANDS:
     app.add_command(command)

@@ -58,22 +58,22 @@ def schedule(
     A worker runs it, and then the evaluation. What a person changed in the UI stays.
     """
     begin(quiet=True)
-    from roost.deployments.schedule_section import Wish, as_yaml, check_name, for_worker, make_section
+    from roost.deployments.schedule_section import ScheduleRequest, as_yaml, check_name, make_section, resolve_places
     from roost.deployments.schedule_times import parse_times
     from roost.tasks.versions.version import check_index_name
 
     times = parse_times(every, cron, timezone)
     check_index_name(request.index)
     check_name(name or request.index)
-    request, warnings = for_worker(request)
+    request, warnings = resolve_places(request)
     _check_evaluation(request)
-    wish = Wish(name or request.index, request, times, pool)
+    wanted = ScheduleRequest(name or request.index, request, times, pool)
     if only_print:
-        click.echo(as_yaml(make_section(wish)), nl=False)
+        click.echo(as_yaml(make_section(wanted)), nl=False)
     else:
         from roost.deployments import schedules as operations
 
-        done = _on_server(lambda: operations.schedule(wish, overwrite=overwrite))
+        done = _on_server(lambda: operations.schedule(wanted, overwrite=overwrite))
         warnings += done.warnings
         if as_json:
             print_json(done.as_dict() | {"warnings": warnings})
