@@ -34,6 +34,8 @@ FLOW = "ingest"
 _RECORD_PREFIX = "roost-scheduled-"
 _VARIABLE_NAME = re.compile(r"[a-z0-9_-]+")
 _PAGE = 200
+#: Runs that are read to find the last one that worked.
+_MAX_RUNS = 50
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ class Schedule:
     timezone: Time zone of its first schedule.
     created_by_roost: Whether `roost schedule` created it; else a file or a person did.
     next_run: ISO 8601, UTC; None if it is paused, or not planned yet.
-    last_run: The last one that has started.
+    last_run: The last one that has worked.
     url: Its page in Prefect's UI.
     """
 
@@ -127,7 +129,7 @@ async def describe(client: PrefectClient, deployment: DeploymentResponse) -> Sch
             sort=FlowRunSort.EXPECTED_START_TIME_ASC,
             limit=1,
         ),
-        client.read_flow_runs(flow_run_filter=started, sort=FlowRunSort.START_TIME_DESC, limit=1),
+        client.read_flow_runs(flow_run_filter=started, sort=FlowRunSort.START_TIME_DESC, limit=_MAX_RUNS),
         is_recorded(client, deployment.name),
     )
     times = [each.schedule.model_dump(mode="json") for each in deployment.schedules]
@@ -142,9 +144,14 @@ async def describe(client: PrefectClient, deployment: DeploymentResponse) -> Sch
         created_by_roost=recorded,
         work_pool=deployment.work_pool_name,
         next_run=iso(planned[0].expected_start_time) if planned else None,
-        last_run=RunSummary.of(last[0]) if last else None,
+        last_run=next((RunSummary.of(run) for run in last if _has_worked(run)), None),
         url=url_for("deployment", obj_id=deployment.id),
     )
+
+
+def _has_worked(run: FlowRun) -> bool:
+    """Whether a run was more than cancelled at its start, because the last one still worked."""
+    return run.end_time is None or run.end_time != run.start_time
 
 
 def in_states(*states: StateType) -> FlowRunFilterState:
