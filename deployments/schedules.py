@@ -59,7 +59,7 @@ class Scheduled:
 
 
 async def schedule(wanted: ScheduleRequest, *, overwrite: bool = False) -> Scheduled:
-    """Create or update the deployment of a wanted.
+    """Create or update the deployment of a schedule.
 
     What a person changed in the UI stays, unless the request changes it too since it was last given.
 

@@ -14,11 +14,13 @@ from roost.cli.options import json_option
 from roost.cli.output.print_json import print_json
 from roost.cli.output.printable import printable
 from roost.cli.request_command import request_command
+from roost.tasks.errors import RoostError, TransientError, UsageError
 
 if TYPE_CHECKING:
     from roost.flows.parameters import IngestRequest
 
 Result = TypeVar("Result")
+MAX_ERROR_CHARACTERS = 600
 
 
 @request_command(
@@ -98,8 +100,6 @@ def schedules(*, pause: str | None, resume: str | None, remove: str | None, run_
 
     Lists the deployments of the Prefect server that ingest: those of `roost schedule`, and others with a schedule.
     """
-    from roost.tasks.errors import UsageError
-
     options = {"pause": pause, "resume": resume, "remove": remove, "run-now": run_now}
     given = {option: name for option, name in options.items() if name is not None}
     if len(given) > 1:
@@ -139,7 +139,10 @@ def _on_server(work: Callable[[], Coroutine[Any, Any, Result]]) -> Result:
     Raises:
         ConfigurationError: There is none, its address is wrong, or it refuses the password.
         TransientError: It does not answer.
+        RoostError: It refuses what is asked.
     """
+    import httpx
+
     from roost.deployments.lasting_server import lasting_server
     from roost.flows.running.run import run_async
 
@@ -147,4 +150,10 @@ def _on_server(work: Callable[[], Coroutine[Any, Any, Result]]) -> Result:
         from roost.flows.running.prefect_api import check_server
 
         check_server(is_replaceable=False)
-        return run_async(work)
+        try:
+            return run_async(work)
+        except httpx.HTTPStatusError as error:
+            reason = " ".join(error.response.text.split())[:MAX_ERROR_CHARACTERS]
+            raise RoostError(f"Prefect refused: HTTP {error.response.status_code} {reason}") from error
+        except httpx.HTTPError as error:
+            raise TransientError(f"the Prefect server stopped answering ({error}): run the command again") from error
