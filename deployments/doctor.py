@@ -190,19 +190,20 @@ def _check_disks(settings: Settings) -> Iterator[Check]:
 
 
 def _check_prefect() -> list[Check]:
-    """Check the server of Prefect's settings, and compare its clock with this machine's."""
-    from roost.deployments.lasting_server import configured_url
-
-    if not (url := configured_url()):
-        found = "no server is configured: each run starts one of its own; a schedule needs one that lasts"
-        return [Check("prefect", "note", found, "roost up")]
-    from roost.flows.running.prefect_api import check_server
+    """Check the server of Prefect's settings or of `roost up`, and compare its clock with this machine's."""
+    from roost.deployments.lasting_server import NoServerError, lasting_server
 
     try:
-        check_server(is_replaceable=False)
+        with lasting_server() as url:
+            from roost.flows.running.prefect_api import check_server
+
+            check_server(is_replaceable=False)
+            return [Check("prefect", "ok", f"{url} answers"), *_check_clock(url)]
+    except NoServerError:
+        found = "no server that lasts: commands start one for their runs; a schedule needs one"
+        return [Check("prefect", "note", found, "roost up")]
     except RoostError as error:
         return [_problem("prefect", error)]
-    return [Check("prefect", "ok", f"{url} answers"), *_check_clock(url)]
 
 
 def _check_clock(url: str) -> Iterator[Check]:

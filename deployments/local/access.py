@@ -82,14 +82,6 @@ def prepare_access(data: Path, *, milvus_port: int, prefect_port: int, milvus_ta
     return access
 
 
-def read_access(data: Path) -> dict[str, str]:
-    """Read the variables of a `roost up` on this data folder; empty if there was none, or they cannot be read."""
-    try:
-        return _read(data / FILE)
-    except OSError:
-        return {}
-
-
 def generate_auth(user: str) -> str:
     """Make `user:password` with a new random password."""
     return f"{user}:{secrets.token_urlsafe(PASSWORD_BYTES)}"

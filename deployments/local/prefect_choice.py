@@ -14,8 +14,8 @@ from pathlib import Path
 
 #: Environment variables that choose a server, a profile or a database begin with one of these.
 _DECISIVE_VARIABLES = ("PREFECT_API_", "PREFECT_PROFILE", "PREFECT_SERVER_DATABASE_", "PREFECT_SERVER_API_BASE_PATH")
-#: Files in the working directory from which Prefect reads settings.
-_FILES = (".env", "prefect.toml", "pyproject.toml")
+#: Files in the working directory from which Prefect reads settings: its own, and those that have others too.
+_OWN_FILE, _FILES = "prefect.toml", (".env", "pyproject.toml")
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,9 @@ def _is_default(home: Path) -> bool:
         os.environ[name] for name in os.environ if name.startswith(_DECISIVE_VARIABLES)
     ):
         return False
-    return not (home / "profiles.toml").exists() and not any(_mentions_prefect(Path(name)) for name in _FILES)
+    if (home / "profiles.toml").exists() or Path(_OWN_FILE).exists():
+        return False
+    return not any(_mentions_prefect(Path(name)) for name in _FILES)
 
 
 def _mentions_prefect(file: Path) -> bool:

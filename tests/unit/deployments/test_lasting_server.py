@@ -1,4 +1,4 @@
-"""The Prefect server that keeps running: that of Prefect's settings, or that of a `roost up` in this folder."""
+"""The Prefect server that keeps running: that of Prefect's settings, or that of a running `roost up`."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from roost.deployments.lasting_server import configured_url, lasting_server
-from roost.deployments.local.access import prepare_access
-from roost.tasks.errors import ConfigurationError
+from roost.deployments.lasting_server import NoServerError, configured_url, lasting_server
+from roost.deployments.local.running_stack import noted_stack
 
 
 @pytest.fixture(autouse=True)
@@ -19,25 +18,25 @@ def _no_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in [name for name in os.environ if name.startswith("PREFECT_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
 
 
 def test_without_a_server_both_ways_to_have_one_are_named() -> None:
-    with pytest.raises(ConfigurationError, match=r"`roost up`, or set PREFECT_API_URL"), lasting_server():
+    with pytest.raises(NoServerError, match=r"`roost up`, or set PREFECT_API_URL"), lasting_server():
         pass
 
 
-def test_the_server_of_a_roost_up_in_this_folder_is_used_unless_another_one_is_set(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_the_server_of_a_running_roost_up_is_used_unless_another_one_is_set(tmp_path: Path) -> None:
     from prefect.settings import PREFECT_API_URL, get_current_settings, temporary_settings
 
-    access = prepare_access(Path("roost-data"), milvus_port=1, prefect_port=4201, milvus_takes_password=False)
-    with lasting_server() as url:
-        assert url == get_current_settings().api.url == "http://127.0.0.1:4201/api"
-        assert get_current_settings().api.auth_string.get_secret_value() == access.prefect_auth
-    monkeypatch.setenv("PREFECT_API_URL", "http://elsewhere/api")
-    with temporary_settings({PREFECT_API_URL: "http://elsewhere/api"}), lasting_server() as url:
-        assert url == configured_url() == "http://elsewhere/api"
+    with noted_stack("http://127.0.0.1:4201/api", "roost:secret", tmp_path / "env"):
+        with lasting_server() as url:
+            assert url == get_current_settings().api.url == "http://127.0.0.1:4201/api"
+            assert get_current_settings().api.auth_string.get_secret_value() == "roost:secret"
+        with temporary_settings({PREFECT_API_URL: "http://elsewhere/api"}), lasting_server() as url:
+            assert url == configured_url() == "http://elsewhere/api"
+    with pytest.raises(NoServerError), lasting_server():
+        pass
 
 
 def test_prefect_is_imported_only_where_its_settings_may_name_a_server() -> None:
