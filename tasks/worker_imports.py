@@ -26,7 +26,7 @@ _SKIPPED = (
     "llama_index.core.node_parser.file",
     "llama_index.core.node_parser.text",
 )
-#: The modules of these packages that `roost.tasks.steps.cut` uses.
+#: The modules of these packages that `roost.tasks.steps.splitters` uses.
 _SPLITTERS = ("llama_index.core.node_parser.file.markdown", "llama_index.core.node_parser.text.sentence")
 
 

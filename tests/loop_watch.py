@@ -1,4 +1,4 @@
-"""Watch an event loop: which callbacks take how much of the processor, and in whose code."""
+"""Watch an event loop: which callbacks take how much of the processor, in whose code, and where: with their stack."""
 
 from __future__ import annotations
 
@@ -6,25 +6,48 @@ import asyncio
 import sys
 import threading
 import time
-import traceback
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from traceback import walk_stack
 from types import FrameType
-from typing import Any
+from typing import Any, NamedTuple
 
 #: Seconds between two looks at what the loop does.
 SAMPLE_INTERVAL_S = 0.003
 #: Most seconds of the processor that one callback of our own code may take: invariant 11.
 MAX_CALLBACK_S = 0.05
+#: Innermost frames that are kept of a stack, those of the import system left out.
+STACK_FRAMES = 16
+
+
+class Sample(NamedTuple):
+    """Whose code was at work, at which line, and the stack there."""
+
+    owner: str
+    line: str
+    stack: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class SlowCallback:
-    """One callback over the bound: seconds of the processor, seconds in all, and the lines seen at work, by owner."""
+    """One callback over the bound.
+
+    cpu, wall: Seconds of the processor, and seconds in all.
+    seen: How often each line was seen at work, with its owner.
+    stack: The stack that was seen most often, outermost frame first.
+    """
 
     cpu: float
     wall: float
     seen: Counter[tuple[str, str]]
+    stack: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, cpu: float, wall: float, samples: Sequence[Sample]) -> SlowCallback:
+        """Sum up what was seen of a callback."""
+        stacks = Counter(sample.stack for sample in samples).most_common(1)
+        return cls(cpu, wall, Counter((one.owner, one.line) for one in samples), stacks[0][0] if stacks else ())
 
     @property
     def ours(self) -> float:
@@ -35,7 +58,11 @@ class SlowCallback:
 
     def __str__(self) -> str:
         lines = ", ".join(f"{owner} {line} x{count}" for (owner, line), count in self.seen.most_common(5))
-        return f"{1000 * self.ours:.0f} of {1000 * self.cpu:.0f} ms are ours, {1000 * self.wall:.0f} ms in all: {lines}"
+        stack = "".join(f"\n    {frame}" for frame in self.stack)
+        return (
+            f"{1000 * self.ours:.0f} of {1000 * self.cpu:.0f} ms are ours, {1000 * self.wall:.0f} ms in all: {lines}"
+            f"{stack}"
+        )
 
 
 @dataclass
@@ -53,7 +80,7 @@ class LoopWatch:
     def __enter__(self) -> LoopWatch:
         self._original = original = asyncio.Handle._run
         self._thread, self._ended = threading.get_ident(), threading.Event()
-        self._seen: list[tuple[str, str]] = []
+        self._seen: list[Sample] = []
 
         def watched(handle: Any) -> None:
             if threading.get_ident() != self._thread:
@@ -67,7 +94,7 @@ class LoopWatch:
             self.callbacks += 1
             self.longest_wall = max(self.longest_wall, wall)
             if cpu > MAX_CALLBACK_S:
-                self.slow.append(SlowCallback(cpu, wall, Counter(self._seen)))
+                self.slow.append(SlowCallback.of(cpu, wall, self._seen))
 
         asyncio.Handle._run = watched  # type: ignore[method-assign]
         self._sampler = threading.Thread(target=self._sample, daemon=True)
@@ -86,10 +113,13 @@ class LoopWatch:
                 self._seen.append(_owner(frame))
 
 
-def _owner(frame: FrameType) -> tuple[str, str]:
+def _owner(frame: FrameType) -> Sample:
     """Whose code is at work, and where: the innermost frame of Roost or of Prefect, else `other`."""
-    for one, line in traceback.walk_stack(frame):
+    frames = [(one, f"{one.f_code.co_filename}:{line} {one.f_code.co_name}") for one, line in walk_stack(frame)]
+    shown = [text for _, text in frames if not text.startswith("<frozen importlib")]
+    stack = tuple(reversed(shown[:STACK_FRAMES]))
+    for one, text in frames:
         owner = one.f_globals.get("__name__", "").partition(".")[0]
         if owner in ("roost", "prefect"):
-            return owner, f"{one.f_code.co_filename.rpartition('/')[2]}:{line} {one.f_code.co_name}"
-    return "other", f"{frame.f_code.co_filename.rpartition('/')[2]}:{frame.f_lineno}"
+            return Sample(owner, text.rpartition("/")[2], stack)
+    return Sample("other", frames[0][1].rpartition("/")[2], stack)

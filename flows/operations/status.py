@@ -31,6 +31,7 @@ class RejectedDocument:
 class IndexStatus:
     """One index: its live version and what it contains.
 
+    filling: Whether its first run has not completed yet, so that documents are missing.
     created, updated: ISO 8601, UTC; `updated` is None while the ledger is empty.
     sources: Documents by name of their source.
     """
@@ -41,6 +42,7 @@ class IndexStatus:
     model: str
     created: str
     updated: str | None
+    filling: bool
     documents: StatusCounts
     chunks: int
     sources: dict[str, int]
@@ -91,6 +93,7 @@ async def _describe(store: Store, version: Version) -> IndexStatus:
         model=version.recipe.model,
         created=version.created,
         updated=updated if isinstance(updated, str) else None,
+        filling=version.is_filling,
         documents=count_documents(ledger),
         chunks=await store.count(version.name),
         sources=dict(sorted(ledger["source"].value_counts().iter_rows())),

@@ -16,6 +16,7 @@ from prefect import runtime
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
+from roost.flows.running import prefect_imports as _prefect_imports  # noqa: F401  before a loop runs
 from roost.tasks.errors import RunError
 from roost.tasks.settings import Settings
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Awaitable
 
 import polars as pl
 from prefect import get_run_logger
@@ -16,7 +17,7 @@ from roost.tasks.prefect_tasks import ingest as ingest_tasks
 from roost.tasks.records import DELETE_ACTIONS, WORK_ACTIONS, Plan
 from roost.tasks.steps.index import without_failed_moves
 from roost.tasks.steps.report import ChunkCounts, IngestReport, make_report
-from roost.tasks.versions.version import note_rate
+from roost.tasks.versions.version import note_filled, note_rate
 
 #: Chunks that a run must embed for its rate to be stored: fewer say nothing about the next run.
 MIN_MEASURED_CHUNKS = 100
@@ -38,9 +39,10 @@ async def execute_plan(
         to another version than the one that was written.
     """
     store, version = run.store, run.version
-    run.is_empty = await store.count(version.name) == 0
     work, gone = plan.with_actions(*WORK_ACTIONS), plan.with_actions(*DELETE_ACTIONS)
     if work.height:
+        is_new = request is not None and not version.is_live
+        run.is_empty = is_new or await store.count(version.name) == 0
         await _run_work(run, work, request)
     await _note_rate(run)
     gone = without_failed_moves(gone, plan.documents.filter(pl.col("doc_id").is_in(run.tally.rejected)))
@@ -48,6 +50,8 @@ async def execute_plan(
     error: RunError | None = InconsistentIndexError(closed.inconsistency) if closed.inconsistency else None
     if request is not None and error is None:  # a rebuild writes a version that the alias does not point to yet
         error = await _alias_changed(run)
+    if version.is_filling and error is None:
+        await _logging_errors("that the first run has completed", note_filled(store, version))
     run.tally.chunks += ChunkCounts(deleted=closed.deleted)
     report = make_report(version, plan, run.tally, closed.ledger, closed.chunks, time.perf_counter() - started)
     return report, error
@@ -75,11 +79,15 @@ async def _run_work(run: Run, work: pl.DataFrame, request: IngestRequest | Backf
 
 
 async def _note_rate(run: Run) -> None:
-    """Store how fast this run embedded, for the estimates of later plans; an error is only logged."""
+    """Store how fast this run embedded, for the estimates of later plans."""
     embedded = run.tally.chunks.embedded
-    if embedded < MIN_MEASURED_CHUNKS or not run.embedder.seconds:
-        return
+    if embedded >= MIN_MEASURED_CHUNKS and run.embedder.seconds:
+        await _logging_errors("the embedding rate", note_rate(run.store, run.version, embedded / run.embedder.seconds))
+
+
+async def _logging_errors(what: str, noting: Awaitable[None]) -> None:
+    """Store a property that no run needs; an error is only logged."""
     try:
-        await note_rate(run.store, run.version, embedded / run.embedder.seconds)
+        await noting
     except RoostError as error:
-        get_run_logger().warning("the embedding rate could not be stored: %s", error)
+        get_run_logger().warning("%s could not be stored: %s", what, error)

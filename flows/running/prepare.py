@@ -17,6 +17,7 @@ from pathlib import Path
 from prefect import get_run_logger, runtime
 
 from roost.flows.parameters import BackfillRequest, IngestRequest, RebuildRequest
+from roost.flows.running.ahead import FirstRun, acquire_new_version
 from roost.flows.running.batches import Run, open_embedder
 from roost.flows.running.progress import report_waiting
 from roost.flows.running.scale_checks import check_engine, check_shards
@@ -130,7 +131,7 @@ async def _follow(store: Store, live: Version, settings: Settings, *, is_rebuild
 async def _find_model(settings: Settings) -> tuple[Model, Recipe]:
     """Find the model of the settings, check that the chunks fit it, and make the recipe."""
     model = await asyncio.to_thread(find_model, settings.embedding)
-    check_window(settings.chunking, model)
+    await asyncio.to_thread(check_window, settings.chunking, model)  # loads the tokenizer
     return model, make_recipe(model, settings.chunking, settings.embedding.sparse)
 
 
@@ -176,11 +177,20 @@ async def _open_run(stack: AsyncExitStack, prepared: Prepared, index: str) -> Ru
     assert prepared.store is not None  # noqa: S101  only a dry run has none
     settings = prepared.settings
     embedder, workers = open_embedder(stack, prepared.model, settings.embedding), prepared.workers
-    if prepared.live is None:
-        await embedder.load()  # a model that does not load must not leave an empty index behind
-        workers.start()  # they get ready while the index is made
     leased = acquire_live_lease(prepared.store, index, prepared.recipe, prepared.owner, prepared.live)
-    store, version = await stack.enter_async_context(leased)
+    if prepared.live is None:
+        first = FirstRun(
+            is_lite=prepared.store.is_lite,
+            sources=prepared.sources,
+            settings=settings,
+            model=prepared.model,
+            workers=workers,
+            embedder=embedder,
+            spool=prepared.spool,
+        )
+        store, version = await acquire_new_version(stack, first, leased)
+    else:
+        store, version = await stack.enter_async_context(leased)
     return Run(
         settings=settings,
         model=prepared.model,

@@ -28,8 +28,8 @@ class Connection:
 
         Args:
             settings: What they are connected to.
-            sync: For schemas, aliases, properties and iterators; called in threads.
-            rows: For rows.
+            sync: For schemas, aliases, properties, iterators and writes; called in threads.
+            rows: For queries and searches.
             server_version: What the server reports. A Lite file that is served to several processes reports Lite.
         """
         self.settings = settings

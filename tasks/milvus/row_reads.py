@@ -129,12 +129,20 @@ class RowReads(Connection):
         """Read a whole collection page by page, `rows` rows in one, just-written ones included.
 
         A collection that fits one page is read by one query: an iterator costs Milvus 2.3.5 five reads of 0.2 s. That
-        query is also the Strong read that the iterator, which ignores the consistency level, needs before it.
+        query is also the Strong read that the iterator, which ignores the consistency level, needs before it. It runs
+        in a thread: to unpack thousands of rows takes tenths of a second.
         """
-        first = await self.query(collection, filter, fields, limit=rows)
+        first = await self._read_call(
+            self._sync.query,
+            collection,
+            filter=filter,
+            output_fields=fields,
+            limit=rows,
+            consistency_level="Strong",
+        )
         if len(first) < rows:
             if first:
-                yield first
+                yield list(first)
             return
         iterator: Any = await self._read_call(
             self._sync.query_iterator, collection, batch_size=rows, filter=filter, output_fields=fields

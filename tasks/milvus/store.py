@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
@@ -17,14 +17,14 @@ from pymilvus import AsyncMilvusClient, MilvusClient
 from roost.tasks.crash_points import crash_point
 from roost.tasks.errors import StoreError
 from roost.tasks.milvus.connection import connection_options
-from roost.tasks.milvus.error_mapping import mapped_connect_errors, mapped_errors
+from roost.tasks.milvus.error_mapping import mapped_connect_errors
 from roost.tasks.milvus.lite_lock import serve_file
 from roost.tasks.milvus.lock_wait import LeaseOwner
 from roost.tasks.milvus.row_reads import RowReads
 from roost.tasks.milvus.schema_calls import SchemaCalls
 from roost.tasks.settings import Milvus
 
-#: Most rows, and most bytes of text, in one write. Packing takes about 0.25 ms of Python a row on the event loop.
+#: Most rows, and most bytes of text, in one write. pymilvus takes about 0.25 ms of Python a row to pack them.
 MAX_WRITE_ROWS = 100
 MAX_WRITE_BYTES = 1_000_000
 #: Most primary keys in one delete.
@@ -43,13 +43,13 @@ class Store(SchemaCalls, RowReads):
     def __init__(self, settings: Milvus, sync: MilvusClient, rows: AsyncMilvusClient, server_version: str) -> None:
         """Wrap the two clients; the arguments are those of `Connection`."""
         super().__init__(settings, sync, rows, server_version)
-        self._upsert_rows = rows.insert if self.is_lite else rows.upsert
-        self._packing = asyncio.Lock()
+        self._upsert_rows = sync.insert if self.is_lite else sync.upsert
 
     async def upsert(self, collection: str, rows: Iterable[dict[str, Any]]) -> int:
         """Write rows; a row whose key exists is replaced as a whole. Returns how many were written.
 
-        Rows are made and split into calls in a thread: `rows` may be a generator that takes long.
+        Rows are made, split into calls and packed in threads: `rows` may be a generator that takes long, and pymilvus'
+        async client would pack them on the event loop.
 
         On Lite by `insert`: its `upsert` keeps those dynamic fields of the old row that the new one lacks, its
         `insert` replaces. A server does the opposite: `insert` would make a second row.
@@ -66,8 +66,7 @@ class Store(SchemaCalls, RowReads):
         Raises:
             ValueError: A key holds another character: pymilvus pastes keys into a filter unescaped.
         """
-        if bad := next((key for key in ids if not set(key) <= _KEY_CHARACTERS), None):
-            raise ValueError(f"primary key {bad!r} is not made of hex digits and hyphens")
+        await asyncio.to_thread(_refuse_unsafe_keys, ids)
         for first in range(0, len(ids), MAX_DELETE_KEYS):
             part = list(ids[first : first + MAX_DELETE_KEYS])
             await self._write_call(self._sync.delete, collection, ids=part)
@@ -78,19 +77,9 @@ class Store(SchemaCalls, RowReads):
         await self._write_call(self._sync.delete, collection, filter=filter)
 
     async def _upsert(self, collection: str, rows: list[dict[str, Any]]) -> int:
-        async with self._gate:
-            timeout = self._write_timeout()
-            with mapped_errors(self.settings.uri):
-                await self._to_its_end(self._send(self._upsert_rows(collection, rows, timeout=timeout)))
+        await self._write_call(self._upsert_rows, collection, rows)
         crash_point("between_writes")
         return len(rows)
-
-    async def _send(self, call: Coroutine[Any, Any, Any]) -> None:
-        """Await a write. It begins by packing its rows, on the event loop: one at a time, or four would add up."""
-        async with self._packing:
-            sending = asyncio.ensure_future(call)
-            await asyncio.sleep(0)
-        await sending
 
 
 @asynccontextmanager
@@ -133,6 +122,12 @@ async def gather_all(calls: Sequence[asyncio.Future[Any]]) -> list[Any]:
         if isinstance(result, BaseException):
             raise result
     return results
+
+
+def _refuse_unsafe_keys(keys: Sequence[str]) -> None:
+    """Refuse primary keys that could change a filter, with a ValueError."""
+    if bad := next((key for key in keys if not _KEY_CHARACTERS.issuperset(key)), None):
+        raise ValueError(f"primary key {bad!r} is not made of hex digits and hyphens")
 
 
 def split_into_writes(rows: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:

@@ -17,6 +17,7 @@ from typing import TypeAlias, TypeVar
 from weakref import WeakKeyDictionary
 
 import numpy as np
+import polars as pl
 
 from roost.tasks.errors import ModelError
 from roost.tasks.models.engine import Engine
@@ -48,6 +49,7 @@ class Embedder:
         self._owner = ThreadPoolExecutor(max_workers=1, thread_name_prefix="embedder")
         self._engine: Engine | None = None
         self._recent: dict[str, np.ndarray] = {}
+        self._ahead: set[str] = set()
         #: Texts that a batch is embedding now, by hash; None as the result: that batch failed.
         self._in_progress: WeakKeyDictionary[asyncio.AbstractEventLoop, _InProgress] = WeakKeyDictionary()
         self._lock = threading.Lock()
@@ -128,6 +130,18 @@ class Embedder:
                 found |= {key: vector for key, done in others.items() if (vector := done.result()) is not None}
         return found, embedded
 
+    async def embed_ahead(self, chunks: pl.DataFrame) -> None:
+        """Embed the texts of chunks (frame of `CHUNK`) before their batch does; their vectors are remembered."""
+        texts = chunks.unique("chunk_hash", maintain_order=True).select("chunk_hash", "text", "tokens")
+        _, embedded = await self.embed_once(*(column.to_list() for column in texts))
+        self._ahead |= embedded
+
+    def claim(self, hashes: Iterable[str]) -> set[str]:
+        """Give those of the texts that were embedded ahead and that no batch has claimed: it counts them as its own."""
+        claimed = self._ahead.intersection(hashes)
+        self._ahead -= claimed
+        return claimed
+
     async def _embed_own(
         self, hashes: Sequence[str], texts: Sequence[str], tokens: Sequence[int]
     ) -> dict[str, np.ndarray]:
@@ -159,6 +173,7 @@ class Embedder:
     def forget(self) -> None:
         """Forget all vectors: a forced run embeds all texts again."""
         self._recent.clear()
+        self._ahead.clear()
 
     def recall(self, hashes: Iterable[str]) -> dict[str, np.ndarray]:
         """Give the remembered vectors of these texts, by hash."""

@@ -10,7 +10,7 @@ from roost.tasks.records import Batch, text_bytes
 from roost.tasks.settings import Ingest
 
 #: Where the first batches end, bytes of text: they are small, so that a search finds something early in the run.
-EARLY_BATCH_BYTES = (131_072, 262_144, 524_288)
+EARLY_BATCH_BYTES = (16_384, 49_152, 131_072, 262_144, 524_288)
 #: Estimated bytes of text beyond which batches of a large run do not grow: some 20,000 chunks, 80 MB with vectors.
 MAX_BATCH_BYTES = 16_777_216
 #: Most documents of one batch.

@@ -7,24 +7,16 @@ with the model's own tokenizer.
 from __future__ import annotations
 
 import re
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from functools import lru_cache
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import polars as pl
 
 from roost.tasks.ids import chunk_hash
-from roost.tasks.models.model import load_tokenizer
 from roost.tasks.records import CHUNK
 from roost.tasks.steps.cut_tables import cut_table
+from roost.tasks.steps.splitters import PATH_SEPARATOR, count_tokens, sentence_splitter, split_headings
 from roost.tasks.steps.text_files import read_blocks
-
-if TYPE_CHECKING:
-    from llama_index.core.callbacks.base import CallbackManager
-    from llama_index.core.callbacks.base_handler import BaseCallbackHandler
-    from llama_index.core.node_parser import SentenceSplitter
 
 #: Longest chunk: at 4 bytes a character it fits Milvus' longest VARCHAR (65,535 bytes).
 MAX_CHUNK_CHARACTERS = 16_000
@@ -32,8 +24,6 @@ MAX_CHUNK_CHARACTERS = 16_000
 MAX_HEADING_CHARACTERS = 500
 
 _NOT_BLANK = re.compile(r"\S")
-#: Put between the headings of a path by llama-index; unlike `/` it is in no heading.
-_PATH_SEPARATOR = "\x1f"
 
 
 class CutSizes(NamedTuple):
@@ -110,7 +100,7 @@ def _whole_documents(blocks: pl.DataFrame, tokenizer_file: str) -> pl.DataFrame:
                     "heading": "",
                     "start": own["start"][0],
                     "end": own["start"][0] + len(text),
-                    "tokens": _count_tokens(text, tokenizer_file),
+                    "tokens": count_tokens(text, tokenizer_file),
                 }
             )
     return pl.DataFrame(rows, schema=CHUNK)
@@ -120,12 +110,12 @@ def _cut_block(block: dict[str, Any], sizes: CutSizes) -> Iterator[dict[str, Any
     if block["kind"] == "table":
         yield from _cut_table(block, sizes)
         return
-    splitter = _splitter(sizes)
+    split = sentence_splitter(*sizes)
     sections = [_Section("", 0, block["text"])]
     if block["kind"] == "markdown":
         sections = list(_join_headings(_split_sections(block["text"]), block["text"]))
     for section in sections:
-        for start, piece in _locate(splitter.split_text(section.text), section.text):
+        for start, piece in _locate(split(section.text), section.text):
             for offset, text, tokens in _halve(piece, sizes):
                 if not text.strip():
                     continue
@@ -142,9 +132,9 @@ def _cut_block(block: dict[str, Any], sizes: CutSizes) -> Iterator[dict[str, Any
 
 def _cut_table(block: dict[str, Any], sizes: CutSizes) -> Iterator[dict[str, Any]]:
     """Cut a table between its rows; a row that is longer than a chunk is cut as other text."""
-    for part in cut_table(block["text"], sizes.size, lambda text: _count_tokens(text, sizes.tokenizer_file)):
+    for part in cut_table(block["text"], sizes.size, lambda text: count_tokens(text, sizes.tokenizer_file)):
         start = block["start"] + part.start
-        tokens = _count_tokens(part.text, sizes.tokenizer_file)
+        tokens = count_tokens(part.text, sizes.tokenizer_file)
         if part.is_row or tokens > sizes.size or len(part.text) > MAX_CHUNK_CHARACTERS:
             rows = block["text"][part.start : part.end]
             yield from _cut_block({**block, "kind": "text", "text": rows, "start": start}, sizes)
@@ -155,18 +145,13 @@ def _cut_table(block: dict[str, Any], sizes: CutSizes) -> Iterator[dict[str, Any
 
 def _split_sections(markdown: str) -> list[_Section]:
     """Split Markdown along its headings: heading path, offset in the text, text of the section."""
-    # From their modules, not from the package, which imports all of llama-index: see `worker_imports`.
-    from llama_index.core.node_parser.file.markdown import MarkdownNodeParser
-    from llama_index.core.schema import Document
-
     sections, end = [], 0
-    parser = MarkdownNodeParser(header_path_separator=_PATH_SEPARATOR, callback_manager=_no_callbacks())
-    for node in parser.get_nodes_from_node(Document(text=markdown)):
+    for content, parents in split_headings(markdown):
         # Sections leave out white space only, and may replace the white space after a `#` by another one.
         start = _next_word(markdown, end)
-        end = start + len(node.get_content())
+        end = start + len(content)
         text = markdown[start:end]
-        sections.append(_Section(_heading_path(str(node.metadata.get("header_path", "")), text), start, text))
+        sections.append(_Section(_heading_path(parents, text), start, text))
     return sections
 
 
@@ -202,7 +187,7 @@ def _own_heading(section: str) -> str:
 def _heading_path(parents: str, section: str) -> str:
     """Join the headings above a section and its own, as in `Guide > Install`, without HTML tags."""
     # A `<` that nothing closes is looked for to the end of the name: of a long one, only the beginning is read.
-    known = (name[: 4 * MAX_HEADING_CHARACTERS] for name in [*parents.split(_PATH_SEPARATOR), _own_heading(section)])
+    known = (name[: 4 * MAX_HEADING_CHARACTERS] for name in [*parents.split(PATH_SEPARATOR), _own_heading(section)])
     names = (re.sub(r"<[^>]*>", "", name).strip() for name in known)
     return " > ".join(name for name in names if name)[:MAX_HEADING_CHARACTERS]
 
@@ -237,7 +222,7 @@ def _halve(piece: str, sizes: CutSizes) -> Iterator[tuple[int, str, int]]:
     Yields:
         Offset in the piece, text, tokens.
     """
-    tokens = _count_tokens(piece, sizes.tokenizer_file)
+    tokens = count_tokens(piece, sizes.tokenizer_file)
     if (tokens <= sizes.size and len(piece) <= MAX_CHUNK_CHARACTERS) or len(piece) < 2:
         yield 0, piece, tokens
         return
@@ -246,37 +231,3 @@ def _halve(piece: str, sizes: CutSizes) -> Iterator[tuple[int, str, int]]:
     for offset, half in ((0, piece[:middle]), (middle, piece[middle:])):
         for inner, text, count in _halve(half, sizes):
             yield offset + inner, text, count
-
-
-def _count_tokens(text: str, tokenizer_file: str) -> int:
-    return len(_tokenizer(tokenizer_file).encode(text, add_special_tokens=False).ids)
-
-
-@lru_cache(maxsize=2)
-def _tokenizer(file: str) -> Any:
-    return load_tokenizer(Path(file))
-
-
-@lru_cache(maxsize=2)
-def _splitter(sizes: CutSizes) -> SentenceSplitter:
-    from llama_index.core.node_parser.text.sentence import SentenceSplitter
-
-    tokenizer = _tokenizer(sizes.tokenizer_file)
-    return SentenceSplitter(
-        chunk_size=sizes.size,
-        chunk_overlap=sizes.overlap,
-        tokenizer=lambda text: tokenizer.encode(text, add_special_tokens=False).ids,
-        callback_manager=_no_callbacks(),
-    )
-
-
-def _no_callbacks() -> CallbackManager:
-    """Make a manager without handlers. Its constructor looks for a global handler, which imports all of llama-index."""
-    from llama_index.core.callbacks.base import CallbackManager
-
-    class NoCallbacks(CallbackManager):
-        def __init__(self) -> None:
-            self.handlers: list[BaseCallbackHandler] = []
-            self._trace_map: dict[str, list[str]] = defaultdict(list)
-
-    return NoCallbacks()

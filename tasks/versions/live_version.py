@@ -120,11 +120,12 @@ async def open_or_create_version(store: Store, index: str, recipe: Recipe, known
     """
     if known is None:
         check_bm25_support(store, recipe)
+        made = replace(new_version(store, index, recipe), is_filling=True)
         try:
-            return await create_version(store, new_version(store, index, recipe))
+            return await create_version(store, made)
         except StoreError:  # another first run may create it at the same moment; both then use it
             await asyncio.sleep(_RETRY_S)
-            return await create_version(store, new_version(store, index, recipe))
+            return await create_version(store, made)
     check_recipe(known, recipe)
     if await store.has_collection(known.ledger):
         return known

@@ -80,17 +80,20 @@ async def prune(store: Store, versions: Sequence[VersionStatus], chosen: Pruning
 async def _drop_unless_leased(store: Store, version: Version, owner: LeaseOwner) -> str:
     """Drop a version. Returns an empty string, or the reason why it was kept."""
     if not await store.has_collection(version.ledger):
-        return await _drop(store, version)
+        return await drop_without_alias(store, version)
     await load_for_reading(store, version)
     try:
         async with acquire_version_lease(store, version, owner, migrate=False) as (leased, version):
-            return await _drop(leased, version)
+            return await drop_without_alias(leased, version)
     except ConflictError as error:
         return str(error)
 
 
-async def _drop(store: Store, version: Version) -> str:
-    """Drop a version without an alias. Aliases are never dropped here: later servers refuse while there is one."""
+async def drop_without_alias(store: Store, version: Version) -> str:
+    """Drop a version that has no alias. Returns an empty string, or the reason why it was kept.
+
+    Aliases are never dropped here: later servers refuse to drop a collection that has one.
+    """
     if await store.list_aliases(version.name):  # Lite and Milvus 2.3 would drop it all the same
         return "just promoted"
     try:

@@ -25,7 +25,7 @@ MAX_INDEX_NAME_LENGTH = 200
 _FACTS, _RATE, _PLACES, _GIVEN = "roost.facts", "roost.rate", "roost.sources", "roost.given"
 BUILT, PROMOTED, PREVIOUS = "roost.built", "roost.promoted", "roost.previous"
 QUALITY, ORIGIN, BACKFILLS = "roost.quality", "roost.origin", "roost.backfills"
-FORMAT = "roost.ledger_format"
+FORMAT, FILLING = "roost.ledger_format", "roost.filling"
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,7 @@ class Version:
     origin: Digest of the export that it was imported from.
     backfills: Forced backfills that have not ended: key of the request -> id of its first run.
     ledger_format: Format of its rows; see `roost.tasks.versions.ledger_format`.
+    is_filling: Whether it is new and no run has completed in it yet.
     is_live: Whether the alias of the index pointed to it when it was read.
     """
 
@@ -62,6 +63,7 @@ class Version:
     origin: str = ""
     backfills: Mapping[str, str] = field(default_factory=dict)
     ledger_format: int = FIRST_FORMAT
+    is_filling: bool = False
     is_live: bool = False
 
     @property
@@ -125,7 +127,8 @@ def encode_version(version: Version) -> dict[str, str]:
         "vector_index": asdict(version.vector_index) if version.vector_index else None,
     }
     properties = {_FACTS: json.dumps(facts), FORMAT: str(version.ledger_format)}
-    return properties | ({ORIGIN: version.origin} if version.origin else {})
+    filling = {FILLING: "yes"} if version.is_filling else {}
+    return properties | filling | ({ORIGIN: version.origin} if version.origin else {})
 
 
 def decode_version(index: str, described: Mapping[str, Any]) -> Version | None:
@@ -157,6 +160,7 @@ def decode_version(index: str, described: Mapping[str, Any]) -> Version | None:
         origin=properties.get(ORIGIN, ""),
         backfills=json.loads(properties.get(BACKFILLS) or "{}"),
         ledger_format=ledger_format,
+        is_filling=bool(properties.get(FILLING)),
     )
 
 
@@ -179,6 +183,11 @@ async def note(store: Store, version: Version, properties: Mapping[str, str]) ->
 async def note_rate(store: Store, version: Version, rate: float) -> None:
     """Note how many chunks a run embedded in a second, so that the next plan can estimate its duration."""
     await note(store, version, {_RATE: f"{rate:.1f}"})
+
+
+async def note_filled(store: Store, version: Version) -> None:
+    """Note that a run has completed in a new version."""
+    await note(store, version, {FILLING: ""})
 
 
 async def note_places(

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -23,34 +22,17 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 from tests.benchmarks.corpus import SCIFACT, markdown_folder, pdf_folder
+from tests.benchmarks.machine import describe_machine
+from tests.benchmarks.page import write_page
+from tests.benchmarks.rows import rows_of
 from tests.conftest import ROOT
 
 from roost.deployments.local.servers import milvus_standalone, prefect_server
-from roost.tasks.cores import cores
 
 COMPARED = ("llamaindex", "langchain", "roost", "bare", "encode")
 PACKAGES = (
     "torch", "openvino", "sentence-transformers", "llama-index", "langchain-milvus", "pymilvus", "prefect", "milvus",
 )  # fmt: skip
-
-#: What the table shows: key -> (words, format, aim).
-ROWS = {
-    "llamaindex": ("times as fast as LlamaIndex IngestionPipeline.arun", ".2f", ">= 1.9"),
-    "langchain": ("times as fast as LangChain aindex", ".2f", ">= 1.9"),
-    "llamaindex_int8": ("the same with an int8 model: LlamaIndex", ".2f", ">= 3"),
-    "langchain_int8": ("the same with an int8 model: LangChain", ".2f", ">= 3"),
-    "int8_ndcg_drop": ("nDCG@10 lost by int8, SciFact", ".4f", "<= 0.005"),
-    "bare_loop": ("of the bare loop's speed, Roost's own engine", ".2f", ">= 0.90"),
-    "bare_loop_encode": ("of the bare loop's speed, sentence-transformers' OpenVINO", ".2f", ">= 0.90"),
-    "bare_loop_pdf": ("of the bare loop's speed, PDF with its parsing", ".2f", ">= 0.70"),
-    "first_searchable": ("first chunks searchable, share of the run", ".3f", "<= 0.05"),
-    "first_searchable_seconds": ("first chunks searchable, s", ".1f", "<= 10"),
-    "unchanged_seconds": ("unchanged run, s", ".2f", "<= 2"),
-    "loop_block_ms": ("longest block of the event loop, ms", ".0f", "<= 50"),
-    "prefect_share": ("Prefect's calls, share of the run at most", ".3f", "<= 0.02"),
-    "search_lite_p50_ms": ("search on Lite after a run, median ms", ".1f", "<= 10 (50 with --full)"),
-    "memory": ("peak memory, large corpus by small one", ".2f", "<= 1.10"),
-}
 
 _screen = Console(stderr=True)
 
@@ -62,16 +44,20 @@ def main() -> None:
         "--full", action="store_true", help="more documents, three rounds, large memory and quality runs"
     )
     parser.add_argument("--out", type=Path, help="also write the JSON object there")
+    parser.add_argument("--page", action="store_true", help="also write the result into docs/benchmarks.md")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="roost-bench-") as folder:
         result = _measure(Path(folder), full=options.full)
     if options.out:
         options.out.write_text(json.dumps(result, indent=2) + "\n")
+    if options.page:
+        write_page(result)
     _show(result)
     print(json.dumps(result))
 
 
 def _measure(folder: Path, *, full: bool) -> dict[str, Any]:
+    machine = describe_machine()
     markdown, name = markdown_folder(folder, 965 if full else 120)
     pdf, pdf_name = pdf_folder()
     rounds = 3 if full else 2
@@ -100,6 +86,7 @@ def _measure(folder: Path, *, full: bool) -> dict[str, Any]:
         parts: dict[str, Any] = {
             "int8": calibration,
             "searching": subject("searching", markdown),
+            "loop": subject("flows", markdown),
             "hashing": part("hashing"),
             "writes": part("writes"),
             "search_lite": part("search", chunks=50_000 if full else 10_000, lite=True),
@@ -112,7 +99,8 @@ def _measure(folder: Path, *, full: bool) -> dict[str, Any]:
             }
     return {
         "measured": datetime.now(UTC).strftime("%Y-%m-%d"),
-        "machine": _machine(),
+        "command": f"make bench{' FULL=--full' if full else ''}",
+        "machine": machine,
         "versions": {package: version(package) for package in PACKAGES},
         "corpus": {"markdown": name, "files": len(list(markdown.iterdir())), "pdf": pdf_name},
         "ratios": _ratios(runs, parts),
@@ -139,7 +127,7 @@ def _ratios(runs: dict[str, list[dict[str, Any]]], parts: dict[str, Any]) -> dic
         "first_searchable": middle("roost", "first_searchable_seconds") / seconds,
         "first_searchable_seconds": middle("roost", "first_searchable_seconds"),
         "unchanged_seconds": middle("roost", "unchanged_seconds"),
-        "loop_block_ms": max(run["loop_block_ms"] for run in runs["roost"]),
+        "loop_block_ms": parts["loop"]["longest_ms"],
         "prefect_share": prefect / seconds,
         "search_lite_p50_ms": parts["search_lite"]["p50_ms"],
         "memory": parts["memory"][1]["peak_mb"] / parts["memory"][0]["peak_mb"],
@@ -147,17 +135,9 @@ def _ratios(runs: dict[str, list[dict[str, Any]]], parts: dict[str, Any]) -> dic
     return ratios | ({"int8_ndcg_drop": quality["full"]["ndcg"] - quality["int8"]["ndcg"]} if quality else {})
 
 
-def _machine() -> dict[str, Any]:
-    info = Path("/proc/cpuinfo")
-    names = (
-        [line.split(": ")[1] for line in info.read_text().splitlines() if "model name" in line] if info.exists() else []
-    )
-    return {"cores": cores(), "cpu": names[0] if names else platform.processor(), "python": platform.python_version()}
-
-
 def _show(result: dict[str, Any]) -> None:
     """Draw the table: what was found beside what is aimed at."""
-    found, machine, corpus = result["ratios"], result["machine"], result["corpus"]
+    machine, corpus = result["machine"], result["corpus"]
     documents = f"{corpus['files']} files of {corpus['markdown']}; {corpus['pdf']}"
     table = Table(
         title=f"{documents}; {machine['cores']} x {machine['cpu']}",
@@ -165,9 +145,8 @@ def _show(result: dict[str, Any]) -> None:
     )
     for column in ("what", "measured", "aim"):
         table.add_column(column, justify="left" if column == "what" else "right")
-    for key, (words, unit, aim) in ROWS.items():
-        if key in found:
-            table.add_row(words, f"{found[key]:{unit}}", aim)
+    for row in rows_of(result):
+        table.add_row(*row)
     _screen.print(table)
 
 

@@ -26,6 +26,7 @@ from roost.tasks.settings import set_library_defaults
 set_library_defaults(quiet=True)
 
 import polars as pl  # noqa: E402
+from tests.benchmarks.loop import flows  # noqa: E402
 
 from roost.flows.running.progress import Advanced, Planned, Progress  # noqa: E402
 from roost.tasks.models.model import Model, find_model  # noqa: E402
@@ -34,8 +35,8 @@ from roost.tasks.settings import Chunking, load_settings  # noqa: E402
 from roost.tasks.sources.parsers.parse import parse  # noqa: E402
 from roost.tasks.steps.cut import CutSizes, cut_blocks  # noqa: E402
 
-#: Seconds between two beats of the loop, and between two searches.
-BEAT, LOOK = 0.01, 0.2
+#: Seconds between two searches.
+LOOK = 0.2
 
 
 def read_blocks(folder: Path) -> pl.DataFrame:
@@ -67,12 +68,10 @@ async def roost(folder: Path) -> dict[str, Any]:
     request = IngestRequest(sources=[Source(uri=str(folder))], index=index)
     watcher = _Watcher()
     PROGRESS.set(watcher)
-    beating = asyncio.ensure_future(_beat(watcher))
     started = time.perf_counter()
     state: Any = await ingest(request, return_state=True)
     report = await state.aresult()
     seconds = time.perf_counter() - started
-    beating.cancel()
     again = time.perf_counter()
     await ingest(request, return_state=True)  # type: ignore[misc]
     unchanged = time.perf_counter() - again
@@ -84,7 +83,6 @@ async def roost(folder: Path) -> dict[str, Any]:
         "embedding_seconds": report.seconds.embed,
         "first_searchable_seconds": watcher.first - started,
         "unchanged_seconds": unchanged,
-        "loop_block_ms": 1000 * watcher.longest,
     }
 
 
@@ -124,9 +122,9 @@ async def _drop(index: str) -> None:
 
 
 class _Watcher:
-    """Notes when the first batch was written, and the loop's longest block."""
+    """Notes when the first batch was written."""
 
-    first = longest = 0.0
+    first = 0.0
     batches = 0
 
     def __call__(self, event: Progress) -> None:
@@ -134,13 +132,6 @@ class _Watcher:
             self.batches = event.batches
         elif isinstance(event, Advanced):
             self.first = self.first or time.perf_counter()
-
-
-async def _beat(watcher: _Watcher) -> None:
-    while True:
-        before = time.perf_counter()
-        await asyncio.sleep(BEAT)
-        watcher.longest = max(watcher.longest, time.perf_counter() - before - BEAT)
 
 
 async def llamaindex(folder: Path) -> dict[str, Any]:
@@ -228,7 +219,7 @@ async def encode(folder: Path) -> dict[str, Any]:
 
 
 SUBJECTS: dict[str, Callable[[Path], Awaitable[dict[str, Any]]]] = {
-    function.__name__: function for function in (roost, searching, llamaindex, langchain, bare, encode)
+    function.__name__: function for function in (roost, flows, searching, llamaindex, langchain, bare, encode)
 }
 
 

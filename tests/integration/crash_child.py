@@ -51,7 +51,7 @@ import prefect.events  # noqa: E402
 import prefect.runtime  # noqa: E402
 import pyarrow.dataset  # noqa: E402
 import pyarrow.substrait  # noqa: E402, F401
-from pymilvus.client import async_grpc_handler, grpc_handler  # noqa: E402
+from pymilvus.client import grpc_handler  # noqa: E402
 from tests.drop import drop_version  # noqa: E402
 from tests.integration.crash import DIMENSION, vector_of  # noqa: E402
 from tests.stand_ins import InProcessWorkers  # noqa: E402
@@ -68,15 +68,16 @@ from roost.tasks.models import embedder  # noqa: E402
 from roost.tasks.models.model import Model, find_model, load_tokenizer  # noqa: E402
 from roost.tasks.records import TEXT_BLOCK  # noqa: E402
 from roost.tasks.settings import Embedding, load_settings  # noqa: E402
-from roost.tasks.steps import chunk, cut  # noqa: E402
+from roost.tasks.steps import chunk, cut, splitters  # noqa: E402
 from roost.tasks.steps.load import read_file  # noqa: E402
 from roost.tasks.versions import ledger  # noqa: E402
 from roost.tasks.versions.live_version import require_live_version  # noqa: E402
 
 #: Calls of pymilvus that change something; a run may be killed before or after each.
-CHANGING = ("create_collection", "create_index", "load_collection", "create_alias", "delete", "flush")
-#: The same on the async client.
-WRITING = ("insert_rows", "upsert_rows")
+CHANGING = (
+    "create_collection", "create_index", "load_collection", "create_alias", "insert_rows", "upsert_rows", "delete",
+    "flush",
+)  # fmt: skip
 #: Rows in one write and keys in one delete: few, so that a run makes many of both.
 MAX_WRITE_ROWS, MAX_DELETE_KEYS = 3, 2
 
@@ -150,7 +151,7 @@ def put_stand_ins(model: Model) -> None:
     """Put the cheap model and workers into the flow."""
     replace(find_model, lambda settings: model)
     replace(load_tokenizer, _tokenizer)
-    replace(cut._tokenizer, _tokenizer)
+    replace(splitters.tokenizer, _tokenizer)
     replace(embedder.Embedder, Embedder)
     replace(workers.Workers, InProcessWorkers)
     set_constant("MAX_WRITE_ROWS", MAX_WRITE_ROWS)
@@ -210,20 +211,6 @@ def count_calls(job: dict[str, Any], made: Counter[str]) -> None:
 
     for name in CHANGING:
         setattr(grpc_handler.GrpcHandler, name, counted(getattr(grpc_handler.GrpcHandler, name)))
-
-    def counted_async(call: Callable[..., Any]) -> Callable[..., Any]:
-        async def wrapped(*arguments: Any, **options: Any) -> Any:
-            number = begins()
-            try:
-                return await call(*arguments, **options)
-            finally:
-                ends(number)
-
-        return wrapped
-
-    for name in WRITING:
-        handler = async_grpc_handler.AsyncGrpcHandler
-        setattr(handler, name, counted_async(getattr(handler, name)))
 
 
 def die_within_lite(step: str) -> None:

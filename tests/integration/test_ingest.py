@@ -412,6 +412,37 @@ def test_an_embedder_that_fails_leaves_the_old_chunks_searchable_and_the_next_ru
     assert any("dawn" in text for text in stored()[0]["text"])
 
 
+def test_an_index_is_said_to_be_filling_until_a_run_has_completed_in_it(lite, ingest, folder, index, monkeypatch):
+    from roost.tasks.models.embedder import Embedder
+
+    def is_filling() -> bool:
+        return asyncio.run(status.describe_indexes(index)).indexes[0].filling
+
+    source = folder(**{"a.md": GOOD})
+    with monkeypatch.context() as broken:
+        broken.setattr(Embedder, "embed_chunks", _out_of_memory)
+        with pytest.raises(RoostError, match="out of memory"):
+            ingest(source)
+    assert is_filling()
+    ingest(source)
+    assert not is_filling()
+
+
+def test_a_model_that_does_not_load_leaves_no_empty_index_behind(lite, ingest, folder, index, monkeypatch):
+    def fail(*_: object) -> None:
+        raise ModelError("it does not load")
+
+    monkeypatch.setattr("roost.tasks.models.embedder.load_engine", fail)
+    with pytest.raises(ModelError, match="it does not load"):
+        ingest(folder(**{"a.md": GOOD}))
+
+    async def collections() -> list[str]:
+        async with open_store(load_settings().milvus) as store:
+            return await store.list_collections()
+
+    assert asyncio.run(collections()) == []
+
+
 async def _out_of_memory(*_: object) -> None:
     raise RuntimeError("out of memory")
 

@@ -13,7 +13,10 @@ import time
 import pytest
 from tests.conftest import ROOT
 from tests.loop_watch import MAX_CALLBACK_S, LoopWatch
+from tests.stand_ins import HashEngine, made_model
 
+#: Rows of the table that flows are watched with: more than one page of a ledger would take minutes.
+DOCUMENTS = 3_000
 #: Bytes in use that a chunk may leave behind while a run goes on: far less than its vector (1,536) or its text.
 MAX_BYTES_PER_CHUNK = 300
 
@@ -45,6 +48,35 @@ def test_no_part_of_a_run_blocks_the_loop_though_the_parser_and_the_model_are_sl
     assert [str(each) for each in watch.slow if each.ours > MAX_CALLBACK_S] == []
 
 
+def test_ingest_backfill_and_verify_of_thousands_of_documents_block_the_loop_at_no_line(
+    standalone, index, folder, prefect_api, monkeypatch
+):
+    import roost.tasks.models.embedder
+    from roost.flows import backfill, ingest, verify
+    from roost.flows import parameters as of
+    from roost.flows.running.run import run_flow
+    from roost.tasks.sources.source import Source
+
+    monkeypatch.setenv("ROOST_MILVUS__URI", standalone)
+    monkeypatch.setenv("ROOST_EMBEDDING__MODEL", str(made_model().folder))
+    monkeypatch.setattr(roost.tasks.models.embedder, "load_engine", lambda *_: HashEngine())
+    rows = "".join(f"{n},Document {n} speaks of pier {n % 97} and of ferry {n % 89}.\n" for n in range(DOCUMENTS))
+    sources = [Source(uri=str(folder(**{"rows.csv": f"id,text\n{rows}"})))]
+    runs = [
+        (ingest.ingest, of.IngestRequest(sources=sources, index=index)),
+        (backfill.backfill, of.BackfillRequest(sources=sources, index=index)),
+        (verify.verify, of.VerifyRequest(index=index)),
+        (ingest.ingest, of.IngestRequest(sources=sources, index=index, allow_deletions=[sources[0].key])),
+    ]
+    for flow, request in runs:
+        if flow is ingest.ingest and request is runs[-1][1]:
+            folder(**{"rows.csv": "id,text\n1,The only row that is left.\n"})
+        with LoopWatch() as watch:
+            outcome, _ = run_flow(flow, request)
+        assert outcome == "Completed", flow.name
+        assert [str(each) for each in watch.slow if each.ours > MAX_CALLBACK_S] == [], flow.name
+
+
 def test_the_watch_finds_a_callback_of_ours_that_blocks_and_leaves_out_prefects():
     def work() -> None:
         until = time.thread_time() + 3 * MAX_CALLBACK_S
@@ -62,6 +94,7 @@ def test_the_watch_finds_a_callback_of_ours_that_blocks_and_leaves_out_prefects(
     with LoopWatch() as watch:
         asyncio.run(main())
     assert [each.ours > MAX_CALLBACK_S for each in watch.slow] == [True, False]
+    assert all(each.stack[-2].endswith("planted") and each.stack[-1].endswith("work") for each in watch.slow)
 
 
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallinfo2"), reason="needs glibc 2.33 to read the bytes in use")

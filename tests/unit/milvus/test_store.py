@@ -182,7 +182,7 @@ class Recording:
         self.timeouts: list[float] = []
         self.go_on, self.begun, self.deleted = threading.Event(), threading.Event(), False
 
-    async def upsert(self, *_: Any, timeout: float) -> None:
+    def upsert(self, *_: Any, timeout: float) -> None:
         self.timeouts.append(timeout)
 
     insert = upsert

@@ -40,6 +40,12 @@ def show_status(found: StatusReport, answer: PrefectAnswer | None) -> None:
         if status.index in runs:
             out.print(f"{status.index}: {_runs_line(runs[status.index])}", soft_wrap=True)
         out.print(f"{status.index}: version {status.version}, {status.model}", style="dim", soft_wrap=True)
+        if status.filling:
+            out.print(
+                "  its first run has not completed: documents are missing until it has. If none is running, run "
+                "roost ingest again",
+                soft_wrap=True,
+            )
         show_rejects([(reject.uri, reject.reason) for reject in status.rejects])
 
 

@@ -1,0 +1,132 @@
+"""The start of a first run: while Milvus makes the new index, which takes seconds, the first documents are embedded.
+
+Of these documents only vectors are kept, in the embedder's memory, by the hash of their text. The run lists, loads and
+chunks them again under its lease, as all others, and finds their vectors there: what has changed since is embedded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import polars as pl
+from fsspec.implementations.local import LocalFileSystem
+
+from roost.tasks.errors import DocumentError, RoostError
+from roost.tasks.milvus.store import Store
+from roost.tasks.models.embedder import Embedder
+from roost.tasks.models.model import Model
+from roost.tasks.records import DOCUMENT, WORK_ACTIONS, Batch
+from roost.tasks.settings import Settings
+from roost.tasks.sources.listing import Listing, list_source
+from roost.tasks.sources.opened_source import OpenedSource
+from roost.tasks.sources.stall import call_watched
+from roost.tasks.sources.tables import TableListing
+from roost.tasks.steps.batches import cut_batches
+from roost.tasks.steps.chunk import chunk_batch
+from roost.tasks.steps.load import load_batch
+from roost.tasks.steps.plan import PlanOptions, plan_run
+from roost.tasks.versions.ledger import ROW
+from roost.tasks.versions.pruning import drop_without_alias
+from roost.tasks.versions.version import Version
+from roost.tasks.workers import Workers
+
+#: Batches that are embedded ahead at most: small ones. The run may have to wait for another run's lease.
+MAX_BATCHES = 3
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class FirstRun:
+    """What a first run has before its index is made: processes that are not started and a model that is not loaded.
+
+    is_lite: Whether the index is in Milvus Lite, which makes it at once: nothing is embedded ahead.
+    """
+
+    is_lite: bool
+    sources: Sequence[OpenedSource]
+    settings: Settings
+    model: Model
+    workers: Workers
+    embedder: Embedder
+    spool: Path
+
+
+async def acquire_new_version(
+    stack: AsyncExitStack, run: FirstRun, leased: AbstractAsyncContextManager[tuple[Store, Version]]
+) -> tuple[Store, Version]:
+    """Make the version of a new index and acquire its lease; load the model and start the processes at the same time.
+
+    Args:
+        stack: Releases the lease.
+        run: The first run.
+        leased: Makes the version.
+
+    Raises:
+        ModelError: The model does not load; the version is dropped again.
+        StoreError, ConflictError, TransientError: As `acquire_live_lease`.
+    """
+    run.workers.start()
+    loading = asyncio.ensure_future(run.embedder.load())
+    is_made = asyncio.Event()
+    if run.is_lite:
+        is_made.set()
+    ahead = asyncio.ensure_future(_embed_ahead(run, is_made))
+    stack.push_async_callback(_end, loading, ahead)
+    store, version = await stack.enter_async_context(leased)
+    is_made.set()
+    try:
+        await asyncio.shield(loading)
+    except RoostError:
+        if not version.is_live:  # a model that does not load must not leave an empty index behind
+            await drop_without_alias(store, version)
+        raise
+    return store, version
+
+
+async def _end(*running: asyncio.Future[None]) -> None:
+    for one in running:
+        one.cancel()
+    await asyncio.gather(*running, return_exceptions=True)
+
+
+async def _embed_ahead(run: FirstRun, is_made: asyncio.Event) -> None:
+    """Embed the first batches until the version is made; what goes wrong here is left to the run, which reports it."""
+    if is_made.is_set():
+        return
+    folder = run.spool / "ahead"
+    seconds = run.settings.ingest.parse_seconds
+    try:
+        await asyncio.to_thread(folder.mkdir, exist_ok=True)
+        for batch in await _first_batches(run, folder):
+            if is_made.is_set():
+                break
+            loaded = await load_batch(batch, run.workers, folder / batch.name, seconds=seconds)
+            chunked = await chunk_batch(loaded, run.settings.chunking, run.model, run.workers, seconds=seconds)
+            await run.embedder.embed_ahead(chunked.chunks)
+    except Exception as error:  # noqa: BLE001  a source, a worker or the model: the run meets it again
+        _log.debug("nothing more is embedded ahead: %s", error)
+
+
+async def _first_batches(run: FirstRun, folder: Path) -> list[Batch]:
+    """Plan the first batches of the folders on this machine, without tables: listing all else twice may take long."""
+    local = [one for one in run.sources if isinstance(one.filesystem, LocalFileSystem)]
+    documents = [DOCUMENT.to_frame()]
+    for one in local:
+        listed = await call_watched(f"listing {one.source.uri}", list_source, one, folder, _refuse_table)
+        documents.append(listed.documents.filter(pl.col("reason") == ""))
+    listing = Listing(pl.concat(documents), tuple(one.source for one in local), (), Counter())
+    plan = await plan_run(listing, ROW.to_frame(), PlanOptions())
+    batches = cut_batches(plan.with_actions(*WORK_ACTIONS), "ahead", run.settings.ingest)
+    return list(islice(batches, MAX_BATCHES))
+
+
+def _refuse_table(*_: object) -> TableListing:
+    raise DocumentError("failed", "tables are listed by the run")

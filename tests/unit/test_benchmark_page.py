@@ -1,0 +1,37 @@
+"""The result of a benchmark is written into its page, between the markers, as often as one is measured."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.benchmarks.machine import describe_machine
+from tests.benchmarks.page import BEGIN, END, write_page
+
+
+def test_a_new_result_takes_the_place_of_the_old_one_and_leaves_the_rest_of_the_page(tmp_path: Path) -> None:
+    page = tmp_path / "benchmarks.md"
+    page.write_text(f"# Benchmarks\n\n{BEGIN}\nold\n{END}\n\nThe end.\n")
+    result = {
+        "measured": "2026-11-21",
+        "command": "make bench FULL=--full",
+        "machine": describe_machine(),
+        "corpus": {"markdown": "some Markdown", "files": 3, "pdf": "a PDF"},
+        "ratios": {"bare_loop": 0.912, "unchanged_seconds": 1.0},
+    }
+    write_page(result, page)
+    once = page.read_text()
+    write_page(result, page)
+    assert page.read_text() == once
+    assert once.startswith("# Benchmarks\n")
+    assert once.endswith("The end.\n")
+    assert "old" not in once
+    assert "| of the bare loop's speed, Roost's own engine | 0.91 | >= 0.90 |" in once
+    assert '"bare_loop": 0.912' in once
+
+
+def test_a_page_without_markers_is_refused(tmp_path: Path) -> None:
+    page = tmp_path / "benchmarks.md"
+    page.write_text("# Benchmarks\n")
+    with pytest.raises(ValueError, match="result: begin"):
+        write_page({}, page)
