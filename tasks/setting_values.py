@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -10,7 +9,7 @@ from dotenv import dotenv_values
 from pydantic import SecretStr
 
 from roost.tasks.locations import hide_secrets
-from roost.tasks.settings import ENV_FILE, PREFIX, Settings
+from roost.tasks.settings import ENV_FILE, PREFIX, Settings, names_in_environment
 
 #: Stands for the value of a secret.
 MASK = "********"
@@ -36,7 +35,7 @@ class SettingValue:
 
 def list_setting_values(settings: Settings) -> list[SettingValue]:
     """List all settings, group by group, as `Settings` declares them."""
-    in_environment = {name.upper() for name in os.environ}
+    in_environment = names_in_environment()
     in_file = {name.upper() for name in dotenv_values(ENV_FILE)}
     found = []
     for group in Settings.model_fields:

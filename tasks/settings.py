@@ -308,6 +308,11 @@ def _given_names() -> list[str]:
     return [name for name in names if name.upper().startswith(PREFIX)]
 
 
+def names_in_environment() -> set[str]:
+    """Get the names of all environment variables, in capitals."""
+    return {name.upper() for name in os.environ}
+
+
 def crash_point_setting() -> str:
     """Get the point at which a test lets this process kill itself: `NAME:N`, its Nth pass. Empty outside pytest."""
     return os.environ.get("PYTEST_ROOST_CRASH_POINT", "") if "PYTEST_VERSION" in os.environ else ""
