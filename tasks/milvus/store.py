@@ -40,11 +40,6 @@ logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
 class Store(SchemaCalls, RowReads):
     """An open Milvus. `open_store` makes it, inside the event loop that uses it."""
 
-    def __init__(self, settings: Milvus, sync: MilvusClient, rows: AsyncMilvusClient, server_version: str) -> None:
-        """Wrap the two clients; the arguments are those of `Connection`."""
-        super().__init__(settings, sync, rows, server_version)
-        self._upsert_rows = sync.insert if self.is_lite else sync.upsert
-
     async def upsert(self, collection: str, rows: Iterable[dict[str, Any]]) -> int:
         """Write rows; a row whose key exists is replaced as a whole. Returns how many were written.
 
@@ -77,7 +72,8 @@ class Store(SchemaCalls, RowReads):
         await self._write_call(self._sync.delete, collection, filter=filter)
 
     async def _upsert(self, collection: str, rows: list[dict[str, Any]]) -> int:
-        await self._write_call(self._upsert_rows, collection, rows)
+        write = self._sync.insert if self.is_lite else self._sync.upsert
+        await self._write_call(write, collection, rows)
         crash_point("between_writes")
         return len(rows)
 
