@@ -218,7 +218,8 @@ def test_status_tells_the_last_good_run_and_the_next_one_and_survives_a_server_t
         away = roost_there("status")
     assert (away.code, away.err) == (0, "")
     assert "runs unknown: the Prefect server http://127.0.0.1:9/api did not answer (" in away.out
-    without = roost_here("status", "--json").json
+    with temporary_settings(restore_defaults={PREFECT_API_URL}):
+        without = roost_here("status", "--json").json
     assert (without["prefect"], without["indexes"][0]["runs"]) == (None, None)
 
 
