@@ -34,7 +34,8 @@ def show_sources(hits: Sequence[Hit], cited: Sequence[int]) -> None:
     )
     for hit in hits:
         if hit.rank in cited or not cited:
-            out.print(Text.assemble((f"[{hit.rank}] ", "bold"), (hit.place, "cyan"), f"  {hit.heading}"))
+            line = Text.assemble((f"[{hit.rank}] ", "bold"), (hit.place, "cyan"), f"  {hit.heading}")
+            out.print(line, soft_wrap=True)
 
 
 def show_piece(text: str) -> None:
