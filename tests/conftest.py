@@ -129,7 +129,8 @@ def standalone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     from roost.deployments.local.servers import milvus_standalone
 
     # Reads that must see all writes wait for its next tick, a fifth of a second later if nothing is said.
-    quick = partial(milvus_standalone, settings={"PROXY_TIMETICKINTERVAL": "50"})
+    # Its session with its own etcd must outlive a stall of a busy machine.
+    quick = partial(milvus_standalone, settings={"PROXY_TIMETICKINTERVAL": "50", "COMMON_SESSION_TTL": "60"})
     with shared("milvus", tmp_path_factory, quick) as uri:
         yield uri
 

@@ -52,7 +52,7 @@ class History:
     def texts(self, folder: Path) -> list[str]:
         """The texts of all chunks of a snapshot, made here without Roost's flow."""
         files = sorted(f for f in folder.rglob("*.md*") if f.relative_to(folder).as_posix().startswith(self.parts))
-        rows = [(str(f), p.text, 0, 0, True) for f in files for p in parse(f.read_bytes(), f.name).blocks]
+        rows = [(str(f), p.text, 0, 0, p.kind, "") for f in files for p in parse(f.read_bytes(), f.name).blocks]
         blocks = pl.DataFrame(rows, schema=TEXT_BLOCK, orient="row")
         sizes = CutSizes(240, 24, str(find_model(Embedding()).tokenizer_file))
         return cut_blocks(blocks, sizes)["text"].to_list()
