@@ -23,23 +23,32 @@ from roost.tasks.versions import lease
 from roost.tasks.versions.live_version import require_live_version
 
 
+def words(process: Any) -> list[str]:
+    """The command line of a process; empty when it has just ended."""
+    psutil = pytest.importorskip("psutil")
+    try:
+        return process.cmdline()
+    except psutil.NoSuchProcess:
+        return []
+
+
 def dask_workers() -> list[int]:
     """Process ids of the workers of the temporary cluster of this process."""
     psutil = pytest.importorskip("psutil")
-    return [child.pid for child in psutil.Process().children() if "spawn_main" in " ".join(child.cmdline())]
+    return [child.pid for child in psutil.Process().children() if "spawn_main" in " ".join(words(child))]
 
 
 def ray_workers() -> list[int]:
     """The same of Ray's that work on a batch: they name themselves for what they do."""
     psutil = pytest.importorskip("psutil")
-    return [child.pid for child in psutil.Process().children(recursive=True) if "ray::batch" in child.cmdline()[:1]]
+    return [child.pid for child in psutil.Process().children(recursive=True) if "ray::batch" in words(child)[:1]]
 
 
 def listening_addresses(engine: str) -> set[str]:
     """Addresses on which the child processes of the temporary cluster listen."""
     psutil = pytest.importorskip("psutil")
-    words = {"dask": "spawn_main", "ray": "ray"}[engine]
-    cluster = [each for each in psutil.Process().children(recursive=True) if words in " ".join(each.cmdline())]
+    name = {"dask": "spawn_main", "ray": "ray"}[engine]
+    cluster = [each for each in psutil.Process().children(recursive=True) if name in " ".join(words(each))]
     sockets = [each for process in cluster for each in process.net_connections("tcp") if each.status == "LISTEN"]
     return {each.laddr.ip.removeprefix("::ffff:") for each in sockets}
 
