@@ -5,7 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
+from contextvars import Context
+from functools import wraps
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,11 +25,23 @@ def _no_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
 
 
+def in_a_context_of_its_own(test: Callable[..., None]) -> Callable[..., None]:
+    """Run a test without the settings of Prefect that a fixture of other tests in this process has put in force."""
+
+    @wraps(test)
+    def run(*arguments: Any, **fixtures: Any) -> None:
+        Context().run(test, *arguments, **fixtures)
+
+    return run
+
+
+@in_a_context_of_its_own
 def test_without_a_server_both_ways_to_have_one_are_named() -> None:
     with pytest.raises(NoServerError, match=r"`roost up`, or set PREFECT_API_URL"), lasting_server():
         pass
 
 
+@in_a_context_of_its_own
 def test_the_server_of_a_running_roost_up_is_used_unless_another_one_is_set(tmp_path: Path) -> None:
     from prefect.settings import PREFECT_API_URL, get_current_settings, temporary_settings
 
