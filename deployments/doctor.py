@@ -17,8 +17,8 @@ from time import time
 from typing import Any, Literal
 
 import roost
+from roost.deployments.setting_values import SettingValue, list_setting_values
 from roost.tasks.errors import ModelError, RoostError
-from roost.tasks.setting_values import SettingValue, list_setting_values
 from roost.tasks.settings import Settings, load_settings
 
 #: Packages whose versions are listed, besides Roost.

@@ -16,8 +16,8 @@ from roost.flows.running.cluster import run_batches_on_cluster
 from roost.flows.running.ends import time_limit
 from roost.flows.running.prepare import Prepared, prepare
 from roost.flows.running.shards import publish_tally
-from roost.tasks.cores import cores
 from roost.tasks.errors import ConflictError
+from roost.tasks.host_resources import cores
 from roost.tasks.ids import id_range_of
 from roost.tasks.milvus.lock_wait import LeaseOwner
 from roost.tasks.prefect_tasks import ingest as ingest_tasks

@@ -25,9 +25,9 @@ from typing import Any, ClassVar, TypeVar
 
 from pebble import ProcessExpired, ProcessPool
 
-from roost.tasks.cores import cores
 from roost.tasks.errors import TransientError
-from roost.tasks.host_memory import memory_mb as host_memory_mb
+from roost.tasks.host_resources import cores
+from roost.tasks.host_resources import memory_mb as host_memory_mb
 
 T = TypeVar("T")
 

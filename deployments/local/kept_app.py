@@ -1,4 +1,4 @@
-"""An ASGI application around Prefect's that ends the server when nobody has used it for a while."""
+"""An ASGI application around Prefect's that ends the server when it was not used for a while."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The stack of `roost up` that runs now: its Prefect server for commands in other terminals, and how to end it.
 
-`roost up` holds an exclusive lock on a file in the user's state folder for as long as it runs. Beside it stand the
+`roost up` has an exclusive lock on a file in the user's state folder for as long as it runs. Beside it stand the
 address and the password of its Prefect server. A second stack of the same user is not noted.
 """
 

@@ -12,8 +12,8 @@ from contextvars import copy_context
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from roost.tasks.cores import cores
 from roost.tasks.errors import EngineError, RoostError
+from roost.tasks.host_resources import cores
 from roost.tasks.settings import Scale, keep_ray_on_loopback
 
 T = TypeVar("T")

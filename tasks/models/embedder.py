@@ -136,11 +136,11 @@ class Embedder:
         _, embedded = await self.embed_once(*(column.to_list() for column in texts))
         self._ahead |= embedded
 
-    def claim(self, hashes: Iterable[str]) -> set[str]:
-        """Give those of the texts that were embedded ahead and that no batch has claimed: it counts them as its own."""
-        claimed = self._ahead.intersection(hashes)
-        self._ahead -= claimed
-        return claimed
+    def take_ahead(self, hashes: Iterable[str]) -> set[str]:
+        """Give those of the texts that were embedded ahead and that no batch has taken: the caller counts them as its own."""
+        taken = self._ahead.intersection(hashes)
+        self._ahead -= taken
+        return taken
 
     async def _embed_own(
         self, hashes: Sequence[str], texts: Sequence[str], tokens: Sequence[int]

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from roost.tasks.cores import cores
+from roost.tasks.host_resources import cores
 from roost.tasks.models.engine import cut_by_tokens
 from roost.tasks.models.model import FACTS_FILE, OPENVINO_FILE, Model, load_error, load_tokenizer
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from roost.tasks.cores import cores
+from roost.tasks.host_resources import cores
 from roost.tasks.models.engine import cut_by_tokens
 from roost.tasks.models.model import Model, load_error, silence_libraries
 from roost.tasks.settings import Embedding

@@ -46,7 +46,7 @@ async def embed_batch(
     )
     vectors |= new_vectors
     # The vectors of the other new texts come from batches in flight beside this one.
-    embedded |= embedder.claim(texts["chunk_hash"])
+    embedded |= embedder.take_ahead(texts["chunk_hash"])
     own = texts.filter(pl.col("chunk_hash").is_in(list(embedded)))
     rows = np.array([vectors[key] for key in chunked.chunks["chunk_hash"]], dtype=np.float32)
     return Embedded(

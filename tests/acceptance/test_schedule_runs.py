@@ -49,8 +49,13 @@ class Stack:
 
         milvus = self.up.enter_context(milvus_lite(self.folder / "milvus"))
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("ROOST_", "PREFECT_"))}
-        ours = {"PREFECT_API_URL": self.api, "ROOST_MILVUS__URI": milvus.uri, "XDG_CACHE_HOME": str(self.cache),
-                "HF_HUB_OFFLINE": "1", "ROOST_EVALUATION__FOLDER": str(self.folder / "evaluations")}  # fmt: skip
+        ours = {
+            "PREFECT_API_URL": self.api,
+            "ROOST_MILVUS__URI": milvus.uri,
+            "XDG_CACHE_HOME": str(self.cache),
+            "HF_HUB_OFFLINE": "1",
+            "ROOST_EVALUATION__FOLDER": str(self.folder / "evaluations"),
+        }
         self.env = kept | ours | {"PREFECT_HOME": str(self.folder / "home")}
         self.post("work_pools/", {"name": POOL, "type": "process"})
 

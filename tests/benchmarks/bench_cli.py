@@ -29,7 +29,7 @@ from rich.console import Console
 from rich.table import Table
 
 from roost.deployments.local.servers import milvus_standalone, prefect_server
-from roost.tasks.cores import cores
+from roost.tasks.host_resources import cores
 
 ROOST = [sys.executable, "-m", "roost"]
 BARE = [sys.executable, "-c", "import prefect.flows, pymilvus, polars"]

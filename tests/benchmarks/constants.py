@@ -25,7 +25,7 @@ import polars as pl
 from tests.benchmarks.planning import known, listing
 
 from roost.deployments.local.servers import milvus_standalone
-from roost.tasks.cores import cores
+from roost.tasks.host_resources import cores
 from roost.tasks.ids import chunk_hash
 from roost.tasks.milvus.store import Store, open_store
 from roost.tasks.models.model import find_model

@@ -7,8 +7,7 @@ import platform
 from pathlib import Path
 from typing import Any
 
-from roost.tasks.cores import cores
-from roost.tasks.host_memory import memory_mb
+from roost.tasks.host_resources import cores, memory_mb
 
 #: Instructions that decide how fast a model in bf16 or int8 is.
 _INSTRUCTIONS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8")

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from roost.tasks import host_memory, workers
+from roost.tasks import host_resources, workers
 from roost.tasks.workers import Workers
 
 
@@ -77,11 +77,11 @@ def test_the_memory_of_a_container_is_its_limit(
     for name, text in limits.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
-    monkeypatch.setattr(host_memory, "_OWN_CGROUPS", tmp_path / "own")
-    monkeypatch.setattr(host_memory, "_CGROUP_ROOT", tmp_path)
-    assert host_memory.memory_mb() == expected_mb
+    monkeypatch.setattr(host_resources, "_OWN_CGROUPS", tmp_path / "own")
+    monkeypatch.setattr(host_resources, "_CGROUP_ROOT", tmp_path)
+    assert host_resources.memory_mb() == expected_mb
 
 
 def test_without_a_limit_it_is_the_memory_of_the_host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(host_memory, "_OWN_CGROUPS", tmp_path / "nowhere")
-    assert host_memory.memory_mb() > 256
+    monkeypatch.setattr(host_resources, "_OWN_CGROUPS", tmp_path / "nowhere")
+    assert host_resources.memory_mb() > 256

@@ -20,9 +20,15 @@ async def dates(times: dict[str, Any], start: datetime, n: int) -> list[datetime
 
 @pytest.mark.parametrize(
     ("every", "seconds", "words"),
-    [("30min", 1800, "every 30 min"), ("1h", 3600, "every 1 h"), ("90 m", 5400, "every 90 min"),
-     ("24h", 86_400, "every 1 d"), ("1 day", 86_400, "every 1 d"), ("2w", 1_209_600, "every 14 d")],
-)  # fmt: skip
+    [
+        ("30min", 1800, "every 30 min"),
+        ("1h", 3600, "every 1 h"),
+        ("90 m", 5400, "every 90 min"),
+        ("24h", 86_400, "every 1 d"),
+        ("1 day", 86_400, "every 1 d"),
+        ("2w", 1_209_600, "every 14 d"),
+    ],
+)
 def test_an_interval_is_a_number_and_a_unit(every: str, seconds: int, words: str) -> None:
     times = parse_times(every, None, None).as_prefect()
     assert times == {"interval": seconds, "anchor_date": "2024-01-01T00:00:00Z", "timezone": "UTC"}

@@ -1,9 +1,10 @@
-"""The memory that this process may use: the host's, or less where a container's limit (cgroup v1 or v2) says so."""
+"""The cores and the memory that this process may use: the host's, or less where a container's limit says so."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 
 #: File of each process that names its cgroups, one a line: `ID:CONTROLLERS:PATH`.
@@ -11,8 +12,16 @@ _OWN_CGROUPS = Path("/proc/self/cgroup")
 _CGROUP_ROOT = Path("/sys/fs/cgroup")
 
 
+@lru_cache(maxsize=1)
+def cores() -> int:
+    """Number of cores that this process may use, limited by its affinity and by a container's quota."""
+    import joblib
+
+    return int(joblib.cpu_count())
+
+
 def memory_mb() -> int:
-    """Give the smallest limit of memory, MiB, that applies to this process."""
+    """Give the smallest limit of memory, MiB, that applies to this process; of cgroup v1 or v2 in a container."""
     return min([os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), *_cgroup_limits()]) // 2**20
 
 
