@@ -1,6 +1,6 @@
 """The files of one kept Prefect server in the user's state folder, and what they mean.
 
-`alive.lock`: the server has an exclusive lock on it from before its start to its end, and is alive as long as that stands:
+`alive.lock`: the server has an exclusive lock on it from before its start to its end, and is alive while it has it:
 a file of a dead server, or a process id that now belongs to another program, cannot be mistaken for it.
 `use.lock`: each command that uses the server has a shared lock on it. The server ends when it gets the exclusive one.
 `start.lock`: locked for the moment in which a command finds out whether a server is alive, and starts one if not.

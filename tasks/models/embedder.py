@@ -137,7 +137,7 @@ class Embedder:
         self._ahead |= embedded
 
     def take_ahead(self, hashes: Iterable[str]) -> set[str]:
-        """Give those of the texts that were embedded ahead and that no batch has taken: the caller counts them as its own."""
+        """Give those of the texts that were embedded ahead and that no batch has taken; the caller counts them."""
         taken = self._ahead.intersection(hashes)
         self._ahead -= taken
         return taken
