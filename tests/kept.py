@@ -15,7 +15,7 @@ from typing import Any
 
 from roost.deployments.local.kept_state import ServerState, StateFiles
 
-CLIENT = Path(__file__).parent / "unit" / "deployments" / "kept_client.py"
+CLIENT = Path(__file__).parent / "integration" / "kept_client.py"
 
 
 @dataclass

@@ -3,7 +3,7 @@
 The bridge to pymilvus is needed for langchain-milvus 0.3 with pymilvus from 2.6.10 on. pymilvus keeps the connection of
 a client elsewhere than in `pymilvus.orm.connections`, where langchain-milvus looks for it by the client's name, so its
 first read fails with "should create connection first". To be deleted when langchain-milvus reads the fields of a
-collection by its client; tests/unit/search/test_langchain_bridge.py fails when one of the private parts changes.
+collection by its client; tests/integration/test_langchain_bridge.py fails when one of the private parts changes.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,17 @@ from roost.tasks.sources.text_encoding import clean
 from roost.tasks.steps.cut import CutSizes, cut_blocks
 
 # parsers
+
+
+def test_a_large_report_takes_a_few_milliseconds_a_page(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    report = (data / "tutorial" / "10k" / "uber_2021.pdf").read_bytes()
+    monkeypatch.setattr("roost.tasks.sources.parsers.pdf.parser.find_tables", lambda *_: {})
+    started = time.process_time()
+    parsed = parse(report, "a.pdf")
+    seconds = time.process_time() - started
+    assert parsed.metadata["pages"] == 307
+    assert sum(len(block.text) for block in parsed.blocks) > 1_200_000
+    assert seconds < 3  # 0.8 on an idle machine
 
 
 def test_every_messy_pdf_ends_as_its_category_says(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:

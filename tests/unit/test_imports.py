@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 
@@ -55,20 +56,29 @@ def name_of(file: Path) -> str:
 MODULES = {name_of(file): file for folder in LAYERS.values() for file in sorted(folder.rglob("*.py"))}
 
 
-def imported(file: Path) -> Iterator[str]:
-    """Dotted names of everything a file imports, wherever in it: modules, and names taken from packages."""
-    for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+@cache
+def nodes(module: str) -> list[ast.AST]:
+    """All nodes of a module's syntax tree; the tree itself comes first."""
+    return list(ast.walk(ast.parse(MODULES[module].read_text("utf-8"))))
+
+
+def imported(module: str) -> Iterator[str]:
+    """Dotted names of everything a module imports, wherever in it: modules, and names taken from packages."""
+    for node in nodes(module):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{file}:{node.lineno} imports relatively, which hides its layer"
+            assert node.level == 0, f"{module}:{node.lineno} imports relatively, which hides its layer"
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def ours(module: str) -> set[str]:
+@cache
+def ours(module: str) -> frozenset[str]:
     """The modules of this project that a module imports, without `roost.` before them."""
-    names = {name.removeprefix("roost.") for name in imported(MODULES[module]) if name.startswith("roost.")}
-    return {next((part for part in (name, name.rpartition(".")[0]) if part in MODULES), name) for name in names}
+    names = {name.removeprefix("roost.") for name in imported(module) if name.startswith("roost.")}
+    return frozenset(
+        next((part for part in (name, name.rpartition(".")[0]) if part in MODULES), name) for name in names
+    )
 
 
 def room_of(module: str) -> str:
@@ -120,9 +130,9 @@ def test_no_module_is_imported_in_a_circle() -> None:
 def test_only_the_room_of_prefect_tasks_knows_prefect() -> None:
     knows = [
         module
-        for module, file in MODULES.items()
+        for module in MODULES
         if module.startswith("tasks.") and room_of(module) != "prefect_tasks"
-        if any(name.split(".")[0].startswith("prefect") for name in imported(file))
+        if any(name.split(".")[0].startswith("prefect") for name in imported(module))
     ]
     assert knows == []
 
@@ -130,9 +140,9 @@ def test_only_the_room_of_prefect_tasks_knows_prefect() -> None:
 def test_only_the_settings_read_the_environment() -> None:
     uses = [
         f"{module}:{node.lineno}"
-        for module, file in MODULES.items()
+        for module in MODULES
         if module.partition(".")[0] in ("tasks", "flows", "cli") and module != "tasks.settings"
-        for node in ast.walk(ast.parse(file.read_text("utf-8")))
+        for node in nodes(module)
         if isinstance(node, ast.Attribute) and node.attr in ("environ", "environb", "getenv", "putenv")
     ]
     assert uses == []
@@ -144,11 +154,11 @@ def test_no_module_is_a_drawer() -> None:
 
 
 def test_every_room_says_what_it_is_for_and_no_more() -> None:
-    rooms = [file for module, file in MODULES.items() if module.endswith("__init__")]
+    rooms = {module: nodes(module)[0] for module in MODULES if module.endswith("__init__")}
     wrong = [
-        str(file.relative_to(ROOT))
-        for file in rooms
-        if not ((body := ast.parse(file.read_text("utf-8")).body) and len(body) == 1 and isinstance(body[0], ast.Expr))
+        module
+        for module, tree in rooms.items()
+        if not (isinstance(tree, ast.Module) and len(tree.body) == 1 and isinstance(tree.body[0], ast.Expr))
     ]
     assert wrong == []
 

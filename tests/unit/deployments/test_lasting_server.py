@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from collections.abc import Callable
 from contextvars import Context
 from functools import wraps
@@ -53,21 +51,3 @@ def test_the_server_of_a_running_roost_up_is_used_unless_another_one_is_set(tmp_
             assert url == configured_url() == "http://elsewhere/api"
     with pytest.raises(NoServerError), lasting_server():
         pass
-
-
-def test_prefect_is_imported_only_where_its_settings_may_name_a_server() -> None:
-    program = (
-        "import sys; from roost.deployments.lasting_server import configured_url as u; print(repr(u()), "
-        "'prefect' in sys.modules)"
-    )
-
-    def ask(**settings: str) -> str:
-        run = subprocess.run(
-            [sys.executable, "-c", program], env=os.environ | settings, capture_output=True, check=True
-        )
-        return run.stdout.decode().strip()
-
-    assert ask() == "'' False"
-    assert ask(PREFECT_API_URL="http://elsewhere/api") == "'http://elsewhere/api' True"
-    Path("prefect.toml").write_text('[api]\nurl = "http://file/api"\n')
-    assert ask() == "'http://file/api' True"

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextvars import Context
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
+import httpcore
 import pytest
 from prefect.settings import PREFECT_API_URL, get_current_settings, temporary_settings
 
@@ -34,7 +35,7 @@ def answering() -> Iterator[HTTPServer]:
             pass
 
     with HTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         yield server
         server.shutdown()
 
@@ -56,7 +57,8 @@ def test_a_server_that_refuses_is_one_line(answering, status, error, says) -> No
     assert "\n" not in str(refused.value)
 
 
-def test_a_server_that_does_not_answer_is_one_line() -> None:
+def test_a_server_that_does_not_answer_is_one_line(monkeypatch) -> None:
+    monkeypatch.setattr(httpcore.SyncBackend, "sleep", lambda *_: None)  # 1.5 s between the tries to connect
     with socket.create_server(("127.0.0.1", 0)) as free:
         url = f"http://127.0.0.1:{free.getsockname()[1]}/api"
     with temporary_settings({PREFECT_API_URL: url}), pytest.raises(TransientError, match="does not answer") as away:

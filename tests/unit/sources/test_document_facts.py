@@ -7,10 +7,9 @@ from collections.abc import Callable
 from datetime import UTC, date, datetime
 from typing import Any
 
-import docx
 import pytest
 from fpdf import FPDF
-from tests.made_files import make_epub, make_mail
+from tests.made_files import empty_docx, make_epub, make_mail
 
 from roost.tasks.sources.parsers.document_facts import document_facts
 from roost.tasks.sources.parsers.parse import parse
@@ -27,7 +26,7 @@ def authored_pdf() -> bytes:
 
 
 def authored_docx() -> bytes:
-    document = docx.Document()
+    document = empty_docx()
     document.add_paragraph("words")
     document.core_properties.author = "Ada;Bo"
     document.core_properties.created = datetime(2021, 11, 1, 12)

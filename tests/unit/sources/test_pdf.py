@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import sys
-import time
-from pathlib import Path
 from typing import Any
 
 import pypdfium2
@@ -20,7 +18,7 @@ from roost.tasks.sources.parsers.parse import parse, read
 from roost.tasks.sources.parsers.pdf.parser import PARSER
 from roost.tasks.sources.parsers.pdf.table_cells import as_markdown, merge_columns
 
-LEFT, RIGHT = prose(150, 1), prose(140, 2)
+LEFT, RIGHT = prose(70, 1), prose(60, 2)
 
 
 @pytest.mark.parametrize("interleaved", [False, True])
@@ -130,16 +128,3 @@ def test_a_file_that_pdfium_refuses_is_read_by_pypdf(monkeypatch: pytest.MonkeyP
     parsed = parse(make_pdf("first", "second", title="Two"), "a.pdf")
     assert [(block.page, block.text.strip()) for block in parsed.blocks] == [(1, "first"), (2, "second")]
     assert (parsed.title, parsed.used) == ("Two", ("pypdf",))
-
-
-def test_a_large_report_takes_a_few_milliseconds_a_page(data: Path) -> None:
-    report = (data / "tutorial" / "10k" / "uber_2021.pdf").read_bytes()
-    monkey = pytest.MonkeyPatch()
-    monkey.setattr("roost.tasks.sources.parsers.pdf.parser.find_tables", lambda *_: {})
-    started = time.process_time()
-    parsed = parse(report, "a.pdf")
-    seconds = time.process_time() - started
-    monkey.undo()
-    assert parsed.metadata["pages"] == 307
-    assert sum(len(block.text) for block in parsed.blocks) > 1_200_000
-    assert seconds < 3  # 0.8 on an idle machine
