@@ -6,6 +6,8 @@ STAMP  := $(VENV)/.installed
 EXTRAS := local,ocr,cluster,dev
 # Three test processes: a test waits for servers half of its time.
 SPREAD := --numprocesses 3 --dist loadscope --no-loadscope-reorder
+# Plug-ins that come with langchain-tests; no unit test uses them, and they take time at the start and at each test.
+WITHOUT := -p no:benchmark -p no:codspeed -p no:recording
 
 .PHONY: help setup demo up test test-unit test-all bench bench-cli check clean
 
@@ -34,7 +36,7 @@ test: $(STAMP)       ## run the tests: unit, Milvus Lite, a real Milvus server, 
 	$(BIN)/python -m pytest $(SPREAD)
 
 test-unit: $(STAMP)  ## run the unit tests: seconds, no model and no server
-	$(BIN)/python -m pytest tests/unit
+	$(BIN)/python -m pytest $(WITHOUT) tests/unit
 
 test-all: $(STAMP)   ## run the long form too: 1,000 crash schedules, every matrix (hours)
 	$(BIN)/python -m pytest $(SPREAD) --long

@@ -108,25 +108,22 @@ def test_down_refuses_to_end_a_server_that_a_command_uses(user: Kept) -> None:
     assert user.servers() == []
 
 
-def test_a_file_that_others_may_read_or_own_is_refused_by_name(user: Kept) -> None:
+@pytest.mark.parametrize("fault", ["is open to", "belongs to"])
+def test_a_file_that_others_may_read_or_own_is_refused_by_name(user: Kept, fault: str) -> None:
+    if fault == "belongs to" and os.geteuid():
+        pytest.skip("only root can give a file away")
     with user.client() as client:
         client.ready()
         for file in (user.files.folder / "server.json", user.files.password_file):
-            file.chmod(0o644)
+            mode, owner = (0o644, os.geteuid()) if fault == "is open to" else (0o600, 12345)
+            file.chmod(mode)
+            os.chown(file, owner, -1)
             with user.client() as refused:
                 said = refused.line("Prefect")
-            assert f"{file} is open to" in said
+            assert f"{file} {fault}" in said
             assert said.endswith("this command uses a temporary server")
             file.chmod(0o600)
-        if os.geteuid():
-            pytest.skip("only root can give a file away")
-        for file in (user.files.folder / "server.json", user.files.password_file):
-            os.chown(file, 12345, -1)
-            with user.client() as refused:
-                said = refused.line("Prefect")
-            assert f"{file} belongs to" in said
-            assert said.endswith("this command uses a temporary server")
-            os.chown(file, 0, -1)
+            os.chown(file, os.geteuid(), -1)
 
 
 def test_ctrl_c_in_the_terminal_of_a_command_does_not_reach_the_server(user: Kept) -> None:
