@@ -25,6 +25,9 @@ sys.dont_write_bytecode = False
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT.parent / "shared" / "data"
+#: Documents of the example handbook, and its file that takes three seconds to read, for lack of text.
+HANDBOOK_DOCUMENTS = 51
+SCAN = "first-winter.pdf"
 
 
 #: Files whose tests run in one process, because they use what takes long to make; and the name of what they share.

@@ -18,7 +18,7 @@ import yaml
 from tests.acceptance import postgres
 from tests.acceptance.conftest import ROOST
 from tests.acceptance.web_hook import web_hook
-from tests.conftest import ROOT
+from tests.conftest import HANDBOOK_DOCUMENTS, ROOT
 from tests.waiting import until
 
 pytestmark = pytest.mark.timeout(900)  # ten processes that import Prefect and the model, one after the other
@@ -124,7 +124,7 @@ def test_each_deployment_runs_and_the_cron_fires_and_automations_hear_of_it(stac
     mine = folder("mine", **{"good.md": "# Good\n\nText.", "blank.txt": b" "})
     run = stack.ended(default)
     assert (run["name"], run["state_name"]) == ("ingest handbook", "Completed")
-    chunks = int(re.search(r"45 documents, (\d+) chunks in the index", run["state"]["message"])[1])
+    chunks = int(re.search(rf"{HANDBOOK_DOCUMENTS} documents, (\d+) chunks in the index", run["state"]["message"])[1])
     _its_progress_has_moved_to_the_end(stack, default, chunks)
     cron = {"schedule": {"cron": "* * * * *", "timezone": "UTC"}, "active": True, "slug": "minute"}
     minutely = stack.post(f"deployments/{stack.deployment('verify')['id']}/schedules", [cron])
@@ -166,7 +166,8 @@ def _its_progress_has_moved_to_the_end(stack, run_id, chunks):
     found = {artifact["key"]: artifact for artifact in artifacts}
     assert set(found) == {"ingest-handbook", "progress-handbook"}
     assert float(found["progress-handbook"]["data"]) == 100.0
-    assert found["progress-handbook"]["description"] == f"45 of 45 documents, {chunks} chunks written"
+    done = f"{HANDBOOK_DOCUMENTS} of {HANDBOOK_DOCUMENTS} documents, {chunks} chunks written"
+    assert found["progress-handbook"]["description"] == done
 
 
 def _events(stack, name):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import httpx
-from tests.conftest import ROOT
+from tests.conftest import ROOT, SCAN
 
 QUESTIONS = ROOT / "examples" / "questions"
 
 
 def test_the_command_measures_and_its_artifact_renders_in_a_real_browser(roost_here, lite, prefect, index, request):
-    roost_here("ingest", ROOT / "examples" / "handbook", "--index", index)
+    roost_here("ingest", ROOT / "examples" / "handbook", "--exclude", f"**/{SCAN}", "--index", index)
     roost_here("evaluate", QUESTIONS, "--index", index, "--timings", "none", "--json")
     ended = roost_here(
         "evaluate",
@@ -43,7 +43,7 @@ def test_the_command_measures_and_its_artifact_renders_in_a_real_browser(roost_h
         assert [complete and width >= 600 and height >= 150 for complete, width, height in drawn] == [True, True]
         tables = browser.page.locator("table")
         rows = [tables.nth(number).locator("tbody tr").count() for number in range(tables.count())]
-        assert rows == [8, len(report["worst"][:10]), len(report["timings"]), 2]
+        assert rows == [8, len(report["unknown_judgments"]), len(report["worst"][:10]), len(report["timings"]), 2]
         link = browser.page.get_by_role("link", name="ingest", exact=True)  # the only other report, in the same UI
         assert link.evaluate("a => a.href") == f"{prefect.removesuffix('/api')}{ui}/artifacts/key/ingest-{index}"
         browser.picture(f"evaluation{ui.replace('/', '-')}")

@@ -8,7 +8,7 @@ import uuid
 from pathlib import Path
 
 import pytest
-from tests.conftest import ROOT
+from tests.conftest import ROOT, SCAN
 from tests.drop import drop_version
 
 from roost.tasks.milvus.store import open_store
@@ -29,7 +29,7 @@ def make_handbook(uri: str, folder: Path) -> str:
     from roost.tasks.sources.source import Source
 
     source = folder / "handbook"
-    shutil.copytree(HANDBOOK, source)
+    shutil.copytree(HANDBOOK, source, ignore=shutil.ignore_patterns(SCAN))
     (source / HOSTILE_NAME).write_text('---\nowner: "O\'Neil \\"x\\""\n---\n# Odd\n\nA document with an odd name.\n')
     name = f"t{uuid.uuid4().hex[:12]}"
     with pytest.MonkeyPatch.context() as patch:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from tests.conftest import ROOT
+from tests.conftest import HANDBOOK_DOCUMENTS, ROOT
 from tests.drop import drop_version
 
 import roost.flows.running.batches
@@ -48,8 +48,8 @@ def test_every_format_of_the_handbook_is_indexed_and_counted_by_milvus(milvus, i
     state, report = ingest(HANDBOOK)
     chunks, vectors, ledger = stored()
     assert state == "Completed"
-    assert report.documents.added == report.documents.listed == ledger.height == 45
-    assert report.store == StoreCounts(documents=45, chunks=chunks.height)
+    assert report.documents.added == report.documents.listed == ledger.height == HANDBOOK_DOCUMENTS
+    assert report.store == StoreCounts(documents=HANDBOOK_DOCUMENTS, chunks=chunks.height)
     assert set(ledger["status"]) == {"indexed"}
     assert ledger["chunk_count"].sum() == chunks.height == report.chunks.written
     assert np.allclose(np.linalg.norm(vectors, axis=1), 1.0, atol=1e-3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -43,7 +44,7 @@ def demo(*, folder: Path | None, as_json: bool) -> None:
 def run_demo(examples: Path, *, watch: bool) -> DemoReport:
     """Index the handbook, ask every question, and count those whose first hit is judged right."""
     from roost.cli.demo_report import DemoAnswer, DemoReport
-    from roost.cli.output.show_demo import show_demo
+    from roost.cli.output.show_demo import show_demo, show_unread
     from roost.cli.output.show_ingest import show_report
     from roost.flows.operations.search import search_index
     from roost.flows.parameters import IngestRequest
@@ -69,7 +70,8 @@ def run_demo(examples: Path, *, watch: bool) -> DemoReport:
     )
     demo_report = DemoReport(report, answers)
     if watch and isinstance(report, IngestReport):
-        show_report(report)
+        show_report(replace(report, rejects=()))
+        show_unread(report.rejects)
         show_demo(demo_report, INDEX)
     return demo_report
 

@@ -15,6 +15,7 @@ from roost.cli.output import show_hits as hits
 from roost.cli.output.console import SafeConsole
 from roost.cli.output.print_json import print_json
 from roost.tasks.search.retrieve import Hit
+from roost.tasks.steps.report import Reject
 
 #: Moves the cursor, sets the title, and an 8-bit control sequence, with what stays.
 EVIL = "a\x1b[2J\x1b]0;t\x07\x9b31m\x7fb\tc"
@@ -59,9 +60,12 @@ def test_json_escapes_all_control_characters_and_keeps_the_values(capsys) -> Non
     assert "é" in text
 
 
-def test_the_demo_shows_the_words_that_were_asked_for(capsys, monkeypatch) -> None:
+def test_the_demo_shows_the_words_that_were_asked_for_and_names_what_it_did_not_read(capsys, monkeypatch) -> None:
     text = f"{'The hut has rules for all. ' * 20}Skis are waxed by Ilse. {'More rules follow here. ' * 9}"
     answer = DemoAnswer("who waxes the skis?", "huts.md", None, text, True)
     monkeypatch.setattr(demo, "out", SafeConsole(width=200))
     demo.show_demo(DemoReport(None, (answer,)), "handbook")  # type: ignore[arg-type]
-    assert "Skis are waxed by Ilse." in capsys.readouterr().out
+    demo.show_unread([Reject("page.pdf", "no_text: a scan" * 20)])
+    shown = capsys.readouterr().out
+    assert "Skis are waxed by Ilse." in shown
+    assert f"not read: page.pdf: {'no_text: a scan' * 20}\n" in shown

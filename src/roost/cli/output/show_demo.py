@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rich.table import Table
@@ -11,11 +12,18 @@ from roost.tasks.search.snippets import make_snippet
 
 if TYPE_CHECKING:
     from roost.cli.demo_report import DemoReport
+    from roost.tasks.steps.report import Reject
 
 #: Questions that the table shows; all of them are asked and counted.
 MAX_QUESTIONS = 12
 #: Characters of a hit's text that the table shows.
 SNIPPET_LENGTH = 110
+
+
+def show_unread(rejects: Sequence[Reject]) -> None:
+    """Name the documents that were not read, in one line each."""
+    for reject in rejects:
+        out.print(f"not read: {reject.uri}: {reject.reason}", soft_wrap=True)
 
 
 def show_demo(report: DemoReport, index: str) -> None:

@@ -1,0 +1,1 @@
+"""Renders the source texts of the handbook as files of each format."""
