@@ -337,7 +337,7 @@ def test_the_ledger_names_what_each_document_was_read_as(lite, ingest, folder, s
     rows = stored()[2]
     assert rows.select("uri", "format", "parser", "status").rows() == [
         ("a.md", "markdown", "roost-markdown 1", "indexed"),
-        ("bad.pdf", "pdf", f"roost-pdf 1, pypdfium2 {version('pypdfium2')}", "quarantined"),
+        ("bad.pdf", "pdf", f"roost-pdf 2, pypdfium2 {version('pypdfium2')}", "quarantined"),
         ("t.csv#1", "csv row", "", "indexed"),
     ]
     assert rows["metadata_hash"].str.len_chars().to_list() == [32, 0, 32]

@@ -9,6 +9,7 @@ from typing import Any
 import pypdfium2
 import pytest
 from pypdf import PdfWriter
+from pypdf.generic import ArrayObject, DictionaryObject, FloatObject, NameObject, StreamObject
 from tests.checks import text_of
 from tests.made_pdfs import TABLE, character_error, prose, ruled_table, running_pages, two_columns
 from tests.unit.sources.test_parsers import make_pdf
@@ -16,7 +17,9 @@ from tests.unit.sources.test_parsers import make_pdf
 from roost.tasks.sources.parsers.identity import identity
 from roost.tasks.sources.parsers.parse import parse, read
 from roost.tasks.sources.parsers.pdf.parser import PARSER
-from roost.tasks.sources.parsers.pdf.table_cells import as_markdown, merge_columns
+from roost.tasks.sources.parsers.pdf.table_cells import Cells, as_markdown, merge_columns
+from roost.tasks.sources.parsers.pdf.table_page import Piece
+from roost.tasks.sources.parsers.pdf.tables import _header_above
 
 LEFT, RIGHT = prose(70, 1), prose(60, 2)
 
@@ -60,6 +63,33 @@ def test_a_ruled_table_is_markdown_between_its_paragraphs() -> None:
     assert [" ".join(block.text.split()) for block in parsed.blocks[::2]] == [before, after]
     assert parsed.metadata["tables"] == 1
     assert "pdfplumber" in read(ruled_table(), "a.pdf").read_by.parser
+
+
+def in_form(data: bytes) -> bytes:
+    """Put the contents of the first page into a form that is drawn smaller and shifted."""
+    writer = PdfWriter(clone_from=io.BytesIO(data))
+    page = writer.pages[0]
+    form = StreamObject()
+    form.set_data(page.get_contents().get_data())
+    names = {"/Type": "/XObject", "/Subtype": "/Form"}
+    form.update({NameObject(name): NameObject(value) for name, value in names.items()})
+    form[NameObject("/BBox")] = page.mediabox
+    form[NameObject("/Matrix")] = ArrayObject(map(FloatObject, (0.9, 0, 0, 0.9, 5, 7)))
+    form[NameObject("/Resources")] = page["/Resources"]
+    drawn = StreamObject()
+    drawn.set_data(b"q 0.8 0 0 0.8 40 60 cm /Form Do Q")
+    page[NameObject("/Contents")] = writer._add_object(drawn)
+    forms = DictionaryObject({NameObject("/Form"): writer._add_object(form)})
+    page[NameObject("/Resources")] = DictionaryObject({NameObject("/XObject"): forms})
+    stream = io.BytesIO()
+    writer.write(stream)
+    return stream.getvalue()
+
+
+def test_a_table_in_a_form_is_found() -> None:
+    table = parse(ruled_table(), "a.pdf").blocks[0]
+    assert table.kind == "table"
+    assert parse(in_form(ruled_table()), "a.pdf").blocks == (table,)
 
 
 def test_columns_that_a_layout_divided_are_joined_and_others_stay() -> None:
@@ -128,3 +158,18 @@ def test_a_file_that_pdfium_refuses_is_read_by_pypdf(monkeypatch: pytest.MonkeyP
     parsed = parse(make_pdf("first", "second", title="Two"), "a.pdf")
     assert [(block.page, block.text.strip()) for block in parsed.blocks] == [(1, "first"), (2, "second")]
     assert (parsed.title, parsed.used) == ("Two", ("pypdf",))
+
+
+def test_a_header_stands_over_its_own_columns() -> None:
+    columns = [(0.0, 100.0), (100.0, 160.0), (160.0, 220.0), (220.0, 280.0)]
+    words = [
+        *(Piece("2020", 120, 140, 90, 98), Piece("2021", 180, 200, 90, 98), Piece("Change", 235, 265, 90, 98)),
+        *(Piece("to", 240, 260, 82, 91), Piece("Year", 120, 160, 74, 83), Piece("ended", 161, 200, 74, 83)),
+    ]
+    cells = Cells([["Rent", "1", "2", "3"], ["Heat", "4", "5", "6"]], columns)
+    header, top = _header_above(words, cells, (0.0, 100.0, 280.0, 150.0))
+    assert header == ["", "Year ended 2020", "Year ended 2021", "to Change"]
+    assert top == 74
+    over_all = [*words[:3], Piece("Crowns", 170, 210, 74, 83)]
+    header, _ = _header_above(over_all, cells, (0.0, 100.0, 280.0, 150.0))
+    assert header == ["", "Crowns 2020", "Crowns 2021", "Crowns Change"]

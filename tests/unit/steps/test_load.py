@@ -76,7 +76,7 @@ async def test_a_loaded_document_names_its_format_and_its_parser_and_a_refused_o
         ("notes", "text", "roost-text 1"),
         ("page.html", "html", "roost-html 1"),
     ]
-    pdfium = f"roost-pdf 1, pypdfium2 {version('pypdfium2')}"
+    pdfium = f"roost-pdf 2, pypdfium2 {version('pypdfium2')}"
     assert read.rejects.select(columns).rows() == [("cut.pdf", "pdf", pdfium), ("gone.md", "", "")]
     hashes = dict(read.documents.select("uri", "metadata_hash").iter_rows())
     assert hashes["a.md"] == hashes["b.md"] != hashes["notes"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 from roost.tasks.errors import DocumentError
@@ -17,7 +16,6 @@ from roost.tasks.sources.parsers.pdf.page import Page, Pages
 from roost.tasks.sources.parsers.pdf.pdfium_pages import MIN_CHARACTERS, read_outline, read_page
 from roost.tasks.sources.parsers.pdf.pypdf_pages import read_with_pypdf
 from roost.tasks.sources.parsers.pdf.repeated import drop_repeated
-from roost.tasks.sources.parsers.pdf.tables import find_tables
 from roost.tasks.sources.text_encoding import clean
 
 
@@ -31,7 +29,7 @@ class PdfParser:
     @property
     def version(self) -> str:
         """Its revision, and the package that reads the pages."""
-        return f"roost-pdf 1, {used_package('pypdfium2')}"
+        return f"roost-pdf 2, {used_package('pypdfium2')}"
 
     def parse(self, data: bytes) -> Parsed:
         """Parse all pages.
@@ -97,10 +95,7 @@ def _make_document(parts: Sequence[Pages]) -> Parsed:
 def _parse_document(document: Any, data: bytes, pages: PageRange) -> Pages:
     read = [read_page(document, index) for index in pages.of(len(document))]
     read, used = _read_rest(read, data)
-    tabular = [page.number - 1 for page in read if page.is_tabular]
-    if tabular:
-        tables = find_tables(data, tabular)
-        read = [replace(page, tables=tuple(tables.get(page.number - 1, ()))) for page in read]
+    if any(page.is_tabular for page in read):
         used += ("pdfplumber",)
     scans = [page for page in read if page.is_scanned and page.characters < MIN_CHARACTERS]
     found: dict[int, Page] = {}

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import ctypes
-import re
 from dataclasses import replace
 from typing import Any
 
 from roost.tasks.sources.parsers.parsed import CODE_ERRORS
 from roost.tasks.sources.parsers.pdf.columns import Box, find_gutter, order_columns
+from roost.tasks.sources.parsers.pdf.drawings import has_drawing
 from roost.tasks.sources.parsers.pdf.page import Heading, Line, Page
-from roost.tasks.sources.parsers.pdf.tables import is_tabular
-from roost.tasks.sources.text_encoding import clean
+from roost.tasks.sources.parsers.pdf.pdfium_text import storable
+from roost.tasks.sources.parsers.pdf.table_page import read_table_page
+from roost.tasks.sources.parsers.pdf.tables import find_tables, is_tabular
 
-#: What pdfium puts where a hyphen ends a line; a word goes on after it.
-_LINE_END_HYPHEN = re.compile("[\x02\ufffe]")
-_DIVIDED_WORD = re.compile("(?<=[^\\W\\d_])[\x02\ufffe](?=[^\\W\\dA-Z_])")
 #: A page with fewer characters and a picture is a scan; pictures are looked for this deep in forms.
 MIN_CHARACTERS = 20
 _IMAGE_DEPTH = 3
@@ -38,8 +36,7 @@ def read_page(document: Any, index: int) -> Page:
     try:
         page = document[index]
         try:
-            lines, is_tabular = _read_lines(page)
-            read = Page(index + 1, tuple(lines), is_tabular=is_tabular and _has_drawing(page))
+            read = _read_text(page, index + 1)
             return replace(read, is_scanned=read.characters < MIN_CHARACTERS and _has_image(page))
         finally:
             page.close()
@@ -54,7 +51,7 @@ def read_outline(document: Any) -> tuple[Heading, ...]:
         for entry in document.get_toc():
             destination = entry.get_dest()
             page = destination.get_index() if destination else None
-            if page is not None and (title := _storable(entry.get_title()).strip()):
+            if page is not None and (title := storable(entry.get_title()).strip()):
                 found.append(Heading(entry.level, " ".join(title.split()), page + 1))
             if len(found) >= _MAX_OUTLINE:
                 break
@@ -65,19 +62,22 @@ def read_outline(document: Any) -> tuple[Heading, ...]:
     return tuple(found)
 
 
-def _read_lines(page: Any) -> tuple[list[Line], bool]:
-    """Read the lines of a page, and whether its text stands in rows of cells."""
+def _read_text(page: Any, number: int) -> Page:
+    """Read the lines of a page, and its tables where its text stands in rows of cells."""
     text_page = page.get_textpage()
     try:
         text = text_page.get_text_range()
         if len(text) != text_page.count_chars() or page.get_rotation():
-            return [Line(line) for line in _storable(text).split("\n")], False
+            return Page(number, tuple(Line(line) for line in storable(text).split("\n")))
         rows = _Rows(text_page, text)
-        boxes = [Box(*text_page.get_rect(number)) for number in range(text_page.count_rects())]
+        boxes = [Box(*text_page.get_rect(rectangle)) for rectangle in range(text_page.count_rects())]
         gutter = find_gutter(boxes)
-        if gutter is None:
-            return rows.all(), is_tabular(boxes)
-        return order_columns(rows.split_at(gutter), boxes, gutter), False
+        if gutter:
+            return Page(number, tuple(order_columns(rows.split_at(gutter), boxes, gutter)))
+        lines = tuple(rows.all())
+        if not (is_tabular(boxes) and has_drawing(page)):
+            return Page(number, lines)
+        return Page(number, lines, tuple(find_tables(read_table_page(page, text_page, text))), is_tabular=True)
     finally:
         text_page.close()
 
@@ -86,15 +86,6 @@ def _has_image(page: Any) -> bool:
     from pypdfium2 import raw
 
     return any(True for _ in page.get_objects(filter=[raw.FPDF_PAGEOBJ_IMAGE], max_depth=_IMAGE_DEPTH))
-
-
-def _has_drawing(page: Any) -> bool:
-    """Whether there are lines or shaded areas on a page, or parts that may contain them."""
-    from pypdfium2 import raw
-
-    kinds = (raw.FPDF_PAGEOBJ_PATH, raw.FPDF_PAGEOBJ_FORM)
-    count = raw.FPDFPage_CountObjects(page.raw)
-    return any(raw.FPDFPageObj_GetType(raw.FPDFPage_GetObject(page.raw, number)) in kinds for number in range(count))
 
 
 class _Rows:
@@ -137,7 +128,7 @@ class _Rows:
 
     def _line(self, start: int, end: int) -> Line:
         raw = self._text[start:end]
-        text = _storable(raw)
+        text = storable(raw)
         words = raw.strip()
         if not words:
             return Line(text)
@@ -168,7 +159,3 @@ class _Rows:
             elif cut or right.value > gutter[0]:
                 return 0
         return cut if cut > start else 0
-
-
-def _storable(text: str) -> str:
-    return _LINE_END_HYPHEN.sub("-", _DIVIDED_WORD.sub("", clean(text)))

@@ -10,7 +10,7 @@ from roost.tasks.sources.parsers.markdown_tables import markdown_table, plain_ce
 
 #: Signs that a layout puts into a cell of their own, before or after a number.
 _BEFORE = frozenset("$€£¥(+-–—")
-_AFTER = frozenset({"%", ")", ")%", "x", "pts", "bps"})
+_AFTER = frozenset({"%", ")", ")%", ") %", "x", "pts", "bps"})
 _NUMBER = re.compile(r"[\s$€£¥(+–—-]*[\d.,’']*\d[\d.,’']*[\s)%]*")
 _YEAR = re.compile(r"(19|20)\d\d")
 
