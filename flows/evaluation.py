@@ -47,7 +47,8 @@ from roost.tasks.milvus.lock_wait import LeaseOwner
 from roost.tasks.milvus.store import open_store
 from roost.tasks.models.embedder import Embedder, model_of
 from roost.tasks.prefect_tasks import evaluation as evaluation_tasks
-from roost.tasks.search.retrieve import Hit, search
+from roost.tasks.search.hits import Hit
+from roost.tasks.search.retrieve import search
 from roost.tasks.settings import Settings, load_settings
 from roost.tasks.versions.live_version import require_live_version
 from roost.tasks.versions.version import Version, check_index_name

@@ -8,25 +8,27 @@ from contextlib import AsyncExitStack
 from roost.tasks.milvus.lock_wait import LeaseOwner
 from roost.tasks.milvus.store import open_store
 from roost.tasks.models.embedder import Embedder, model_of
-from roost.tasks.search.retrieve import Hit, SearchOptions, search
+from roost.tasks.search.hits import Hit, SearchOptions
+from roost.tasks.search.retrieve import search
 from roost.tasks.settings import load_settings
 from roost.tasks.versions.live_version import require_live_version
 
 
 async def search_index(index: str, queries: list[str], k: int, options: SearchOptions | None = None) -> list[list[Hit]]:
-    """Find the k nearest chunks to each query.
+    """Find the k best chunks for each query.
 
     Args:
         index: Name of the index.
         queries: n questions or keywords.
         k: Hits wanted for each query, >= 1.
-        options: Filter, diversity, documents, neighbours; None for none of these.
+        options: Filter, fusion, diversity, documents, neighbours; None for none of these.
 
     Returns:
         n lists of at most k hits, best first.
 
     Raises:
-        UsageError: There is no such index, the filter is invalid, or its model is not installed here in its revision.
+        UsageError: There is no such index, the filter or fusion is invalid, or its model is not installed here in its
+            revision.
         ConflictError: Another process has locked the file of Milvus Lite.
     """
     settings = load_settings()

@@ -37,9 +37,9 @@ if TYPE_CHECKING:
         TransientError,
         UsageError,
     )
+    from roost.tasks.search.hits import Hit, SearchOptions
     from roost.tasks.search.open_index import OpenIndex, aopen_index, open_index
     from roost.tasks.search.open_retriever import aopen_retriever, open_retriever
-    from roost.tasks.search.retrieve import Hit, SearchOptions
     from roost.tasks.steps.report import IngestReport
 
     __version__: str
@@ -73,7 +73,7 @@ _HOMES = {
     **dict.fromkeys(("aingest", "asearch", "ingest", "search"), "roost.api"),
     **dict.fromkeys(("OpenIndex", "aopen_index", "open_index"), "roost.tasks.search.open_index"),
     **dict.fromkeys(("aopen_retriever", "open_retriever"), "roost.tasks.search.open_retriever"),
-    **dict.fromkeys(("Hit", "SearchOptions"), "roost.tasks.search.retrieve"),
+    **dict.fromkeys(("Hit", "SearchOptions"), "roost.tasks.search.hits"),
     "IngestReport": "roost.tasks.steps.report",
     **dict.fromkeys(
         (

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
 
 from roost.flows.operations.search import search_index
 from roost.tasks.errors import UsageError
+from roost.tasks.search.hits import Hit, SearchKeywords, SearchOptions
 from roost.tasks.search.open_index import refuse_running_loop
-from roost.tasks.search.retrieve import Hit, SearchOptions
 from roost.tasks.settings import set_library_defaults
 from roost.tasks.sources.source import Source
 
@@ -20,15 +20,6 @@ if TYPE_CHECKING:
 
 #: A place of documents (file, folder, glob, URL, table), or a `Source` with its own options.
 SourceLike = str | Path | Source
-
-
-class SearchKeywords(TypedDict, total=False):
-    """Options of `search`; see `roost.SearchOptions`."""
-
-    where: str
-    diverse: bool
-    by_document: bool
-    neighbours: int
 
 
 class IngestKeywords(TypedDict, total=False):
@@ -49,7 +40,7 @@ class IngestKeywords(TypedDict, total=False):
 
 
 def search(query: str, index: str = "docs", *, k: int = 5, **options: Unpack[SearchKeywords]) -> list[Hit]:
-    """Find the k nearest chunks to a query, best first.
+    """Find the k best chunks for a query, best first.
 
     It opens the index, loads the model, searches and closes; for several queries use `roost.open_index`.
 
@@ -61,14 +52,14 @@ def search(query: str, index: str = "docs", *, k: int = 5, **options: Unpack[Sea
         query: Question or keywords.
         index: Name of the index.
         k: Hits wanted, >= 1.
-        options: `where`, `diverse`, `by_document`, `neighbours`: see `roost.SearchOptions`.
+        options: `where`, `fusion`, `weight`, `diverse`, `by_document`, `neighbours`: see `roost.SearchOptions`.
 
     Returns:
         At most k hits; `text`, `score`, `uri`, `page` and more, see `roost.Hit`.
 
     Raises:
-        UsageError: There is no such index, the filter is invalid, the query is empty, or an event loop is running in
-            this thread: use `asearch` there.
+        UsageError: There is no such index, the filter or fusion is invalid, the query is empty, or an event loop is
+            running in this thread: use `asearch` there.
         ConflictError: Another process has locked the file of Milvus Lite.
     """
     refuse_running_loop("search", "await asearch(...)")

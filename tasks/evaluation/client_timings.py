@@ -24,7 +24,9 @@ from roost.tasks.evaluation.report_parts import Latency
 from roost.tasks.evaluation.scratch import ScratchSpace, open_scratch_space
 from roost.tasks.evaluation.timing_cells import Cell
 from roost.tasks.milvus.store import Store
+from roost.tasks.search.fused_search import search_fused
 from roost.tasks.settings import Milvus
+from roost.tasks.versions.fusion import Fusion
 from roost.tasks.versions.version import Version
 
 MODES = ("sync", "async")
@@ -115,7 +117,9 @@ async def time_clients(
     return order.sort(first, "count", pl.col("mode") == "async").drop("place")
 
 
-async def time_index(store: Store, version: Version, texts: Sequence[str], vectors: np.ndarray) -> Latency:
+async def time_index(
+    store: Store, version: Version, texts: Sequence[str], vectors: np.ndarray, fusion: Fusion | None = None
+) -> Latency:
     """Time searches of an index: at most 50 questions, one at a time, ten hits each, with strong consistency.
 
     Args:
@@ -123,16 +127,13 @@ async def time_index(store: Store, version: Version, texts: Sequence[str], vecto
         version: The version to search.
         texts: n questions.
         vectors: (n, dim) float32, theirs.
+        fusion: How to search; None: as the version is searched by default.
     """
+    fusion = fusion or version.default_fusion
     times = []
     for text, vector in zip(texts[:MAX_LATENCY_QUESTIONS], vectors[:MAX_LATENCY_QUESTIONS].tolist(), strict=True):
         started = time.perf_counter()
-        if version.recipe.sparse:
-            await store.search_hybrid(
-                version.name, [vector], [text], ["text"], metric=version.metric, limit=LATENCY_HITS
-            )
-        else:
-            await store.search(version.name, [vector], ["text"], limit=LATENCY_HITS)
+        await search_fused(store, version, [vector], [text], ["text"], fusion=fusion, limit=LATENCY_HITS)
         times.append(1000 * (time.perf_counter() - started))
     return Latency(questions=len(times), **_percentiles(times))
 

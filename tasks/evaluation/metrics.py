@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from roost.tasks.errors import UsageError
 from roost.tasks.evaluation import rankings
+from roost.tasks.evaluation.judgments import judged_chunks, judged_items, resolve_known
 from roost.tasks.evaluation.measures import BY_CHUNK, MAIN, MEASURES, Estimate
-from roost.tasks.evaluation.questions import Questions, resolve
+from roost.tasks.evaluation.questions import Questions
 from roost.tasks.milvus.store import Store
 from roost.tasks.models.embedder import Embedder
 from roost.tasks.versions.ledger import read_ledger
@@ -88,8 +88,7 @@ async def measure_quality(
     vectors = await embedder.embed_queries(questions.asked["text"].to_list())
     if ledger is None:
         ledger = await read_ledger(store, version.ledger, ["doc_id", "source", "uri", "status", "chunk_count"])
-    resolved = _without_empty(resolve(questions.judgments, ledger), ledger)
-    _refuse_unknown_documents(resolved, ledger, version)
+    resolved = resolve_known(questions, ledger, version.index)
     judged = questions.judged
     await wait_until_searchable(store, version)
     recall = await rankings.ann_recall(store, version, vectors) if exact else None
@@ -152,29 +151,6 @@ def estimate(values: np.ndarray) -> Estimate:
     return Estimate(float(values.mean()), float(low), float(high))
 
 
-def _without_empty(resolved: pl.DataFrame, ledger: pl.DataFrame) -> pl.DataFrame:
-    """Mark judged documents that the ledger lists but that have no chunks as unknown: no search can find them."""
-    status = ledger.filter(pl.col("chunk_count") == 0).select("doc_id", empty="status")
-    joined = resolved.join(status, on="doc_id", how="left", maintain_order="left")
-    empty = pl.col("empty").is_not_null()
-    why = pl.format("not in the index ({})", pl.col("empty"))
-    return joined.with_columns(
-        doc_id=pl.when(empty).then(pl.lit("")).otherwise(pl.col("doc_id")),
-        why=pl.when(empty).then(why).otherwise(pl.col("why")),
-    ).select(resolved.columns)
-
-
-def _refuse_unknown_documents(resolved: pl.DataFrame, ledger: pl.DataFrame, version: Version) -> None:
-    if resolved.is_empty() or (resolved["why"] == "").any():
-        return
-    judged = ", ".join(resolved["document"].unique(maintain_order=True).head(3))
-    indexed = ", ".join(ledger.sort("uri")["uri"].head(3)) or "nothing"
-    raise UsageError(
-        f"index {version.index!r} has none of the judged documents: the judgments name {judged}, the index contains "
-        f"{indexed}; judgments name paths relative to the source, or ids in a table"
-    )
-
-
 def _documents_with_spans(resolved: pl.DataFrame) -> list[str]:
     spans = resolved.filter(pl.col("start").is_not_null() & (pl.col("doc_id") != ""))
     return spans["doc_id"].unique().sort().to_list()
@@ -184,38 +160,13 @@ def _judge(
     questions: Questions, resolved: pl.DataFrame, ranked: pl.DataFrame, places: pl.DataFrame, ledger: pl.DataFrame
 ) -> tuple[dict[str, Estimate], pl.DataFrame]:
     documents = rankings.by_document(ranked)
-    judgments = _items(resolved)
+    judgments = judged_items(resolved)
     per_question = score(judgments, documents.rename({"doc_id": "item"}))
     measures = _estimates(per_question, "")
     if resolved["start"].is_not_null().any():
-        chunks = score(_judged_chunks(resolved, places), ranked.rename({"id": "item"}))
+        chunks = score(judged_chunks(resolved, places), ranked.rename({"id": "item"}))
         measures |= _estimates(chunks, BY_CHUNK)
     return measures, _answered(questions, per_question, judgments, documents, ledger)
-
-
-def _items(resolved: pl.DataFrame) -> pl.DataFrame:
-    """Name the judged items: the `doc_id`, or `?` and the name in the judgment if the document is unknown."""
-    unknown = pl.format("?{}", pl.col("document"))
-    return resolved.select(
-        "question", item=pl.when(pl.col("doc_id") == "").then(unknown).otherwise(pl.col("doc_id")), grade="grade"
-    )
-
-
-def _judged_chunks(resolved: pl.DataFrame, places: pl.DataFrame) -> pl.DataFrame:
-    """Judge chunks by spans: a chunk is relevant if it covers half of a span, or half of it is inside the span.
-
-    However a document is cut, a span has at least one relevant chunk. A span without a chunk, as in a document that is
-    not in the index, counts as one relevant chunk that is not found.
-    """
-    spans = resolved.filter(pl.col("start").is_not_null())
-    overlaps = spans.join(places.rename({"start": "from", "end": "to"}), on="doc_id")
-    shared = pl.min_horizontal("end", "to") - pl.max_horizontal("start", "from")
-    shorter = pl.min_horizontal(pl.col("end") - pl.col("start"), pl.col("to") - pl.col("from"))
-    relevant = overlaps.filter(2 * shared >= shorter)
-    covered = relevant.select("question", "doc_id", "start").unique()
-    lost = spans.join(covered, on=["question", "doc_id", "start"], how="anti")
-    not_found = lost.select("question", item=pl.format("?{}@{}", "document", "start"), grade="grade")
-    return pl.concat([relevant.select("question", item="id", grade="grade"), not_found])
 
 
 def _estimates(per_question: pl.DataFrame, prefix: str) -> dict[str, Estimate]:

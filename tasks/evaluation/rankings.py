@@ -13,8 +13,9 @@ import numpy as np
 import polars as pl
 
 from roost.tasks.milvus.expressions import MAX_FILTER_VALUES, one_of
-from roost.tasks.milvus.row_reads import HYBRID_CANDIDATES
 from roost.tasks.milvus.store import Store
+from roost.tasks.search.fused_search import FUSED_CANDIDATES, search_fused
+from roost.tasks.versions.fusion import DENSE, Fusion
 from roost.tasks.versions.version import Version
 
 #: A chunk in the ranking of a question. `rank` counts from 1; for every metric a higher `score` is nearer.
@@ -56,6 +57,7 @@ async def rank_chunks(
     vectors: np.ndarray,
     *,
     texts: Sequence[str] = (),
+    fusion: Fusion | None = None,
     documents: int = MAX_DOCUMENTS,
 ) -> pl.DataFrame:
     """Rank chunks for each question, deep enough for `documents` documents if 1,600 chunks contain that many.
@@ -69,7 +71,8 @@ async def rank_chunks(
         version: The version to search.
         names: n ids of questions.
         vectors: (n, dim) float32.
-        texts: n questions; used only if the recipe of the version includes word search.
+        texts: n questions; not used by a search by vectors only.
+        fusion: How to search; None: as the version is searched by default.
         documents: Number of documents to reach, >= 1.
 
     Returns:
@@ -78,29 +81,46 @@ async def rank_chunks(
     total = await store.count(version.name)
     if not total:
         return RANKED.to_frame()
-    texts = texts if version.recipe.sparse else ()
-    limit = min(total, 2 * HYBRID_CANDIDATES if texts else FIRST_CHUNKS)
-    found = await _rank(store, version, names, vectors, limit, texts)
+    fusion = fusion or version.default_fusion
+    is_fused = fusion.method not in ("dense", "sparse")
+    limit = min(total, 2 * FUSED_CANDIDATES if is_fused else FIRST_CHUNKS)
+    found = await _rank(store, version, names, vectors, limit, fusion, texts)
     deepest = min(total, MAX_CHUNKS)
-    if limit < deepest and not texts:
+    if limit < deepest and not is_fused:
         counts = found.group_by("question").agg(pl.col("doc_id").n_unique().alias("n"))
         too_few = set(counts.filter(pl.col("n") < documents)["question"].to_list())
         rows = [row for row, name in enumerate(names) if name in too_few]
         if rows:
-            deeper = await _rank(store, version, [names[row] for row in rows], vectors[rows], deepest)
+            some = [texts[row] for row in rows] if texts else ()
+            deeper = await _rank(store, version, [names[row] for row in rows], vectors[rows], deepest, fusion, some)
             found = pl.concat([found.filter(~pl.col("question").is_in(list(too_few))), deeper])
     return found
 
 
 async def _rank(
-    store: Store, version: Version, names: Sequence[str], vectors: np.ndarray, limit: int, texts: Sequence[str] = ()
+    store: Store,
+    version: Version,
+    names: Sequence[str],
+    vectors: np.ndarray,
+    limit: int,
+    fusion: Fusion = DENSE,
+    texts: Sequence[str] = (),
 ) -> pl.DataFrame:
     gate = asyncio.Semaphore(MAX_CONCURRENT_REQUESTS)
 
     async def rank_part(part: slice) -> pl.DataFrame:
         async with gate:
-            hits = await _search(store, version, vectors[part].tolist(), texts[part], limit)
-        sign = -1.0 if version.metric == "L2" and not texts else 1.0
+            hits = await search_fused(
+                store,
+                version,
+                vectors[part].tolist(),
+                texts[part],
+                _FIELDS,
+                fusion=fusion,
+                limit=limit,
+                candidates=FUSED_CANDIDATES,
+            )
+        sign = -1.0 if version.metric == "L2" and fusion == DENSE else 1.0
         rows = [
             (name, rank, str(hit["id"]), *(hit["entity"][field] for field in _FIELDS), sign * float(hit["distance"]))
             for name, ranking in zip(names[part], hits, strict=True)
@@ -110,22 +130,6 @@ async def _rank(
 
     parts = [slice(first, first + QUERIES_PER_REQUEST) for first in range(0, len(names), QUERIES_PER_REQUEST)]
     return pl.concat([RANKED.to_frame(), *await asyncio.gather(*map(rank_part, parts))])
-
-
-async def _search(
-    store: Store, version: Version, vectors: list[list[float]], texts: Sequence[str], limit: int
-) -> list[list[dict[str, Any]]]:
-    if not texts:
-        return await store.search(version.name, vectors, _FIELDS, limit=limit)
-    return await store.search_hybrid(
-        version.name,
-        vectors,
-        texts,
-        _FIELDS,
-        metric=version.metric,
-        limit=limit,
-        candidate_count=HYBRID_CANDIDATES,
-    )
 
 
 def by_document(ranked: pl.DataFrame, *, documents: int = MAX_DOCUMENTS) -> pl.DataFrame:

@@ -7,7 +7,7 @@ import asyncio
 from roost.tasks.errors import RoostError
 from roost.tasks.evaluation.report_parts import SampleAnswer
 from roost.tasks.search.answer import answer_from
-from roost.tasks.search.retrieve import Hit
+from roost.tasks.search.hits import Hit
 from roost.tasks.settings import LLM
 
 #: Questions that are sent to the language model at the same time.

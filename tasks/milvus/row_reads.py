@@ -1,4 +1,4 @@
-"""Reads of rows: query, fetch by key, count, search, hybrid search, and whole collections page by page."""
+"""Reads of rows: query, fetch by key, count, search by vectors and by words, and whole collections page by page."""
 
 from __future__ import annotations
 
@@ -6,14 +6,10 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
-from pymilvus import AnnSearchRequest, RRFRanker
-
 from roost.tasks.milvus.connection import Connection
 from roost.tasks.milvus.error_mapping import mapped_errors
 from roost.tasks.milvus.expressions import MAX_FILTER_VALUES, cut_values, one_of
 
-#: Rows of each of both searches, by vector and by text, that a hybrid search fuses.
-HYBRID_CANDIDATES = 100
 #: Rows in one page of a whole collection.
 PAGE_ROWS = 16_000
 
@@ -64,60 +60,50 @@ class RowReads(Connection):
         filter: str = "",
     ) -> list[list[dict[str, Any]]]:
         """Find the `limit` nearest rows to each vector, best first."""
-        with mapped_errors(self.settings.uri):
-            hits = await self._rows.search(
-                collection,
-                data=list(vectors),
-                anns_field="vector",
-                limit=limit,
-                output_fields=fields,
-                filter=filter,
-                search_params={"params": {"ef": max(self.settings.search_ef, limit)}},
-                consistency_level="Strong",
-                timeout=self.settings.timeout,
-            )
-        return [list(row) for row in hits]
+        near = {"params": {"ef": max(self.settings.search_ef, limit)}}
+        return await self._search(collection, vectors, "vector", near, fields, limit=limit, filter=filter)
 
-    async def search_hybrid(
+    async def search_words(
         self,
         collection: str,
-        vectors: Sequence[Sequence[float]],
         texts: Sequence[str],
         fields: list[str],
         *,
-        metric: str,
         limit: int,
         filter: str = "",
-        candidate_count: int = 0,
     ) -> list[list[dict[str, Any]]]:
-        """Find rows by vector and by BM25 of the text, fused by reciprocal rank, best first.
+        """Find the `limit` rows whose words fit each text best by BM25, best first; rows with none of them are omitted.
 
-        Args:
-            collection: Name of a collection with a sparse index.
-            vectors: n query vectors.
-            texts: The n queries.
-            fields: Fields to read of each row.
-            metric: Metric of the vectors.
-            limit: Rows for each query, >= 1.
-            filter: Filter in Milvus' language.
-            candidate_count: Rows of each of both searches that are fused; 0: `HYBRID_CANDIDATES`, or `limit` where
-                that is more. Another number gives another order, so measurements name it.
-
-        Source: Cormack, Clarke and Buettcher 2009, with their constant of 60.
+        The collection must have a sparse index. Scores are positive, also those of Milvus Lite, which negates them.
         """
-        candidates = candidate_count or max(limit, HYBRID_CANDIDATES)
-        near = {"metric_type": metric, "params": {"ef": max(self.settings.search_ef, candidates)}}
-        requests = [
-            AnnSearchRequest(list(vectors), "vector", near, limit=candidates, expr=filter),
-            AnnSearchRequest(list(texts), "sparse", {"metric_type": "BM25"}, limit=candidates, expr=filter),
+        found = await self._search(
+            collection, texts, "sparse", {"metric_type": "BM25"}, fields, limit=limit, filter=filter
+        )
+        return [
+            [{"id": row["id"], "distance": abs(row["distance"]), "entity": row["entity"]} for row in rows]
+            for rows in found
         ]
+
+    async def _search(
+        self,
+        collection: str,
+        data: Sequence[Any],
+        field: str,
+        params: dict[str, Any],
+        fields: list[str],
+        *,
+        limit: int,
+        filter: str,
+    ) -> list[list[dict[str, Any]]]:
         with mapped_errors(self.settings.uri):
-            hits = await self._rows.hybrid_search(
+            hits = await self._rows.search(
                 collection,
-                requests,
-                RRFRanker(60),
+                data=list(data),
+                anns_field=field,
                 limit=limit,
                 output_fields=fields,
+                filter=filter,
+                search_params=params,
                 consistency_level="Strong",
                 timeout=self.settings.timeout,
             )

@@ -17,7 +17,7 @@ from roost.tasks.evaluation.timing_cells import Cell
 from roost.tasks.milvus.store import Store
 from roost.tasks.models.embedder import Embedder
 from roost.tasks.prefect_tasks.ingest import POLICY
-from roost.tasks.search.retrieve import Hit
+from roost.tasks.search.hits import Hit
 from roost.tasks.settings import LLM, Milvus
 from roost.tasks.versions.version import Version
 

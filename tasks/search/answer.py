@@ -29,7 +29,7 @@ from pydantic import SecretStr
 
 from roost.tasks.errors import ConfigurationError, RoostError, TransientError, UsageError
 from roost.tasks.search.endpoint import OPENAI_URL, make_endpoint
-from roost.tasks.search.retrieve import Hit
+from roost.tasks.search.hits import Hit
 from roost.tasks.settings import LLM
 
 # The prompt calls hits "passages", the ordinary word, because a language model does not know Roost's terms.

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from anyio.from_thread import BlockingPortal
 from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
-from langchain_core.vectorstores import VectorStoreRetriever
+from langchain_core.retrievers import BaseRetriever
+from pydantic import PrivateAttr
 
 from roost.tasks.errors import UsageError
 from roost.tasks.milvus.connection import connection_options
@@ -19,6 +20,7 @@ from roost.tasks.milvus.store import Store
 from roost.tasks.models.embedder import Embedder
 from roost.tasks.search.added_texts import added_metadata, added_row, embed_added_texts
 from roost.tasks.search.langchain_bridge import BridgedMilvus, check_bridged_versions
+from roost.tasks.search.row_search import RowSearch
 from roost.tasks.versions.schema import SPARSE
 from roost.tasks.versions.version import Version
 
@@ -164,12 +166,8 @@ class IndexMilvus(BridgedMilvus):
         return await self._acall(self._find, expr, fields, limit)
 
     def to_document(self, row: dict[str, Any]) -> Document:
-        """Make a document of a row: its id, and the metadata that it was added with, or the fields of a chunk."""
-        metadata = added_metadata(row)
-        if metadata is None:
-            hidden = ("id", "text", "vector", SPARSE, "_node_type", "_node_content")
-            metadata = {name: value for name, value in row.items() if name not in hidden}
-        return Document(id=row["id"], page_content=row["text"], metadata=metadata)
+        """See `make_document`."""
+        return make_document(row)
 
     async def _acall(self, function: Callable[..., Awaitable[T]], *arguments: object) -> T:
         return await asyncio.wrap_future(self._portal.start_task_soon(function, *arguments))
@@ -208,6 +206,15 @@ class IndexMilvus(BridgedMilvus):
             for document in documents:
                 document.metadata = {name: value for name, value in document.metadata.items() if name in fields}
         return documents
+
+
+def make_document(row: Mapping[str, Any]) -> Document:
+    """Make a document of a row: its id, and the metadata that it was added with, or the fields of a chunk."""
+    metadata = added_metadata(row)
+    if metadata is None:
+        hidden = ("id", "text", "vector", SPARSE, "_node_type", "_node_content")
+        metadata = {name: value for name, value in row.items() if name not in hidden}
+    return Document(id=row["id"], page_content=row["text"], metadata=metadata)
 
 
 def _texts_and_metadata(documents: list[Document]) -> tuple[list[str], list[dict[str, Any]]]:
@@ -250,13 +257,17 @@ def langchain_store(
     )
 
 
-def langchain_retriever(vectors: IndexMilvus, *, k: int, where: str) -> VectorStoreRetriever:
-    """Make a retriever.
+class IndexRetriever(BaseRetriever):
+    """LangChain's retriever of one index: the hits of Roost's own search as documents, in the same order."""
 
-    Args:
-        vectors: The store.
-        k: Documents to return, >= 1.
-        where: Filter as Milvus reads it; empty for none.
-    """
-    options: dict[str, Any] = {"k": k, "expr": where} if where else {"k": k}
-    return vectors.as_retriever(search_kwargs=options)
+    _find: RowSearch = PrivateAttr()
+
+    def __init__(self, find: RowSearch) -> None:
+        super().__init__()
+        self._find = find
+
+    def _get_relevant_documents(self, query: str, *, run_manager: Any) -> list[Document]:
+        return [make_document(found.row) for found in self._find.rows(query)]
+
+    async def _aget_relevant_documents(self, query: str, *, run_manager: Any) -> list[Document]:
+        return [make_document(found.row) for found in await self._find.arows(query)]

@@ -1,23 +1,24 @@
 """LlamaIndex's own Milvus store and retriever on an index, with the index's own model as their embedding.
 
-The underscored methods of `IndexEmbedding` are the extension points that LlamaIndex documents for embeddings.
+The underscored methods are the extension points that LlamaIndex documents for embeddings and retrievers.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
-from llama_index.core import VectorStoreIndex
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.bridge.pydantic import PrivateAttr
-from llama_index.core.retrievers import VectorIndexRetriever
+from llama_index.core.retrievers import BaseRetriever
+from llama_index.core.schema import NodeWithScore, QueryBundle
+from llama_index.core.vector_stores.utils import metadata_dict_to_node
 from llama_index.vector_stores.milvus import MilvusVectorStore
 
 from roost.tasks.milvus.connection import connection_options
 from roost.tasks.milvus.store import Store
 from roost.tasks.models.embedder import Embedder
 from roost.tasks.search.added_texts import embed_added_texts
+from roost.tasks.search.row_search import FoundRow, RowSearch
 from roost.tasks.versions.version import Version
 
 
@@ -72,18 +73,31 @@ def llamaindex_store(store: Store, version: Version, *, ef: int = 0) -> MilvusVe
     )
 
 
-def llamaindex_retriever(vectors: MilvusVectorStore, embedder: Embedder, *, k: int, where: str) -> VectorIndexRetriever:
-    """Make a retriever.
+class IndexRetriever(BaseRetriever):
+    """LlamaIndex's retriever of one index: the hits of Roost's own search as nodes, in the same order."""
 
-    Args:
-        vectors: The store.
-        embedder: The index's model.
-        k: Nodes to return, >= 1.
-        where: Filter as Milvus reads it; empty for none.
-    """
-    extra: dict[str, Any] = {"vector_store_kwargs": {"string_expr": where}} if where else {}
-    index = VectorStoreIndex.from_vector_store(vectors, embed_model=IndexEmbedding(embedder))
-    return VectorIndexRetriever(index, similarity_top_k=k, embed_model=IndexEmbedding(embedder), **extra)
+    def __init__(self, find: RowSearch, embedding: IndexEmbedding) -> None:
+        super().__init__()
+        self._find, self._embedding = find, embedding
+
+    def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
+        return list(map(_node, self._find.rows(query_bundle.query_str, self._vector(query_bundle))))
+
+    async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
+        vector = await asyncio.to_thread(self._vector, query_bundle)
+        return list(map(_node, await self._find.arows(query_bundle.query_str, vector)))
+
+    def _vector(self, query: QueryBundle) -> list[float] | None:
+        """Give the vector of a query that has its own, or other texts to embed, as those of query transformations."""
+        if query.embedding is None and query.custom_embedding_strs:
+            return self._embedding.get_agg_embedding_from_queries(query.embedding_strs)
+        return query.embedding
+
+
+def _node(found: FoundRow) -> NodeWithScore:
+    node = metadata_dict_to_node(found.row, text=found.hit.text)
+    node.embedding = found.row["vector"]
+    return NodeWithScore(node=node, score=found.hit.score)
 
 
 async def close_llamaindex(vectors: MilvusVectorStore) -> None:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
@@ -25,18 +25,21 @@ from roost.tasks.milvus.lock_wait import LeaseOwner
 from roost.tasks.milvus.store import Store, open_store
 from roost.tasks.models.embedder import Embedder, model_of
 from roost.tasks.search.filters import checked_where
-from roost.tasks.search.retrieve import Hit, SearchOptions, search
+from roost.tasks.search.fused_search import choose_fusion
+from roost.tasks.search.hits import Hit, RetrieverKeywords, SearchOptions
+from roost.tasks.search.retrieve import search
+from roost.tasks.search.row_search import RowSearch
 from roost.tasks.settings import Settings, load_settings
 from roost.tasks.versions.live_version import require_live_version
 from roost.tasks.versions.version import Version
 
 if TYPE_CHECKING:
-    from langchain_core.vectorstores import VectorStoreRetriever
     from llama_index.core.base.embeddings.base import BaseEmbedding
-    from llama_index.core.retrievers import VectorIndexRetriever
     from llama_index.vector_stores.milvus import MilvusVectorStore
 
     from roost.tasks.search.langchain import IndexMilvus
+    from roost.tasks.search.langchain import IndexRetriever as LangChainRetriever
+    from roost.tasks.search.llamaindex import IndexRetriever as LlamaIndexRetriever
 
 
 class OpenIndex:
@@ -62,10 +65,10 @@ class OpenIndex:
         self._close, self._aclose = ExitStack(), AsyncExitStack()
 
     def search(self, query: str, *, k: int = 5, options: SearchOptions | None = None) -> list[Hit]:
-        """Find the k nearest chunks to a query, best first.
+        """Find the k best chunks for a query, best first.
 
         Raises:
-            UsageError: The filter is invalid for this index.
+            UsageError: The filter or the fusion is invalid for this index.
         """
         return self._portal.call(self._search, query, k, options)
 
@@ -111,15 +114,23 @@ class OpenIndex:
 
         return IndexEmbedding(self.embedder)
 
-    def llamaindex_retriever(self, *, k: int = 5, where: str = "") -> VectorIndexRetriever:
-        """Open a LlamaIndex retriever that returns k nodes; `where` is a filter as in `SearchOptions`."""
-        from roost.tasks.search.llamaindex import llamaindex_retriever
+    def llamaindex_retriever(self, *, k: int = 5, **options: Unpack[RetrieverKeywords]) -> LlamaIndexRetriever:
+        """Open a LlamaIndex retriever that returns the k nodes that `search` finds.
 
-        return llamaindex_retriever(self.llamaindex(ef=k), self.embedder, k=k, where=self.where(where))
+        Args:
+            k: Nodes to return, >= 1.
+            options: See `SearchOptions`.
 
-    async def allamaindex_retriever(self, *, k: int = 5, where: str = "") -> VectorIndexRetriever:
+        Raises:
+            UsageError: The filter or the fusion is invalid for this index.
+        """
+        from roost.tasks.search.llamaindex import IndexEmbedding, IndexRetriever
+
+        return IndexRetriever(self._row_search(k, SearchOptions(**options)), IndexEmbedding(self.embedder))
+
+    async def allamaindex_retriever(self, *, k: int = 5, **options: Unpack[RetrieverKeywords]) -> LlamaIndexRetriever:
         """Do the same as `llamaindex_retriever` without blocking the running loop."""
-        return await asyncio.to_thread(self.llamaindex_retriever, k=k, where=where)
+        return await asyncio.to_thread(self.llamaindex_retriever, k=k, **options)
 
     def langchain(self, *, ef: int = 0) -> IndexMilvus:
         """Open LangChain's Milvus store on this index.
@@ -138,15 +149,29 @@ class OpenIndex:
         """Do the same as `langchain` without blocking the running loop."""
         return await asyncio.to_thread(self.langchain, ef=ef)
 
-    def langchain_retriever(self, *, k: int = 5, where: str = "") -> VectorStoreRetriever:
-        """Open a LangChain retriever that returns k documents; `where` is a filter as in `SearchOptions`."""
-        from roost.tasks.search.langchain import langchain_retriever
+    def langchain_retriever(self, *, k: int = 5, **options: Unpack[RetrieverKeywords]) -> LangChainRetriever:
+        """Open a LangChain retriever that returns the k documents that `search` finds.
 
-        return langchain_retriever(self.langchain(ef=k), k=k, where=self.where(where))
+        Args:
+            k: Documents to return, >= 1.
+            options: See `SearchOptions`.
 
-    async def alangchain_retriever(self, *, k: int = 5, where: str = "") -> VectorStoreRetriever:
+        Raises:
+            UsageError: The filter or the fusion is invalid for this index.
+        """
+        from roost.tasks.search.langchain import IndexRetriever
+
+        return IndexRetriever(self._row_search(k, SearchOptions(**options)))
+
+    async def alangchain_retriever(self, *, k: int = 5, **options: Unpack[RetrieverKeywords]) -> LangChainRetriever:
         """Do the same as `langchain_retriever` without blocking the running loop."""
-        return await asyncio.to_thread(self.langchain_retriever, k=k, where=where)
+        return await asyncio.to_thread(self.langchain_retriever, k=k, **options)
+
+    def _row_search(self, k: int, options: SearchOptions) -> RowSearch:
+        """Check the options of a retriever, and make its search."""
+        self.where(options.where)
+        choose_fusion(self.version, options.fusion, options.weight)
+        return RowSearch(self._store, self.version, self.embedder, self._portal, k, options)
 
     async def aclose(self) -> None:
         """Close the async connections of the frameworks, in the loop that used them.

@@ -10,14 +10,15 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 
 from roost.tasks.errors import UsageError, unknown_value
+from roost.tasks.search.hits import RetrieverKeywords
 from roost.tasks.search.open_index import aopen_index, open_index, refuse_running_loop
 
 if TYPE_CHECKING:
-    from langchain_core.vectorstores import VectorStoreRetriever
-    from llama_index.core.retrievers import VectorIndexRetriever
+    from roost.tasks.search.langchain import IndexRetriever as LangChainRetriever
+    from roost.tasks.search.llamaindex import IndexRetriever as LlamaIndexRetriever
 
 FRAMEWORKS = ("llamaindex", "langchain")
 
@@ -25,19 +26,19 @@ FRAMEWORKS = ("llamaindex", "langchain")
 @overload
 @contextmanager
 def open_retriever(
-    index: str, framework: Literal["llamaindex"], *, k: int = 5, where: str = ""
-) -> Iterator[VectorIndexRetriever]: ...
+    index: str, framework: Literal["llamaindex"], *, k: int = 5, **options: Unpack[RetrieverKeywords]
+) -> Iterator[LlamaIndexRetriever]: ...
 
 
 @overload
 @contextmanager
 def open_retriever(
-    index: str, framework: Literal["langchain"], *, k: int = 5, where: str = ""
-) -> Iterator[VectorStoreRetriever]: ...
+    index: str, framework: Literal["langchain"], *, k: int = 5, **options: Unpack[RetrieverKeywords]
+) -> Iterator[LangChainRetriever]: ...
 
 
 @contextmanager
-def open_retriever(index: str, framework: str, *, k: int = 5, where: str = "") -> Iterator[Any]:
+def open_retriever(index: str, framework: str, *, k: int = 5, **options: Unpack[RetrieverKeywords]) -> Iterator[Any]:
     """Open an index as a retriever of one framework, in sync code.
 
     Example:
@@ -48,34 +49,36 @@ def open_retriever(index: str, framework: str, *, k: int = 5, where: str = "") -
         index: Name of the index.
         framework: `llamaindex` or `langchain`.
         k: Chunks to return, >= 1.
-        where: Filter, as in `source == "handbook" and page > 2`; empty for none.
+        options: `where`, `fusion`, `weight`, `diverse`, `by_document`: see `roost.SearchOptions`.
 
     Raises:
-        UsageError: See `open_index`; or the framework is unknown, or the filter is invalid for this index.
+        UsageError: See `open_index`; or the framework is unknown, or the filter or fusion is invalid for this index.
     """
     refuse_running_loop("open_retriever", "async with aopen_retriever(...)")
     _check_framework(framework)
     with open_index(index) as opened:
         make = opened.llamaindex_retriever if framework == "llamaindex" else opened.langchain_retriever
-        yield make(k=k, where=where)
+        yield make(k=k, **options)
 
 
 @overload
 @asynccontextmanager
 def aopen_retriever(
-    index: str, framework: Literal["llamaindex"], *, k: int = 5, where: str = ""
-) -> AsyncIterator[VectorIndexRetriever]: ...
+    index: str, framework: Literal["llamaindex"], *, k: int = 5, **options: Unpack[RetrieverKeywords]
+) -> AsyncIterator[LlamaIndexRetriever]: ...
 
 
 @overload
 @asynccontextmanager
 def aopen_retriever(
-    index: str, framework: Literal["langchain"], *, k: int = 5, where: str = ""
-) -> AsyncIterator[VectorStoreRetriever]: ...
+    index: str, framework: Literal["langchain"], *, k: int = 5, **options: Unpack[RetrieverKeywords]
+) -> AsyncIterator[LangChainRetriever]: ...
 
 
 @asynccontextmanager
-async def aopen_retriever(index: str, framework: str, *, k: int = 5, where: str = "") -> AsyncIterator[Any]:
+async def aopen_retriever(
+    index: str, framework: str, *, k: int = 5, **options: Unpack[RetrieverKeywords]
+) -> AsyncIterator[Any]:
     """Open an index as a retriever of one framework, in async code; see `open_retriever`.
 
     Example:
@@ -85,7 +88,7 @@ async def aopen_retriever(index: str, framework: str, *, k: int = 5, where: str 
     _check_framework(framework)
     async with aopen_index(index) as opened:
         make = opened.allamaindex_retriever if framework == "llamaindex" else opened.alangchain_retriever
-        yield await make(k=k, where=where)
+        yield await make(k=k, **options)
 
 
 def _check_framework(framework: str) -> None:

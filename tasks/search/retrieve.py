@@ -1,11 +1,10 @@
-"""Retrieval: the chunks nearest to a query, which is embedded by the model that embedded the chunks."""
+"""Retrieval: the chunks that fit a query best, by vectors of the model that embedded the chunks, by words, or both."""
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Any, TypedDict
 
 import numpy as np
 
@@ -13,10 +12,11 @@ from roost.tasks.ids import chunk_ids
 from roost.tasks.milvus.store import Store
 from roost.tasks.models.embedder import Embedder
 from roost.tasks.search.filters import checked_where
+from roost.tasks.search.fused_search import choose_fusion, search_fused
+from roost.tasks.search.hits import FIELDS, Hit, HitRow, SearchOptions, hit_row, make_hits
+from roost.tasks.versions.fusion import Fusion
 from roost.tasks.versions.version import Version
 
-#: Fields of a chunk that a hit contains.
-FIELDS = ["doc_id", "uri", "source", "page", "heading", "ordinal", "text"]
 #: Candidates that are read for each hit wanted, where some candidates are discarded.
 OVERFETCH_FACTOR = 4
 #: Candidates that one search may ask for.
@@ -27,76 +27,6 @@ MAX_CONCURRENT_REQUESTS = 8
 RELEVANCE_WEIGHT = 0.5
 
 
-class HitRow(TypedDict):
-    """A hit as Milvus returns it: key and score of a chunk, and its `FIELDS`. `page` is 0 without pages."""
-
-    id: str
-    score: float
-    doc_id: str
-    uri: str
-    source: str
-    page: int
-    heading: str
-    ordinal: int
-    text: str
-
-
-@dataclass(frozen=True)
-class SearchOptions:
-    """Options of a search besides the query and the number of hits.
-
-    where: Filter, as in `source == "handbook" and page > 2`; empty for none.
-    diverse: Choose hits that differ from each other, by maximal marginal relevance.
-    by_document: Return only the best hit of each document.
-    neighbours: Chunks before and after each hit to return with it, >= 0.
-    """
-
-    where: str = ""
-    diverse: bool = False
-    by_document: bool = False
-    neighbours: int = 0
-
-
-@dataclass(frozen=True)
-class Hit:
-    """A chunk that a search found.
-
-    rank: Position, from 1.
-    score: The metric's own score; for COSINE and IP higher is nearer. Of hybrid search the fused score.
-    uri: Path of the document in its source, or the address of its row.
-    source: Name of the source.
-    page: Page number, from 1; None if the document's format has no pages.
-    heading: Headings above the chunk, or empty.
-    text: Text of the chunk.
-    doc_id: Id of the document.
-    id: Id of the chunk.
-    ordinal: Number of the chunk in its document, from 0.
-    before, after: Texts of the neighbouring chunks, in the document's order.
-    """
-
-    rank: int
-    score: float
-    uri: str
-    source: str
-    page: int | None
-    heading: str
-    text: str
-    doc_id: str
-    id: str
-    ordinal: int = 0
-    before: tuple[str, ...] = ()
-    after: tuple[str, ...] = ()
-
-    @property
-    def place(self) -> str:
-        """Document and page as text: `10k/uber_2021.pdf, page 57`."""
-        return f"{self.uri}, page {self.page}" if self.page else self.uri
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the documented JSON keys."""
-        return asdict(self)
-
-
 async def search(
     store: Store,
     version: Version,
@@ -105,8 +35,9 @@ async def search(
     *,
     k: int,
     options: SearchOptions | None = None,
+    vectors: np.ndarray | None = None,
 ) -> list[list[Hit]]:
-    """Find the k nearest chunks to each query, best first.
+    """Find the k best chunks for each query, best first.
 
     Args:
         store: The open Milvus.
@@ -114,27 +45,31 @@ async def search(
         embedder: The model that embedded the version.
         queries: n questions or keywords.
         k: Hits wanted for each query, >= 1.
-        options: Filter, diversity, documents, neighbours; None for none of these.
+        options: Filter, fusion, diversity, documents, neighbours; None for none of these.
+        vectors: (n, dim) float32, in place of the vectors of the queries; None: the queries are embedded.
 
     Returns:
         n lists of at most k hits.
 
     Raises:
-        UsageError: The filter is invalid for this index.
+        UsageError: The filter or the fusion is invalid for this index.
     """
     options = options or SearchOptions()
+    fusion = choose_fusion(version, options.fusion, options.weight)
     where = await checked_where(store, version, options.where)
-    vectors = (await embedder.embed_queries(queries)).tolist()
+    if vectors is None and (fusion.method != "sparse" or options.diverse):
+        vectors = await embedder.embed_queries(queries)
+    listed: list[list[float]] = [[]] * len(queries) if vectors is None else vectors.tolist()
     if not (options.diverse or options.by_document or options.neighbours):
-        found = await _find(store, version, vectors, queries, k, where)
-        return [_hits(rows) for rows in found]
+        found = await search_fused(store, version, listed, queries, FIELDS, fusion=fusion, limit=k, where=where)
+        return [make_hits(map(hit_row, rows)) for rows in found]
     gate = asyncio.Semaphore(MAX_CONCURRENT_REQUESTS)
 
     async def search_one(vector: list[float], text: str) -> list[Hit]:
         async with gate:
-            return await _search_one(_Query(store, version, vector, text, where), k, options)
+            return await _search_one(_Query(store, version, vector, text, where, fusion), k, options)
 
-    return list(await asyncio.gather(*map(search_one, vectors, queries)))
+    return list(await asyncio.gather(*map(search_one, listed, queries)))
 
 
 @dataclass(frozen=True)
@@ -146,31 +81,28 @@ class _Query:
     vector: list[float]
     text: str
     where: str
+    fusion: Fusion
 
     async def find(self, limit: int) -> list[HitRow]:
-        """Find the nearest chunks, best first."""
-        [rows] = await _find(self.store, self.version, [self.vector], [self.text], limit, self.where)
-        return rows
-
-
-async def _find(
-    store: Store, version: Version, vectors: list[list[float]], queries: list[str], limit: int, where: str
-) -> list[list[HitRow]]:
-    """Search as the version's recipe says: by vectors, or by vectors and words."""
-    if version.recipe.sparse:
-        found = await store.search_hybrid(
-            version.name, vectors, queries, FIELDS, metric=version.metric, limit=limit, filter=where
+        """Find the best chunks, best first."""
+        [rows] = await search_fused(
+            self.store,
+            self.version,
+            [self.vector],
+            [self.text],
+            FIELDS,
+            fusion=self.fusion,
+            limit=limit,
+            where=self.where,
         )
-    else:
-        found = await store.search(version.name, vectors, FIELDS, limit=limit, filter=where)
-    return [[_hit_row(row) for row in rows] for rows in found]
+        return [hit_row(row) for row in rows]
 
 
 async def _search_one(query: _Query, k: int, options: SearchOptions) -> list[Hit]:
     rows = await _candidates(query, OVERFETCH_FACTOR * k if options.diverse else k, options)
     if options.diverse:
         rows = await _diverse(query, rows, k)
-    hits = _hits(rows[:k])
+    hits = make_hits(rows[:k])
     return await _with_neighbours(query, hits, options.neighbours) if options.neighbours else hits
 
 
@@ -241,36 +173,3 @@ def _neighbour_ids(hit: Hit, count: int) -> tuple[list[str], list[str]]:
         return [], []  # a row that a framework added: its neighbours are unknown
     before = chunk_ids(hit.doc_id, max(0, hit.ordinal - count), hit.ordinal)
     return list(before), list(chunk_ids(hit.doc_id, hit.ordinal + 1, hit.ordinal + 1 + count))
-
-
-def _hit_row(found: dict[str, Any]) -> HitRow:
-    fields = found["entity"]
-    return HitRow(
-        id=str(found["id"]),
-        score=float(found["distance"]),
-        doc_id=fields["doc_id"],
-        uri=fields["uri"],
-        source=fields["source"],
-        page=fields["page"],
-        heading=fields["heading"],
-        ordinal=fields["ordinal"],
-        text=fields["text"],
-    )
-
-
-def _hits(rows: list[HitRow]) -> list[Hit]:
-    return [
-        Hit(
-            rank=rank,
-            score=row["score"],
-            uri=row["uri"],
-            source=row["source"],
-            page=row["page"] or None,
-            heading=row["heading"],
-            text=row["text"],
-            doc_id=row["doc_id"],
-            id=row["id"],
-            ordinal=row["ordinal"],
-        )
-        for rank, row in enumerate(rows, start=1)
-    ]

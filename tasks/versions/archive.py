@@ -26,6 +26,7 @@ from roost.tasks.ids import digest
 from roost.tasks.milvus.store import Store
 from roost.tasks.models.recipe import SCHEMA_VERSION
 from roost.tasks.versions import ledger
+from roost.tasks.versions.fusion import Fusion
 from roost.tasks.versions.ledger import WRITING, read_ledger
 from roost.tasks.versions.ledger_format import LEDGER_FORMAT, check_format
 from roost.tasks.versions.live_version import create_version
@@ -130,6 +131,8 @@ async def _write_export(store: Store, version: Version, folder: Path) -> Export:
     await asyncio.to_thread(documents.write_parquet, folder / _LEDGER_FILE)
     made = Export(version, found.rows, documents.height, str(found))
     exported = {name: value for name, value in asdict(version).items() if name not in _LOCAL_FIELDS}
+    if version.fusion is None:
+        del exported["fusion"]
     facts = {
         "format": ARCHIVE_FORMAT,
         "rows": made.rows,
@@ -171,7 +174,8 @@ def read_export(folder: Path) -> Export:
         facts = _migrated(folder, facts)
         fields = facts["version"]
         recipe = decode_recipe(f"export {folder}", fields["recipe"])
-        version = Version(**fields | {"recipe": recipe})
+        fusion = Fusion(**fields["fusion"]) if fields.get("fusion") else None
+        version = Version(**fields | {"recipe": recipe, "fusion": fusion})
         export = Export(version, facts["rows"], facts["documents"], facts["digest"], facts["covers_ledger"])
     except (OSError, ValueError, KeyError, TypeError):
         raise UsageError(f"{folder} is no complete export: it has no {_FACTS_FILE} that Roost wrote") from None
@@ -216,6 +220,7 @@ async def open_import(store: Store, export: Export, index: str) -> Version:
         created=exported.created,
         metric=exported.metric,
         origin=export.digest,
+        fusion=exported.fusion,
         ledger_format=LEDGER_FORMAT,
     )
     await create_version(store, version)

@@ -10,6 +10,7 @@ import polars as pl
 
 from roost.tasks.milvus.store import Store
 from roost.tasks.models.recipe import Recipe
+from roost.tasks.versions.fusion import Fusion
 from roost.tasks.versions.ledger import INDEXED, QUARANTINED, WRITING, read_ledger
 from roost.tasks.versions.live_version import load_for_reading
 from roost.tasks.versions.promotion import VersionStatus
@@ -36,6 +37,7 @@ class VersionDescription:
 
     live: Whether the index's alias points to it.
     complete: Whether it was ever live, or was completed by a rebuild or an import.
+    fusion: How it is searched unless a search says otherwise.
     vector_bytes, document_bytes: Size of the vectors as stored, and of the documents as listed.
     quality: What was last measured of it; None when nothing was.
     created, built, promoted: ISO 8601, UTC; None when that has not happened.
@@ -47,6 +49,7 @@ class VersionDescription:
     complete: bool
     recipe: Recipe
     metric: str
+    fusion: Fusion
     documents: StatusCounts
     chunks: int
     vector_bytes: int
@@ -65,6 +68,7 @@ class VersionDescription:
             "complete": self.complete,
             "recipe": {**asdict(self.recipe), "fingerprint": self.recipe.fingerprint, "metric": self.metric},
             "documents": asdict(self.documents),
+            "fusion": asdict(self.fusion),
             "chunks": self.chunks,
             "bytes": {"vectors": self.vector_bytes, "documents": self.document_bytes},
             "quality": dict(self.quality) if self.quality else None,
@@ -103,6 +107,7 @@ async def describe_version(store: Store, status: VersionStatus) -> VersionDescri
         complete=status.is_complete,
         recipe=version.recipe,
         metric=version.metric,
+        fusion=version.default_fusion,
         documents=count_documents(ledger),
         chunks=chunks,
         vector_bytes=chunks * version.recipe.dimension * FLOAT_BYTES,

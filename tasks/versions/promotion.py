@@ -229,6 +229,7 @@ async def open_rebuild_target(
     check_bm25_support(store, recipe)
     live = await with_vector_index(store, versions[0].version)
     version = new_version(store, live.index, recipe, settings)
+    version = replace(version, fusion=live.fusion if recipe.sparse else None)
     same_as_live = _is_built_alike(live, version)
     if not fresh:
         for one in versions[1:]:

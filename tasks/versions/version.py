@@ -11,6 +11,7 @@ from typing import Any
 from roost.tasks.errors import IndexFormatError, RecipeError, StoreError, UsageError
 from roost.tasks.milvus.store import Store
 from roost.tasks.models.recipe import Recipe, differences
+from roost.tasks.versions.fusion import DENSE, RRF, Fusion, decode_fusion, encode_fusion
 from roost.tasks.versions.ledger_format import FIRST_FORMAT, check_format, ledger_name
 from roost.tasks.versions.vector_index import VectorIndex
 
@@ -25,7 +26,7 @@ MAX_INDEX_NAME_LENGTH = 200
 _FACTS, _RATE, _PLACES, _GIVEN = "roost.facts", "roost.rate", "roost.sources", "roost.given"
 BUILT, PROMOTED, PREVIOUS = "roost.built", "roost.promoted", "roost.previous"
 QUALITY, ORIGIN, BACKFILLS = "roost.quality", "roost.origin", "roost.backfills"
-FORMAT, FILLING = "roost.ledger_format", "roost.filling"
+FORMAT, FILLING, FUSION = "roost.ledger_format", "roost.filling", "roost.fusion"
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ class Version:
     origin: Digest of the export that it was imported from.
     backfills: Forced backfills that have not ended: key of the request -> id of its first run.
     ledger_format: Format of its rows; see `roost.tasks.versions.ledger_format`.
+    fusion: The fusion that was chosen for it; None when none was.
     is_filling: Whether it is new and no run has completed in it yet.
     is_live: Whether the alias of the index pointed to it when it was read.
     """
@@ -63,6 +65,7 @@ class Version:
     origin: str = ""
     backfills: Mapping[str, str] = field(default_factory=dict)
     ledger_format: int = FIRST_FORMAT
+    fusion: Fusion | None = None
     is_filling: bool = False
     is_live: bool = False
 
@@ -70,6 +73,11 @@ class Version:
     def ledger(self) -> str:
         """Name of the ledger's collection."""
         return ledger_name(self.name, self.ledger_format)
+
+    @property
+    def default_fusion(self) -> Fusion:
+        """How it is searched unless a search says otherwise."""
+        return (self.fusion or RRF) if self.recipe.sparse else DENSE
 
 
 def check_index_name(index: str) -> None:
@@ -128,7 +136,8 @@ def encode_version(version: Version) -> dict[str, str]:
     }
     properties = {_FACTS: json.dumps(facts), FORMAT: str(version.ledger_format)}
     filling = {FILLING: "yes"} if version.is_filling else {}
-    return properties | filling | ({ORIGIN: version.origin} if version.origin else {})
+    optional = {ORIGIN: version.origin, FUSION: encode_fusion(version.fusion)}
+    return properties | filling | {name: value for name, value in optional.items() if value}
 
 
 def decode_version(index: str, described: Mapping[str, Any]) -> Version | None:
@@ -160,6 +169,7 @@ def decode_version(index: str, described: Mapping[str, Any]) -> Version | None:
         origin=properties.get(ORIGIN, ""),
         backfills=json.loads(properties.get(BACKFILLS) or "{}"),
         ledger_format=ledger_format,
+        fusion=decode_fusion(properties.get(FUSION, "")),
         is_filling=bool(properties.get(FILLING)),
     )
 
@@ -188,6 +198,11 @@ async def note_rate(store: Store, version: Version, rate: float) -> None:
 async def note_filled(store: Store, version: Version) -> None:
     """Note that a run has completed in a new version."""
     await note(store, version, {FILLING: ""})
+
+
+async def note_fusion(store: Store, version: Version, fusion: Fusion | None) -> None:
+    """Note how a version is searched from now on; None for the default."""
+    await note(store, version, {FUSION: encode_fusion(fusion)})
 
 
 async def note_places(

@@ -12,7 +12,7 @@ from tests.stub_llm import StubLLM, stub_llm
 
 from roost.tasks.errors import ConfigurationError, RoostError, TransientError, UsageError
 from roost.tasks.search.answer import Answer, answer_from
-from roost.tasks.search.retrieve import Hit
+from roost.tasks.search.hits import Hit
 from roost.tasks.settings import load_settings
 
 KEY = "sk-very-secret-key"

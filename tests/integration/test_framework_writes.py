@@ -18,9 +18,9 @@ from tests.drop import drop_version
 
 from roost.tasks.errors import StoreError, UsageError
 from roost.tasks.milvus.store import open_store
+from roost.tasks.search.hits import SearchOptions
 from roost.tasks.search.langchain_bridge import BridgedMilvus
 from roost.tasks.search.open_index import OpenIndex, aopen_index, open_index
-from roost.tasks.search.retrieve import SearchOptions
 from roost.tasks.settings import load_settings
 from roost.tasks.versions.live_version import open_or_create_version, publish, require_live_version
 

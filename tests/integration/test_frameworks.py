@@ -11,9 +11,9 @@ from tests.integration.handbook import QUESTIONS
 
 from roost.flows.operations.search import search_index
 from roost.tasks.errors import ModelError, StoreError, UsageError
+from roost.tasks.search.hits import SearchOptions
 from roost.tasks.search.open_index import OpenIndex, aopen_index, open_index
 from roost.tasks.search.open_retriever import aopen_retriever, open_retriever
-from roost.tasks.search.retrieve import SearchOptions
 
 FILTER = '(owner == "Ilse Kovarik" or page > 0) and not uri like "staff/%"'
 Found = tuple[str, str, str, str, int, str]  # id, text, document, source, page, heading

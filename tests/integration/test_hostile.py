@@ -12,7 +12,8 @@ from tests.integration.handbook import HOSTILE_NAME
 from roost.tasks.errors import UsageError
 from roost.tasks.milvus.store import Store, open_store
 from roost.tasks.models.embedder import Embedder, model_of
-from roost.tasks.search.retrieve import SearchOptions, search
+from roost.tasks.search.hits import SearchOptions
+from roost.tasks.search.retrieve import search
 from roost.tasks.settings import load_settings
 from roost.tasks.versions.live_version import require_live_version
 from roost.tasks.versions.version import Version

@@ -11,15 +11,16 @@ import pytest
 
 from roost.flows.operations.search import search_index
 from roost.flows.operations.status import describe_indexes
+from roost.flows.operations.tune import tune_index
 from roost.tasks.errors import StoreError
 from roost.tasks.milvus.store import open_store
 from roost.tasks.models.recipe import Recipe
+from roost.tasks.search.hits import SearchOptions
 from roost.tasks.search.open_retriever import open_retriever
-from roost.tasks.search.retrieve import SearchOptions
 from roost.tasks.settings import load_settings
 from roost.tasks.steps.report import ChunkCounts
 from roost.tasks.versions.archive import check_import, export_version, import_rows, open_import
-from roost.tasks.versions.live_version import require_live_version
+from roost.tasks.versions.live_version import require_live_version, reread_version
 
 CODE = "KX4417"
 
@@ -30,7 +31,7 @@ def documents(folder: Any) -> Path:
 
 
 def test_a_rare_word_is_found_by_hybrid_search_on_lite_whoever_asks(
-    ingest: Any, index: str, lite: str, folder: Any, monkeypatch: pytest.MonkeyPatch
+    ingest: Any, index: str, lite: str, folder: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ROOST_EMBEDDING__SPARSE", "bm25")
     source = documents(folder)
@@ -44,12 +45,22 @@ def test_a_rare_word_is_found_by_hybrid_search_on_lite_whoever_asks(
     assert hits[0].score == pytest.approx(2 / 61, rel=0.1)  # first, or nearly, of both rankings
     [filtered] = asyncio.run(search_index(index, [query], 3, SearchOptions(where='uri != "odd.md"', diverse=True)))
     assert {hit.uri for hit in filtered} & {"odd.md"} == set()
-    with open_retriever(index, "llamaindex", k=3) as retriever:
-        assert len(retriever.retrieve(query)) == 3
-    with open_retriever(index, "langchain", k=3) as documents_of:
-        found = documents_of.invoke(query)
-    assert len(found) == 3
-    assert not any("sparse" in document.metadata for document in found)
+    for fusion in ("", "dense", "sparse", "minmax"):
+        [ours] = asyncio.run(search_index(index, [query], 3, SearchOptions(fusion=fusion)))
+        with open_retriever(index, "llamaindex", k=3, fusion=fusion) as retriever:
+            nodes = retriever.retrieve(query)
+        with open_retriever(index, "langchain", k=3, fusion=fusion) as documents_of:
+            found = documents_of.invoke(query)
+        expected = [(hit.id, hit.text, hit.uri) for hit in ours]
+        assert [(node.node_id, node.text, node.metadata["uri"]) for node in nodes] == expected, fusion
+        assert [(doc.id, doc.page_content, doc.metadata["uri"]) for doc in found] == expected, fusion
+        assert [node.score for node in nodes] == pytest.approx([hit.score for hit in ours])
+        assert not any("sparse" in document.metadata for document in found)
+    assert tuned(index, tmp_path) == "sparse"
+    [by_words] = asyncio.run(search_index(index, [query], 3, SearchOptions(fusion="sparse")))
+    [default] = asyncio.run(search_index(index, [query], 3))
+    assert [hit.id for hit in default] == [hit.id for hit in by_words]
+    assert by_words[0].score > 0
     assert asyncio.run(exported_and_imported(index, Path("copy"))) == first.chunks.written
     monkeypatch.setenv("ROOST_EMBEDDING__SPARSE", "")
     with pytest.raises(StoreError, match="uses sparse index bm25, your setting is none"):
@@ -58,12 +69,25 @@ def test_a_rare_word_is_found_by_hybrid_search_on_lite_whoever_asks(
     assert ingest(source)[1].chunks == ChunkCounts()
 
 
+def tuned(index: str, folder: Path) -> str:
+    """Tune by questions that only words answer, and return the fusion that the index has then."""
+    words = ("gauge", "flask", "lever", "crate")
+    lines = [{"query": f"the pump {word} moves water uphill {CODE}", "relevant": ["odd.md"]} for word in words]
+    file = folder / "questions.jsonl"
+    file.write_text("\n".join(map(json.dumps, lines)), "utf-8")
+    chosen = asyncio.run(tune_index(index, str(file)))
+    assert (chosen.chosen_on, chosen.measured_on, chosen.quality.value) == (2, 2, 1.0)
+    assert "only 2 questions" in chosen.notes[0]
+    return chosen.fusion.method
+
+
 async def exported_and_imported(index: str, folder: Path) -> int:
     async with open_store(load_settings().milvus) as store:
         made = await export_version(store, await require_live_version(store, index), folder)
         copy = await open_import(store, made, f"{index}copy")
         await import_rows(store, copy, folder)
         await check_import(store, copy, made)
+        assert (await reread_version(store, copy)).fusion == made.version.fusion
         return await store.count(copy.name)
 
 

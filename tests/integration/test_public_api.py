@@ -92,6 +92,7 @@ async def test_an_index_is_opened_and_searched_without_blocking_the_loop(
         [best, *_] = await opened.asearch(QUESTIONS[0], k=3)
         retriever = await opened.allamaindex_retriever(k=3)
         nodes = await retriever.aretrieve(QUESTIONS[0])
+        await opened.allamaindex()
         store = await opened.alangchain()
         documents = await store.asimilarity_search(QUESTIONS[0], k=3)
     assert nodes[0].node_id == documents[0].id == best.id

@@ -25,6 +25,7 @@ from roost.cli.schedule import schedule, schedules
 from roost.cli.search import ask, search
 from roost.cli.servers import deploy, down, up
 from roost.cli.status import status
+from roost.cli.tune import tune
 from roost.cli.verify import verify
 from roost.cli.versions import export, import_, promote, prune, rebuild, rollback, versions
 from roost.flows.running.interrupts import is_stopping, stopped_by_signals
@@ -67,7 +68,7 @@ def app(context: click.Context) -> None:
 
 
 COMMANDS = (
-    *(demo, ingest, backfill, schedule, schedules, status, verify, search, ask, evaluate),
+    *(demo, ingest, backfill, schedule, schedules, status, verify, search, ask, evaluate, tune),
     *(versions, rebuild, promote, rollback, prune, forget, delete, export, import_, quantize, formats, doctor),
     *(deploy, up, down),
 )

@@ -23,6 +23,19 @@ def filter_options(function: Function) -> Function:
     return where(diverse(function))
 
 
+def fusion_options(function: Function) -> Function:
+    """Add `--fusion` and `--weight`."""
+    fusion = click.option(
+        "--fusion",
+        type=click.Choice(["dense", "sparse", "rrf", "minmax", "weighted"]),
+        help="How to use vectors and words (default: as roost tune chose, else rrf).",
+    )
+    weight = click.option(
+        "--weight", type=click.FloatRange(0, 1), metavar="W", help="Share of the vectors; implies --fusion weighted."
+    )
+    return fusion(weight(function))
+
+
 def limit_option(default: int, most: int, text: str) -> Callable[[Function], Function]:
     """Add `--k`."""
     return click.option(
@@ -35,6 +48,7 @@ def limit_option(default: int, most: int, text: str) -> Callable[[Function], Fun
 @index_option()
 @limit_option(5, 1000, "Number of hits to show.")
 @filter_options
+@fusion_options
 @click.option(
     "--by",
     type=click.Choice(["chunk", "document"]),
@@ -51,16 +65,33 @@ def limit_option(default: int, most: int, text: str) -> Callable[[Function], Fun
 )
 @json_option
 def search(
-    *, query: str, index: str, k: int, where: str, diverse: bool, by: str, neighbours: int, as_json: bool
+    *,
+    query: str,
+    index: str,
+    k: int,
+    where: str,
+    diverse: bool,
+    fusion: str | None,
+    weight: float | None,
+    by: str,
+    neighbours: int,
+    as_json: bool,
 ) -> None:
     """Find the chunks that match a question or a few words."""
     begin(quiet=True)
     from roost.flows.operations.search import search_index
-    from roost.tasks.search.retrieve import SearchOptions
+    from roost.tasks.search.hits import SearchOptions
 
     if not query.strip():
         raise UsageError("the query is empty: write a question or a few words")
-    options = SearchOptions(where=where, diverse=diverse, by_document=by == "document", neighbours=neighbours)
+    options = SearchOptions(
+        where=where,
+        fusion=fusion or "",
+        weight=weight,
+        diverse=diverse,
+        by_document=by == "document",
+        neighbours=neighbours,
+    )
     [hits] = run_operation(lambda _: search_index(index, [query], k, options))
     if as_json:
         print_json({"query": query, "index": index, "hits": [hit.as_dict() for hit in hits]})
@@ -75,8 +106,19 @@ def search(
 @index_option()
 @limit_option(6, 100, "Number of chunks to answer from.")
 @filter_options
+@fusion_options
 @json_option
-def ask(*, question: str, index: str, k: int, where: str, diverse: bool, as_json: bool) -> None:
+def ask(
+    *,
+    question: str,
+    index: str,
+    k: int,
+    where: str,
+    diverse: bool,
+    fusion: str | None,
+    weight: float | None,
+    as_json: bool,
+) -> None:
     """Let a language model answer from the chunks found."""
     from roost.tasks.settings import load_settings
 
@@ -84,11 +126,11 @@ def ask(*, question: str, index: str, k: int, where: str, diverse: bool, as_json
     from roost.cli.output.show_hits import show_hits, show_piece, show_sources
     from roost.flows.operations.search import search_index
     from roost.tasks.search.answer import answer_from
-    from roost.tasks.search.retrieve import SearchOptions
+    from roost.tasks.search.hits import SearchOptions
 
     if not question.strip():
         raise UsageError("the question is empty")
-    options = SearchOptions(where=where, diverse=diverse)
+    options = SearchOptions(where=where, fusion=fusion or "", weight=weight, diverse=diverse)
     [hits] = run_operation(lambda _: search_index(index, [question], k, options))
     if not hits:
         raise UsageError("no chunk was found, so there is nothing to answer from")

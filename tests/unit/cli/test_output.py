@@ -14,7 +14,7 @@ from roost.cli.output import show_demo as demo
 from roost.cli.output import show_hits as hits
 from roost.cli.output.console import SafeConsole
 from roost.cli.output.print_json import print_json
-from roost.tasks.search.retrieve import Hit
+from roost.tasks.search.hits import Hit
 from roost.tasks.steps.report import Reject
 
 #: Moves the cursor, sets the title, and an 8-bit control sequence, with what stays.

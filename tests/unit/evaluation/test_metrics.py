@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from roost.flows.parameters import EvaluationRequest
 from roost.tasks.errors import UsageError
-from roost.tasks.evaluation import metrics
+from roost.tasks.evaluation import judgments
 from roost.tasks.evaluation.comparison import find_regressions
+from roost.tasks.evaluation.judgments import judged_chunks, judged_items
 from roost.tasks.evaluation.measures import MEASURES, Estimate, measure_names
 from roost.tasks.evaluation.metrics import ANSWERED, estimate, score
 from roost.tasks.evaluation.questions import JUDGMENT, RESOLVED, Questions, resolve
@@ -80,7 +81,7 @@ def test_an_interval_holds_the_mean_and_is_the_same_every_time():
 
 def test_a_missing_document_counts_as_not_found():
     rows = [("a", "gone.md", 1, None, None, "", "not in the index"), ("a", "there.md", 1, None, None, "11", "")]
-    items = metrics._items(pl.DataFrame(rows, schema=RESOLVED, orient="row"))
+    items = judged_items(pl.DataFrame(rows, schema=RESOLVED, orient="row"))
     _, ranked = frames([], {"a": ["11"]})
     assert score(items, ranked)["recall@100"].to_list() == [0.5]
 
@@ -102,7 +103,7 @@ def test_a_chunk_is_right_that_holds_half_of_a_span_or_lies_by_half_in_it(chunks
         schema={"id": pl.String, "doc_id": pl.String, "start": pl.Int64, "end": pl.Int64},
         orient="row",
     )
-    assert set(metrics._judged_chunks(resolved, places)["item"]) == right
+    assert set(judged_chunks(resolved, places)["item"]) == right
 
 
 def test_the_gate_names_each_threshold_that_is_missed():
@@ -170,7 +171,7 @@ def test_a_judged_document_that_is_quarantined_is_unknown():
     judged = pl.DataFrame(
         [("q", name, 1, None, None) for name in ("b.pdf", "a.md", "gone.md", "c.md")], schema=JUDGMENT, orient="row"
     )
-    found = metrics._without_empty(resolve(judged, ledger), ledger)
+    found = judgments._without_empty(resolve(judged, ledger), ledger)
     assert found.select("document", "doc_id", "why").rows() == [
         ("b.pdf", "", "not in the index (quarantined)"),
         ("a.md", "11", ""),

@@ -10,7 +10,9 @@ import pytest
 from roost.tasks.evaluation.rankings import rank_chunks
 from roost.tasks.milvus.store import Store
 from roost.tasks.models.recipe import Recipe
+from roost.tasks.search.fused_search import search_fused
 from roost.tasks.settings import Milvus
+from roost.tasks.versions.fusion import RRF, make_fusion
 from roost.tasks.versions.version import Version
 
 
@@ -18,7 +20,6 @@ class Rows:
     """Stands for pymilvus' async client over 5,000 chunks: notes what is searched, finds one chunk."""
 
     def __init__(self) -> None:
-        self.fused: list[list[int]] = []
         self.searched: list[dict[str, Any]] = []
 
     async def upsert(self, *_: Any, **__: Any) -> None:
@@ -26,10 +27,6 @@ class Rows:
 
     async def query(self, *_: Any, **__: Any) -> list[dict[str, Any]]:
         return [{"count(*)": 5_000}]
-
-    async def hybrid_search(self, _: str, ways: list[Any], *__: Any, **___: Any) -> list[list[dict[str, Any]]]:
-        self.fused.append([way.limit for way in ways])
-        return self._found
 
     async def search(self, _: str, **options: Any) -> list[list[dict[str, Any]]]:
         self.searched.append(options)
@@ -51,11 +48,21 @@ def rows() -> Rows:
 async def test_as_many_rows_are_fused_for_a_measurement_as_for_readers(rows):
     store = Store(Milvus(), None, rows, "v2.6.0")
     for limit in (1, 10, 100):
-        await store.search_hybrid("docs__v1", [[0.0]], ["why?"], ["text"], metric="COSINE", limit=limit)
+        await search_fused(store, VERSION, [[0.0]], ["why?"], ["text"], fusion=RRF, limit=limit)
     vectors = np.zeros((1, 1), dtype=np.float32)
     ranked = await rank_chunks(store, VERSION, ["q"], vectors, texts=["why?"])
     assert ranked["id"].to_list() == ["a"]
-    assert {tuple(limits) for limits in rows.fused} == {(100, 100)}
+    assert {(options["anns_field"], options["limit"]) for options in rows.searched} == {
+        ("vector", 100),
+        ("sparse", 100),
+    }
+
+
+async def test_a_measurement_by_words_only_searches_words_only(rows):
+    store = Store(Milvus(), None, rows, "v2.6.0")
+    vectors = np.zeros((1, 1), dtype=np.float32)
+    await rank_chunks(store, VERSION, ["q"], vectors, texts=["why?"], fusion=make_fusion("sparse"))
+    assert {(options["anns_field"], *options["data"]) for options in rows.searched} == {("sparse", "why?")}
 
 
 async def test_a_search_by_vector_names_its_field_where_there_are_two(rows):

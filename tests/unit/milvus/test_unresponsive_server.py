@@ -89,7 +89,7 @@ CALLS: dict[str, Callable[[Store], Any]] = {
     "count": lambda store: store.count("docs"),
     "fetch": lambda store: store.fetch("docs", "id", ["a"], ["id"]),
     "search": lambda store: store.search("docs", [[0.0]], ["id"], limit=1),
-    "search_hybrid": lambda store: store.search_hybrid("docs", [[0.0]], ["a"], ["id"], metric="L2", limit=1),
+    "search_words": lambda store: store.search_words("docs", ["a"], ["id"], limit=1),
     "read_pages": read_all,
     "upsert": lambda store: store.upsert("docs", [{"id": "a"}]),
     "delete": lambda store: store.delete("docs", ["a"]),

@@ -10,7 +10,7 @@ from pydantic import SecretStr
 
 from roost.tasks.errors import TransientError, UsageError
 from roost.tasks.search import answer
-from roost.tasks.search.retrieve import Hit
+from roost.tasks.search.hits import Hit
 from roost.tasks.settings import LLM
 
 KEY = "sk-very-secret-key"

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from roost.cli.output.console import SNIPPET_LENGTH, out, shortened
 from roost.cli.output.printable import printable
-from roost.tasks.search.retrieve import Hit
+from roost.tasks.search.hits import Hit
 from roost.tasks.search.snippets import make_snippet
 
 
