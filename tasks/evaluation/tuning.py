@@ -162,15 +162,14 @@ async def _search(
 
 def _rank(names: Sequence[str], near: Sequence[_Found], worded: Sequence[_Found], fusion: Fusion) -> pl.DataFrame:
     """Rank the chunks of every question: frame of `question`, `rank` and `doc_id`."""
-    rankings = {
-        "dense": lambda row: near[row],
-        "sparse": lambda row: worded[row],
-    }
-    ranking = rankings.get(fusion.method, lambda row: fuse(near[row], worded[row], fusion))
+    alone = {"dense": near, "sparse": worded}
+    rankings: Sequence[_Found] = alone.get(fusion.method) or [
+        fuse(one, other, fusion) for one, other in zip(near, worded, strict=True)
+    ]
     rows = [
         (name, rank, hit["entity"]["doc_id"])
-        for row, name in enumerate(names)
-        for rank, hit in enumerate(ranking(row), start=1)
+        for name, ranking in zip(names, rankings, strict=True)
+        for rank, hit in enumerate(ranking, start=1)
     ]
     schema = {"question": pl.String, "rank": pl.Int64, "doc_id": pl.String}
     return pl.DataFrame(rows, schema=schema, orient="row")
