@@ -104,20 +104,14 @@ def digest_configuration(folder: Path) -> str:
 def load_tokenizer(file: Path) -> Any:
     """Load a model's tokenizer so that it cuts nothing off and pads nothing.
 
+    In one process a file is read once, unless its state changed: callers share the tokenizer and must not change it.
+
     Raises:
         ModelError: The file is missing or damaged.
     """
-    from tokenizers import Tokenizer
-
     if not file.is_file():
         raise ModelError(f"{file.parent} has no tokenizer.json: Roost measures chunks with the model's own tokenizer")
-    try:
-        tokenizer = Tokenizer.from_file(str(file))
-    except Exception as error:  # noqa: BLE001  the tokenizers package raises nothing narrower
-        raise ModelError(f"{file} is not a tokenizer ({_short(error)})") from None
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
-    return tokenizer
+    return _tokenizer_of(file, _state(file))
 
 
 def load_error(model: Model, error: BaseException) -> ModelError:
@@ -214,8 +208,26 @@ def _weights(folder: Path) -> Path:
 
 def _sha256(file: Path) -> str:
     """Hash a file; in one process again only when its state changed: 0.1 s for 90 MB."""
+    return _sha256_of(file, _state(file))
+
+
+def _state(file: Path) -> tuple[int, ...]:
+    """Give what changes when a file is written or replaced."""
     state = file.stat()
-    return _sha256_of(file, (state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns))
+    return state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns
+
+
+@lru_cache(maxsize=4)
+def _tokenizer_of(file: Path, _state: tuple[int, ...]) -> Any:
+    from tokenizers import Tokenizer
+
+    try:
+        tokenizer = Tokenizer.from_file(str(file))
+    except Exception as error:  # noqa: BLE001  the tokenizers package raises nothing narrower
+        raise ModelError(f"{file} is not a tokenizer ({_short(error)})") from None
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer
 
 
 @lru_cache(maxsize=4)

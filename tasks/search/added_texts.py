@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 from roost.tasks.errors import UsageError
@@ -22,7 +20,7 @@ def embed_added_texts(embedder: Embedder, texts: Sequence[str]) -> list[list[flo
         UsageError: A text does not fit the model's window; its end would be truncated silently.
     """
     model = embedder.model
-    token_counts = [len(encoding.ids) for encoding in _tokenizer(model.tokenizer_file).encode_batch(list(texts))]
+    token_counts = [len(encoding.ids) for encoding in load_tokenizer(model.tokenizer_file).encode_batch(list(texts))]
     for text, count in zip(texts, token_counts, strict=True):
         if count > model.window:
             raise UsageError(
@@ -60,8 +58,3 @@ def _filter_field(name: str, value: Any) -> str:
     fits_text = isinstance(value, str) and len(value.encode()) <= OPTIONAL_TEXTS.get(name, -1)
     fits_number = name in NUMBERS and type(value) is int and -(2**63) <= value < 2**63
     return name if fits_text or fits_number or name == "title" else field_name(name)
-
-
-@lru_cache(maxsize=4)
-def _tokenizer(file: Path) -> Any:
-    return load_tokenizer(file)

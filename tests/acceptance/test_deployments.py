@@ -214,8 +214,6 @@ def test_a_run_that_is_cancelled_says_so_and_the_next_one_ends_as_if_nothing_had
     report = stack.roost("ingest", corpus, "--index", "weather")
     assert report["store"]["documents"] == 120
     assert 0 < report["documents"]["unchanged"] < 120
-    checked = stack.roost("verify", "--index", "weather")
-    assert (checked["documents"], checked["ok"]) == (120, True)
 
 
 def test_the_form_in_a_browser_starts_a_run_shows_its_report_and_refuses_mistakes(stack, folder, browser):

@@ -28,7 +28,6 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from contextlib import redirect_stderr, redirect_stdout
-from functools import lru_cache
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -65,10 +64,10 @@ from roost.tasks.errors import DocumentError, RoostError  # noqa: E402
 from roost.tasks.ids import hash_file  # noqa: E402
 from roost.tasks.milvus.store import open_store  # noqa: E402
 from roost.tasks.models import embedder  # noqa: E402
-from roost.tasks.models.model import Model, find_model, load_tokenizer  # noqa: E402
+from roost.tasks.models.model import Model, find_model  # noqa: E402
 from roost.tasks.records import TEXT_BLOCK  # noqa: E402
 from roost.tasks.settings import Embedding, load_settings  # noqa: E402
-from roost.tasks.steps import chunk, cut, splitters  # noqa: E402
+from roost.tasks.steps import chunk, cut  # noqa: E402
 from roost.tasks.steps.load import read_file  # noqa: E402
 from roost.tasks.versions import ledger  # noqa: E402
 from roost.tasks.versions.live_version import require_live_version  # noqa: E402
@@ -142,16 +141,9 @@ check_interface(Embedder, embedder.Embedder)
 check_interface(InProcessWorkers, workers.Workers)
 
 
-@lru_cache(maxsize=2)
-def _tokenizer(file: Path | str) -> Any:
-    return load_tokenizer(Path(file))
-
-
 def put_stand_ins(model: Model) -> None:
     """Put the cheap model and workers into the flow."""
     replace(find_model, lambda settings: model)
-    replace(load_tokenizer, _tokenizer)
-    replace(splitters.tokenizer, _tokenizer)
     replace(embedder.Embedder, Embedder)
     replace(workers.Workers, InProcessWorkers)
     set_constant("MAX_WRITE_ROWS", MAX_WRITE_ROWS)
