@@ -197,6 +197,7 @@ def _some_is_written(stack, index):
     return until(look)
 
 
+@pytest.mark.long
 def test_a_run_that_is_cancelled_says_so_and_the_next_one_ends_as_if_nothing_had_been(stack, corpus):
     """By the UI: a run of a worker, and one of the command line."""
     by_worker = stack.start("ingest", sources=[{"uri": str(corpus)}], index="weather")

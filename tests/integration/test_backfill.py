@@ -43,7 +43,7 @@ def backfill(prefect_api: str, index: str) -> Backfill:
     return run
 
 
-@pytest.mark.usually("standalone")
+@pytest.mark.usually("lite")
 def test_a_backfill_does_what_it_chooses_touches_nothing_else_and_deletes_nothing(
     milvus, ingest, backfill, folder, stored
 ):

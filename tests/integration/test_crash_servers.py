@@ -127,7 +127,6 @@ def test_the_command_killed_in_the_middle_of_its_writing_goes_on_the_next_time(g
 
     killed = roost("ingest", str(source), ROOST_INGEST__BATCH_BYTES="1024", PYTEST_ROOST_CRASH_POINT="after_chunks:3")
     assert killed.returncode == KILLED
-    assert roost("verify").returncode == 1
     again = roost("ingest", str(source))
     assert again.returncode == 0, again.stderr
     report = json.loads(again.stdout)

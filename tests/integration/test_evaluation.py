@@ -64,7 +64,7 @@ def evaluate(prefect_api: str, index: str) -> Evaluate:
     return run
 
 
-@pytest.mark.usually("standalone")
+@pytest.mark.usually("lite")
 def test_quality_is_measured_kept_shown_and_a_broken_ranking_is_caught(
     milvus, ingest, evaluate, folder, index, prefect_api
 ):
@@ -140,7 +140,7 @@ def test_a_drawn_sentence_finds_its_document_and_a_model_answers_it(lite, ingest
     assert again.answers == ()
 
 
-@pytest.mark.usually("standalone")
+@pytest.mark.usually("lite")
 def test_the_clients_are_timed_in_every_cell_and_nothing_is_left_behind(milvus, ingest, evaluate, folder, index):
     ingest(folder(**ANIMALS))
     # Making collections takes a server seconds: there the tutorials' cells do.

@@ -53,6 +53,7 @@ async def everything(store: Store, version: Version) -> list[str]:
     return sorted(str([row[name] for name in fields]) for row in rows)
 
 
+@pytest.mark.usually("lite")
 def test_five_hundred_hostile_inputs_change_and_reveal_nothing(handbook: str) -> None:
     asyncio.run(attack(handbook))
 

@@ -44,6 +44,7 @@ HANDBOOK = ROOT / "examples" / "handbook"
 GOOD = "# Ferry\n\nThe ferry to the island leaves at noon.\n\n## Fares\n\nA child pays four crowns.\n"
 
 
+@pytest.mark.usually("standalone")
 def test_every_format_of_the_handbook_is_indexed_and_counted_by_milvus(milvus, ingest, stored):
     state, report = ingest(HANDBOOK)
     chunks, vectors, ledger = stored()
@@ -66,6 +67,7 @@ def test_pdf_chunks_know_their_page_and_markdown_chunks_their_headings(lite, ing
     assert (markdown["page"] == 0).all()
 
 
+@pytest.mark.usually("standalone")
 def test_a_second_run_embeds_nothing_and_writes_nothing(milvus, ingest, folder, stored):
     source = folder(**{"ferry.md": GOOD, "notes/plain.txt": "The lighthouse keeper naps at three."})
     ingest(source)
@@ -79,6 +81,7 @@ def test_a_second_run_embeds_nothing_and_writes_nothing(milvus, ingest, folder, 
     assert again.equals(ledger)  # updated_at and run_id too: not one row was touched
 
 
+@pytest.mark.usually("lite")
 def test_a_shrunken_document_leaves_no_rows_behind(milvus, ingest, folder, stored):
     source = folder(**{"long.txt": " ".join(f"Sentence number {n} speaks of herring." for n in range(400))})
     ingest(source)
@@ -100,7 +103,7 @@ def test_a_changed_section_embeds_itself_only(lite, ingest, folder):
     assert report.chunks.reused == 1
 
 
-@pytest.mark.usually("standalone")
+@pytest.mark.usually("lite")
 def test_a_renamed_document_embeds_nothing_and_leaves_nothing_under_its_old_name(milvus, ingest, folder, stored):
     source = folder(**{"ferry.md": GOOD, "other.md": "# Other\n\nSomething else."})
     ingest(source)
@@ -113,7 +116,7 @@ def test_a_renamed_document_embeds_nothing_and_leaves_nothing_under_its_old_name
     assert set(chunks["uri"]) == {"boat.md", "other.md"} == set(ledger["uri"])
 
 
-@pytest.mark.usually("standalone")
+@pytest.mark.usually("lite")
 def test_a_deleted_document_leaves_the_index_and_other_sources_stay(milvus, ingest, folder, stored):
     one, two = folder("one", **{"a.md": GOOD, "b.md": "# B\n\nBees."}), folder("two", **{"c.md": "# C\n\nCats."})
     ingest(one, two)
@@ -155,7 +158,7 @@ def test_a_quarantined_document_is_left_alone_until_it_changes(lite, ingest, fol
     assert (state, report.documents.quarantined) == ("Completed", 0)
 
 
-@pytest.mark.usually("standalone")
+@pytest.mark.usually("lite")
 def test_a_document_that_breaks_keeps_its_old_chunks_searchable(milvus, ingest, folder, stored):
     source = folder(**{"a.html": "<html><body><h1>Tides</h1><p>High water at dawn.</p></body></html>"})
     ingest(source)

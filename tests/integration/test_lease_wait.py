@@ -84,6 +84,7 @@ def test_it_lists_its_sources_only_then_and_keeps_the_places_that_others_noted(m
     assert set(stored()[2]["uri"]) == {"a.md", "b.md", "late.md"}
 
 
+@pytest.mark.usually("lite")
 def test_one_that_is_not_to_wait_is_refused_by_name(milvus, start, index, folder):
     async def work():
         await start(folder(**{"a.md": "# A\n\nApples."}))[0]

@@ -99,7 +99,7 @@ def test_the_watch_finds_a_callback_of_ours_that_blocks_and_leaves_out_prefects(
 
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallinfo2"), reason="needs glibc 2.33 to read the bytes in use")
 def test_memory_does_not_grow_while_a_run_goes_on(standalone):
-    sizes = {"documents": 1_500, "pages": 8}
+    sizes = {"documents": 1_000, "pages": 8}
     # What a thread has freed and keeps for itself would count as in use: a fixed amount for each thread, filled slowly.
     exact = {"PYTHONMALLOC": "malloc", "GLIBC_TUNABLES": "glibc.malloc.tcache_count=0"}
     ended = subprocess.run(

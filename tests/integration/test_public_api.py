@@ -85,6 +85,7 @@ def threads(monkeypatch: pytest.MonkeyPatch) -> dict[str, set[int]]:
     return seen
 
 
+@pytest.mark.usually("standalone")
 async def test_an_index_is_opened_and_searched_without_blocking_the_loop(
     handbook: str, threads: dict[str, set[int]]
 ) -> None:
@@ -102,6 +103,7 @@ async def test_an_index_is_opened_and_searched_without_blocking_the_loop(
     assert max(delays) < MAX_DELAY_S
 
 
+@pytest.mark.usually("lite")
 async def test_a_search_does_not_block_the_loop(handbook: str) -> None:
     async with heartbeat() as delays:
         hits = await roost.asearch(QUESTIONS[0], handbook, k=3)

@@ -71,6 +71,7 @@ def taken_port() -> Iterator[int]:
         yield owner.getsockname()[1]
 
 
+@pytest.mark.long  # test_crash_servers.py kills one below a run
 @linux_only
 def test_standalone_serves_a_client_and_comes_back_from_a_crash_at_its_address_with_its_rows(
     tmp_path: Path,

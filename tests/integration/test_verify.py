@@ -34,7 +34,7 @@ def verified(prefect_api: str, index: str) -> Callable[..., tuple[str, VerifyRep
     return lambda **choices: run_flow(verify_flow, VerifyRequest(index=index, **choices))
 
 
-@pytest.mark.usually("standalone")
+@pytest.mark.usually("lite")
 def test_a_fresh_index_is_in_step(milvus, ingest, folder, verified):
     ingest(folder(**{"a.md": TEXT, "b.txt": "Bees."}))
     state, report = verified()
@@ -45,6 +45,7 @@ def test_a_fresh_index_is_in_step(milvus, ingest, folder, verified):
     assert report.to_redo == report.next_steps == ()
 
 
+@pytest.mark.usually("standalone")
 def test_rows_deleted_behind_our_back_are_found_and_mended_by_repair_and_a_run(
     milvus, ingest, folder, stored, verified, index
 ):
