@@ -4,8 +4,8 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 EXTRAS := local,ocr,cluster,dev
-# Three test processes: a test waits for servers half of its time.
-SPREAD := --numprocesses 3 --dist loadscope --no-loadscope-reorder
+# Four test processes: a test waits for servers half of its time.
+SPREAD := --numprocesses 4 --dist loadscope --no-loadscope-reorder
 # Plug-ins that come with langchain-tests; no unit test uses them, and they take time at the start and at each test.
 WITHOUT := -p no:benchmark -p no:codspeed -p no:recording
 
