@@ -39,9 +39,11 @@ from roost.tasks.evaluation.report_parts import (
     Timing,
     TimingConditions,
     UnknownJudgment,
+    WayResult,
 )
 from roost.tasks.evaluation.thresholds import Thresholds, check_measures, check_thresholds
 from roost.tasks.evaluation.timing_cells import choose_cells
+from roost.tasks.evaluation.ways import choose_ways
 from roost.tasks.markdown import escaped
 from roost.tasks.milvus.lock_wait import LeaseOwner
 from roost.tasks.milvus.store import open_store
@@ -75,6 +77,7 @@ class Measured:
     quality: Quality
     vectors: np.ndarray
     latency: Latency
+    ways: tuple[WayResult, ...]
     found: list[list[Hit]]
     chunks: int
     is_lite: bool
@@ -152,6 +155,7 @@ async def _measure(request: EvaluationRequest, settings: Settings, given: Questi
         await embedder.load()
         questions = given or await evaluation_tasks.sample(store, version, request.sample)
         check_thresholds(Thresholds.of(request.thresholds, request.max_drop), questions)
+        fusions = choose_ways(version, request.compare, questions)
         quality = await evaluation_tasks.quality(store, version, embedder, questions)
         texts = questions.asked["text"]
         started = time.perf_counter()
@@ -165,6 +169,7 @@ async def _measure(request: EvaluationRequest, settings: Settings, given: Questi
             quality=quality,
             vectors=vectors,
             latency=replace(latency, embedding_ms=embedding_ms),
+            ways=await evaluation_tasks.ways(store, version, questions, vectors, fusions) if fusions else (),
             found=await search(store, version, embedder, to_answer, k=HITS_PER_ANSWER) if to_answer else [],
             chunks=await store.count(version.name),
             is_lite=store.is_lite,
@@ -232,6 +237,7 @@ def _make_report(
         regressions=comparison.regressions,
         missed=comparison.missed,
         verdict=comparison.verdict,
+        compare=measured.ways,
     )
 
 

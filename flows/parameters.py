@@ -123,6 +123,12 @@ class EvaluationRequest(FormModel):
         title="Added latency, ms",
         description="Round-trip time in ms to add before the server while timing, to simulate a remote server.",
     )
+    compare: list[Literal["dense", "sparse", "rrf", "minmax", "chosen"]] = Field(
+        [],
+        title="Compare",
+        description="Ways to search to measure side by side, by vectors and words; differences are from the first one. "
+        "chosen: as the index is searched.",
+    )
     answers: int = Field(
         0,
         ge=0,
@@ -137,6 +143,11 @@ class EvaluationRequest(FormModel):
         if any(not 1 <= count <= 100_000 for count in counts):
             raise ValueError("counts are from 1 to 100,000")
         return sorted(set(counts))
+
+    @field_validator("compare")
+    @classmethod
+    def _ways_are_different(cls, ways: list[str]) -> list[str]:
+        return list(dict.fromkeys(ways))
 
 
 class IngestEvaluation(FormModel):

@@ -15,7 +15,8 @@ from typing import Any
 import pygal
 from pygal.style import Style
 
-from roost.tasks.evaluation.report_parts import Timing, TrendPoint
+from roost.tasks.evaluation.measures import MAIN
+from roost.tasks.evaluation.report_parts import Timing, TrendPoint, WayResult
 
 # For its plugins, pygal installs an import hook of a deprecated kind for the whole process; none is installed here.
 sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, pygal.PluginImportFixer)]
@@ -88,6 +89,27 @@ def trend_chart(points: Sequence[TrendPoint]) -> str:
     chart.add("nDCG@10", [point.ndcg for point in points])
     chart.add("p95 ms", [point.p95_ms for point in points], secondary=True)
     return _image(chart, "Trend of nDCG@10 and of the 95th percentile of a search's time")
+
+
+def ways_chart(results: Sequence[WayResult]) -> str:
+    """Draw nDCG@10 of ways to search with its 95 % interval, one bar each."""
+    estimates = [result.measures[MAIN] for result in results]
+    low = max(0.0, min(each.low for each in estimates) - 0.1)
+    chart = pygal.Bar(
+        **_PLAIN,
+        style=Style(**_STYLE, colors=(_ASYNC,)),
+        width=900,
+        height=320,
+        show_legend=False,
+        title=f"{MAIN} with its 95 % interval; the axis begins at {_short(low)}",
+        formatter=_short,
+        value_formatter=_short,
+        range=(low, min(1.0, max(each.high for each in estimates) + 0.02)),
+        zero=low,
+    )
+    chart.x_labels = [result.way for result in results]
+    chart.add(MAIN, [{"value": each.value, "ci": {"low": each.low, "high": each.high}} for each in estimates])
+    return _image(chart, f"{MAIN} of ways to search, with intervals")
 
 
 def _image(chart: Any, description: str) -> str:

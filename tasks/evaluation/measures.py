@@ -17,6 +17,8 @@ MEASURES = {
 }
 #: The measure that trends, drops and regressions are computed from.
 MAIN = "nDCG@10"
+#: The measures that ways to search are compared by.
+COMPARED = (MAIN, "recall@10", "MRR@10")
 #: Prefix of the measures of chunks, which are available where spans are judged.
 BY_CHUNK = "chunk "
 

@@ -145,10 +145,29 @@ def estimate(values: np.ndarray) -> Estimate:
 
     Source: Efron 1979; Sakai 2006 for measures of retrieval.
     """
-    generator = np.random.default_rng(_SEED)
-    means = np.array([values[generator.integers(len(values), size=len(values))].mean() for _ in range(_RESAMPLE_COUNT)])
-    low, high = np.percentile(means, [2.5, 97.5])
+    low, high = np.percentile(_resampled_means(values), [2.5, 97.5])
     return Estimate(float(values.mean()), float(low), float(high))
+
+
+def p_value(differences: np.ndarray) -> float:
+    """Test by the paired bootstrap whether the mean difference of two ways is zero.
+
+    Args:
+        differences: (n,) float64, n >= 1: one way's measure minus the other's, by question.
+
+    Returns:
+        Two-sided p-value in [0, 1]: twice the share of resampled means on the other side of zero.
+
+    Source: Efron 1979; Sakai 2006 for measures of retrieval.
+    """
+    means = _resampled_means(differences)
+    return float(min(1.0, 2 * min((means <= 0).mean(), (means >= 0).mean())))
+
+
+def _resampled_means(values: np.ndarray) -> np.ndarray:
+    """Draw the values again with repetition, the same draws each time: (2,000,) means."""
+    generator = np.random.default_rng(_SEED)
+    return np.array([values[generator.integers(len(values), size=len(values))].mean() for _ in range(_RESAMPLE_COUNT)])
 
 
 def _documents_with_spans(resolved: pl.DataFrame) -> list[str]:

@@ -21,6 +21,7 @@ from roost.tasks.evaluation.report_parts import (
     TrendPoint,
     UnknownJudgment,
     Verdict,
+    WayResult,
 )
 
 #: Evaluations that the trend contains.
@@ -55,6 +56,7 @@ class EvaluationReport:
     regressions: Questions whose nDCG@10 dropped, the largest drop first.
     missed: The missed thresholds, one line each.
     verdict: `missed`, `passed`, or `measured` if there was no threshold to check.
+    compare: Ways to search, measured on the same questions.
     history: Trend of the index, oldest first, this evaluation last.
     files: Where the results are stored, the JSON file first.
     """
@@ -83,6 +85,7 @@ class EvaluationReport:
     regressions: tuple[Regression, ...]
     missed: tuple[str, ...]
     verdict: Verdict
+    compare: tuple[WayResult, ...] = ()
     history: tuple[TrendPoint, ...] = ()
     files: tuple[str, ...] = ()
 
@@ -151,6 +154,7 @@ class EvaluationReport:
             "latency": asdict(self.latency),
             "timings": [asdict(timing) for timing in self.timings],
             "timed": asdict(self.timed),
+            "compare": [result.as_dict() for result in self.compare],
             "worst": [result.as_dict() for result in self.worst],
             "answers": [
                 {**asdict(answer), "cited": list(answer.cited), "hits": list(answer.hits)} for answer in self.answers

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from roost.tasks.evaluation.measures import MEASURES, Estimate
@@ -167,6 +167,36 @@ class SampleAnswer:
     given: int
     cited: tuple[int, ...]
     hits: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class WayResult:
+    """The result of one way to search, of several that were measured on the same questions.
+
+    way: Name of the way: a fusion's method, or `chosen` for the index's own.
+    measures: Estimate by measure, those of `measures.COMPARED`.
+    p50_ms, p95_ms: Percentiles of a search's time, embedding the question not included; None without a search.
+    difference: Mean difference of its nDCG@10 from that of the first way, with its interval by the paired bootstrap.
+    p: Two-sided p-value of that difference, in [0, 1]; 1 for the first way.
+    """
+
+    way: str
+    measures: Mapping[str, Estimate]
+    p50_ms: float | None
+    p95_ms: float | None
+    difference: Estimate
+    p: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the documented JSON keys: each measure has its own."""
+        return {
+            "way": self.way,
+            **{name: asdict(value) for name, value in self.measures.items()},
+            "p50_ms": self.p50_ms,
+            "p95_ms": self.p95_ms,
+            "difference": asdict(self.difference),
+            "p": self.p,
+        }
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from roost.tasks.evaluation.charts import timings_chart, trend_chart
-from roost.tasks.evaluation.measures import MAIN
+from roost.tasks.evaluation.charts import timings_chart, trend_chart, ways_chart
+from roost.tasks.evaluation.measures import COMPARED, MAIN, Estimate
 from roost.tasks.evaluation.report import EvaluationReport
 from roost.tasks.evaluation.report_parts import SampleAnswer
 from roost.tasks.markdown import clipped, escaped, table
@@ -30,6 +30,7 @@ def as_markdown(report: EvaluationReport) -> str:
         ("Judgments of unknown documents", _unknown(report)),
         ("Regressions", _regressions(report)),
         ("Worst questions", _worst(report)),
+        ("Ways to search", _ways(report)),
         ("Sync and async", _timings(report)),
         ("Earlier evaluations", _trend(report)),
         ("Answers", _answers(report.answers)),
@@ -56,6 +57,32 @@ def _quality(report: EvaluationReport) -> str:
         f"over {latency.questions} questions, plus {_number(latency.embedding_ms)} ms to embed the question."
     )
     return "\n\n".join(lines)
+
+
+def _ways(report: EvaluationReport) -> str:
+    if not report.compare:
+        return ""
+    rows = [
+        (
+            result.way,
+            *(_interval(result.measures[name], "") for name in COMPARED),
+            _interval(result.difference, "+"),
+            f"{result.p:.3f}",
+            _number(result.p50_ms),
+            _number(result.p95_ms),
+        )
+        for result in report.compare
+    ]
+    explanation = (
+        f"The same questions, searched in different ways. Differences of {MAIN} are from {report.compare[0].way}; "
+        "intervals and p-values by the paired bootstrap. Times are without embedding the question."
+    )
+    columns = ("way", *COMPARED, f"{MAIN}, difference", "p", "p50 ms", "p95 ms")
+    return "\n\n".join([explanation, ways_chart(report.compare), table(columns, rows)])
+
+
+def _interval(estimate: Estimate, sign: str) -> str:
+    return f"{estimate.value:{sign}.4f} ({estimate.low:{sign}.3f} to {estimate.high:{sign}.3f})"
 
 
 def _unknown(report: EvaluationReport) -> str:

@@ -12,13 +12,15 @@ from prefect.cache_policies import NO_CACHE
 from roost.tasks.evaluation.client_timings import time_clients, time_index
 from roost.tasks.evaluation.metrics import Quality, measure_quality
 from roost.tasks.evaluation.questions import Questions, sample_questions
-from roost.tasks.evaluation.report_parts import Latency, SampleAnswer
+from roost.tasks.evaluation.report_parts import Latency, SampleAnswer, WayResult
 from roost.tasks.evaluation.timing_cells import Cell
+from roost.tasks.evaluation.ways import measure_ways
 from roost.tasks.milvus.store import Store
 from roost.tasks.models.embedder import Embedder
 from roost.tasks.prefect_tasks.ingest import POLICY
 from roost.tasks.search.hits import Hit
 from roost.tasks.settings import LLM, Milvus
+from roost.tasks.versions.fusion import Fusion
 from roost.tasks.versions.version import Version
 
 _POLICY = POLICY | {"retries": 3}
@@ -40,6 +42,14 @@ async def quality(store: Store, version: Version, embedder: Embedder, questions:
 async def latency(store: Store, version: Version, texts: pl.Series, vectors: np.ndarray) -> Latency:
     """Time single searches of the index."""
     return await time_index(store, version, texts.to_list(), vectors)
+
+
+@task(name="ways", task_run_name="ways to search {version.index}", **_POLICY)
+async def ways(
+    store: Store, version: Version, questions: Questions, vectors: np.ndarray, fusions: dict[str, Fusion]
+) -> tuple[WayResult, ...]:
+    """Measure ways to search the index side by side."""
+    return await measure_ways(store, version, questions, vectors, fusions)
 
 
 @task(name="answers", task_run_name="answers", cache_policy=NO_CACHE, persist_result=False)

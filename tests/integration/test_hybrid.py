@@ -9,9 +9,12 @@ from typing import Any
 
 import pytest
 
+from roost.flows.evaluation import evaluation
 from roost.flows.operations.search import search_index
 from roost.flows.operations.status import describe_indexes
 from roost.flows.operations.tune import tune_index
+from roost.flows.parameters import EvaluationRequest
+from roost.flows.running.run import run_flow
 from roost.tasks.errors import StoreError
 from roost.tasks.milvus.store import open_store
 from roost.tasks.models.recipe import Recipe
@@ -61,6 +64,11 @@ def test_a_rare_word_is_found_by_hybrid_search_on_lite_whoever_asks(
     [default] = asyncio.run(search_index(index, [query], 3))
     assert [hit.id for hit in default] == [hit.id for hit in by_words]
     assert by_words[0].score > 0
+    compared = compare_ways(index, tmp_path / "questions.jsonl")
+    assert [result["way"] for result in compared] == ["dense", "sparse", "rrf", "minmax", "chosen"]
+    assert [compared[place]["nDCG@10"]["value"] for place in (1, 4)] == [1.0, 1.0]
+    assert compared[1]["difference"]["value"] == pytest.approx(1.0 - compared[0]["nDCG@10"]["value"])
+    assert all(result["p95_ms"] >= result["p50_ms"] > 0 for result in compared)
     assert asyncio.run(exported_and_imported(index, Path("copy"))) == first.chunks.written
     monkeypatch.setenv("ROOST_EMBEDDING__SPARSE", "")
     with pytest.raises(StoreError, match="uses sparse index bm25, your setting is none"):
@@ -79,6 +87,13 @@ def tuned(index: str, folder: Path) -> str:
     assert (chosen.chosen_on, chosen.measured_on, chosen.quality.value) == (2, 2, 1.0)
     assert "only 2 questions" in chosen.notes[0]
     return chosen.fusion.method
+
+
+def compare_ways(index: str, questions: Path) -> list[dict[str, Any]]:
+    ways = ["dense", "sparse", "rrf", "minmax", "chosen"]
+    request = EvaluationRequest(index=index, questions=str(questions), timings="none", compare=ways)
+    _, report = run_flow(evaluation, request)
+    return list(report.as_dict()["compare"])
 
 
 async def exported_and_imported(index: str, folder: Path) -> int:

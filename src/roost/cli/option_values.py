@@ -1,4 +1,4 @@
-"""Types of option and argument values: NAME=PLACE, MEASURE=VALUE, times, lists of numbers, files of names."""
+"""Types of option and argument values: NAME=PLACE, MEASURE=VALUE, times, lists, files of names."""
 
 from __future__ import annotations
 
@@ -80,6 +80,16 @@ class CountsValue(click.ParamType[list[int]]):
             return [int(number) for number in value.split(",") if number.strip()]
         except ValueError:
             self.fail(f"{value!r}: write whole numbers with commas between them, as in 10,100", param, ctx)
+
+
+class NamesValue(click.ParamType[list[str]]):
+    """Names with commas between them, as in `dense,rrf`."""
+
+    name = "names"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[str]:
+        """Split the names."""
+        return [name.strip() for name in value.split(",") if name.strip()]
 
 
 class NamesFile(click.ParamType[list[str]]):

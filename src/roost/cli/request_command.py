@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 import click
 
-from roost.cli.option_values import CountsValue, NamesFile, ThresholdValue, TimeValue, make_sources
+from roost.cli.option_values import CountsValue, NamesFile, NamesValue, ThresholdValue, TimeValue, make_sources
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -46,6 +46,7 @@ SPELLINGS: Mapping[str, Spelling] = {
     ),
     "thresholds": Spelling(names=("--threshold", "--min"), value=ThresholdValue(), metavar="MEASURE=VALUE"),
     "counts": Spelling(value=CountsValue(), metavar="N,N,...", multiple=False),
+    "compare": Spelling(value=NamesValue(), metavar="WAY,WAY,...", multiple=False),
     "allow_deletions": Spelling(metavar="SOURCE"),
     "include": Spelling(metavar="GLOB"),
     "exclude": Spelling(metavar="GLOB"),

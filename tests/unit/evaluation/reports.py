@@ -7,7 +7,7 @@ from typing import Any
 
 from roost.tasks.evaluation.measures import Estimate
 from roost.tasks.evaluation.report import EvaluationReport
-from roost.tasks.evaluation.report_parts import Latency, QuestionSet, RecipeFacts, TimingConditions
+from roost.tasks.evaluation.report_parts import Latency, QuestionSet, RecipeFacts, TimingConditions, WayResult
 
 REPORT = EvaluationReport(
     index="docs",
@@ -34,6 +34,12 @@ REPORT = EvaluationReport(
     regressions=(),
     missed=(),
     verdict="passed",
+)
+
+MEASURES = {name: Estimate(0.5, 0.4, 0.6) for name in ("nDCG@10", "recall@10", "MRR@10")}
+WAYS = (
+    WayResult("dense", MEASURES, 4.0, 5.0, Estimate(0.0, 0.0, 0.0), 1.0),
+    WayResult("minmax", MEASURES, 8.0, 9.0, Estimate(0.0912, 0.02, 0.15), 0.004),
 )
 
 

@@ -1,4 +1,4 @@
-"""The output of `roost evaluate`: measures, unknown judgments, the worst questions, timings, missed thresholds."""
+"""The output of `roost evaluate`: measures, unknown judgments, worst questions, ways, timings, missed thresholds."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from roost.cli.output.console import out, shortened
-from roost.tasks.evaluation.measures import MAIN
+from roost.tasks.evaluation.measures import COMPARED, MAIN
 from roost.tasks.evaluation.report import EvaluationReport
 from roost.tasks.evaluation.report_parts import QuestionResult
 
@@ -31,6 +31,8 @@ def show_evaluation(report: EvaluationReport) -> None:
     if report.regressions:
         dropped = [(regression.fell, regression.result) for regression in report.regressions]
         _show_questions(f"largest drops of {MAIN}", dropped)
+    if report.compare:
+        _show_ways(report)
     if report.timings:
         _show_timings(report)
     for line in report.missed:
@@ -47,6 +49,24 @@ def _show_quality(report: EvaluationReport) -> None:
         change = f"{estimate.value - before[name].value:+.4f}" if name in before else ""
         table.add_row(name, f"{estimate.value:.4f}", f"{estimate.low:.4f} to {estimate.high:.4f}", change)
     out.print(table)
+
+
+def _show_ways(report: EvaluationReport) -> None:
+    table = Table("way", box=box.SIMPLE)
+    for column in (*COMPARED, f"{MAIN}, difference", "p", "p50 ms", "p95 ms"):
+        table.add_column(column, justify="right")
+    for result in report.compare:
+        measures = (result.measures[name] for name in COMPARED)
+        difference = result.difference
+        table.add_row(
+            result.way,
+            *(f"{each.value:.4f}\n{each.low:.3f} to {each.high:.3f}" for each in measures),
+            f"{difference.value:+.4f}\n{difference.low:+.3f} to {difference.high:+.3f}",
+            f"{result.p:.3f}",
+            *("" if value is None else f"{value:.1f}" for value in (result.p50_ms, result.p95_ms)),
+        )
+    out.print(table)
+    out.print(f"differences are from {report.compare[0].way}, with 95 % intervals", style="dim")
 
 
 def _show_unknown(report: EvaluationReport) -> None:
