@@ -22,7 +22,7 @@ from roost.tasks.markdown import table
 
 KEYS = [
     *("index", "version", "recipe", "chunks", "evaluated", "run_id", "questions", "queries", "judged", "unknown"),
-    *("unknown_judgments", "quality", "ann_recall", "latency", "timings", "timed", "compare", "worst", "answers", "notes"),
+    *("unknown_judgments", "quality", "ann_recall", "latency", "timings", "timed", "compare", "worst", "answers"),
     *("notes", "thresholds", "max_drop", "compared_with", "regressions", "missed", "verdict", "history", "files"),
 ]
 
