@@ -88,7 +88,8 @@ CHUNK = pl.Schema(
         "heading": pl.String,  # heading path, as in `Guide > Install`
         "start": pl.Int64,  # offsets in the document's text, characters; `end` is exclusive
         "end": pl.Int64,
-        "tokens": pl.Int64,  # of the embedding model, without its special ones
+        "context": pl.String,  # what is embedded before the text, as in `Handbook > Guide > Install`; empty for nothing
+        "tokens": pl.Int64,  # of context and text, of the embedding model without its special ones
     }
 )
 

@@ -111,6 +111,9 @@ class Chunking(_Group):
     )
     size: int = Field(240, ge=16, description="Maximum number of tokens in a chunk, by the model's tokenizer.")
     overlap: int = Field(24, ge=0, description="Number of tokens that neighbouring chunks share.")
+    context: Literal["", "headings"] = Field(
+        "", description="`headings`: embed the title and the headings above a chunk with it; its stored text stays."
+    )
 
     @model_validator(mode="after")
     def _overlap_is_smaller(self) -> Chunking:

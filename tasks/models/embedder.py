@@ -19,6 +19,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import polars as pl
 
+from roost.tasks.embedded_texts import embedding_texts
 from roost.tasks.errors import ModelError
 from roost.tasks.models.engine import Engine
 from roost.tasks.models.model import Model, find_model, hub_revision
@@ -132,7 +133,7 @@ class Embedder:
 
     async def embed_ahead(self, chunks: pl.DataFrame) -> None:
         """Embed the texts of chunks (frame of `CHUNK`) before their batch does; their vectors are remembered."""
-        texts = chunks.unique("chunk_hash", maintain_order=True).select("chunk_hash", "text", "tokens")
+        texts = embedding_texts(chunks).select("key", "text", "tokens")
         _, embedded = await self.embed_once(*(column.to_list() for column in texts))
         self._ahead |= embedded
 

@@ -31,11 +31,12 @@ class Recipe:
     text_instruction: str
     schema_version: int = SCHEMA_VERSION
     sparse: str = ""  # `bm25`: texts are indexed by BM25 beside the vectors, and both are searched
+    context: str = ""  # `headings`: title and headings are embedded before each text
 
     @property
     def fingerprint(self) -> str:
-        """Eight hex digits that name the recipe. An empty `sparse` is left out: older recipes have no such field."""
-        facts = {name: value for name, value in asdict(self).items() if name != "sparse" or value}
+        """Eight hex digits that name the recipe. What older recipes do not have is left out where it is empty."""
+        facts = {name: value for name, value in asdict(self).items() if name not in ("sparse", "context") or value}
         text = json.dumps(facts, sort_keys=True, ensure_ascii=False)
         return hashlib.sha256(text.encode()).hexdigest()[:8]
 
@@ -53,6 +54,7 @@ def make_recipe(model: Model, chunking: Chunking, sparse: str = "") -> Recipe:
         query_instruction=model.query_instruction,
         text_instruction=model.text_instruction,
         sparse=sparse,
+        context=chunking.context if cut else "",
     )
 
 

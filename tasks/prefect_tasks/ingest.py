@@ -108,7 +108,8 @@ async def embed(
     chunked: Chunked, embedder: Embedder, store: Store | None, version: Version, reuse_from: str = ""
 ) -> Embedded:
     """Give a batch's chunks their vectors."""
-    return await embed_batch(chunked, embedder, store, version.name, reuse_from=reuse_from)
+    has_context = bool(version.recipe.context)
+    return await embed_batch(chunked, embedder, store, version.name, reuse_from=reuse_from, has_context=has_context)
 
 
 @task(name="index", task_run_name="index {embedded.name}", **POLICY)

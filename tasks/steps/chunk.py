@@ -54,17 +54,23 @@ async def chunk_batch(loaded: Loaded, chunking: Chunking, model: Model, workers:
     """
     started = time.perf_counter()
     is_whole = chunking.method == "none"
-    sizes = CutSizes(0 if is_whole else chunking.size, chunking.overlap, str(model.tokenizer_file))
+    has_context = chunking.context == "headings"
+    sizes = CutSizes(
+        0 if is_whole else chunking.size, chunking.overlap, str(model.tokenizer_file), has_context=has_context
+    )
     cut = _Cut(CHUNK.to_frame(), {})
-    if loaded.blocks.height:
+    blocks = loaded.blocks.join(
+        loaded.documents.select("doc_id", "title"), on="doc_id", how="left", maintain_order="left"
+    )
+    if blocks.height:
         try:
-            shares = _share_out(loaded.blocks, 1 if is_whole else workers.size)
+            shares = _share_out(blocks, 1 if is_whole else workers.size)
             cuts = await asyncio.gather(*(workers.run(cut_spooled, (share, sizes), seconds) for share in shares))
             cut = _Cut(pl.concat(cuts).with_columns(ordinal=pl.int_range(pl.len()).over("doc_id")), {})
         except TextFileError:
             raise
         except Exception:  # noqa: BLE001  whatever it is, one document's text caused it: find that one
-            cut = await _cut_singly(loaded.blocks, sizes, workers, seconds)
+            cut = await _cut_singly(blocks, sizes, workers, seconds)
     without_chunks = loaded.documents.join(cut.chunks, on="doc_id", how="anti")
     rejects = pl.concat([loaded.rejects, _refuse(without_chunks, cut.errors)])
     documents = loaded.documents.join(without_chunks, on="doc_id", how="anti")

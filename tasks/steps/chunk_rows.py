@@ -10,7 +10,7 @@ import numpy as np
 
 from roost.tasks.ids import chunk_ids
 from roost.tasks.records import Embedded
-from roost.tasks.versions.framework_fields import field_name, node_fields
+from roost.tasks.versions.framework_fields import CONTEXT_FIELD, field_name, node_fields
 
 
 def chunk_rows(embedded: Embedded) -> Iterator[dict[str, Any]]:
@@ -24,6 +24,8 @@ def chunk_rows(embedded: Embedded) -> Iterator[dict[str, Any]]:
     documents = {row["doc_id"]: _document_fields(row) for row in embedded.documents.iter_rows(named=True)}
     for chunk, vector in zip(embedded.chunks.iter_rows(named=True), embedded.vectors, strict=True):
         del chunk["tokens"]
+        if context := chunk.pop("context"):
+            chunk[CONTEXT_FIELD] = context
         key = next(chunk_ids(chunk["doc_id"], chunk["ordinal"], chunk["ordinal"] + 1))
         fields = documents[chunk["doc_id"]]
         place = {"page": chunk["page"], "heading": chunk["heading"], "ordinal": chunk["ordinal"]}

@@ -7,11 +7,12 @@ with the model's own tokenizer.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import polars as pl
 
+from roost.tasks.embedded_texts import CONTEXT_END
 from roost.tasks.ids import chunk_hash
 from roost.tasks.records import CHUNK
 from roost.tasks.steps.cut_tables import cut_table
@@ -32,11 +33,18 @@ class CutSizes(NamedTuple):
     size: Longest chunk, tokens; 0: each document is one chunk.
     overlap: Tokens that neighbours share at most.
     tokenizer_file: `tokenizer.json` of the model that counts the tokens.
+    has_context: Whether title and headings are embedded before each chunk; they count as part of its size.
     """
 
     size: int
     overlap: int
     tokenizer_file: str
+    has_context: bool = False
+
+    def without(self, context: str) -> CutSizes:
+        """Give the sizes of chunks that leave room for a context."""
+        used = count_tokens(context + CONTEXT_END, self.tokenizer_file) if context else 0
+        return self._replace(size=self.size - used, overlap=min(self.overlap, (self.size - used) // 2))
 
 
 class _Section(NamedTuple):
@@ -49,7 +57,7 @@ def cut_spooled(places: pl.DataFrame, sizes: CutSizes) -> pl.DataFrame:
     """Cut text blocks that are in files of the spool into chunks, in a worker process.
 
     Args:
-        places: Frame of `TEXT_PLACE`.
+        places: Frame of `TEXT_PLACE`, and the `title` of each document.
         sizes: Sizes of the chunks.
 
     Returns:
@@ -58,15 +66,17 @@ def cut_spooled(places: pl.DataFrame, sizes: CutSizes) -> pl.DataFrame:
     Raises:
         TransientError: A file cannot be read.
     """
-    return cut_blocks(read_blocks(places), sizes)
+    titles = places.select("doc_id", "title").unique("doc_id")
+    return cut_blocks(read_blocks(places), sizes, dict(titles.iter_rows()))
 
 
-def cut_blocks(blocks: pl.DataFrame, sizes: CutSizes) -> pl.DataFrame:
+def cut_blocks(blocks: pl.DataFrame, sizes: CutSizes, titles: Mapping[str, str] | None = None) -> pl.DataFrame:
     """Cut text blocks into chunks.
 
     Args:
         blocks: Frame of `TEXT_BLOCK`.
         sizes: Sizes of the chunks.
+        titles: Titles of the documents by `doc_id`, for the context.
 
     Returns:
         Frame of `CHUNK`; ordinals count from 0 in each document, `start` and `end` in characters of the document.
@@ -76,7 +86,7 @@ def cut_blocks(blocks: pl.DataFrame, sizes: CutSizes) -> pl.DataFrame:
     rows: list[dict[str, Any]] = []
     ordinals: dict[str, int] = {}
     for block in blocks.iter_rows(named=True):
-        for chunk in _cut_block(block, sizes):
+        for chunk in _cut_block(block, sizes, (titles or {}).get(block["doc_id"], "")):
             ordinal = ordinals.get(block["doc_id"], 0)
             ordinals[block["doc_id"]] = ordinal + 1
             rows.append({"doc_id": block["doc_id"], "ordinal": ordinal, "page": block["page"], **chunk})
@@ -98,6 +108,7 @@ def _whole_documents(blocks: pl.DataFrame, tokenizer_file: str) -> pl.DataFrame:
                     "chunk_hash": chunk_hash(kept),
                     "page": own["page"][0],
                     "heading": "",
+                    "context": "",
                     "start": own["start"][0],
                     "end": own["start"][0] + len(text),
                     "tokens": count_tokens(text, tokenizer_file),
@@ -106,40 +117,47 @@ def _whole_documents(blocks: pl.DataFrame, tokenizer_file: str) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=CHUNK)
 
 
-def _cut_block(block: dict[str, Any], sizes: CutSizes) -> Iterator[dict[str, Any]]:
+def _cut_block(block: dict[str, Any], sizes: CutSizes, title: str) -> Iterator[dict[str, Any]]:
     if block["kind"] == "table":
-        yield from _cut_table(block, sizes)
+        yield from _cut_table(block, sizes, title)
         return
-    split = sentence_splitter(*sizes)
     sections = [_Section("", 0, block["text"])]
     if block["kind"] == "markdown":
         sections = list(_join_headings(_split_sections(block["text"]), block["text"]))
     for section in sections:
+        heading = _join_paths(block["heading"], section.heading)
+        context = make_context(title, heading, sizes)
+        room = sizes.without(context)
+        split = sentence_splitter(room.size, room.overlap, room.tokenizer_file)
         for start, piece in _locate(split(section.text), section.text):
-            for offset, text, tokens in _halve(piece, sizes):
+            for offset, text, tokens in _halve(piece, sizes, context and context + CONTEXT_END):
                 if not text.strip():
                     continue
                 begin = block["start"] + section.start + start + offset
                 yield {
                     "text": text,
                     "chunk_hash": chunk_hash(text),
-                    "heading": _join_paths(block["heading"], section.heading),
+                    "heading": heading,
+                    "context": context,
                     "start": begin,
                     "end": begin + len(text),
                     "tokens": tokens,
                 }
 
 
-def _cut_table(block: dict[str, Any], sizes: CutSizes) -> Iterator[dict[str, Any]]:
+def _cut_table(block: dict[str, Any], sizes: CutSizes, title: str) -> Iterator[dict[str, Any]]:
     """Cut a table between its rows; a row that is longer than a chunk is cut as other text."""
-    for part in cut_table(block["text"], sizes.size, lambda text: count_tokens(text, sizes.tokenizer_file)):
+    context = make_context(title, block["heading"], sizes)
+    prefix = context and context + CONTEXT_END
+    size = sizes.without(context).size
+    for part in cut_table(block["text"], size, lambda text: count_tokens(text, sizes.tokenizer_file)):
         start = block["start"] + part.start
-        tokens = count_tokens(part.text, sizes.tokenizer_file)
+        tokens = count_tokens(prefix + part.text, sizes.tokenizer_file)
         if part.is_row or tokens > sizes.size or len(part.text) > MAX_CHUNK_CHARACTERS:
             rows = block["text"][part.start : part.end]
-            yield from _cut_block({**block, "kind": "text", "text": rows, "start": start}, sizes)
+            yield from _cut_block({**block, "kind": "text", "text": rows, "start": start}, sizes, title)
         else:
-            place = {"heading": block["heading"], "start": start, "end": block["start"] + part.end}
+            place = {"heading": block["heading"], "context": context, "start": start, "end": block["start"] + part.end}
             yield {"text": part.text, "chunk_hash": chunk_hash(part.text), **place, "tokens": tokens}
 
 
@@ -192,6 +210,26 @@ def _heading_path(parents: str, section: str) -> str:
     return " > ".join(name for name in names if name)[:MAX_HEADING_CHARACTERS]
 
 
+def make_context(title: str, heading: str, sizes: CutSizes) -> str:
+    """Make the context of a chunk: `title > heading path`, at most a third of the chunk's size.
+
+    A title that the path begins with is not repeated. What is too long loses words at its end.
+
+    Args:
+        title: Title of the document, or empty.
+        heading: Heading path, or empty.
+        sizes: Sizes of the chunks; empty without `has_context`.
+    """
+    if not sizes.has_context:
+        return ""
+    repeats = (heading + " > ").startswith(title + " > ")
+    context = heading if repeats else " > ".join(filter(None, (title, heading)))
+    words = context[:MAX_HEADING_CHARACTERS].split()
+    while words and count_tokens(" ".join(words) + CONTEXT_END, sizes.tokenizer_file) > sizes.size // 3:
+        words = words[: min(len(words) - 1, 3 * len(words) // 4)]
+    return " ".join(words).removesuffix(" >")
+
+
 def _join_paths(above: str, own: str) -> str:
     """Join the path of the headings above a block and the path inside it."""
     return " > ".join(filter(None, (above, own)))[:MAX_HEADING_CHARACTERS]
@@ -216,18 +254,23 @@ def _next_word(text: str, position: int) -> int:
     return found.start() if found else len(text)
 
 
-def _halve(piece: str, sizes: CutSizes) -> Iterator[tuple[int, str, int]]:
+def _halve(piece: str, sizes: CutSizes, prefix: str = "") -> Iterator[tuple[int, str, int]]:
     """Halve a piece until it fits: llama-index adds up the tokens of its parts, the whole may have more.
 
+    Args:
+        piece: The piece.
+        sizes: Sizes of the chunks.
+        prefix: What is embedded before each text; it counts.
+
     Yields:
-        Offset in the piece, text, tokens.
+        Offset in the piece, text, tokens of prefix and text.
     """
-    tokens = count_tokens(piece, sizes.tokenizer_file)
+    tokens = count_tokens(prefix + piece, sizes.tokenizer_file)
     if (tokens <= sizes.size and len(piece) <= MAX_CHUNK_CHARACTERS) or len(piece) < 2:
         yield 0, piece, tokens
         return
     middle = piece.rfind(" ", 1, len(piece) // 2 + 1)
     middle = middle if middle > len(piece) // 4 else len(piece) // 2
     for offset, half in ((0, piece[:middle]), (middle, piece[middle:])):
-        for inner, text, count in _halve(half, sizes):
+        for inner, text, count in _halve(half, sizes, prefix):
             yield offset + inner, text, count

@@ -31,7 +31,7 @@ def tokenizer(file: str) -> Any:
     return load_tokenizer(Path(file))
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=128)  # with contexts, one size for each length of a context
 def sentence_splitter(size: int, overlap: int, tokenizer_file: str) -> Callable[[str], list[str]]:
     """Give the function that splits a text by sentences, without the tracing that llama-index puts around it.
 

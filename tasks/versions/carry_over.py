@@ -43,11 +43,12 @@ def sources_of(version: Version) -> list[Source]:
 
 def share_vectors(one: Recipe, other: Recipe) -> bool:
     """Return whether equal texts have equal vectors with both recipes."""
-    return (one.model, one.revision, one.dimension, one.text_instruction) == (
+    return (one.model, one.revision, one.dimension, one.text_instruction, one.context) == (
         other.model,
         other.revision,
         other.dimension,
         other.text_instruction,
+        other.context,
     )
 
 

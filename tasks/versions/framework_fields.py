@@ -7,11 +7,13 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+#: The field with the context that a chunk was embedded with; chunks without one do not have it.
+CONTEXT_FIELD = "embedded_context"
 #: Field names that a document's own metadata may not take.
 RESERVED_FIELDS = frozenset(
     {
         *("id", "vector", "sparse", "text", "doc_id", "source", "uri", "ordinal", "chunk_hash"),
-        *("page", "heading", "start", "end", "title"),
+        *("page", "heading", "start", "end", "title", CONTEXT_FIELD),
         *("document_id", "ref_doc_id", "pk", "embedding", "distance", "score"),
     }
 )

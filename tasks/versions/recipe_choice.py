@@ -28,6 +28,7 @@ _WORDS = {
     ("chunking", "method"): "chunking method",
     ("chunking", "size"): "chunk size",
     ("chunking", "overlap"): "chunk overlap",
+    ("chunking", "context"): "chunk context",
     ("milvus", "metric"): "metric",
     ("milvus", "index_type"): "index type",
     ("milvus", "hnsw_m"): "HNSW M",
@@ -42,7 +43,8 @@ def settings_of(version: Version) -> dict[str, dict[str, Any]]:
     recipe = version.recipe
     chunking: dict[str, Any] = {"method": "none"}
     if recipe.chunker != UNCUT:
-        chunking = {"method": "sentences", "size": recipe.chunk_size, "overlap": recipe.chunk_overlap}
+        sizes = {"size": recipe.chunk_size, "overlap": recipe.chunk_overlap}
+        chunking = {"method": "sentences", **sizes, "context": recipe.context}
     return {
         "embedding": {
             "model": recipe.model,

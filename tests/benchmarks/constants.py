@@ -59,6 +59,7 @@ def embedded(documents: pl.DataFrame, dimension: int, seed: int) -> Embedded:
         end=pl.col("ordinal") * CHARACTERS,
         tokens=120,
     )
+    chunks = chunks.with_columns(context=pl.lit(""))
     vectors = random.standard_normal((chunks.height, dimension), dtype=np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     loaded = documents.with_columns(title=pl.lit("A report"), metadata=pl.lit("{}"))

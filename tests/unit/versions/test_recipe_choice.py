@@ -16,7 +16,7 @@ from roost.tasks.versions.vector_index import VectorIndex
 from roost.tasks.versions.version import Version
 
 COMMIT = "0123456789" * 4
-RECIPE = Recipe("some/model", COMMIT, 4, CHUNKER, 128, 12, "query: ", "passage: ", sparse="bm25")
+RECIPE = Recipe("some/model", COMMIT, 4, CHUNKER, 128, 12, "query: ", "passage: ", sparse="bm25", context="headings")
 LIVE = Version("docs", "docs__0a1b2c3d", RECIPE, "2026-11-21", "IP", VectorIndex("HNSW", 32, 100))
 
 
@@ -29,6 +29,7 @@ def test_what_no_setting_says_is_as_in_the_live_version() -> None:
     assert (found.embedding.query_instruction, found.embedding.text_instruction) == ("query: ", "passage: ")
     assert found.embedding.sparse == "bm25"
     assert (found.chunking.method, found.chunking.size, found.chunking.overlap) == ("sentences", 128, 12)
+    assert found.chunking.context == "headings"
     assert (found.milvus.metric, found.milvus.hnsw_m, found.milvus.hnsw_ef_construction) == ("IP", 32, 100)
     assert found.ingest == settings.ingest
     assert found.milvus.uri == settings.milvus.uri
