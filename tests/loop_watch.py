@@ -19,6 +19,8 @@ SAMPLE_INTERVAL_S = 0.003
 MAX_CALLBACK_S = 0.05
 #: Innermost frames that are kept of a stack, those of the import system left out.
 STACK_FRAMES = 16
+#: Packages whose work on the loop Roost answers for.
+_OURS = ("roost", "pymilvus")
 
 
 class Sample(NamedTuple):
@@ -51,9 +53,12 @@ class SlowCallback:
 
     @property
     def ours(self) -> float:
-        """Seconds of the processor in Roost's code and in libraries that it called, Prefect's own work not counted."""
+        """Seconds of the processor in Roost's code and in libraries that it called, Prefect's own work not counted.
+
+        pymilvus unpacks an answer in a callback in which Roost's frames are not on the stack.
+        """
         samples = sum(self.seen.values())
-        mine = sum(count for (owner, _), count in self.seen.items() if owner == "roost")
+        mine = sum(count for (owner, _), count in self.seen.items() if owner in _OURS)
         return self.cpu * mine / samples if samples else 0.0
 
     def __str__(self) -> str:
@@ -114,12 +119,12 @@ class LoopWatch:
 
 
 def _owner(frame: FrameType) -> Sample:
-    """Whose code is at work, and where: the innermost frame of Roost or of Prefect, else `other`."""
+    """Whose code is at work, and where: the innermost frame of Roost, pymilvus or Prefect, else `other`."""
     frames = [(one, f"{one.f_code.co_filename}:{line} {one.f_code.co_name}") for one, line in walk_stack(frame)]
     shown = [text for _, text in frames if not text.startswith("<frozen importlib")]
     stack = tuple(reversed(shown[:STACK_FRAMES]))
     for one, text in frames:
         owner = one.f_globals.get("__name__", "").partition(".")[0]
-        if owner in ("roost", "prefect"):
+        if owner in (*_OURS, "prefect"):
             return Sample(owner, text.rpartition("/")[2], stack)
     return Sample("other", frames[0][1].rpartition("/")[2], stack)

@@ -107,6 +107,7 @@ async def _rank(
     texts: Sequence[str] = (),
 ) -> pl.DataFrame:
     gate = asyncio.Semaphore(MAX_CONCURRENT_REQUESTS)
+    sign = -1.0 if version.metric == "L2" and fusion == DENSE else 1.0
 
     async def rank_part(part: slice) -> pl.DataFrame:
         async with gate:
@@ -120,16 +121,20 @@ async def _rank(
                 limit=limit,
                 candidates=FUSED_CANDIDATES,
             )
-        sign = -1.0 if version.metric == "L2" and fusion == DENSE else 1.0
-        rows = [
-            (name, rank, str(hit["id"]), *(hit["entity"][field] for field in _FIELDS), sign * float(hit["distance"]))
-            for name, ranking in zip(names[part], hits, strict=True)
-            for rank, hit in enumerate(ranking, start=1)
-        ]
-        return pl.DataFrame(rows, schema=RANKED, orient="row")
+        return await asyncio.to_thread(_ranked, names[part], hits, sign)
 
     parts = [slice(first, first + QUERIES_PER_REQUEST) for first in range(0, len(names), QUERIES_PER_REQUEST)]
     return pl.concat([RANKED.to_frame(), *await asyncio.gather(*map(rank_part, parts))])
+
+
+def _ranked(names: Sequence[str], hits: list[list[dict[str, Any]]], sign: float) -> pl.DataFrame:
+    """Make the frame of `RANKED` of the hits of some questions; `sign` makes a higher score the nearer one."""
+    rows = [
+        (name, rank, str(hit["id"]), *(hit["entity"][field] for field in _FIELDS), sign * float(hit["distance"]))
+        for name, ranking in zip(names, hits, strict=True)
+        for rank, hit in enumerate(ranking, start=1)
+    ]
+    return pl.DataFrame(rows, schema=RANKED, orient="row")
 
 
 def by_document(ranked: pl.DataFrame, *, documents: int = MAX_DOCUMENTS) -> pl.DataFrame:

@@ -122,7 +122,7 @@ async def measure_live(
         model = await asyncio.to_thread(model_of, version.recipe, settings)
         if model == embedder.model:
             return await measure_quality(store, version, embedder, questions, exact=False, ledger=ledger), ""
-        with Embedder(model, settings) as own:
+        async with Embedder(model, settings) as own:
             return await measure_quality(store, version, own, questions, exact=False, ledger=ledger), ""
     except ModelError as error:
         return None, str(error)

@@ -42,7 +42,7 @@ MAX_REMEMBERED = 10_000
 
 
 class Embedder:
-    """The embedding model of this process. A context manager; the model is loaded at the first call."""
+    """The embedding model of this process; it is loaded at the first call. A context manager, sync or async."""
 
     def __init__(self, model: Model, settings: Embedding) -> None:
         self.model = model
@@ -63,6 +63,14 @@ class Embedder:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    async def __aenter__(self) -> Embedder:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await asyncio.to_thread(self.close)
 
     def close(self) -> None:
         """End the thread after its current call, and release the model: takes some tenths of a second."""

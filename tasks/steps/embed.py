@@ -96,7 +96,8 @@ async def _find_some_vectors(
     found: dict[str, np.ndarray] = {}
     while missing := sorted({wanted[key] for key in wanted.keys() - found.keys()}):
         page = await store.query(collection, one_of("chunk_hash", missing), fields, limit=PAGE_ROWS)
-        new = {key: vector for key, vector in _vectors_by_key(page).items() if key in wanted and key not in found}
+        stored = await asyncio.to_thread(_vectors_by_key, page)
+        new = {key: vector for key, vector in stored.items() if key in wanted and key not in found}
         found |= new
         if len(page) < PAGE_ROWS or not new:
             break
@@ -108,8 +109,14 @@ async def _read_old_vectors(
 ) -> dict[str, np.ndarray]:
     """Read the stored vectors of these documents: a text that moved to another batch needs them after the overwrite."""
     old = documents.filter(pl.col("old_chunks") > 0).select("doc_id", "old_chunks")
-    ids = [key for doc_id, count in old.iter_rows() for key in chunk_ids(doc_id, 0, count)]
-    return _vectors_by_key(await store.fetch(collection, "id", ids, fields))
+    ids = await asyncio.to_thread(_all_chunk_ids, old)
+    rows = await store.fetch(collection, "id", ids, fields)
+    return await asyncio.to_thread(_vectors_by_key, rows)
+
+
+def _all_chunk_ids(documents: pl.DataFrame) -> list[str]:
+    """List the ids of all stored chunks of documents, a frame of `doc_id` and `old_chunks`."""
+    return [key for doc_id, count in documents.iter_rows() for key in chunk_ids(doc_id, 0, count)]
 
 
 def _without(texts: pl.DataFrame, known: dict[str, np.ndarray]) -> pl.DataFrame:

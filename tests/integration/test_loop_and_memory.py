@@ -48,17 +48,18 @@ def test_no_part_of_a_run_blocks_the_loop_though_the_parser_and_the_model_are_sl
     assert [str(each) for each in watch.slow if each.ours > MAX_CALLBACK_S] == []
 
 
-def test_ingest_backfill_and_verify_of_thousands_of_documents_block_the_loop_at_no_line(
-    standalone, index, folder, prefect_api, monkeypatch
+def test_no_flow_on_thousands_of_documents_blocks_the_loop_at_any_line(
+    standalone, index, folder, prefect_api, tmp_path, monkeypatch
 ):
     import roost.tasks.models.embedder
-    from roost.flows import backfill, ingest, verify
+    from roost.flows import backfill, evaluation, ingest, rebuild, verify
     from roost.flows import parameters as of
     from roost.flows.running.run import run_flow
     from roost.tasks.sources.source import Source
 
     monkeypatch.setenv("ROOST_MILVUS__URI", standalone)
     monkeypatch.setenv("ROOST_EMBEDDING__MODEL", str(made_model().folder))
+    monkeypatch.setenv("ROOST_EVALUATION__FOLDER", str(tmp_path / "evaluations"))
     monkeypatch.setattr(roost.tasks.models.embedder, "load_engine", lambda *_: HashEngine())
     rows = "".join(f"{n},Document {n} speaks of pier {n % 97} and of ferry {n % 89}.\n" for n in range(DOCUMENTS))
     sources = [Source(uri=str(folder(**{"rows.csv": f"id,text\n{rows}"})))]
@@ -66,6 +67,8 @@ def test_ingest_backfill_and_verify_of_thousands_of_documents_block_the_loop_at_
         (ingest.ingest, of.IngestRequest(sources=sources, index=index)),
         (backfill.backfill, of.BackfillRequest(sources=sources, index=index)),
         (verify.verify, of.VerifyRequest(index=index)),
+        (evaluation.evaluation, of.EvaluationRequest(index=index, timings="none")),
+        (rebuild.rebuild, of.RebuildRequest(index=index, chunk_size=100, max_drop=1.0)),
         (ingest.ingest, of.IngestRequest(sources=sources, index=index, allow_deletions=[sources[0].key])),
     ]
     for flow, request in runs:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import time
@@ -80,6 +81,28 @@ def test_the_memory_of_a_container_is_its_limit(
     monkeypatch.setattr(host_resources, "_OWN_CGROUPS", tmp_path / "own")
     monkeypatch.setattr(host_resources, "_CGROUP_ROOT", tmp_path)
     assert host_resources.memory_mb() == expected_mb
+
+
+@pytest.mark.parametrize(
+    ("cgroups", "files", "expected"),
+    [
+        ("0::/\n", {"cpu.max": "150000 100000\n"}, 2),
+        ("0::/a/b\n", {"a/b/cpu.max": "max 100000\n", "a/cpu.max": "100000 100000\n"}, 1),
+        ("5:cpu,cpuacct:/x\n", {"cpu/x/cpu.cfs_quota_us": "50000\n", "cpu/x/cpu.cfs_period_us": "100000\n"}, 1),
+        ("5:cpu:/x\n", {"cpu/x/cpu.cfs_quota_us": "-1\n", "cpu/x/cpu.cfs_period_us": "100000\n"}, 16),
+    ],
+)
+def test_the_cores_of_a_container_are_its_quota_rounded_up(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cgroups: str, files: dict[str, str], expected: int
+) -> None:
+    (tmp_path / "own").write_text(cgroups)
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    monkeypatch.setattr(host_resources, "_OWN_CGROUPS", tmp_path / "own")
+    monkeypatch.setattr(host_resources, "_CGROUP_ROOT", tmp_path)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(16)), raising=False)
+    assert host_resources.cores.__wrapped__() == expected
 
 
 def test_without_a_limit_it_is_the_memory_of_the_host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

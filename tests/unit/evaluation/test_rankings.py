@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,16 @@ class Rows:
         return [[{"id": "a", "distance": 0.5, "entity": {"doc_id": "d", "start": 0, "end": 1}}]]
 
 
+class RowsInThread:
+    """The sync client of the same rows, which long answers are read with, in a thread."""
+
+    def __init__(self, rows: Rows) -> None:
+        self._rows = rows
+
+    def search(self, *arguments: Any, **options: Any) -> list[list[dict[str, Any]]]:
+        return asyncio.run(self._rows.search(*arguments, **options))
+
+
 VERSION = Version("docs", "docs__v1", Recipe("m", "r", 1, "c", 240, 24, "", "", sparse="bm25"), "", "COSINE")
 
 
@@ -46,7 +57,7 @@ def rows() -> Rows:
 
 
 async def test_as_many_rows_are_fused_for_a_measurement_as_for_readers(rows):
-    store = Store(Milvus(), None, rows, "v2.6.0")
+    store = Store(Milvus(), RowsInThread(rows), rows, "v2.6.0")
     for limit in (1, 10, 100):
         await search_fused(store, VERSION, [[0.0]], ["why?"], ["text"], fusion=RRF, limit=limit)
     vectors = np.zeros((1, 1), dtype=np.float32)
@@ -59,12 +70,12 @@ async def test_as_many_rows_are_fused_for_a_measurement_as_for_readers(rows):
 
 
 async def test_a_measurement_by_words_only_searches_words_only(rows):
-    store = Store(Milvus(), None, rows, "v2.6.0")
+    store = Store(Milvus(), RowsInThread(rows), rows, "v2.6.0")
     vectors = np.zeros((1, 1), dtype=np.float32)
     await rank_chunks(store, VERSION, ["q"], vectors, texts=["why?"], fusion=make_fusion("sparse"))
     assert {(options["anns_field"], *options["data"]) for options in rows.searched} == {("sparse", "why?")}
 
 
 async def test_a_search_by_vector_names_its_field_where_there_are_two(rows):
-    await Store(Milvus(), None, rows, "v2.6.0").search("docs__v1", [[0.0]], ["text"], limit=3)
+    await Store(Milvus(), RowsInThread(rows), rows, "v2.6.0").search("docs__v1", [[0.0]], ["text"], limit=3)
     assert rows.searched[0]["anns_field"] == "vector"
