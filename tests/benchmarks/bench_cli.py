@@ -1,7 +1,9 @@
 """`make bench-cli`: what a command costs from its start to its exit, beside a bare import of its libraries.
 
-Each command runs in a process of its own, with an index of 1,000 small documents, on Milvus Lite and on a server. The
-processor time is that of the command and of all processes that it starts. Prints a table and, last, one JSON object.
+Each command runs in a process of its own, with an index of 1,000 small documents, on Milvus Lite and on a server. An
+`ingest` of one changed file is measured in three states: the Prefect server of an earlier command runs, it must be
+started, and the same in an empty home. Processor time is that of the command and of all processes that it starts, the
+Prefect server too. Prints a table and, last, one JSON object.
 """
 
 from __future__ import annotations
@@ -13,82 +15,140 @@ import os
 import platform
 import resource
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from rich.console import Console
 from rich.table import Table
 
-from roost.deployments.local.servers import milvus_standalone, prefect_server
+from roost.deployments.local.servers import milvus_standalone
 from roost.tasks.host_resources import cores
 
-ROOST = [sys.executable, "-m", "roost"]
-BARE = [sys.executable, "-c", "import prefect.flows, pymilvus, polars"]
+BARE = "import prefect.flows, pymilvus, polars"
+OWN_COMMAND = Path(sys.executable).with_name("roost")
 DOCUMENTS = 1000
 INDEX = "bench"
+KEPT, STARTS, EMPTY_HOME = "ingest, server kept", "ingest, server starts", "ingest, empty home"
 #: Case -> most wall seconds above the bare import.
-AIMS = {"search": 0.5, "status": 0.5, "ingest, server runs": 2.0, "ingest, server starts": 6.0, "empty home": 12.0}
+AIMS = {"search": 0.5, "status": 0.5, KEPT: 2.0, STARTS: 6.0, EMPTY_HOME: 12.0}
+#: Minutes for which a Prefect server is kept: longer than this program needs from one command to the next.
+IDLE_MINUTES = 10
 #: Of `prctl`.
 _PR_SET_CHILD_SUBREAPER = 36
 #: How long processes that a command leaves behind may take to end.
-LEFT_TIMEOUT_S = 10.0
+END_TIMEOUT_S = 10.0
+POLL_INTERVAL_S = 0.01
 
 _screen = Console(stderr=True)
 
 
+class Seconds(NamedTuple):
+    """What one command took: wall time, and processor time of all its processes."""
+
+    wall: float
+    cpu: float
+
+
 class Machine:
-    """Runs commands in a folder with a home of its own, and measures them."""
+    """Runs commands in a folder with a home of its own, and measures them.
 
-    def __init__(self, folder: Path, uri: str) -> None:
-        self.folder = folder
+    Args:
+        folder: The folder.
+        uri: Of Milvus.
+        command: The command `roost`, of any installation; a Python stands in its folder.
+    """
+
+    def __init__(self, folder: Path, uri: str, command: Path) -> None:
+        self.folder, self.command = folder, command
         self.documents = folder / "documents"
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("ROOST_", "PREFECT_"))}
-        for name in ("PYTHONDONTWRITEBYTECODE", "CI", "XDG_CACHE_HOME", "XDG_STATE_HOME"):
-            kept.pop(name, None)
-        self._env = kept | {"HF_HUB_OFFLINE": "1", "ROOST_MILVUS__URI": uri}
+        self._others = set(_processes())  # the server of Milvus, whose time is not counted
+        left_out = ("ROOST_", "PREFECT_", "XDG_", "PYTHONDONTWRITEBYTECODE", "CI")
+        if command != OWN_COMMAND:
+            left_out += ("PYTHONPATH",)
+        env = {name: value for name, value in os.environ.items() if not name.startswith(left_out)}
+        self._env = env | {"HF_HUB_OFFLINE": "1", "ROOST_MILVUS__URI": uri}
+        folder.mkdir(parents=True)
         self.use_home("home")
-
-    @contextmanager
-    def beside(self, prefect: str) -> Iterator[None]:
-        """Have the commands inside the context use a Prefect server."""
-        self._env["PREFECT_API_URL"] = prefect
-        yield
-        del self._env["PREFECT_API_URL"]
+        # A release without this setting refuses it, and keeps no server.
+        if not self._call(self._python, "-c", "from roost.tasks.settings import Prefect").returncode:
+            self._env["ROOST_PREFECT__IDLE_MINUTES"] = str(IDLE_MINUTES)
 
     def use_home(self, name: str) -> None:
         """Take another home, an empty one if it is new."""
-        (self.folder / name).mkdir(parents=True, exist_ok=True)
+        (self.folder / name).mkdir(exist_ok=True)
         self._env["HOME"] = str(self.folder / name)
 
-    def run(self, command: list[str]) -> None:
-        """Run a command; its output is shown when it fails."""
-        done = subprocess.run(command, cwd=self.folder, env=self._env, capture_output=True, text=True, check=False)
+    @property
+    def _python(self) -> str:
+        return str(self.command.with_name("python"))
+
+    def bare_import(self) -> Seconds:
+        """Import the libraries, and do nothing."""
+        return self._measure(self._python, "-c", BARE)
+
+    def roost(self, *words: str) -> Seconds:
+        """Run the command."""
+        return self._measure(str(self.command), *words)
+
+    def _measure(self, *command: str) -> Seconds:
+        """Run a command to its end; the output is shown when it fails."""
+        before, started = self._processor_seconds(), time.perf_counter()
+        done = self._call(*command)
+        wall = time.perf_counter() - started
         if done.returncode:
             raise SystemExit(f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
+        self._wait_for_workers()
+        return Seconds(wall, self._processor_seconds() - before)
 
-    def measure(self, command: list[str]) -> tuple[float, float]:
-        """Run a command: wall seconds to its exit, processor seconds with all that it started."""
-        before, started = _processor_seconds(), time.perf_counter()
-        self.run(command)
-        wall = time.perf_counter() - started
-        _reap_orphans()
-        return wall, _processor_seconds() - before
+    def ingest_one(self) -> Seconds:
+        """Change one document, and ingest."""
+        changed = f"# Station 500\n\nIt measured {time.time_ns()} millimetres.\n"
+        (self.documents / "0500.md").write_text(changed)
+        return self.roost("ingest", "documents", "--index", INDEX)
 
-    def roost(self, *words: str) -> tuple[float, float]:
-        return self.measure([*ROOST, *words])
+    def end_servers(self) -> None:
+        """End the Prefect server that a command has kept."""
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            deadline = time.monotonic() + END_TIMEOUT_S
+            for pid in self._started():
+                with suppress(ProcessLookupError):
+                    os.kill(pid, number)
+            while self._started() and time.monotonic() < deadline:
+                time.sleep(POLL_INTERVAL_S)
 
-    def change_one(self) -> None:
-        """Change one document."""
-        (self.documents / "0500.md").write_text(f"# Station 500\n\nIt measured {time.time_ns()} millimetres.\n")
+    def _call(self, *command: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            command, cwd=self.folder, env=self._env, stdin=subprocess.DEVNULL, capture_output=True, text=True
+        )
+
+    def _wait_for_workers(self) -> None:
+        """Wait for the end of the worker processes that a command has left to end by themselves."""
+        deadline = time.monotonic() + END_TIMEOUT_S
+        while any(map(_is_worker, self._started())) and time.monotonic() < deadline:
+            time.sleep(POLL_INTERVAL_S)
+
+    def _started(self) -> list[int]:
+        """List the processes that commands have left running; those that have ended are waited for."""
+        for pid in _descendants() - self._others:
+            with suppress(ChildProcessError):  # it is a child of another one
+                os.waitpid(pid, os.WNOHANG)
+        return sorted(_descendants() - self._others)
+
+    def _processor_seconds(self) -> float:
+        """Sum the time of all commands that have ended and of the processes that they have left."""
+        left = self._started()
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        found = _processes()
+        return used.ru_utime + used.ru_stime + sum(found[pid][1] for pid in left if pid in found)
 
 
 def main() -> None:
@@ -96,91 +156,88 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench-cli", description=__doc__)
     parser.add_argument("--runs", type=int, default=5, help="runs of each command; medians are shown")
     parser.add_argument("--out", type=Path, help="also write the JSON object there")
+    parser.add_argument(
+        "--roost", type=Path, default=OWN_COMMAND, help="the command of another installation, OTHER/.venv/bin/roost"
+    )
     options = parser.parse_args()
-    # Processes whose parent ends become children of this one, so that their time is counted.
+    # Processes whose parent ends become children of this one, so that their time is counted and they can be ended.
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    found: dict[str, dict[str, list[tuple[float, float]]]] = {}
-    with tempfile.TemporaryDirectory(prefix="roost-bench-") as name:
-        folder = Path(name)
-        with prefect_server(folder / "prefect") as prefect, milvus_standalone(folder / "milvus") as milvus:
-            for kind, uri in (("lite", "roost.db"), ("server", milvus.uri)):
-                found[kind] = _measure(Machine(folder / kind, uri), prefect.uri, options.runs)
-    result = _result(found, options.runs)
+    found: dict[str, dict[str, list[Seconds]]] = {}
+    with tempfile.TemporaryDirectory(prefix="roost-bench-") as name, milvus_standalone(Path(name, "milvus")) as milvus:
+        for kind, uri in (("lite", "roost.db"), ("server", milvus.uri)):
+            machine = Machine(Path(name, kind), uri, options.roost.absolute())
+            try:
+                found[kind] = _measure(machine, options.runs)
+            finally:
+                machine.end_servers()
+    result = _result(found, options)
     if options.out:
         options.out.write_text(json.dumps(result, indent=2) + "\n")
     _show(result)
     print(json.dumps(result))
 
 
-def _measure(machine: Machine, prefect: str, runs: int) -> dict[str, list[tuple[float, float]]]:
-    """Measure all cases on one Milvus: (wall, processor) seconds of each run, by case.
-
-    Args:
-        machine: Where the commands run.
-        prefect: URL of a running Prefect server.
-        runs: How often each command is run.
-    """
-    machine.documents.mkdir(parents=True)
+def _measure(machine: Machine, runs: int) -> dict[str, list[Seconds]]:
+    """Measure all cases on one Milvus: each run, by case."""
+    machine.documents.mkdir()
     for number in range(DOCUMENTS):
         text = f"# Station {number}\n\nIt measured {number * 37 % 997} millimetres in the year {1900 + number % 120}.\n"
         (machine.documents / f"{number:04}.md").write_text(text)
-    ingest = ("ingest", "documents", "--index", INDEX)
-    with machine.beside(prefect):
-        machine.roost(*ingest)
-    found: dict[str, list[tuple[float, float]]] = defaultdict(list)
+    machine.ingest_one()
+    machine.end_servers()
+    found: dict[str, list[Seconds]] = defaultdict(list)
     for number in range(runs):
         _screen.print(f"{machine.folder.name}: run {number + 1} of {runs}")
-        found["bare import"].append(machine.measure(BARE))
+        found["bare import"].append(machine.bare_import())
         found["--help"].append(machine.roost("--help"))
         found["search"].append(machine.roost("search", "How much was measured?", "--index", INDEX))
         found["status"].append(machine.roost("status"))
-        machine.change_one()
-        with machine.beside(prefect):
-            found["ingest, server runs"].append(machine.roost(*ingest))
-        machine.change_one()
-        found["ingest, server starts"].append(machine.roost(*ingest))
+        found[STARTS].append(machine.ingest_one())
+        found[KEPT].append(machine.ingest_one())
+        machine.end_servers()
         machine.use_home("empty")
-        machine.change_one()
-        found["empty home"].append(machine.roost(*ingest))
+        found[EMPTY_HOME].append(machine.ingest_one())
+        machine.end_servers()
         shutil.rmtree(machine.folder / "empty")
         machine.use_home("home")
     return found
 
 
-def _reap_orphans() -> None:
-    """Wait for the end of the worker processes that a command has left to end by themselves."""
-    ends = time.monotonic() + LEFT_TIMEOUT_S
-    while any(_is_worker(pid) for pid in _children()) and time.monotonic() < ends:
-        time.sleep(0.01)
-    for pid in _children():
-        os.waitpid(pid, os.WNOHANG)
+def _processes() -> dict[int, tuple[int, float]]:
+    """Read all processes: id -> parent, and processor seconds with those of its children that have ended."""
+    found = {}
+    for file in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            fields = file.read_text().rpartition(") ")[2].split()  # from the state on
+            ticks = sum(map(int, fields[11:15]))
+            found[int(file.parent.name)] = int(fields[1]), ticks / os.sysconf("SC_CLK_TCK")
+    return found
+
+
+def _descendants() -> set[int]:
+    """List the processes below this one."""
+    parents = {pid: parent for pid, (parent, _) in _processes().items()}
+    below = {os.getpid()}
+    while more := {pid for pid, parent in parents.items() if parent in below} - below:
+        below |= more
+    return below - {os.getpid()}
 
 
 def _is_worker(pid: int) -> bool:
     """Whether a process is one of multiprocessing's that has not ended: a zombie has no command line."""
-    return b"multiprocessing" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    with suppress(OSError):
+        return b"multiprocessing" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    return False
 
 
-def _children() -> list[int]:
-    """List the children of this process, ended ones too."""
-    found = []
-    for file in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError):
-            parent = file.read_text().rpartition(") ")[2].split()[1]
-            found += [int(file.parent.name)] if int(parent) == os.getpid() else []
-    return found
-
-
-def _processor_seconds() -> float:
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
-
-
-def _result(found: dict[str, dict[str, list[tuple[float, float]]]], runs: int) -> dict[str, Any]:
+def _result(found: dict[str, dict[str, list[Seconds]]], options: argparse.Namespace) -> dict[str, Any]:
     """Summarise: medians of wall and processor seconds by Milvus and case."""
     cases = {
         milvus: {
-            case: {"wall_s": round(_median(times, 0), 2), "cpu_s": round(_median(times, 1), 2)}
+            case: {
+                "wall_s": round(statistics.median(each.wall for each in times), 2),
+                "cpu_s": round(statistics.median(each.cpu for each in times), 2),
+            }
             for case, times in by_case.items()
         }
         for milvus, by_case in found.items()
@@ -188,14 +245,11 @@ def _result(found: dict[str, dict[str, list[tuple[float, float]]]], runs: int) -
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": {"platform": platform.platform(), "python": platform.python_version(), "cores": cores()},
-        "runs": runs,
+        "command": "roost" if options.roost == OWN_COMMAND else str(options.roost),
+        "runs": options.runs,
         "documents": DOCUMENTS,
         "cases": cases,
     }
-
-
-def _median(times: list[tuple[float, float]], part: int) -> float:
-    return statistics.median(each[part] for each in times)
 
 
 def _show(result: dict[str, Any]) -> None:
