@@ -125,8 +125,7 @@ def test_the_old_lite_file_opens_answers_and_is_ingested_without_embedding(old_l
     check_answers()
 
 
-@pytest.mark.usually("lite")
-@pytest.mark.parametrize("server", ["lite", "standalone"])
+@pytest.mark.parametrize("server", ["lite", pytest.param("standalone", marks=pytest.mark.long)])
 def test_the_old_export_is_imported_answers_and_is_ingested_without_embedding(
     server, request, prefect_api, no_embedding, monkeypatch
 ):
