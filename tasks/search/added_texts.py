@@ -8,7 +8,7 @@ from typing import Any
 
 from roost.tasks.errors import UsageError
 from roost.tasks.models.embedder import Embedder
-from roost.tasks.models.model import load_tokenizer
+from roost.tasks.models.model import Model, load_tokenizer
 from roost.tasks.versions.framework_fields import field_name, node_fields
 from roost.tasks.versions.schema import NUMBERS, OPTIONAL_TEXTS
 
@@ -29,6 +29,11 @@ def embed_added_texts(embedder: Embedder, texts: Sequence[str]) -> list[list[flo
             )
     vectors: list[list[float]] = embedder.embed_chunks_sync(texts, token_counts).tolist()
     return vectors
+
+
+def count_tokens(model: Model, text: str) -> int:
+    """Count the tokens of a text by the model's own tokenizer, without its special ones."""
+    return len(load_tokenizer(model.tokenizer_file).encode(text, add_special_tokens=False).ids)
 
 
 def added_row(key: str, text: str, vector: Sequence[float], metadata: Mapping[str, Any]) -> dict[str, Any]:

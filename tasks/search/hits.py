@@ -32,6 +32,7 @@ class RetrieverKeywords(TypedDict, total=False):
     weight: float | None
     diverse: bool
     by_document: bool
+    parent_tokens: int
 
 
 class SearchKeywords(RetrieverKeywords, total=False):
@@ -51,6 +52,8 @@ class SearchOptions:
     diverse: Choose hits that differ from each other, by maximal marginal relevance.
     by_document: Return only the best hit of each document.
     neighbours: Chunks before and after each hit to return with it, >= 0.
+    parent_tokens: Most tokens of the section around each hit to return with it; 0: none. Retrievers return the sections
+        in place of the chunks, each once.
     """
 
     where: str = ""
@@ -59,6 +62,20 @@ class SearchOptions:
     diverse: bool = False
     by_document: bool = False
     neighbours: int = 0
+    parent_tokens: int = 0
+
+
+@dataclass(frozen=True)
+class Parent:
+    """The section around a hit.
+
+    text: Its text.
+    first, last: Ordinals of its first and last chunk.
+    """
+
+    text: str
+    first: int
+    last: int
 
 
 @dataclass(frozen=True)
@@ -76,6 +93,7 @@ class Hit:
     id: Id of the chunk.
     ordinal: Number of the chunk in its document, from 0.
     before, after: Texts of the neighbouring chunks, in the document's order.
+    parent: The section around it; None unless it was asked for.
     """
 
     rank: int
@@ -90,6 +108,7 @@ class Hit:
     ordinal: int = 0
     before: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
+    parent: Parent | None = None
 
     @property
     def place(self) -> str:

@@ -20,7 +20,7 @@ from roost.tasks.milvus.store import Store
 from roost.tasks.models.embedder import Embedder
 from roost.tasks.search.added_texts import added_metadata, added_row, embed_added_texts
 from roost.tasks.search.langchain_bridge import BridgedMilvus, check_bridged_versions
-from roost.tasks.search.row_search import RowSearch
+from roost.tasks.search.row_search import FoundRow, RowSearch
 from roost.tasks.versions.schema import SPARSE
 from roost.tasks.versions.version import Version
 
@@ -267,7 +267,11 @@ class IndexRetriever(BaseRetriever):
         self._find = find
 
     def _get_relevant_documents(self, query: str, *, run_manager: Any) -> list[Document]:
-        return [make_document(found.row) for found in self._find.rows(query)]
+        return [_document(found) for found in self._find.rows(query)]
 
     async def _aget_relevant_documents(self, query: str, *, run_manager: Any) -> list[Document]:
-        return [make_document(found.row) for found in await self._find.arows(query)]
+        return [_document(found) for found in await self._find.arows(query)]
+
+
+def _document(found: FoundRow) -> Document:
+    return make_document({**found.row, "text": found.text})

@@ -95,7 +95,7 @@ class IndexRetriever(BaseRetriever):
 
 
 def _node(found: FoundRow) -> NodeWithScore:
-    node = metadata_dict_to_node(found.row, text=found.hit.text)
+    node = metadata_dict_to_node(found.row, text=found.text)
     node.embedding = found.row["vector"]
     return NodeWithScore(node=node, score=found.hit.score)
 

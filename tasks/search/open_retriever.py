@@ -49,7 +49,7 @@ def open_retriever(index: str, framework: str, *, k: int = 5, **options: Unpack[
         index: Name of the index.
         framework: `llamaindex` or `langchain`.
         k: Chunks to return, >= 1.
-        options: `where`, `fusion`, `weight`, `diverse`, `by_document`: see `roost.SearchOptions`.
+        options: `where`, `fusion`, `weight`, `diverse`, `by_document`, `parent_tokens`: see `roost.SearchOptions`.
 
     Raises:
         UsageError: See `open_index`; or the framework is unknown, or the filter or fusion is invalid for this index.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 
 import numpy as np
@@ -11,9 +12,11 @@ import numpy as np
 from roost.tasks.ids import chunk_ids
 from roost.tasks.milvus.store import Store
 from roost.tasks.models.embedder import Embedder
+from roost.tasks.search.added_texts import count_tokens
 from roost.tasks.search.filters import checked_where
 from roost.tasks.search.fused_search import choose_fusion, search_fused
 from roost.tasks.search.hits import FIELDS, Hit, HitRow, SearchOptions, hit_row, make_hits
+from roost.tasks.search.parents import with_parents
 from roost.tasks.versions.fusion import Fusion
 from roost.tasks.versions.version import Version
 
@@ -45,7 +48,7 @@ async def search(
         embedder: The model that embedded the version.
         queries: n questions or keywords.
         k: Hits wanted for each query, >= 1.
-        options: Filter, fusion, diversity, documents, neighbours; None for none of these.
+        options: Filter, fusion, diversity, documents, neighbours, sections; None for none of these.
         vectors: (n, dim) float32, in place of the vectors of the queries; None: the queries are embedded.
 
     Returns:
@@ -60,14 +63,14 @@ async def search(
     if vectors is None and (fusion.method != "sparse" or options.diverse):
         vectors = await embedder.embed_queries(queries)
     listed: list[list[float]] = [[]] * len(queries) if vectors is None else vectors.tolist()
-    if not (options.diverse or options.by_document or options.neighbours):
+    if not (options.diverse or options.by_document or options.neighbours or options.parent_tokens):
         found = await search_fused(store, version, listed, queries, FIELDS, fusion=fusion, limit=k, where=where)
         return [make_hits(map(hit_row, rows)) for rows in found]
     gate = asyncio.Semaphore(MAX_CONCURRENT_REQUESTS)
 
     async def search_one(vector: list[float], text: str) -> list[Hit]:
         async with gate:
-            return await _search_one(_Query(store, version, vector, text, where, fusion), k, options)
+            return await _search_one(_Query(store, version, embedder, vector, text, where, fusion), k, options)
 
     return list(await asyncio.gather(*map(search_one, listed, queries)))
 
@@ -78,6 +81,7 @@ class _Query:
 
     store: Store
     version: Version
+    embedder: Embedder
     vector: list[float]
     text: str
     where: str
@@ -103,7 +107,12 @@ async def _search_one(query: _Query, k: int, options: SearchOptions) -> list[Hit
     if options.diverse:
         rows = await _diverse(query, rows, k)
     hits = make_hits(rows[:k])
-    return await _with_neighbours(query, hits, options.neighbours) if options.neighbours else hits
+    if options.neighbours:
+        hits = await _with_neighbours(query, hits, options.neighbours)
+    if options.parent_tokens:
+        counted = partial(count_tokens, query.embedder.model)
+        hits = await with_parents(query.store, query.version.name, hits, options.parent_tokens, counted)
+    return hits
 
 
 async def _candidates(query: _Query, wanted: int, options: SearchOptions) -> list[HitRow]:

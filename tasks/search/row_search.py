@@ -18,10 +18,15 @@ from roost.tasks.versions.version import Version
 
 @dataclass(frozen=True)
 class FoundRow:
-    """A hit, and all fields of its row: name to value."""
+    """A hit, and all fields of its row: name to value. Where sections were asked for, `text` is that of the section."""
 
     hit: Hit
     row: dict[str, Any]
+
+    @property
+    def text(self) -> str:
+        """The text of the section, or else of the hit."""
+        return self.hit.parent.text if self.hit.parent else self.hit.text
 
 
 @dataclass(frozen=True)
@@ -57,6 +62,19 @@ class RowSearch:
         [hits] = await search(
             self.store, self.version, self.embedder, [query], k=self.k, options=self.options, vectors=vectors
         )
+        hits = _without_covered(hits)
         rows = await self.store.fetch(self.version.name, "id", [hit.id for hit in hits], ["*"])
         by_id = {row["id"]: row for row in rows}
         return [FoundRow(hit, by_id[hit.id]) for hit in hits if hit.id in by_id]
+
+
+def _without_covered(hits: list[Hit]) -> list[Hit]:
+    """Leave out hits that the section around a better hit contains."""
+    kept: list[Hit] = []
+    for hit in hits:
+        if not any(
+            better.parent and better.doc_id == hit.doc_id and better.parent.first <= hit.ordinal <= better.parent.last
+            for better in kept
+        ):
+            kept.append(hit)
+    return kept

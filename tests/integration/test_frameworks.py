@@ -61,6 +61,23 @@ def test_diverse_hits_by_document_have_their_neighbours(handbook: str) -> None:
     assert any(hit.after for hit in hits)
 
 
+@pytest.mark.usually("lite")
+def test_sections_around_hits_are_joined_within_their_budget_and_returned_once(handbook: str) -> None:
+    [hits] = asyncio.run(search_index(handbook, QUESTIONS[:1], 6, SearchOptions(parent_tokens=400, neighbours=1)))
+    best = hits[0]
+    assert best.parent is not None
+    assert best.text in best.parent.text
+    assert best.parent.first <= best.ordinal <= best.parent.last
+    assert any(hit.parent and hit.parent.first < hit.parent.last for hit in hits)
+    with open_retriever(handbook, "llamaindex", k=6, parent_tokens=400) as retriever:
+        nodes = retriever.retrieve(QUESTIONS[0])
+    with open_retriever(handbook, "langchain", k=6, parent_tokens=400) as documents_of:
+        documents = documents_of.invoke(QUESTIONS[0])
+    assert (nodes[0].node_id, nodes[0].text) == (best.id, best.parent.text)
+    assert [node.text for node in nodes] == [document.page_content for document in documents]
+    assert len({node.text for node in nodes}) == len(nodes) <= 6
+
+
 def test_llamaindex_gives_back_id_text_metadata_source_and_score(handbook: str) -> None:
     [[best]] = asyncio.run(search_index(handbook, QUESTIONS[:1], 1))
     with open_retriever(handbook, "llamaindex", k=3) as retriever:

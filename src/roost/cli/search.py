@@ -13,6 +13,9 @@ from roost.cli.options import Function, index_option, json_option
 from roost.cli.output.print_json import print_json
 from roost.tasks.errors import RoostError, UsageError
 
+#: Most tokens of a section that `--parent` shows.
+PARENT_TOKENS = 500
+
 
 def filter_options(function: Function) -> Function:
     """Add `--where` and `--diverse`."""
@@ -63,6 +66,10 @@ def limit_option(default: int, most: int, text: str) -> Callable[[Function], Fun
     default=0,
     help="Number of chunks before and after each hit to show.",
 )
+@click.option("--parent", is_flag=True, help=f"Show the section around each hit, up to {PARENT_TOKENS} tokens.")
+@click.option(
+    "--parent-tokens", type=click.IntRange(1, 8000), metavar="N", help="Show the section, up to N tokens of it."
+)
 @json_option
 def search(
     *,
@@ -75,6 +82,8 @@ def search(
     weight: float | None,
     by: str,
     neighbours: int,
+    parent: bool,
+    parent_tokens: int | None,
     as_json: bool,
 ) -> None:
     """Find the chunks that match a question or a few words."""
@@ -91,6 +100,7 @@ def search(
         diverse=diverse,
         by_document=by == "document",
         neighbours=neighbours,
+        parent_tokens=parent_tokens or (PARENT_TOKENS if parent else 0),
     )
     [hits] = run_operation(lambda _: search_index(index, [query], k, options))
     if as_json:

@@ -20,6 +20,10 @@ def show_hits(query: str, hits: Sequence[Hit], *, where: str = "") -> None:
     for hit in hits:
         title = Text.assemble((f"{hit.rank}. {hit.score:.3f}  ", "bold"), (hit.place, "cyan"))
         out.print(title.append(f"  {hit.heading}" if hit.heading else ""))
+        if hit.parent:
+            for line in hit.parent.text.splitlines():
+                out.print(Text("   " + line))
+            continue
         for text in hit.before:
             out.print(Text("   " + shortened(text), style="dim"))
         out.print(_marked(hit.text, query))

@@ -1,0 +1,88 @@
+"""The section around a hit: chunks beside it with the same headings, joined without their overlap, within a budget."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from roost.tasks.ids import chunk_ids
+from roost.tasks.milvus.store import Store
+from roost.tasks.search.hits import Hit, Parent
+
+#: Fields of the chunks around a hit.
+_FIELDS = ["id", "ordinal", "heading", "text", "start", "end"]
+#: Chunks of fewer tokens are not expected: so many are read on each side of a hit that larger ones fill the budget.
+_MIN_CHUNK_TOKENS = 64
+
+_Row = Mapping[str, Any]
+
+
+async def with_parents(
+    store: Store, collection: str, hits: Sequence[Hit], budget: int, count_tokens: Callable[[str], int]
+) -> list[Hit]:
+    """Add the section around each hit.
+
+    A section reaches as far as the chunks before and after the hit have its heading path; in a document without
+    headings, as far as the budget. A hit whose neighbours are unknown, as a row that a framework added, has none.
+
+    Args:
+        store: The open Milvus.
+        collection: Collection of the version that was searched.
+        hits: The hits.
+        budget: Most tokens of a section, >= 1; the hit itself is always part of it.
+        count_tokens: Counts the tokens of a text.
+    """
+    reach = budget // _MIN_CHUNK_TOKENS + 1
+    ids = {hit.id: _ids_around(hit, reach) for hit in hits}
+    rows = await store.fetch(collection, "id", sorted({key for own in ids.values() for key in own}), _FIELDS)
+    by_id = {row["id"]: row for row in rows}
+
+    def make() -> list[Hit]:
+        around = ([by_id.get(key) for key in ids[hit.id]] for hit in hits)
+        parents = (_parent(hit, own, budget, count_tokens) for hit, own in zip(hits, around, strict=True))
+        return [replace(hit, parent=parent) for hit, parent in zip(hits, parents, strict=True)]
+
+    return await asyncio.to_thread(make)  # counting the tokens of many chunks takes tenths of a second
+
+
+def _ids_around(hit: Hit, reach: int) -> list[str]:
+    if hit.id != next(chunk_ids(hit.doc_id, hit.ordinal, hit.ordinal + 1)):
+        return []
+    return list(chunk_ids(hit.doc_id, max(0, hit.ordinal - reach), hit.ordinal + 1 + reach))
+
+
+def _parent(hit: Hit, rows: Sequence[_Row | None], budget: int, count_tokens: Callable[[str], int]) -> Parent | None:
+    """Take chunks on both sides of a hit in turn, the one before it first, until the section or the budget ends."""
+    chunks = {row["ordinal"]: row for row in rows if row and row["heading"] == hit.heading}
+    if hit.ordinal not in chunks:
+        return None
+    used = count_tokens(hit.text)
+    first = last = hit.ordinal
+    sides = [-1, 1]
+    while sides:
+        side = sides.pop(0)
+        ordinal = first - 1 if side < 0 else last + 1
+        tokens = count_tokens(chunks[ordinal]["text"]) if ordinal in chunks else budget
+        if used + tokens > budget:
+            continue  # this side ends here
+        used += tokens
+        first, last = min(first, ordinal), max(last, ordinal)
+        sides.append(side)
+    return Parent(join_chunks([chunks[ordinal] for ordinal in range(first, last + 1)]), first, last)
+
+
+def join_chunks(chunks: Sequence[_Row]) -> str:
+    """Join chunks that follow each other in a document, a text that two of them share only once.
+
+    Args:
+        chunks: Rows with `text`, and `start` and `end` in characters of the document, in the document's order.
+    """
+    text, end = "", 0
+    for number, chunk in enumerate(chunks):
+        is_verbatim = len(chunk["text"]) == chunk["end"] - chunk["start"]  # parts of a table repeat its first row
+        shared = max(0, end - chunk["start"]) if number and is_verbatim else 0
+        text += chunk["text"][shared:] if shared or not number else "\n" + chunk["text"]
+        end = max(end, chunk["end"])
+    return text
