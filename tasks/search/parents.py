@@ -64,7 +64,7 @@ def _parent(hit: Hit, rows: Sequence[_Row | None], budget: int, count_tokens: Ca
     while sides:
         side = sides.pop(0)
         ordinal = first - 1 if side < 0 else last + 1
-        tokens = count_tokens(chunks[ordinal]["text"]) if ordinal in chunks else budget
+        tokens = count_tokens(chunks[ordinal]["text"]) if ordinal in chunks else budget + 1
         if used + tokens > budget:
             continue  # this side ends here
         used += tokens
