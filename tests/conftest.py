@@ -54,6 +54,7 @@ settings.register_profile("long", max_examples=300, deadline=None)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--fuzz-count", type=int, default=2_000, help="number of damaged documents of the long form")
     parser.addoption("--fuzz-seed", type=int, default=1, help="seed of the damaged documents of the long form")
     parser.addoption(
         "--long", action="store_true", help="run the long form: every matrix, more examples, 1,000 schedules"
@@ -132,9 +133,9 @@ def data() -> Path:
 
 
 @pytest.fixture
-def fuzz_seed(request: pytest.FixtureRequest) -> int:
-    """The seed of the damaged documents."""
-    return int(request.config.getoption("--fuzz-seed"))
+def fuzz(request: pytest.FixtureRequest) -> tuple[int, int]:
+    """Number and seed of the damaged documents."""
+    return request.config.getoption("--fuzz-count"), request.config.getoption("--fuzz-seed")
 
 
 @pytest.fixture(scope="session")

@@ -38,8 +38,9 @@ def decode(data: bytes) -> str:
     if text is not None and "\0" not in text:
         return clean(text)
     best = charset_normalizer.from_bytes(data).best()
-    if best is None or charset_normalizer.is_binary(data[:_BINARY_SAMPLE_BYTES]):
-        raise DocumentError("unknown_format", "the file is neither text nor in a format that Roost can parse")
+    if best is None:
+        raise _not_text()
+    _refuse_binary(data)
     return clean(str(best))
 
 
@@ -58,7 +59,11 @@ def clean(text: str) -> str:
 
 
 def detect_encoding(file: Path) -> str:
-    """Name the codec of a text file: UTF-8 when all of it decodes, else the most likely one of the first megabyte."""
+    """Name the codec of a text file: UTF-8 when all of it decodes, else the most likely one of the first megabyte.
+
+    Raises:
+        DocumentError: The file is not text (reason `unknown_format`).
+    """
     import charset_normalizer
 
     decoder = codecs.getincrementaldecoder("utf-8-sig")()
@@ -72,5 +77,17 @@ def detect_encoding(file: Path) -> str:
             sample = stream.read(_BLOCK_BYTES)
     if decode_utf8(sample) is not None:
         return "utf-8-sig"
+    _refuse_binary(sample)
     best = charset_normalizer.from_bytes(sample).best()
     return best.encoding if best else "latin-1"
+
+
+def _refuse_binary(data: bytes) -> None:
+    import charset_normalizer
+
+    if charset_normalizer.is_binary(data[:_BINARY_SAMPLE_BYTES]):
+        raise _not_text()
+
+
+def _not_text() -> DocumentError:
+    return DocumentError("unknown_format", "the file is neither text nor in a format that Roost can parse")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import zipfile
+import zlib
 from collections.abc import Iterable
 from datetime import UTC, date, datetime
 from typing import Any
@@ -34,18 +35,36 @@ def document_facts(*, authors: Iterable[Any] = (), created: Any = "", language: 
 
 def office_facts(data: bytes) -> dict[str, str]:
     """Read the properties of an Office file, an archive with the part `docProps/core.xml`; none where it is damaged."""
+    found = _core_properties(data)
+    return document_facts(
+        authors=found.get("creator", "").split(";"), created=found.get("created"), language=found.get("language")
+    )
+
+
+def office_title(data: bytes) -> str:
+    """Read the title among the properties of an Office file; empty where there is none."""
+    return plain_cell(_core_properties(data).get("title", ""))
+
+
+def _core_properties(data: bytes) -> dict[str, str]:
     from lxml import etree
 
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive, archive.open(_CORE_PART) as part:
             core = part.read(_MAX_CORE_BYTES)
         root = etree.fromstring(core, etree.XMLParser(resolve_entities=False, no_network=True))
-    except (KeyError, OSError, ValueError, NotImplementedError, zipfile.BadZipFile, etree.XMLSyntaxError):
+    except (
+        KeyError,
+        OSError,
+        ValueError,
+        RuntimeError,
+        EOFError,
+        zlib.error,
+        zipfile.BadZipFile,
+        etree.XMLSyntaxError,
+    ):
         return {}
-    found = {one.tag.rpartition("}")[2]: one.text for one in root if isinstance(one.tag, str)}
-    return document_facts(
-        authors=(found.get("creator") or "").split(";"), created=found.get("created"), language=found.get("language")
-    )
+    return {one.tag.rpartition("}")[2]: one.text or "" for one in root if isinstance(one.tag, str)}
 
 
 def _as_date(value: Any) -> str:

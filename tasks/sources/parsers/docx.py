@@ -35,7 +35,7 @@ def parse_docx(data: bytes) -> Parsed:
 
 PARSER = FunctionParser(
     "docx",
-    (".docx",),
+    (".docx", ".docm"),
     ("application/vnd.openxmlformats-officedocument.wordprocessingml.document",),
     parse_docx,
     revision="roost-docx 2",

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import zipfile
 from collections.abc import Callable
 
 import pytest
+import xlsxwriter
+from pptx import Presentation
+from pptx.util import Inches
+from tests.bad_files import MACRO, far_cell, long_sheet, with_parts
 from tests.checks import outcome_of, reason_of, text_of
 from tests.made_files import make_epub, make_ipynb, make_mail, make_pptx, make_xlsx
+from tests.unit.sources.test_parsers import make_docx
 
+from roost.tasks.errors import DocumentError
 from roost.tasks.sources.parsers.mail import attachments, read_message
-from roost.tasks.sources.parsers.parse import parse
+from roost.tasks.sources.parsers.parse import parse, read
 from roost.tasks.sources.parsers.parsed import Parsed
 
 
@@ -145,8 +152,91 @@ def test_an_archive_that_unpacks_to_gigabytes_is_refused_before_it_is_unpacked(n
     assert reason_of(stream.getvalue(), name) == "too_large"
 
 
-def test_macros_are_never_text() -> None:
-    stream = io.BytesIO(make_pptx())
-    with zipfile.ZipFile(stream, "a") as archive:
-        archive.writestr("ppt/vbaProject.bin", b'Sub AutoOpen()\n Shell "calc"\nEnd Sub')
-    assert "AutoOpen" not in text_of(parse(stream.getvalue(), "a.pptm"))
+def test_a_header_of_two_rows_names_each_column_by_both_and_merged_cells_are_written_once() -> None:
+    stream = io.BytesIO()
+    with xlsxwriter.Workbook(stream) as workbook:
+        workbook.set_properties({"title": "Catch of the fleet"})
+        sheet = workbook.add_worksheet("Catch")
+        sheet.merge_range("A1:A2", "Boat")
+        sheet.merge_range("B1:C1", "Spring")
+        sheet.merge_range("D1:E1", "Autumn")
+        sheet.write_row("B2", ["herring", "cod", "herring", "cod"])
+        sheet.write_row("A3", ["Gull", 1, 2, 3, 4])
+        sheet.merge_range("A4:A5", "Heron")
+        sheet.write_row("B4", [5, 6, 7, 8])
+        sheet.write_row("B5", [9, 10, 11, 12])
+        wide = workbook.add_worksheet("Crew")
+        wide.write("A1", "Name")
+        wide.merge_range("B1:C1", "Address")
+        wide.write_row("A2", ["Ann", "Quay 1", "Port"])
+    parsed = parse(stream.getvalue(), "a.xlsx")
+    assert parsed.title == "Catch of the fleet"
+    assert [(block.heading, block.text.splitlines()) for block in parsed.blocks] == [
+        (
+            "Catch > rows 3-5",
+            [
+                "| Boat | Spring herring | Spring cod | Autumn herring | Autumn cod |",
+                "| --- | --- | --- | --- | --- |",
+                "| Gull | 1 | 2 | 3 | 4 |",
+                "| Heron | 5 | 6 | 7 | 8 |",
+                "|  | 9 | 10 | 11 | 12 |",
+            ],
+        ),
+        ("Crew > rows 2-2", ["| Name | Address |  |", "| --- | --- | --- |", "| Ann | Quay 1 | Port |"]),
+    ]
+
+
+def test_merged_cells_of_slides_are_written_once() -> None:
+    presentation = Presentation()
+    slide = presentation.slides.add_slide(presentation.slide_layouts[6])
+    table = slide.shapes.add_table(3, 2, 0, 0, Inches(4), Inches(1)).table
+    table.cell(0, 0).merge(table.cell(0, 1))
+    table.cell(1, 0).merge(table.cell(2, 0))
+    for row, column, text in [(0, 0, "Tides"), (1, 0, "high"), (1, 1, "six"), (2, 1, "noon")]:
+        table.cell(row, column).text = text
+    stream = io.BytesIO()
+    presentation.save(stream)
+    seen_once(parse(stream.getvalue(), "a.pptx"), "Tides", "high", "six", "noon")
+
+
+@pytest.mark.parametrize(
+    ("charset", "encoding", "body"),
+    [
+        ("iso-8859-1", "quoted-printable", b"Die F=E4hre f=E4hrt um zw=F6lf, und zwar =\nimmer."),
+        ("utf-8", "quoted-printable", b"Die F=C3=A4hre f=C3=A4hrt um zw=C3=B6lf, und zwar =\nimmer."),
+        ("utf-8", "base64", base64.encodebytes("Die Fähre fährt um zwölf, und zwar immer.".encode())),
+        ("windows-1252", "8bit", "Die Fähre fährt um zwölf, und zwar immer.".encode("cp1252")),
+        ("no-such", "8bit", "Die Fähre fährt um zwölf, und zwar immer.".encode()),
+    ],
+)
+@pytest.mark.parametrize("kind", ["plain", "html"])
+def test_a_mail_is_read_in_each_encoding(charset: str, encoding: str, body: bytes, kind: str) -> None:
+    head = (
+        "Subject: =?utf-8?q?F=C3=A4hre?=\n"
+        f'Content-Type: text/{kind}; charset="{charset}"\nContent-Transfer-Encoding: {encoding}\n\n'
+    )
+    parsed = parse(head.encode() + body, "a.eml")
+    assert text_of(parsed) == "Fähre\n\nDie Fähre fährt um zwölf, und zwar immer."
+
+
+@pytest.mark.parametrize(
+    ("make", "part", "name"),
+    [
+        (make_docx, "word/vbaProject.bin", "a.docm"),
+        (make_xlsx, "xl/vbaProject.bin", "a.xlsm"),
+        (make_pptx, "ppt/vbaProject.bin", "a.pptm"),
+    ],
+)
+def test_files_with_macros_are_read_without_them(make: Callable[[], bytes], part: str, name: str) -> None:
+    plain, with_macros = make(), with_parts(make(), **{part: MACRO})
+    assert parse(with_macros, name) == parse(plain, name)
+    assert read(with_macros, name).read_by.parser == read(plain, name.replace("m", "x")).read_by.parser
+
+
+def test_a_workbook_with_too_many_rows_or_a_cell_far_away_is_refused_before_it_is_opened() -> None:
+    for data, detail in [
+        (long_sheet(100_001), "more than 100,000 rows"),
+        (far_cell(), "1,048,576 rows high and 16,384 columns wide"),
+    ]:
+        with pytest.raises(DocumentError, match=f"too_large: .*{detail}.*save it as CSV"):
+            parse(data, "a.xlsx")
