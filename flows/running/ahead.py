@@ -24,8 +24,9 @@ from roost.tasks.models.embedder import Embedder
 from roost.tasks.models.model import Model
 from roost.tasks.records import DOCUMENT, WORK_ACTIONS, Batch
 from roost.tasks.settings import Settings
-from roost.tasks.sources.listing import Listing, list_source
+from roost.tasks.sources.listing import Listing
 from roost.tasks.sources.opened_source import OpenedSource
+from roost.tasks.sources.source_listing import list_source
 from roost.tasks.sources.stall import call_watched
 from roost.tasks.sources.tables import TableListing
 from roost.tasks.steps.batches import cut_batches

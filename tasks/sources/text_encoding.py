@@ -77,7 +77,8 @@ def detect_encoding(file: Path) -> str:
             sample = stream.read(_BLOCK_BYTES)
     if decode_utf8(sample) is not None:
         return "utf-8-sig"
-    _refuse_binary(sample)
+    if b"\0" in sample:
+        _refuse_binary(sample)
     best = charset_normalizer.from_bytes(sample).best()
     return best.encoding if best else "latin-1"
 

@@ -31,9 +31,10 @@ from roost.tasks.ids import doc_id
 from roost.tasks.milvus.store import Store, open_store
 from roost.tasks.records import DOCUMENT, WORK_ACTIONS
 from roost.tasks.settings import Ingest, Milvus
-from roost.tasks.sources.listing import Listing, list_source
+from roost.tasks.sources.listing import Listing
 from roost.tasks.sources.opened_source import ListingChoices, open_sources
 from roost.tasks.sources.source import Source
+from roost.tasks.sources.source_listing import list_source
 from roost.tasks.steps.batches import cut_batches
 from roost.tasks.steps.plan import PlanOptions, make_plan
 from roost.tasks.versions.ledger import INDEXED, ROW, read_ledger, write_rows

@@ -31,9 +31,9 @@ from roost.tasks.milvus.lock_wait import LeaseOwner
 from roost.tasks.milvus.store import open_store
 from roost.tasks.settings import load_settings
 from roost.tasks.sources import listing
-from roost.tasks.sources.listing import ListTable, list_source
 from roost.tasks.sources.opened_source import OpenedSource
 from roost.tasks.sources.source import Source
+from roost.tasks.sources.source_listing import ListTable, list_source
 from roost.tasks.versions import promotion
 from roost.tasks.versions.carry_over import find_lost
 from roost.tasks.versions.ledger import read_ledger

@@ -1,15 +1,16 @@
-"""Parser for slides (.pptx): titles, texts, tables and notes of each slide, in the order of the slides."""
+"""Parser for slides (.pptx): titles, texts, tables, charts and notes of each slide, in the order of the slides."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Iterator
+from itertools import zip_longest
 from typing import Any
 
 from roost.tasks.errors import DocumentError
 from roost.tasks.sources.parsers.archives import check_archive
 from roost.tasks.sources.parsers.document_facts import office_facts
-from roost.tasks.sources.parsers.markdown_tables import markdown_table, plain_cell
+from roost.tasks.sources.parsers.markdown_tables import markdown_table, plain_cell, value_cell
 from roost.tasks.sources.parsers.parsed import Parsed, TextBlock, first_line
 from roost.tasks.sources.parsers.parser import FunctionParser
 from roost.tasks.sources.text_encoding import clean
@@ -42,7 +43,7 @@ def parse_pptx(data: bytes) -> Parsed:
 
 
 def _slide_blocks(slide: Any, number: int) -> Iterator[TextBlock]:
-    """Make the blocks of a slide: its title and texts, each table, its notes; an empty slide has one empty block."""
+    """Make the blocks of a slide: title and texts, each table and chart, notes; an empty slide has one empty block."""
     title_shape = slide.shapes.title
     title = plain_cell(title_shape.text_frame.text) if title_shape is not None else ""
     texts, tables = [title] if title else [], []
@@ -51,6 +52,8 @@ def _slide_blocks(slide: Any, number: int) -> Iterator[TextBlock]:
             continue
         if getattr(shape, "has_table", False):
             tables.append([[plain_cell(cell.text) for cell in row.cells] for row in shape.table.rows])
+        elif getattr(shape, "has_chart", False):
+            tables.append(_chart_rows(shape.chart))
         elif getattr(shape, "has_text_frame", False):
             texts.append(_text(shape.text_frame))
     yield TextBlock("\n\n".join(filter(None, texts)), number, heading=title)
@@ -59,6 +62,18 @@ def _slide_blocks(slide: Any, number: int) -> Iterator[TextBlock]:
             yield TextBlock(markdown_table(rows), number, "table", title)
     if slide.has_notes_slide and (notes := slide.notes_slide.notes_text_frame) is not None and (text := _text(notes)):
         yield TextBlock(text, number, heading=f"{title} > Notes" if title else "Notes")
+
+
+def _chart_rows(chart: Any) -> list[list[str]]:
+    """Give a chart as a table: its title and the names of its series, then a row a category."""
+    title = (
+        plain_cell(chart.chart_title.text_frame.text) if chart.has_title and chart.chart_title.has_text_frame else ""
+    )
+    series = [one for plot in chart.plots for one in plot.series]
+    labels = [plain_cell(str(label)) for plot in chart.plots[:1] for label in plot.categories]
+    columns = [["" if value is None else value_cell(value) for value in one.values] for one in series]
+    rows = zip_longest(labels, *columns, fillvalue="")
+    return [[title, *(plain_cell(one.name) for one in series)], *map(list, rows)]
 
 
 def _shapes(shapes: Iterable[Any], depth: int = 0) -> Iterator[Any]:
@@ -78,6 +93,6 @@ PARSER = FunctionParser(
     (".pptx", ".pptm"),
     ("application/vnd.openxmlformats-officedocument.presentationml.presentation",),
     parse_pptx,
-    revision="roost-pptx 1",
+    revision="roost-pptx 2",
     packages=("python-pptx",),
 )

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import date, time
 from typing import Any
 
-from roost.tasks.sources.parsers.markdown_tables import markdown_table, plain_cell
+from roost.tasks.sources.parsers.markdown_tables import markdown_table, value_cell
 from roost.tasks.sources.parsers.parsed import TextBlock
 
 #: Rows of one block; its heading names the first and the last of them.
 _BLOCK_ROWS = 100
+_MAX_HEADER_ROWS = 4
 
 #: Cells that are shown as one: (row, column) of the first and of the last, counted from 0.
 Merged = tuple[tuple[int, int], tuple[int, int]]
@@ -30,7 +30,7 @@ def sheet_blocks(
         number: Of the sheet, for the page.
         merged: Its merged cells.
     """
-    table = [(row, [_as_text(cell) for cell in cells]) for row, cells in enumerate(rows)]
+    table = [(row, [value_cell(cell) for cell in cells]) for row, cells in enumerate(rows)]
     table = [(row, cells) for row, cells in table if any(cells)]
     if not table:
         return
@@ -55,7 +55,7 @@ def sheet_blocks(
 def _header_depth(table: Sequence[tuple[int, list[str]]], merged: Sequence[Merged]) -> int:
     """Count the rows of the header: a row below belongs to it where it has text only under wide or empty cells."""
     depth = 1
-    while depth < len(table):
+    while depth < min(len(table), _MAX_HEADER_ROWS):
         row, cells = table[depth - 1]
         wide = {n for (top, left), (_, right) in merged if top == row and right > left for n in range(left, right + 1)}
         below = table[depth][1]
@@ -71,12 +71,6 @@ def _header(rows: Sequence[tuple[int, list[str]]], merged: Sequence[Merged]) -> 
     """Give each column the texts above it, from the top; a wide cell that the row below divides is above all of it."""
     filled = {row: list(cells) for row, cells in rows}
     for (top, left), (_, right) in merged:
-        if top in filled and top != rows[-1][0]:
-            filled[top][left : right + 1] = [filled[top][left]] * len(filled[top][left : right + 1])
+        if top in filled and top != rows[-1][0] and (cells := filled[top][left : right + 1]):
+            filled[top][left : right + 1] = cells[:1] * len(cells)
     return [" ".join(dict.fromkeys(filter(None, column))) for column in zip(*filled.values(), strict=True)]
-
-
-def _as_text(cell: Any) -> str:
-    if isinstance(cell, float) and cell.is_integer() and abs(cell) < 1e15:  # floats are exact below
-        return str(int(cell))
-    return cell.isoformat() if isinstance(cell, date | time) else plain_cell(str(cell))

@@ -20,9 +20,10 @@ from roost.tasks.errors import SourceError
 from roost.tasks.ids import doc_id
 from roost.tasks.locations import open_location
 from roost.tasks.records import DOCUMENT
-from roost.tasks.sources.listing import SourceListing, list_source, list_sources
+from roost.tasks.sources.listing import list_sources
 from roost.tasks.sources.opened_source import open_sources
 from roost.tasks.sources.source import Columns, Source, check_sources
+from roost.tasks.sources.source_listing import SourceListing, list_source
 from roost.tasks.sources.tables import read_rows
 from roost.tasks.steps.plan import find_missing
 

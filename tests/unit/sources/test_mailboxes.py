@@ -13,11 +13,11 @@ from tests.stand_ins import listing_choices
 
 from roost.tasks.errors import DocumentError
 from roost.tasks.ids import content_hash
-from roost.tasks.sources.listing import SourceListing, list_source
 from roost.tasks.sources.mailboxes import list_contents
 from roost.tasks.sources.opened_source import open_sources
 from roost.tasks.sources.parsers.mail import read_message
 from roost.tasks.sources.source import Columns, Source
+from roost.tasks.sources.source_listing import SourceListing, list_source
 from roost.tasks.sources.table_uris import file_of
 
 PDF = two_columns("left words", "right words")

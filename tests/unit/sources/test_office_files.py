@@ -11,6 +11,8 @@ from collections.abc import Callable
 import pytest
 import xlsxwriter
 from pptx import Presentation
+from pptx.chart.data import CategoryChartData, XyChartData
+from pptx.enum.chart import XL_CHART_TYPE
 from pptx.util import Inches
 from tests.bad_files import MACRO, far_cell, long_sheet, with_parts
 from tests.checks import outcome_of, reason_of, text_of
@@ -160,6 +162,7 @@ def test_a_header_of_two_rows_names_each_column_by_both_and_merged_cells_are_wri
         sheet.merge_range("A1:A2", "Boat")
         sheet.merge_range("B1:C1", "Spring")
         sheet.merge_range("D1:E1", "Autumn")
+        sheet.merge_range("H1:J1", "")
         sheet.write_row("B2", ["herring", "cod", "herring", "cod"])
         sheet.write_row("A3", ["Gull", 1, 2, 3, 4])
         sheet.merge_range("A4:A5", "Heron")
@@ -197,6 +200,28 @@ def test_merged_cells_of_slides_are_written_once() -> None:
     stream = io.BytesIO()
     presentation.save(stream)
     seen_once(parse(stream.getvalue(), "a.pptx"), "Tides", "high", "six", "noon")
+
+
+def test_a_chart_is_a_table_of_its_categories_and_series() -> None:
+    presentation = Presentation()
+    slide = presentation.slides.add_slide(presentation.slide_layouts[6])
+    data = CategoryChartData(categories=["Spring", "Autumn"])
+    data.add_series("herring", (1, 2.5))
+    data.add_series("cod", (None, 4))
+    place = (0, 0, Inches(4), Inches(3))
+    chart = slide.shapes.add_chart(XL_CHART_TYPE.COLUMN_CLUSTERED, *place, data).chart
+    chart.has_title = True
+    chart.chart_title.text_frame.text = "Catch in tons"
+    points = XyChartData()
+    points.add_series("depth").add_data_point(1.5, 20)
+    slide.shapes.add_chart(XL_CHART_TYPE.XY_SCATTER, *place, points)
+    stream = io.BytesIO()
+    presentation.save(stream)
+    tables = [block.text for block in parse(stream.getvalue(), "a.pptx").blocks if block.kind == "table"]
+    assert tables == [
+        "| Catch in tons | herring | cod |\n| --- | --- | --- |\n| Spring | 1 |  |\n| Autumn | 2.5 | 4 |",
+        "|  | depth |\n| --- | --- |\n|  | 20 |",
+    ]
 
 
 @pytest.mark.parametrize(

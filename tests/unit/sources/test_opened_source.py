@@ -17,9 +17,10 @@ from fsspec.implementations.local import LocalFileSystem
 from tests.stand_ins import InProcessWorkers, listing_choices
 
 from roost.tasks.errors import SourceError
-from roost.tasks.sources.listing import list_source, list_sources
+from roost.tasks.sources.listing import list_sources
 from roost.tasks.sources.opened_source import open_sources
 from roost.tasks.sources.source import Source, check_sources
+from roost.tasks.sources.source_listing import list_source
 from roost.tasks.sources.tables import _spool_name
 from roost.tasks.workers import WorkerError, WorkerMemoryError, Workers
 

@@ -14,10 +14,10 @@ from tests.stand_ins import InProcessWorkers, listing_choices, planned_row
 
 from roost.tasks.errors import REASONS, TransientError
 from roost.tasks.records import PLANNED, Batch, Loaded
-from roost.tasks.sources.listing import list_source
 from roost.tasks.sources.opened_source import open_sources
 from roost.tasks.sources.parsers.parsed import PageRange
 from roost.tasks.sources.source import Source
+from roost.tasks.sources.source_listing import list_source
 from roost.tasks.steps.load import load_batch, load_file
 from roost.tasks.steps.text_files import TextFileError, read_blocks
 from roost.tasks.workers import WorkerError, WorkerMemoryError, WorkerStalledError, WorkerTimeLimitError
