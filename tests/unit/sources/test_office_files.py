@@ -205,7 +205,8 @@ def test_merged_cells_of_slides_are_written_once() -> None:
 def test_a_chart_is_a_table_of_its_categories_and_series() -> None:
     presentation = Presentation()
     slide = presentation.slides.add_slide(presentation.slide_layouts[6])
-    data = CategoryChartData(categories=["Spring", "Autumn"])
+    data = CategoryChartData()
+    data.categories = ["Spring", "Autumn"]
     data.add_series("herring", (1, 2.5))
     data.add_series("cod", (None, 4))
     place = (0, 0, Inches(4), Inches(3))
