@@ -53,7 +53,8 @@ from roost.tasks.search.hits import Hit
 from roost.tasks.search.retrieve import search
 from roost.tasks.settings import Settings, load_settings
 from roost.tasks.versions.live_version import require_live_version
-from roost.tasks.versions.version import Version, check_index_name
+from roost.tasks.versions.names import check_index_name
+from roost.tasks.versions.version import Version
 
 #: Questions that the report lists as the worst; the Parquet file contains all.
 MAX_WORST = 20

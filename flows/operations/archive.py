@@ -14,9 +14,9 @@ from roost.tasks.milvus.store import open_store
 from roost.tasks.settings import load_settings
 from roost.tasks.versions import archive, promotion
 from roost.tasks.versions.live_version import require_live_version
+from roost.tasks.versions.names import check_index_name
 from roost.tasks.versions.searchable import wait_until_searchable
 from roost.tasks.versions.verification import Findings, compare_with_ledger
-from roost.tasks.versions.version import check_index_name
 from roost.tasks.versions.version_lease import acquire_version_lease
 
 _log = logging.getLogger(__name__)

@@ -24,8 +24,9 @@ from roost.tasks.versions import removal
 from roost.tasks.versions.description import describe_version
 from roost.tasks.versions.ledger import read_ledger
 from roost.tasks.versions.live_version import require_live_version
+from roost.tasks.versions.names import check_index_name
 from roost.tasks.versions.promotion import version_statuses
-from roost.tasks.versions.version import Version, check_index_name, forget_place
+from roost.tasks.versions.version import Version, forget_place
 from roost.tasks.versions.version_lease import acquire_version_lease
 
 _log = logging.getLogger(__name__)

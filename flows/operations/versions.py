@@ -13,7 +13,7 @@ from roost.tasks.milvus.store import open_store
 from roost.tasks.settings import load_settings
 from roost.tasks.versions import promotion, pruning
 from roost.tasks.versions.description import VersionDescription, describe_version
-from roost.tasks.versions.version import check_index_name
+from roost.tasks.versions.names import check_index_name
 
 #: Receives one line that says which other process an operation waits for.
 Tell = Callable[[str], None]

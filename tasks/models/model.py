@@ -102,7 +102,7 @@ def digest_configuration(folder: Path) -> str:
 
 
 def load_tokenizer(file: Path) -> Any:
-    """Load a model's tokenizer so that it cuts nothing off and pads nothing.
+    """Give a model's tokenizer, which cuts nothing off and pads nothing.
 
     In one process a file is read once, unless its state changed: callers share the tokenizer and must not change it.
 
@@ -111,7 +111,18 @@ def load_tokenizer(file: Path) -> Any:
     """
     if not file.is_file():
         raise ModelError(f"{file.parent} has no tokenizer.json: Roost measures chunks with the model's own tokenizer")
-    return _tokenizer_of(file, _state(file))
+    return _shared_tokenizer(file, _state(file))
+
+
+def load_truncating_tokenizer(file: Path, window: int) -> Any:
+    """Load a tokenizer of the caller's own, which cuts texts off at `window` tokens, special ones included.
+
+    Raises:
+        ModelError: The file is damaged.
+    """
+    tokenizer = _read_tokenizer(file)
+    tokenizer.enable_truncation(window)
+    return tokenizer
 
 
 def load_error(model: Model, error: BaseException) -> ModelError:
@@ -218,7 +229,11 @@ def _state(file: Path) -> tuple[int, ...]:
 
 
 @lru_cache(maxsize=4)
-def _tokenizer_of(file: Path, _state: tuple[int, ...]) -> Any:
+def _shared_tokenizer(file: Path, _state: tuple[int, ...]) -> Any:
+    return _read_tokenizer(file)
+
+
+def _read_tokenizer(file: Path) -> Any:
     from tokenizers import Tokenizer
 
     try:

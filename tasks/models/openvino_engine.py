@@ -17,7 +17,7 @@ import numpy as np
 
 from roost.tasks.host_resources import cores
 from roost.tasks.models.engine import cut_by_tokens
-from roost.tasks.models.model import FACTS_FILE, OPENVINO_FILE, Model, load_error, load_tokenizer
+from roost.tasks.models.model import FACTS_FILE, OPENVINO_FILE, Model, load_error, load_truncating_tokenizer
 
 #: Lengths are rounded up to a multiple of this, tokens: finer pads less and compiles more.
 LENGTH_STEP = 16
@@ -53,8 +53,7 @@ class OpenVinoEngine:
         self._inputs: list[str] = facts["inputs"]
         self._pad_id: int = facts["pad_id"]
         self._model = model
-        self._tokenizer = load_tokenizer(model.tokenizer_file)
-        self._tokenizer.enable_truncation(model.window)
+        self._tokenizer = load_truncating_tokenizer(model.tokenizer_file, model.window)
 
     def embed_chunks(self, texts: Sequence[str], tokens: Sequence[int]) -> np.ndarray:
         """Embed chunks. They are tokenized again: the padded length must be exact; it costs 3 % of the time."""

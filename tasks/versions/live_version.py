@@ -12,17 +12,10 @@ from roost.tasks.milvus.store import Store
 from roost.tasks.models.recipe import Recipe
 from roost.tasks.settings import Milvus
 from roost.tasks.versions import ledger_format
+from roost.tasks.versions.names import check_index_name, is_index_name
 from roost.tasks.versions.schema import Shape, create_chunks, make_chunks, make_ledger
 from roost.tasks.versions.vector_index import VectorIndex, read_vector_index
-from roost.tasks.versions.version import (
-    Version,
-    check_bm25_support,
-    check_index_name,
-    check_recipe,
-    decode_version,
-    encode_version,
-    is_index_name,
-)
+from roost.tasks.versions.version import Version, check_bm25_support, check_recipe, decode_version, encode_version
 
 #: Seconds after which a first run tries again when another first run creates the same version.
 _RETRY_S = 5.0

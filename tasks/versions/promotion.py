@@ -25,15 +25,14 @@ from roost.tasks.versions.live_version import (
     new_version,
     with_vector_index,
 )
+from roost.tasks.versions.names import VERSION_NAME, check_index_name
 from roost.tasks.versions.version import (
     BUILT,
     PREVIOUS,
     PROMOTED,
     QUALITY,
-    VERSION_NAME,
     Version,
     check_bm25_support,
-    check_index_name,
     decode_version,
     note,
 )

@@ -11,8 +11,9 @@ from roost.tasks.milvus.lock_wait import LeaseOwner
 from roost.tasks.milvus.store import Store
 from roost.tasks.versions.ledger_format import ledger_names
 from roost.tasks.versions.live_version import load_for_reading
+from roost.tasks.versions.names import LEDGER_NAME
 from roost.tasks.versions.promotion import VersionStatus
-from roost.tasks.versions.version import LEDGER_NAME, Version
+from roost.tasks.versions.version import Version
 from roost.tasks.versions.version_lease import acquire_version_lease
 
 

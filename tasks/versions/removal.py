@@ -9,8 +9,9 @@ from roost.tasks.errors import UsageError
 from roost.tasks.milvus.lock_wait import LeaseOwner
 from roost.tasks.milvus.store import Store
 from roost.tasks.versions.live_version import load_for_reading
+from roost.tasks.versions.names import LEDGER_NAME
 from roost.tasks.versions.promotion import VersionStatus, version_statuses
-from roost.tasks.versions.version import LEDGER_NAME, Version
+from roost.tasks.versions.version import Version
 from roost.tasks.versions.version_lease import acquire_version_lease
 
 

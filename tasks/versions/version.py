@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from roost.tasks.errors import IndexFormatError, RecipeError, StoreError, UsageError
+from roost.tasks.errors import IndexFormatError, RecipeError, StoreError
 from roost.tasks.milvus.store import Store
 from roost.tasks.models.recipe import Recipe, differences
 from roost.tasks.versions.fusion import DENSE, RRF, Fusion, decode_fusion, encode_fusion
 from roost.tasks.versions.ledger_format import FIRST_FORMAT, check_format, ledger_name
 from roost.tasks.versions.vector_index import VectorIndex
-
-_INDEX_NAME = r"[A-Za-z][A-Za-z0-9]*(_[A-Za-z0-9]+)*"
-#: An index's name never has two underscores in a row, so the name of a version tells index and fingerprint apart.
-VERSION_NAME = re.compile(rf"(?P<index>{_INDEX_NAME})__[0-9a-f]{{8}}(_[0-9]+)?")
-#: The name of a ledger, of any format.
-LEDGER_NAME = re.compile(rf"(?P<version>{VERSION_NAME.pattern})__ledger[0-9]*")
-MAX_INDEX_NAME_LENGTH = 200
 
 # Names of the properties; see `Version`. `_FACTS` are recipe, metric, vector index and time of creation.
 _FACTS, _RATE, _PLACES, _GIVEN = "roost.facts", "roost.rate", "roost.sources", "roost.given"
@@ -78,24 +70,6 @@ class Version:
     def default_fusion(self) -> Fusion:
         """How it is searched unless a search says otherwise."""
         return (self.fusion or RRF) if self.recipe.sparse else DENSE
-
-
-def check_index_name(index: str) -> None:
-    """Refuse a name that Milvus would refuse, or that a version could have.
-
-    Raises:
-        UsageError: Not letters, digits and single underscores, or too long.
-    """
-    if not is_index_name(index) or len(index) > MAX_INDEX_NAME_LENGTH:
-        raise UsageError(
-            f"index name {index!r}: letters, digits and single underscores, a letter first, at most "
-            f"{MAX_INDEX_NAME_LENGTH}"
-        )
-
-
-def is_index_name(name: str) -> bool:
-    """Whether a name is made as those of indexes are."""
-    return re.fullmatch(_INDEX_NAME, name) is not None
 
 
 def check_recipe(version: Version | None, recipe: Recipe) -> None:

@@ -27,7 +27,7 @@ def evaluate(request: EvaluationRequest, *, as_json: bool, verbose: bool) -> Non
     """
     from roost.tasks.settings import load_settings
 
-    begin(quiet=not verbose)
+    begin(quiet=not verbose, imports_milvus=False)
     check_request(request)
     with flow_runner(bar=False) as runner:
         from roost.flows.evaluation import evaluation as evaluation_flow

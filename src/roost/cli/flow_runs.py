@@ -31,7 +31,7 @@ def check_request(
     from roost.tasks.milvus.lite_lock import refuse_locked
     from roost.tasks.settings import load_settings
     from roost.tasks.sources.source import check_sources
-    from roost.tasks.versions.version import check_index_name
+    from roost.tasks.versions.names import check_index_name
 
     settings = load_settings()
     check_index_name(request.index)
@@ -84,6 +84,7 @@ def flow_runner(*, bar: bool, notices: bool = True) -> Iterator[FlowRunner]:
     Raises:
         ConfigurationError: PREFECT_HOME cannot be written.
     """
+    from roost.cli.begin import import_milvus
     from roost.cli.output.progress_bar import progress_on_stderr
     from roost.deployments.local.command_prefect import command_prefect
     from roost.flows.running.progress import Informed, Stage
@@ -95,6 +96,7 @@ def flow_runner(*, bar: bool, notices: bool = True) -> Iterator[FlowRunner]:
     with progress_on_stderr(bar=bar and sys.stderr.isatty(), notices=notices) as progress:
         progress(Stage("starting Prefect"))
         with command_prefect(idle_minutes, lambda line: progress(Informed(line))) as server:
+            import_milvus()
             yield FlowRunner(server, progress)
 
 

@@ -26,7 +26,7 @@ def ingest(request: IngestRequest, *, as_json: bool, verbose: bool) -> None:
     The index is brought in step with its sources; unchanged documents cost nothing. Name all sources of the index:
     documents that are no longer in them are deleted from the index.
     """
-    begin(quiet=not verbose)
+    begin(quiet=not verbose, imports_milvus=False)
     check_request(request)
     with flow_runner(bar=not as_json) as runner:
         from roost.flows.ingest import ingest as ingest_flow

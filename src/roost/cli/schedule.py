@@ -62,7 +62,7 @@ def schedule(
     begin(quiet=True)
     from roost.deployments.schedule_section import ScheduleRequest, as_yaml, check_name, make_section, resolve_places
     from roost.deployments.schedule_times import parse_times
-    from roost.tasks.versions.version import check_index_name
+    from roost.tasks.versions.names import check_index_name
 
     times = parse_times(every, cron, timezone)
     check_index_name(request.index)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @json_option
 def verify(request: VerifyRequest, *, as_json: bool) -> None:
     """Compare every row of an index with its ledger."""
-    begin(quiet=True)
+    begin(quiet=True, imports_milvus=False)
     check_request(request)
     with flow_runner(bar=False) as runner:
         from roost.flows.verify import verify as verify_flow

@@ -46,7 +46,7 @@ def rebuild(request: RebuildRequest, *, as_json: bool, verbose: bool) -> None:
     The live version stays in use while the new one is built beside it. Then the retrieval quality of both is compared.
     Exits with code 4 if a threshold is missed; the live version stays.
     """
-    begin(quiet=not verbose)
+    begin(quiet=not verbose, imports_milvus=False)
     check_request(request)
     with flow_runner(bar=not as_json) as runner:
         from roost.flows.rebuild import rebuild as rebuild_flow

@@ -11,7 +11,7 @@ from tests.stand_ins import made_model, make_model_folder
 
 from roost.tasks.errors import ModelError
 from roost.tasks.models import model
-from roost.tasks.models.model import INSTRUCTIONS, find_model, load_tokenizer
+from roost.tasks.models.model import INSTRUCTIONS, find_model, load_tokenizer, load_truncating_tokenizer
 from roost.tasks.settings import Embedding
 
 DEFAULT = "sentence-transformers/all-MiniLM-L6-v2"
@@ -177,8 +177,10 @@ def test_a_model_saved_with_empty_prompts_keeps_the_instruction_of_its_card(mode
 # the tokenizer
 
 
-def test_the_tokenizer_neither_cuts_off_nor_pads() -> None:
-    tokenizer = load_tokenizer(made_model().tokenizer_file)
+def test_the_tokenizer_neither_cuts_off_nor_pads_also_beside_one_that_does() -> None:
+    file = made_model().tokenizer_file
+    assert len(load_truncating_tokenizer(file, 64).encode("many words " * 1000).ids) == 64
+    tokenizer = load_tokenizer(file)
     short, long = tokenizer.encode_batch(["one", "many words " * 1000])
     assert len(short.ids) == 3
     assert len(long.ids) == 2002

@@ -11,9 +11,10 @@ from roost.tasks.models.recipe import Recipe
 from roost.tasks.sources.source import Source
 from roost.tasks.versions.carry_over import share_vectors, sources_of
 from roost.tasks.versions.ledger_format import ledger_names
+from roost.tasks.versions.names import VERSION_NAME
 from roost.tasks.versions.promotion import VersionStatus, find_version, newest_candidate, previous_version
 from roost.tasks.versions.pruning import choose
-from roost.tasks.versions.version import VERSION_NAME, Version
+from roost.tasks.versions.version import Version
 
 RECIPE = Recipe("m", "r", 4, "c", 240, 24, "", "")
 
