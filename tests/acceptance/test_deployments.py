@@ -21,7 +21,10 @@ from tests.acceptance.web_hook import web_hook
 from tests.conftest import HANDBOOK_DOCUMENTS, ROOT
 from tests.waiting import until
 
-pytestmark = pytest.mark.timeout(900)  # ten processes that import Prefect and the model, one after the other
+pytestmark = [
+    pytest.mark.long,  # usually `roost up`, test_deploy.py and test_schedule.py show that deployments are made and run
+    pytest.mark.timeout(900),  # ten processes that import Prefect and the model, one after the other
+]
 TOKEN = "root:Sup3rSecretToken"
 INTERRUPTED = "roost: interrupted: committed documents stay; run it again to continue\n"
 ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
@@ -197,7 +200,6 @@ def _some_is_written(stack, index):
     return until(look)
 
 
-@pytest.mark.long
 def test_a_run_that_is_cancelled_says_so_and_the_next_one_ends_as_if_nothing_had_been(stack, corpus):
     """By the UI: a run of a worker, and one of the command line."""
     by_worker = stack.start("ingest", sources=[{"uri": str(corpus)}], index="weather")

@@ -26,7 +26,6 @@ from tests.integration.crash_proxy import Proxy
 from roost.deployments.local.servers import milvus_standalone
 
 ROOST = Path(sys.executable).parent / "roost"
-TROUBLES = ("reset", "swallow", "delay", "cut")
 #: Seconds that trouble lasts; pymilvus gives up a call before that, Roost's retries reach beyond.
 TROUBLED, CALL_SECONDS = 4.0, 2
 
@@ -79,7 +78,7 @@ def troubled(
     ]
     server = request.getfixturevalue("standalone") if chosen else ""
     grounds = {trouble: ground(trouble) for trouble in chosen}
-    with ThreadPoolExecutor(len(TROUBLES)) as threads:
+    with ThreadPoolExecutor(4) as threads:
         outcomes = {trouble: threads.submit(_outlive, trouble, server, grounds[trouble]) for trouble in chosen}
         yield lambda trouble: outcomes[trouble].result()
 
@@ -137,7 +136,9 @@ def test_the_command_killed_in_the_middle_of_its_writing_goes_on_the_next_time(g
     assert json.loads(verified.stdout)["chunks"] == report["store"]["chunks"]
 
 
-@pytest.mark.parametrize(("first", "second"), [("300", "0"), ("0", "-300")], ids=["ahead", "behind"])
+@pytest.mark.parametrize(
+    ("first", "second"), [("300", "0"), pytest.param("0", "-300", marks=pytest.mark.long)], ids=["ahead", "behind"]
+)
 def test_a_run_beside_one_whose_clock_is_minutes_apart_is_refused_with_both_machines(
     first, second, nursery, standalone, tmp_path
 ):
@@ -167,6 +168,8 @@ def test_a_server_killed_below_a_run_fails_it_at_worst_and_the_next_run_is_exact
         assert there.judge(site) == []
 
 
-@pytest.mark.parametrize("trouble", TROUBLES)
+@pytest.mark.parametrize(
+    "trouble", ["swallow", "cut", *(pytest.param(t, marks=pytest.mark.long) for t in ("reset", "delay"))]
+)
 def test_a_network_in_trouble_for_a_while_is_outlived_by_retries(trouble, troubled):
     assert troubled(trouble) == (0, [])

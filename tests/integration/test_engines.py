@@ -121,6 +121,7 @@ def test_a_model_is_exported_once_and_loads_without_pytorch_then(cache: Path) ->
     assert [path.name for path in exported.parent.iterdir() if path.name.startswith("tmp")] == []
 
 
+@pytest.mark.long
 def test_of_two_that_export_at_once_the_second_takes_what_the_first_made(
     tiny: Callable[..., Model], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -136,7 +136,7 @@ def new_collection(opened: OpenIndex, store: BridgedMilvus) -> dict[str, Any]:
     }
 
 
-@pytest.mark.usually("standalone")
+@pytest.mark.usually("lite")
 def test_all_fourteen_pairs_of_langchain_agree_and_leave_the_same_rows(copies: tuple[str, str]) -> None:
     first, second = copies
     before = rows_of(first)

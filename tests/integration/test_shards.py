@@ -91,7 +91,8 @@ def pool(server: None, prefect_api: str, tmp_path: Path, monkeypatch: pytest.Mon
         yield made
 
 
-@pytest.mark.parametrize("count", [2, pytest.param(4, marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("count", [2, 4])
 def test_shards_on_two_workers_make_the_rows_of_one_run(
     pool, by_itself, ingest, folder, stored, index, monkeypatch, count
 ):
