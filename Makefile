@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
-EXTRAS := local,ocr,cluster,dev
+EXTRAS := local,ocr,agents,cluster,dev
 # Four test processes: a test waits for servers half of its time.
 SPREAD := --numprocesses 4 --dist loadscope --no-loadscope-reorder
 # Plug-ins that come with langchain-tests; no unit test uses them, and they take time at the start and at each test.

@@ -9,6 +9,7 @@ from itertools import islice
 
 import numpy as np
 
+from roost.tasks.errors import UsageError
 from roost.tasks.ids import chunk_ids
 from roost.tasks.milvus.store import Store
 from roost.tasks.models.embedder import Embedder
@@ -108,7 +109,7 @@ async def _search_one(query: _Query, k: int, options: SearchOptions) -> list[Hit
         rows = await _diverse(query, rows, k)
     hits = make_hits(rows[:k])
     if options.neighbours:
-        hits = await _with_neighbours(query, hits, options.neighbours)
+        hits = await _with_neighbours(query.store, query.version, hits, options.neighbours)
     if options.parent_tokens:
         counted = partial(count_tokens, query.embedder.model)
         hits = await with_parents(query.store, query.version.name, hits, options.parent_tokens, counted)
@@ -164,11 +165,34 @@ def most_diverse(query: np.ndarray, vectors: np.ndarray, k: int) -> list[int]:
     return chosen
 
 
-async def _with_neighbours(query: _Query, hits: list[Hit], count: int) -> list[Hit]:
+async def read_hit(store: Store, version: Version, key: str, neighbours: int) -> Hit:
+    """Read one chunk by its id, with the texts of the chunks around it.
+
+    Args:
+        store: The open Milvus.
+        version: The version to read.
+        key: Id of the chunk.
+        neighbours: Chunks before and after it, >= 0.
+
+    Returns:
+        The chunk as a hit of rank 1 with the score 0.
+
+    Raises:
+        UsageError: The version has no such chunk.
+    """
+    rows = await store.fetch(version.name, "id", [key], ["id", *FIELDS])
+    if not rows:
+        raise UsageError(f"index {version.index!r} has no chunk {key!r}: it was deleted or its document has changed")
+    hits = make_hits([hit_row({"id": key, "distance": 0.0, "entity": rows[0]})])
+    [hit] = await _with_neighbours(store, version, hits, neighbours) if neighbours else hits
+    return hit
+
+
+async def _with_neighbours(store: Store, version: Version, hits: list[Hit], count: int) -> list[Hit]:
     """Add the texts of the chunks around each hit; a hit at the beginning or end of a document has fewer."""
     neighbours = {hit.id: _neighbour_ids(hit, count) for hit in hits}
     ids = sorted({key for before, after in neighbours.values() for key in (*before, *after)})
-    rows = await query.store.fetch(query.version.name, "id", ids, ["id", "text"])
+    rows = await store.fetch(version.name, "id", ids, ["id", "text"])
     texts = {row["id"]: row["text"] for row in rows}
 
     def texts_of(keys: list[str]) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from roost.cli.evaluate import evaluate
 from roost.cli.exit_codes import ExitCode
 from roost.cli.formats import formats
 from roost.cli.ingest import ingest
+from roost.cli.mcp import mcp
 from roost.cli.options import CommandGroup
 from roost.cli.output.printable import printable
 from roost.cli.quantize import quantize
@@ -69,7 +70,7 @@ def app(context: click.Context) -> None:
 
 COMMANDS = (
     *(demo, ingest, backfill, schedule, schedules, status, verify, search, ask, evaluate, tune),
-    *(versions, rebuild, promote, rollback, prune, forget, delete, export, import_, quantize, formats, doctor),
+    *(versions, rebuild, promote, rollback, prune, forget, delete, export, import_, quantize, mcp, formats, doctor),
     *(deploy, up, down),
 )
 for command in COMMANDS:
