@@ -46,6 +46,8 @@ MIN_MEMORY_MB = 256
 WALL_TIME_FACTOR = 5.0
 #: Tasks that one pool tries again alone: a source that hangs must not delay a run for each of its documents.
 MAX_LONE_TRIES = 10
+#: Signals by which a process ends that has a defect; others come from outside.
+_CRASHES = {signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGTRAP}
 #: Modules that the fork server imports once, so that each worker starts with them.
 _PRELOADED = ["roost.tasks.worker_imports", "roost.tasks.steps.load", "roost.tasks.steps.cut"]
 
@@ -55,6 +57,10 @@ class WorkerError(TransientError):
 
     #: Reason for which the document of the task is quarantined, one of `errors.REASONS`.
     reason: ClassVar[str] = "parser_died"
+
+
+class WorkerCrashError(WorkerError):
+    """A worker process crashed: native code of a parser failed in it."""
 
 
 class WorkerTimeLimitError(WorkerError):
@@ -159,6 +165,7 @@ class Workers:
             WorkerTimeLimitError: The function used more processor time.
             WorkerStalledError: The function was not done in time, though it did not use up its processor time.
             WorkerMemoryError: The function needs more memory than a worker may have.
+            WorkerCrashError: The process crashed.
             WorkerError: The process died.
         """
         try:
@@ -214,7 +221,8 @@ class Workers:
         except ProcessExpired as error:
             if error.exitcode == -signal.SIGPROF:
                 raise WorkerTimeLimitError(f"it takes more than {seconds:g} s of processor time") from None
-            raise WorkerError(f"the worker process died with exit code {error.exitcode}") from None
+            kind = WorkerCrashError if -error.exitcode in _CRASHES else WorkerError
+            raise kind(f"the worker process died with exit code {error.exitcode}") from None
         except BrokenExecutor:
             if self._pool is pool:
                 self._pool = self._new_pool()

@@ -15,6 +15,7 @@ import polars as pl
 from prefect import get_run_logger
 
 from roost.flows.running.progress import Advanced, Planned, report_progress
+from roost.tasks.embedded_texts import embedding_texts
 from roost.tasks.milvus.store import Store
 from roost.tasks.models.embedder import Embedder
 from roost.tasks.models.model import Model
@@ -22,6 +23,9 @@ from roost.tasks.prefect_tasks import ingest as ingest_tasks
 from roost.tasks.records import Batch
 from roost.tasks.settings import Embedding, Settings
 from roost.tasks.steps.batches import cut_batches
+from roost.tasks.steps.chunk import cut_sizes
+from roost.tasks.steps.embed import find_known
+from roost.tasks.steps.pages_ahead import PagesAhead
 from roost.tasks.steps.report import StageSeconds, Tally
 from roost.tasks.versions.version import Version
 from roost.tasks.workers import Workers
@@ -112,10 +116,12 @@ async def run_batch(run: Run, batch: Batch) -> Tally:
     """Take one batch through the four steps; returns its counts, without the seconds of the embedding."""
     known = run.store if (run.reuse_from or not run.is_empty) and not run.is_fresh else None
     texts = run.spool / f"text-{batch.name}"
-    loaded = await ingest_tasks.load(batch, run.workers, texts, run.settings.ingest)
-    chunked = await ingest_tasks.chunk(loaded, run.settings.chunking, run.model, run.workers, run.settings.ingest)
-    await asyncio.to_thread(shutil.rmtree, texts)
-    embedded = await ingest_tasks.embed(chunked, run.embedder, known, run.version, run.reuse_from)
+    async with _pages_ahead(run, known) as ahead:
+        loaded = await ingest_tasks.load(batch, run.workers, texts, run.settings.ingest, ahead.on_pages)
+        ahead.stop()
+        chunked = await ingest_tasks.chunk(loaded, run.settings.chunking, run.model, run.workers, run.settings.ingest)
+        await asyncio.to_thread(shutil.rmtree, texts)
+        embedded = await ingest_tasks.embed(chunked, run.embedder, known, run.version, run.reuse_from)
     written = await ingest_tasks.index(embedded, run.store, run.version, run.run_id)
     tally = Tally()
     for record in (loaded, chunked, embedded, written):
@@ -130,3 +136,15 @@ async def run_batch(run: Run, batch: Batch) -> Tally:
         written.rejects.height,
     )
     return tally
+
+
+def _pages_ahead(run: Run, store: Store | None) -> PagesAhead:
+    """Make what embeds the first pages of large documents while a batch is loaded."""
+
+    async def known(chunks: pl.DataFrame) -> list[str]:
+        places = (run.reuse_from, run.version.name)
+        has_context = bool(run.version.recipe.context)
+        return list(await find_known(embedding_texts(chunks), store, places, has_context=has_context))
+
+    sizes = cut_sizes(run.settings.chunking, run.model)
+    return PagesAhead(run.workers, sizes, run.embedder, known, seconds=run.settings.ingest.parse_seconds)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from roost.tasks.errors import DocumentError
 from roost.tasks.sources.parsers.parsed import PageRange, Parsed, TextBlock
-from roost.tasks.sources.parsers.parser import FunctionParser, PagedParser, Parser
+from roost.tasks.sources.parsers.parser import FunctionParser, PagedParser, Parser, ParserWithStandIn
 from roost.tasks.sources.text_encoding import clean, decode
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "PagedParser",
     "Parsed",
     "Parser",
+    "ParserWithStandIn",
     "TextBlock",
     "clean",
     "decode",

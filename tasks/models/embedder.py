@@ -7,7 +7,7 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from itertools import islice
@@ -39,6 +39,8 @@ _log = logging.getLogger(__name__)
 TEXTS_PER_CALL = 256
 #: Most vectors that are remembered, the latest ones: some 20 MB.
 MAX_REMEMBERED = 10_000
+#: Most texts that are embedded ahead of their batch and wait for it; their vectors are among those remembered.
+MAX_AHEAD = 4_000
 
 
 class Embedder:
@@ -139,16 +141,33 @@ class Embedder:
                 found |= {key: vector for key, done in others.items() if (vector := done.result()) is not None}
         return found, embedded
 
-    async def embed_ahead(self, chunks: pl.DataFrame) -> None:
-        """Embed the texts of chunks (frame of `CHUNK`) before their batch does; their vectors are remembered."""
-        texts = embedding_texts(chunks).select("key", "text", "tokens")
+    async def embed_ahead(self, chunks: pl.DataFrame, known: Collection[str] = ()) -> set[str]:
+        """Embed the texts of chunks (frame of `CHUNK`) before their batch does; their vectors are remembered.
+
+        At most `MAX_AHEAD` texts wait for their batch; further ones are left to it.
+
+        Args:
+            chunks: The chunks.
+            known: Keys of texts that have a vector elsewhere.
+
+        Returns:
+            The keys of the texts that were embedded.
+        """
+        texts = embedding_texts(chunks).select("key", "text", "tokens").filter(~pl.col("key").is_in(list(known)))
+        texts = texts.head(max(0, MAX_AHEAD - len(self._ahead)))
         _, embedded = await self.embed_once(*(column.to_list() for column in texts))
-        self._ahead |= embedded
+        with self._lock:
+            self._ahead |= embedded
+        return embedded
 
     def take_ahead(self, hashes: Iterable[str]) -> set[str]:
-        """Give those of the texts that were embedded ahead and that no batch has taken; the caller counts them."""
-        taken = self._ahead.intersection(hashes)
-        self._ahead -= taken
+        """Give those of the texts that were embedded ahead and that no batch has taken; the caller counts them.
+
+        Their vectors are forgotten like others from now on.
+        """
+        with self._lock:
+            taken = self._ahead.intersection(hashes)
+            self._ahead -= taken
         return taken
 
     async def _embed_own(
@@ -176,13 +195,15 @@ class Embedder:
         """Remember vectors by the hash of their text, for equal texts in the same run."""
         with self._lock:
             self._recent |= vectors
-            for key in list(islice(self._recent, max(0, len(self._recent) - MAX_REMEMBERED))):
+            forgotten = (key for key in self._recent if key not in self._ahead)
+            for key in list(islice(forgotten, max(0, len(self._recent) - MAX_REMEMBERED))):
                 del self._recent[key]
 
     def forget(self) -> None:
         """Forget all vectors: a forced run embeds all texts again."""
-        self._recent.clear()
-        self._ahead.clear()
+        with self._lock:
+            self._recent.clear()
+            self._ahead.clear()
 
     def recall(self, hashes: Iterable[str]) -> dict[str, np.ndarray]:
         """Give the remembered vectors of these texts, by hash."""

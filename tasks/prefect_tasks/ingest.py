@@ -30,6 +30,7 @@ from roost.tasks.steps.close import Closed, close_run
 from roost.tasks.steps.embed import embed_batch
 from roost.tasks.steps.index import index_batch
 from roost.tasks.steps.load import load_batch
+from roost.tasks.steps.load_files import OnPages
 from roost.tasks.steps.plan import PlanOptions, plan_run, preview_run, read_known_ledger
 from roost.tasks.steps.select import Selected, plan_selected
 from roost.tasks.steps.selection import Selection
@@ -91,10 +92,10 @@ async def choose(
 
 
 @task(name="load", task_run_name="load {batch.name}", **POLICY)
-async def load(batch: Batch, workers: Workers, texts: Path, limits: Ingest) -> Loaded:
+async def load(batch: Batch, workers: Workers, texts: Path, limits: Ingest, on_pages: OnPages) -> Loaded:
     """Read and parse a batch; its text goes to files in the folder `texts`."""
     last_try = (runtime.task_run.run_count or 1) > RETRY_COUNT
-    return await load_batch(batch, workers, texts, seconds=limits.parse_seconds, last_try=last_try)
+    return await load_batch(batch, workers, texts, seconds=limits.parse_seconds, last_try=last_try, on_pages=on_pages)
 
 
 @task(name="chunk", task_run_name="chunk {loaded.name}", **POLICY)

@@ -39,6 +39,13 @@ def check_window(chunking: Chunking, model: Model) -> None:
         )
 
 
+def cut_sizes(chunking: Chunking, model: Model) -> CutSizes:
+    """Give the sizes of the chunks of a run."""
+    size = 0 if chunking.method == "none" else chunking.size
+    has_context = chunking.context == "headings"
+    return CutSizes(size, chunking.overlap, str(model.tokenizer_file), has_context=has_context)
+
+
 async def chunk_batch(loaded: Loaded, chunking: Chunking, model: Model, workers: Workers, *, seconds: float) -> Chunked:
     """Cut every document of a batch, in worker processes; a document that cannot be cut is refused alone.
 
@@ -54,10 +61,7 @@ async def chunk_batch(loaded: Loaded, chunking: Chunking, model: Model, workers:
     """
     started = time.perf_counter()
     is_whole = chunking.method == "none"
-    has_context = chunking.context == "headings"
-    sizes = CutSizes(
-        0 if is_whole else chunking.size, chunking.overlap, str(model.tokenizer_file), has_context=has_context
-    )
+    sizes = cut_sizes(chunking, model)
     cut = _Cut(CHUNK.to_frame(), {})
     blocks = loaded.blocks.join(
         loaded.documents.select("doc_id", "title"), on="doc_id", how="left", maintain_order="left"

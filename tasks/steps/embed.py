@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -42,13 +43,11 @@ async def embed_batch(
         has_context: Whether stored vectors are of texts with a context.
     """
     texts = embedding_texts(chunked.chunks)
-    fields = [*_FIELDS, *((CONTEXT_FIELD,) if has_context else ())]
     if store:
+        fields = _fields(has_context=has_context)
         embedder.remember(await _read_old_vectors(store, collection, chunked.documents, fields))
     vectors = embedder.recall(texts["key"])
-    for place in (reuse_from, collection):
-        if store and place:
-            vectors |= await find_vectors(store, place, _without(texts, vectors), fields)
+    vectors |= await find_known(_without(texts, vectors), store, (reuse_from, collection), has_context=has_context)
     new = _without(texts, vectors)
     model = embedder.model
     lengths = new["tokens"] + model.special_tokens
@@ -69,6 +68,31 @@ async def embed_batch(
         tokens=int(own["tokens"].sum()),
         truncated=int((own["tokens"] + model.special_tokens - model.window).clip(lower_bound=0).sum()),
     )
+
+
+async def find_known(
+    texts: pl.DataFrame, store: Store | None, collections: Sequence[str], *, has_context: bool
+) -> dict[str, np.ndarray]:
+    """Look up stored vectors of texts in several collections, one after another.
+
+    Args:
+        texts: Frame with `key` and `chunk_hash`, as `embedding_texts` gives it.
+        store: Where the collections are; None to find nothing.
+        collections: Their names; empty ones are left out.
+        has_context: Whether stored vectors are of texts with a context.
+
+    Returns:
+        (dimension,) float32 arrays by key; texts that are not stored are left out.
+    """
+    vectors: dict[str, np.ndarray] = {}
+    for collection in filter(None, collections):
+        if store:
+            vectors |= await find_vectors(store, collection, _without(texts, vectors), _fields(has_context=has_context))
+    return vectors
+
+
+def _fields(*, has_context: bool) -> list[str]:
+    return [*_FIELDS, *((CONTEXT_FIELD,) if has_context else ())]
 
 
 async def find_vectors(store: Store, collection: str, texts: pl.DataFrame, fields: list[str]) -> dict[str, np.ndarray]:

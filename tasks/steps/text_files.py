@@ -54,7 +54,7 @@ class TextFile:
         for doc_id, parsed in documents.items():
             sizes = tuple(len(block.text.encode()) for block in parsed.blocks)
             found[doc_id] = cls(path, len(rows), sizes, replace(parsed, blocks=()))
-            rows.extend(_place_blocks(doc_id, parsed.blocks))
+            rows.extend(place_blocks(doc_id, parsed.blocks))
         try:
             pl.DataFrame(rows, schema=TEXT_BLOCK).write_ipc(path)
         except OSError as error:
@@ -102,7 +102,7 @@ def _open(path: str) -> pl.DataFrame:
     return frame
 
 
-def _place_blocks(doc_id: str, blocks: Iterable[TextBlock]) -> Iterator[dict[str, Any]]:
+def place_blocks(doc_id: str, blocks: Iterable[TextBlock]) -> Iterator[dict[str, Any]]:
     """Place text blocks one after another in the document's text, a line end between them: rows of `TEXT_BLOCK`."""
     start = 0
     for block in blocks:

@@ -68,7 +68,7 @@ from roost.tasks.models.model import Model, find_model  # noqa: E402
 from roost.tasks.records import TEXT_BLOCK  # noqa: E402
 from roost.tasks.settings import Embedding, load_settings  # noqa: E402
 from roost.tasks.steps import chunk, cut  # noqa: E402
-from roost.tasks.steps.load import read_file  # noqa: E402
+from roost.tasks.steps.load_file import read_file  # noqa: E402
 from roost.tasks.versions import ledger  # noqa: E402
 from roost.tasks.versions.live_version import require_live_version  # noqa: E402
 

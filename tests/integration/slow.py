@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from roost.tasks.sources.parsers.parsed import PageRange
-from roost.tasks.steps.load import Outcome, load_file
+from roost.tasks.steps.load_file import Outcome, load_file
 
 SLOW = 1.0
 

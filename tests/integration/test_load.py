@@ -16,7 +16,9 @@ from typing import Any
 
 import polars as pl
 import pytest
+from tests.integration import worker_tasks
 from tests.stand_ins import planned_row
+from tests.unit.sources.test_parsers import make_pdf
 
 from roost.tasks.errors import TransientError
 from roost.tasks.ids import content_hash
@@ -81,6 +83,16 @@ async def test_a_worker_that_dies_is_a_failure_that_may_pass(workers: Workers) -
     with pytest.raises(TransientError, match="died with exit code 3"):
         await workers.run(os._exit, (3,))
     assert await workers.run(math.sqrt, (4,)) == 2.0
+
+
+async def test_a_pdf_that_crashes_its_parser_is_read_by_the_stand_in_in_another_process(
+    workers: Workers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("roost.tasks.steps.load_files.load_file", worker_tasks.crash)
+    (tmp_path / "a.pdf").write_bytes(make_pdf("first", "second"))
+    work = Batch("docs-0000", listed("a.pdf", tmp_path / "a.pdf"))
+    loaded = await load_batch(work, workers, tmp_path / "text", seconds=9.0)
+    assert read_blocks(loaded.blocks)["text"].str.strip_chars().to_list() == ["first", "second"]
 
 
 async def waiting_worker(other_than: int = 0) -> int:

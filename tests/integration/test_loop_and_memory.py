@@ -27,12 +27,12 @@ def test_no_part_of_a_run_blocks_the_loop_though_the_parser_and_the_model_are_sl
     from tests.integration.slow import SLOW, SlowEngine, slow_load_file
 
     import roost.tasks.models.embedder
-    import roost.tasks.steps.load
+    import roost.tasks.steps.load_files
 
     monkeypatch.setenv("ROOST_MILVUS__URI", standalone)
     monkeypatch.setenv("ROOST_INGEST__BATCH_BYTES", "120000")
     monkeypatch.setattr(roost.tasks.models.embedder, "load_engine", lambda *_: SlowEngine())
-    monkeypatch.setattr(roost.tasks.steps.load, "load_file", slow_load_file)
+    monkeypatch.setattr(roost.tasks.steps.load_files, "load_file", slow_load_file)
     text = " ".join(f"Sentence {n} speaks of herring and of the sea." for n in range(2_000))
     source = folder(**{f"{n}.txt": f"Document {n}. {text}" for n in range(6)})
     with LoopWatch() as watch:

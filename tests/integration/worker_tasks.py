@@ -45,3 +45,8 @@ def note_and_wait(log: str, name: str, seconds: float) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         time.sleep(seconds)
         file.write(f"{name} ends\n")
+
+
+def crash(*_: object) -> None:
+    """End as native code with a defect does."""
+    os.kill(os.getpid(), signal.SIGSEGV)

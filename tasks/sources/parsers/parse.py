@@ -12,7 +12,7 @@ from roost.tasks.errors import DocumentError
 from roost.tasks.sources.parsers.content_type import content_type
 from roost.tasks.sources.parsers.identity import identity
 from roost.tasks.sources.parsers.parsed import PageRange, Parsed, ParserId
-from roost.tasks.sources.parsers.parser import PagedParser, Parser
+from roost.tasks.sources.parsers.parser import PagedParser, Parser, ParserWithStandIn
 from roost.tasks.sources.parsers.pdf.ocr import INSTALL, has_ocr
 from roost.tasks.sources.parsers.registry import is_media, registry, suffix_of
 
@@ -32,6 +32,11 @@ class Reading:
 def has_pages(name: str) -> bool:
     """Whether a file of this name can be parsed in page ranges, by several processes at once."""
     return isinstance(registry().parser_for(name), PagedParser)
+
+
+def has_stand_in(name: str) -> bool:
+    """Whether there is another parser for a file of this name, should its parser crash."""
+    return isinstance(registry().parser_for(name), ParserWithStandIn)
 
 
 def parser_of(name: str) -> ParserId:
@@ -58,10 +63,21 @@ def parse(data: bytes, name: str) -> Parsed:
 def read(data: bytes, name: str, pages: PageRange | None = None) -> Reading:
     """Parse a file, or a range of its pages, which `join_readings` joins; a refusal is returned, not raised."""
     parser = choose_parser(data, name)
+    return _read(parser, parser, data, name, pages)
+
+
+def read_by_stand_in(data: bytes, name: str, pages: PageRange | None = None) -> Reading:
+    """Do the same as `read` with the stand-in of the file's parser, where that has one."""
+    parser = choose_parser(data, name)
+    return _read(parser, parser.stand_in if isinstance(parser, ParserWithStandIn) else parser, data, name, pages)
+
+
+def _read(parser: Parser, reader: Parser, data: bytes, name: str, pages: PageRange | None) -> Reading:
+    """Read with a parser or its stand-in; the ledger keeps the parser's name and version either way."""
     used: tuple[str, ...] = ()
     try:
         _refuse_unparsable(data, name)
-        parsed = _parse(parser, data, pages)
+        parsed = _parse(reader, data, pages)
         used = parsed.used
         return Reading(parsed if pages is not None else _refuse_without_text(parsed), identity(parser, name, used))
     except DocumentError as error:

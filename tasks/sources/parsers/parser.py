@@ -49,18 +49,27 @@ class PagedParser(Parser, Protocol):
     """A parser that can read a range of a file's pages, so that several processes share the pages of a large file."""
 
     def parse_pages(self, data: bytes, pages: PageRange) -> Parsed:
-        """Parse a range of a file's pages.
+        """Parse a range of a file's pages, which is empty where the file has fewer pages than there are ranges.
 
         Raises:
             DocumentError: As `parse`.
         """
 
     def join(self, ranges: Sequence[Parsed]) -> Parsed:
-        """Make a document of all page ranges of one file, given in page order.
+        """Make a document of the page ranges of one file, in page order: of all of them, or of the first ones.
 
         Raises:
             DocumentError: None of the pages can be parsed.
         """
+
+
+@runtime_checkable
+class ParserWithStandIn(Parser, Protocol):
+    """A parser whose native code may crash, and with it the process."""
+
+    @property
+    def stand_in(self) -> Parser:
+        """Reads the files at which it crashed, in a new process; of the same kinds as the parser itself."""
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+from types import SimpleNamespace
 from typing import Any
 
 import pypdfium2
@@ -11,11 +12,12 @@ import pytest
 from pypdf import PdfWriter
 from pypdf.generic import ArrayObject, DictionaryObject, FloatObject, NameObject, StreamObject
 from tests.checks import text_of
-from tests.made_pdfs import TABLE, character_error, prose, ruled_table, running_pages, two_columns
+from tests.made_pdfs import TABLE, as_scan, character_error, prose, ruled_table, running_pages, two_columns
 from tests.unit.sources.test_parsers import make_pdf
 
 from roost.tasks.sources.parsers.identity import identity
-from roost.tasks.sources.parsers.parse import parse, read
+from roost.tasks.sources.parsers.parse import parse, read, read_by_stand_in
+from roost.tasks.sources.parsers.pdf import ocr
 from roost.tasks.sources.parsers.pdf.parser import PARSER
 from roost.tasks.sources.parsers.pdf.table_cells import Cells, as_markdown, merge_columns
 from roost.tasks.sources.parsers.pdf.table_page import Piece
@@ -173,3 +175,33 @@ def test_a_header_stands_over_its_own_columns() -> None:
     over_all = [*words[:3], Piece("Crowns", 170, 210, 74, 83)]
     header, _ = _header_above(over_all, cells, (0.0, 100.0, 280.0, 150.0))
     assert header == ["", "Crowns 2020", "Crowns 2021", "Crowns Change"]
+
+
+class Reader:
+    """Reads the text of scanned pages; never comes to an end with the second."""
+
+    count = 0
+
+    def __call__(self, picture: Any) -> Any:
+        self.count += 1
+        while self.count == 2:
+            pass
+        return SimpleNamespace(txts=[f"Lot {self.count}"], scores=[0.9], boxes=[[(9, 9), (90, 9), (90, 30), (9, 30)]])
+
+
+def test_a_scanned_page_that_takes_too_long_is_named_and_the_others_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    reader = Reader()
+    monkeypatch.setattr("roost.tasks.sources.parsers.pdf.parser.has_ocr", lambda: True)
+    monkeypatch.setattr(ocr, "_engine", lambda: reader)
+    monkeypatch.setattr(ocr, "_seconds_left", lambda: 1.2)
+    monkeypatch.setattr(ocr, "_FIRST_PAGE_S", 0.1)
+    parsed = parse(as_scan(make_pdf("first", "second", "third"), resolution=20), "a.pdf")
+    assert [(block.page, block.text) for block in parsed.blocks] == [(1, "Lot 1"), (2, ""), (3, "Lot 3")]
+    assert (parsed.metadata["ocr_pages"], parsed.metadata["scanned_pages"]) == ("1, 3", "2")
+
+
+def test_the_stand_in_reads_with_pypdf_and_names_the_pages_without_text() -> None:
+    reading = read_by_stand_in(make_pdf("first", "", "third"), "a.pdf")
+    assert text_of(reading.result).split() == ["first", "third"]
+    assert reading.result.metadata["unreadable_pages"] == "2"
+    assert reading.read_by == identity(PARSER, "a.pdf", ("pypdf",))

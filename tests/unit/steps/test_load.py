@@ -11,16 +11,25 @@ import polars as pl
 import pytest
 from fpdf import FPDF
 from tests.stand_ins import InProcessWorkers, listing_choices, planned_row
+from tests.unit.sources.test_parsers import make_pdf
 
 from roost.tasks.errors import REASONS, TransientError
 from roost.tasks.records import PLANNED, Batch, Loaded
 from roost.tasks.sources.opened_source import open_sources
 from roost.tasks.sources.parsers.parsed import PageRange
+from roost.tasks.sources.parsers.parser import used_package
 from roost.tasks.sources.source import Source
 from roost.tasks.sources.source_listing import list_source
-from roost.tasks.steps.load import load_batch, load_file
+from roost.tasks.steps.load import load_batch
+from roost.tasks.steps.load_file import load_file
 from roost.tasks.steps.text_files import TextFileError, read_blocks
-from roost.tasks.workers import WorkerError, WorkerMemoryError, WorkerStalledError, WorkerTimeLimitError
+from roost.tasks.workers import (
+    WorkerCrashError,
+    WorkerError,
+    WorkerMemoryError,
+    WorkerStalledError,
+    WorkerTimeLimitError,
+)
 
 
 @pytest.fixture
@@ -100,10 +109,10 @@ async def test_a_large_pdf_is_parsed_by_several_workers_to_the_same_text(workers
         pdf.multi_cell(0, text=f"Page {page} speaks of herring.")
     file.write_bytes(bytes(pdf.output()))
     whole = await load_batch(batch(listed("large.pdf", file)), workers, tmp_path / "whole", seconds=60)
-    monkeypatch.setattr("roost.tasks.steps.load.MIN_PAGED_BYTES", 1)
+    monkeypatch.setattr("roost.tasks.steps.load_files.MIN_PAGED_BYTES", 1)
     asked = count_calls(workers, monkeypatch)
     parts = await load_batch(batch(listed("large.pdf", file)), workers, tmp_path / "text", seconds=60)
-    assert asked[:-1] == [PageRange(0, 2), PageRange(1, 2)]
+    assert asked[:-1] == [PageRange(number, 16) for number in range(16)]
     assert read_blocks(parts.blocks).equals(read_blocks(whole.blocks))
     assert parts.documents.equals(whole.documents)
 
@@ -147,13 +156,41 @@ async def test_what_ends_a_worker_is_named_and_tried_by_later_runs_too(
     assert (loaded.rejects["content_hash"][0] == "") == (reason == "stalled")  # reading it would wait again
 
 
+class Crashing(InProcessWorkers):
+    """Workers in which a parser crashes, each time; its stand-in does not."""
+
+    crashes = 0
+
+    async def run(self, function: Any, arguments: tuple[Any, ...], seconds: float | None = None) -> Any:
+        if function is load_file:
+            self.crashes += 1
+            raise WorkerCrashError("the worker process died with exit code -11")
+        return await super().run(function, arguments, seconds)
+
+
+@pytest.mark.parametrize("large_bytes", [1, 10**9], ids=["in page ranges", "as one"])
+async def test_a_pdf_at_which_the_parser_crashes_is_read_by_its_stand_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, large_bytes: int
+) -> None:
+    monkeypatch.setattr("roost.tasks.steps.load_files.MIN_PAGED_BYTES", large_bytes)
+    (tmp_path / "a.pdf").write_bytes(make_pdf("first", "second", "third"))
+    (tmp_path / "blank.pdf").write_bytes(make_pdf(""))
+    workers = Crashing()
+    files = batch(*(listed(name, tmp_path / name, size=9) for name in ("a.pdf", "blank.pdf")))
+    loaded = await load_batch(files, workers, tmp_path / "text", seconds=9.0)
+    assert read_blocks(loaded.blocks)["text"].str.strip_chars().to_list() == ["first", "second", "third"]
+    assert loaded.documents["parser"][0].endswith(f"; {used_package('pypdf')}")
+    assert refused(loaded) == {"blank.pdf": "parser_died"}
+    assert workers.crashes <= 2 * workers.size
+
+
 async def test_a_defect_of_code_is_not_taken_for_damage_of_a_nights_documents(
     workers: InProcessWorkers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def read(data: bytes, name: str, pages: PageRange | None) -> Any:
         raise AttributeError("'NoneType' object has no attribute 'splitlines'")
 
-    monkeypatch.setattr("roost.tasks.steps.load.read", read)
+    monkeypatch.setattr("roost.tasks.steps.load_file.read", read)
     (tmp_path / "a.md").write_text("A")
     loaded = await load_batch(batch(listed("a.md", tmp_path / "a.md")), workers, tmp_path / "text", seconds=3.0)
     assert refused(loaded) == {"a.md": "failed"}
@@ -166,7 +203,7 @@ def test_a_worker_without_memory_says_so_and_does_not_blame_the_document(
     def read(data: bytes, name: str, pages: PageRange | None) -> Any:
         raise MemoryError
 
-    monkeypatch.setattr("roost.tasks.steps.load.read", read)
+    monkeypatch.setattr("roost.tasks.steps.load_file.read", read)
     (tmp_path / "a.md").write_text("A")
     with pytest.raises(MemoryError):
         load_file(str(tmp_path / "a.md"), "a.md", "d", str(tmp_path / "text.arrow"))

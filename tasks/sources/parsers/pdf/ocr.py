@@ -5,10 +5,11 @@ from __future__ import annotations
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, NoReturn
 
 from roost.tasks.sources.parsers.parsed import CODE_ERRORS
 from roost.tasks.sources.parsers.pdf.columns import Box, find_gutter, order_columns
@@ -21,12 +22,17 @@ INSTALL = "pip install 'roost[ocr]'"
 _RESOLUTION = 200
 _MAX_SIDE = 4_000
 _POINTS_PER_INCH = 72
-#: A page is begun only while the processor time that is left for the document is this many times that of the slowest.
+#: A page is begun only while the processor time that is left for the document is this many times that of the slowest,
+#: and it may take this part of what is left.
 _TIME_RESERVE = 2.0
 #: Processor time that is expected of the first page, which loads the models, s.
 _FIRST_PAGE_S = 12.0
 #: Least certainty of a line that is taken for text, 0 to 1.
 _MIN_SCORE = 0.5
+
+
+class _PageTooSlow(BaseException):
+    """Reading a page took more than its processor time."""
 
 
 def has_ocr() -> bool:
@@ -47,12 +53,17 @@ def read_scans(document: Any, pages: Sequence[Page]) -> list[Page]:
     read: list[Page] = []
     slowest = _FIRST_PAGE_S
     for page in pages:
-        if _seconds_left() < _TIME_RESERVE * slowest:
+        left = _seconds_left()
+        if left < _TIME_RESERVE * slowest:
             break
         started = time.process_time()
-        read.append(_read_scan(document[page.number - 1], page))
+        try:
+            with _limited(left / _TIME_RESERVE):
+                read.append(_read_scan(document[page.number - 1], page))
+        except _PageTooSlow:
+            continue
         took = time.process_time() - started
-        slowest = took if page is pages[0] else max(slowest, took)
+        slowest = took if len(read) == 1 else max(slowest, took)
     return read
 
 
@@ -60,6 +71,28 @@ def _seconds_left() -> float:
     """Processor time that this worker's limit leaves for its task, s; without a limit, infinite."""
     left = signal.getitimer(signal.ITIMER_PROF)[0]
     return left or float("inf")
+
+
+@contextmanager
+def _limited(seconds: float) -> Iterator[None]:
+    """Limit the processor time of a page in a worker, whose main thread runs its task; infinite for no limit.
+
+    Raises:
+        _PageTooSlow: It took more. The page's lines are read a few at a time: in between, it is ended.
+    """
+    if seconds == float("inf"):
+        yield
+        return
+    signal.signal(signal.SIGVTALRM, _end_page)
+    signal.setitimer(signal.ITIMER_VIRTUAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+
+
+def _end_page(*_: object) -> NoReturn:
+    raise _PageTooSlow
 
 
 def _read_scan(page: Any, record: Page) -> Page:

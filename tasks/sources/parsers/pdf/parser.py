@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from roost.tasks.errors import DocumentError
@@ -37,7 +38,7 @@ class PdfParser:
         Raises:
             DocumentError: The file is damaged or encrypted, or none of its pages can be parsed.
         """
-        return _make_document([_read_range(data, ALL_PAGES)])
+        return _make_document([self._read(data, ALL_PAGES)])
 
     def parse_pages(self, data: bytes, pages: PageRange) -> Parsed:
         """Parse a range of the pages, for `join`. A page that cannot be parsed is noted.
@@ -45,7 +46,7 @@ class PdfParser:
         Raises:
             DocumentError: The file is damaged or encrypted.
         """
-        return _read_range(data, pages).as_parsed()
+        return self._read(data, pages).as_parsed()
 
     def join(self, ranges: Sequence[Parsed]) -> Parsed:
         """Make the document of all ranges.
@@ -55,19 +56,38 @@ class PdfParser:
         """
         return _make_document(list(map(Pages.of_parsed, ranges)))
 
+    @property
+    def stand_in(self) -> PdfParser:
+        """The parser for files at which pdfium crashes."""
+        return _STAND_IN
 
-def _read_range(data: bytes, pages: PageRange) -> Pages:
-    import pypdfium2
+    def _read(self, data: bytes, pages: PageRange) -> Pages:
+        import pypdfium2
 
-    try:
-        document = pypdfium2.PdfDocument(data)
-    except pypdfium2.PdfiumError:
-        read, title = read_with_pypdf(data, pages.of)
-        return Pages(tuple(read), title, used=("pypdf",))
-    try:
-        return _parse_document(document, data, pages)
-    finally:
-        document.close()
+        try:
+            document = pypdfium2.PdfDocument(data)
+        except pypdfium2.PdfiumError:
+            return _read_with_pypdf(data, pages)
+        try:
+            return _parse_document(document, data, pages)
+        finally:
+            document.close()
+
+
+class _PypdfParser(PdfParser):
+    """Reads with pypdf alone. Pages without text count as not readable: they may be those at which pdfium crashes."""
+
+    def _read(self, data: bytes, pages: PageRange) -> Pages:
+        read = _read_with_pypdf(data, pages)
+        return replace(read, pages=tuple(replace(page, is_readable=page.characters > 0) for page in read.pages))
+
+
+_STAND_IN = _PypdfParser()
+
+
+def _read_with_pypdf(data: bytes, pages: PageRange) -> Pages:
+    read, title = read_with_pypdf(data, pages.of)
+    return Pages(tuple(read), title, used=("pypdf",))
 
 
 def _make_document(parts: Sequence[Pages]) -> Parsed:
@@ -108,7 +128,8 @@ def _parse_document(document: Any, data: bytes, pages: PageRange) -> Pages:
         authors=document.get_metadata_value("Author").split(";"), created=document.get_metadata_value("CreationDate")
     )
     unread = tuple(page.number for page in scans if page.number not in found)
-    return Pages(tuple(read), title, read_outline(document), used, tuple(found), unread, facts)
+    outline = read_outline(document) if pages.number == 0 else ()
+    return Pages(tuple(read), title, outline, used, tuple(found), unread, facts)
 
 
 def _read_rest(pages: list[Page], data: bytes) -> tuple[list[Page], tuple[str, ...]]:

@@ -1,0 +1,121 @@
+"""The first pages of a large document: cut and embedded while its later pages are parsed.
+
+Only vectors are kept of them, in the embedder's memory, by the hash of their text. The document's batch cuts all of it
+and finds the vectors there. What comes out otherwise then, because a line of the first pages turns out to repeat on all
+pages for example, is embedded by the batch: chunks are the same as without this.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from types import TracebackType
+
+import polars as pl
+
+from roost.tasks.models.embedder import Embedder
+from roost.tasks.records import CHUNK, TEXT_BLOCK
+from roost.tasks.sources.parsers.parsed import Parsed
+from roost.tasks.steps.cut import CutSizes, cut_blocks
+from roost.tasks.steps.load import MAX_TITLE_CHARACTERS
+from roost.tasks.steps.load_file import Outcome, join_parts
+from roost.tasks.steps.text_files import TextFile, place_blocks
+from roost.tasks.workers import Workers
+
+_log = logging.getLogger(__name__)
+
+
+class PagesAhead:
+    """Embeds first pages for a batch. An async context manager around the batch's steps up to its embedding."""
+
+    def __init__(
+        self,
+        workers: Workers,
+        sizes: CutSizes,
+        embedder: Embedder,
+        find_known: Callable[[pl.DataFrame], Awaitable[Sequence[str]]],
+        *,
+        seconds: float,
+    ) -> None:
+        """Make it.
+
+        Args:
+            workers: The processes that cut.
+            sizes: Sizes of the chunks.
+            embedder: Embeds the chunks.
+            find_known: Gives the keys of those texts of chunks (frame of `CHUNK`) whose vector is stored already.
+            seconds: Limit of processor time for cutting the new pages of one document.
+        """
+        self._workers, self._sizes, self._embedder, self._seconds = workers, sizes, embedder, seconds
+        self._find_known = find_known
+        self._waiting: dict[str, tuple[str, Sequence[Outcome]]] = {}
+        self._count_done: dict[str, int] = {}  # page ranges that were cut, by document
+        self._embedded: set[str] = set()
+        self._is_loading = True
+        self._task: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> PagesAhead:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+        if self._task:
+            if error is not None:
+                self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        self._embedder.take_ahead(self._embedded)
+
+    def on_pages(self, name: str, doc_id: str, parts: Sequence[Outcome]) -> None:
+        """Take up a file's first page ranges, as `load_files.OnPages`; of each file the newest wait for their turn."""
+        if not self._sizes.size:  # the document will be one chunk
+            return
+        self._waiting[doc_id] = (name, parts)
+        if self._is_loading and (self._task is None or self._task.done()):
+            self._task = asyncio.ensure_future(self._work())
+
+    def stop(self) -> None:
+        """Begin no more: the batch is loaded. What is being embedded is finished, and the batch finds it."""
+        self._is_loading = False
+
+    async def _work(self) -> None:
+        try:
+            while self._waiting and self._is_loading:
+                doc_id, (name, parts) = self._waiting.popitem()
+                count = self._count_done.get(doc_id, 0)
+                if len(parts) <= count:  # the batch is loaded once more
+                    continue
+                chunks = await self._workers.run(cut_pages, (name, doc_id, parts, count, self._sizes), self._seconds)
+                self._count_done[doc_id] = len(parts)
+                if self._is_loading:
+                    self._embedded |= await self._embedder.embed_ahead(chunks, await self._find_known(chunks))
+        except Exception as error:  # noqa: BLE001  a worker, the store or the model: the batch meets it again
+            _log.debug("nothing more is embedded ahead: %s", error)
+
+
+def cut_pages(name: str, doc_id: str, parts: Sequence[Outcome], count_done: int, sizes: CutSizes) -> pl.DataFrame:
+    """Cut the new ones of a document's first pages, in a worker process.
+
+    Args:
+        name: Its suffix chooses the parser.
+        doc_id: Its id.
+        parts: Its first page ranges.
+        count_done: Number of page ranges that were cut before.
+        sizes: Sizes of the chunks.
+
+    Returns:
+        Frame of `CHUNK`; ordinals and places are those of a document of these pages alone.
+
+    Raises:
+        TextFileError: The text cannot be read.
+    """
+    texts = [one.result.read() for one in parts[count_done:] if isinstance(one.result, TextFile)]
+    pages = [block.page for text in texts for block in text.blocks]
+    joined = join_parts(name, parts).result
+    if not pages or not isinstance(joined, Parsed):
+        return CHUNK.to_frame()
+    blocks = (block for block in joined.blocks if block.page >= min(pages))
+    rows = pl.DataFrame(list(place_blocks(doc_id, blocks)), schema=TEXT_BLOCK)
+    return cut_blocks(rows, sizes, {doc_id: joined.title[:MAX_TITLE_CHARACTERS]})
