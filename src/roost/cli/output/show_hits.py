@@ -12,11 +12,14 @@ from roost.cli.output.printable import printable
 from roost.tasks.search.hits import Hit
 from roost.tasks.search.snippets import make_snippet
 
+#: Why a search without a filter finds nothing; a search by words only may find none of them.
+NOTHING = "the index is empty, or none of its chunks has these words"
+
 
 def show_hits(query: str, hits: Sequence[Hit], *, where: str = "") -> None:
     """Show hits, best first."""
     if not hits:
-        out.print("nothing found: no chunk matches the filter" if where else "nothing found: the index is empty")
+        out.print("nothing found: no chunk matches the filter" if where else f"nothing found: {NOTHING}")
     for hit in hits:
         title = Text.assemble((f"{hit.rank}. {hit.score:.3f}  ", "bold"), (hit.place, "cyan"))
         out.print(title.append(f"  {hit.heading}" if hit.heading else ""))
