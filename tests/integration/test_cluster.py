@@ -53,9 +53,8 @@ def listening_addresses(engine: str) -> set[str]:
     return {each.laddr.ip.removeprefix("::ffff:") for each in sockets}
 
 
-@pytest.mark.parametrize(
-    ("engine", "workers"), [("dask", dask_workers), pytest.param("ray", ray_workers, marks=pytest.mark.long)]
-)
+@pytest.mark.long
+@pytest.mark.parametrize(("engine", "workers"), [("dask", dask_workers), ("ray", ray_workers)])
 def test_an_engine_makes_the_rows_of_one_process_though_a_worker_is_killed_in_the_middle(
     by_itself, ingest, folder, stored, monkeypatch, engine, workers
 ):
