@@ -15,8 +15,8 @@ from tests.conftest import ROOT
 from tests.loop_watch import MAX_CALLBACK_S, LoopWatch
 from tests.stand_ins import HashEngine, made_model
 
-#: Rows of the table that flows are watched with: more than one page of a ledger would take minutes.
-DOCUMENTS = 3_000
+#: Rows of the table that flows are watched with: usually, and in the long form.
+DOCUMENTS, MORE_DOCUMENTS = 1_500, 3_000
 #: Bytes in use that a chunk may leave behind while a run goes on: far less than its vector (1,536) or its text.
 MAX_BYTES_PER_CHUNK = 300
 
@@ -48,8 +48,9 @@ def test_no_part_of_a_run_blocks_the_loop_though_the_parser_and_the_model_are_sl
     assert [str(each) for each in watch.slow if each.ours > MAX_CALLBACK_S] == []
 
 
+@pytest.mark.parametrize("documents", [DOCUMENTS, pytest.param(MORE_DOCUMENTS, marks=pytest.mark.long)])
 def test_no_flow_on_thousands_of_documents_blocks_the_loop_at_any_line(
-    standalone, index, folder, prefect_api, tmp_path, monkeypatch
+    documents, standalone, index, folder, prefect_api, tmp_path, monkeypatch
 ):
     import roost.tasks.models.embedder
     from roost.flows import backfill, evaluation, ingest, rebuild, verify
@@ -61,7 +62,7 @@ def test_no_flow_on_thousands_of_documents_blocks_the_loop_at_any_line(
     monkeypatch.setenv("ROOST_EMBEDDING__MODEL", str(made_model().folder))
     monkeypatch.setenv("ROOST_EVALUATION__FOLDER", str(tmp_path / "evaluations"))
     monkeypatch.setattr(roost.tasks.models.embedder, "load_engine", lambda *_: HashEngine())
-    rows = "".join(f"{n},Document {n} speaks of pier {n % 97} and of ferry {n % 89}.\n" for n in range(DOCUMENTS))
+    rows = "".join(f"{n},Document {n} speaks of pier {n % 97} and of ferry {n % 89}.\n" for n in range(documents))
     sources = [Source(uri=str(folder(**{"rows.csv": f"id,text\n{rows}"})))]
     runs = [
         (ingest.ingest, of.IngestRequest(sources=sources, index=index)),
