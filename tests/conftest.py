@@ -116,12 +116,21 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     return Spread(config, log)
 
 
+@pytest.fixture(scope="session")
+def _empty_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Where tests run that need no folder of their own: to make one takes longer than most unit tests."""
+    folder = tmp_path_factory.mktemp("empty")
+    yield folder
+    assert not list(folder.iterdir()), "a test that writes into its working directory must ask for `tmp_path`"
+
+
 @pytest.fixture(autouse=True)
-def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Run each test in an empty folder, without the settings of whoever runs it."""
+def _no_settings_from_outside(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run each test in an empty folder, its own if it has one, without the settings of whoever runs it."""
     for name in [name for name in os.environ if name.startswith("ROOST_")]:
         monkeypatch.delenv(name)
-    monkeypatch.chdir(tmp_path)
+    own = "tmp_path" in request.fixturenames
+    monkeypatch.chdir(request.getfixturevalue("tmp_path" if own else "_empty_folder"))
 
 
 @pytest.fixture(scope="session")
