@@ -4,8 +4,8 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 EXTRAS := local,ocr,agents,cluster,dev
-# Four test processes: a test waits for servers half of its time.
-SPREAD := --numprocesses 4 --dist loadscope --no-loadscope-reorder
+# Test processes for two cores. The long form has fewer: its crash tests start many runs at a time.
+SPREAD := --dist loadscope --no-loadscope-reorder --numprocesses
 # Plug-ins that come with langchain-tests; no unit test uses them, and they take time at the start and at each test.
 WITHOUT := -p no:benchmark -p no:codspeed -p no:recording
 
@@ -33,13 +33,13 @@ up: $(STAMP)     ## run Milvus, the Prefect UI and a worker on this machine unti
 	$(BIN)/roost up
 
 test: $(STAMP)       ## run the tests: unit, Milvus Lite, a real Milvus server, the command line
-	$(BIN)/python -m pytest $(SPREAD)
+	$(BIN)/python -m pytest $(SPREAD) 4
 
 test-unit: $(STAMP)  ## run the unit tests: seconds, no model and no server
 	$(BIN)/python -m pytest $(WITHOUT) tests/unit
 
 test-all: $(STAMP)   ## run the long form too: 1,000 crash schedules, every matrix (hours)
-	$(BIN)/python -m pytest $(SPREAD) --long
+	$(BIN)/python -m pytest $(SPREAD) 2 --long
 
 bench: $(STAMP)  ## measure speed against LlamaIndex, LangChain and the bare model (FULL=--full: the long form)
 	$(BIN)/python -m tests.benchmarks.bench $(FULL)

@@ -59,7 +59,7 @@ class Stack:
 
     def ended(self, run_id: str) -> dict[str, Any]:
         """Wait until a run has ended."""
-        return until(lambda: (found := self.run(run_id))["state_type"] in ENDED and found)
+        return until(lambda: (found := self.run(run_id))["state_type"] in ENDED and found, 300)
 
     def runs_of(self, name: str, **state: Any) -> list[dict[str, Any]]:
         filters = {"deployments": {"name": {"any_": [name]}}, "flow_runs": state}

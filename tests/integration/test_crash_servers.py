@@ -27,7 +27,7 @@ from roost.deployments.local.servers import milvus_standalone
 
 ROOST = Path(sys.executable).parent / "roost"
 #: Seconds that trouble lasts; pymilvus gives up a call before that, Roost's retries reach beyond.
-TROUBLED, CALL_SECONDS = 4.0, 2
+TROUBLED, CALL_SECONDS = 6.0, 4
 
 
 #: The runs under trouble mostly wait: they go on behind the other tests.
