@@ -7,6 +7,7 @@ import re
 import signal
 import sqlite3
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -137,7 +138,7 @@ def test_the_packed_database_is_what_migrations_make(tmp_path: Path) -> None:
     for name, program in (("migrated", make), ("packed", place)):
         (tmp_path / name).mkdir()
         env = os.environ | {"PREFECT_HOME": str(tmp_path / name)}
-        subprocess.run(["python", "-c", program], env=env, check=True)
+        subprocess.run([sys.executable, "-c", program], env=env, check=True)
     migrated, packed = (_parts(tmp_path / name / "prefect.db") for name in ("migrated", "packed"))
     assert packed == migrated, dump_schema(tmp_path / "migrated" / "prefect.db")
     with closing(sqlite3.connect(tmp_path / "packed" / "prefect.db")) as database:
