@@ -43,6 +43,7 @@ from roost.tasks.evaluation.report_parts import (
 )
 from roost.tasks.evaluation.thresholds import Thresholds, check_measures, check_thresholds
 from roost.tasks.evaluation.timing_cells import choose_cells
+from roost.tasks.evaluation.version_comparison import MIN_DECISIVE
 from roost.tasks.evaluation.ways import choose_ways
 from roost.tasks.markdown import escaped
 from roost.tasks.milvus.lock_wait import LeaseOwner
@@ -248,6 +249,13 @@ def _quality_notes(measured: Measured) -> list[str]:
         notes.append(
             "**Sentences sampled from the index (synthetic questions):** each must find the document that it is from. "
             "They are easier than real questions: they show a drop of quality, not how useful the index is."
+        )
+    if measured.ways and measured.questions.sampled:
+        notes.append("**Copied sentences favour the search by words:** compare ways by questions that people ask.")
+    if measured.ways and measured.quality.judged < MIN_DECISIVE:
+        notes.append(
+            f"**Only {measured.quality.judged} judged questions compare the ways**, which shows little: "
+            f"{MIN_DECISIVE} are needed."
         )
     recall = measured.quality.ann_recall
     if recall is not None and recall < MIN_ANN_RECALL:

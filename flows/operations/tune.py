@@ -18,7 +18,7 @@ from roost.tasks.versions.version import note_fusion
 
 
 async def tune_index(index: str, questions: str, split: str = "") -> Tuning:
-    """Choose the fusion of an index by judged questions, and keep the choice with the index.
+    """Choose the fusion of an index by judged questions, and keep the choice with the index unless it is worse.
 
     Args:
         index: Name of the index.
@@ -37,7 +37,8 @@ async def tune_index(index: str, questions: str, split: str = "") -> Tuning:
         model = await asyncio.to_thread(model_of, version.recipe, settings.embedding)  # it hashes the weights
         with Embedder(model, settings.embedding) as embedder:
             tuning = await tune(store, version, embedder, asked)
-        await note_fusion(store, version, tuning.fusion)
+        if tuning.is_kept:
+            await note_fusion(store, version, tuning.fusion)
     return tuning
 
 

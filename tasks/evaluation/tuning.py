@@ -64,6 +64,11 @@ class Tuning:
     unknown: int
 
     @property
+    def is_kept(self) -> bool:
+        """Whether the index is to be searched by the choice: not if the second half shows that it is worse."""
+        return self.fusion == self.before or self.difference.high >= 0
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """Remarks on how far the choice can be trusted."""
         notes = []
@@ -72,8 +77,11 @@ class Tuning:
                 f"only {self.measured_on} questions measure the choice, which shows little about quality: give at "
                 f"least {2 * MIN_DECISIVE} judged questions"
             )
-        if self.fusion != self.before and self.difference.high < 0:
-            notes.append("the choice is worse than the fusion before on the questions that did not choose it")
+        if not self.is_kept:
+            notes.append(
+                "the choice is worse than the fusion before on the questions that did not choose it: the index is "
+                f"searched by {self.before.label} as before"
+            )
         if self.unknown:
             notes.append(f"{self.unknown} judgments name documents that are not in the index; they count as not found")
         return tuple(notes)
@@ -84,6 +92,7 @@ class Tuning:
             "index": self.index,
             "fusion": self.fusion.method,
             "weight": self.fusion.weight,
+            "kept": self.is_kept,
             MAIN: asdict(self.quality),
             "before": {"fusion": self.before.method, "weight": self.before.weight, MAIN: asdict(self.quality_before)},
             "difference": asdict(self.difference),

@@ -12,8 +12,8 @@ from roost.tasks.milvus.expressions import MAX_FILTER_VALUES, cut_values, one_of
 
 #: Rows in one page of a whole collection.
 PAGE_ROWS = 16_000
-#: Most rows of one answer that may be unpacked on the event loop: pymilvus takes 0.03 to 0.1 ms of Python a row. Larger
-#: answers are read by the sync client, in a thread.
+#: Most rows of one answer that may be unpacked on the event loop: pymilvus takes 0.03 to 0.1 ms of Python a row, some of
+#: it when the rows are iterated. Larger answers are read and iterated in a thread, by the sync client.
 MAX_ROWS_ON_LOOP = 100
 
 
@@ -38,7 +38,7 @@ class RowReads(Connection):
             options["limit"] = limit
         with mapped_errors(self.settings.uri):
             if limit is None or limit > MAX_ROWS_ON_LOOP:
-                return list(await asyncio.to_thread(self._sync.query, collection, **options))
+                return await asyncio.to_thread(lambda: list(self._sync.query(collection, **options)))
             return list(await self._rows.query(collection, **options))
 
     async def fetch(self, collection: str, key: str, values: Sequence[str], fields: list[str]) -> list[dict[str, Any]]:
@@ -133,21 +133,21 @@ class RowReads(Connection):
         )
         if len(first) < rows:
             if first:
-                yield list(first)
+                yield await asyncio.to_thread(list, first)
             return
         iterator: Any = await self._read_call(
             self._sync.query_iterator, collection, batch_size=rows, filter=filter, output_fields=fields
         )
         try:
-            while page := list(await self._next_page(iterator)):
+            while page := await self._next_page(iterator):
                 yield page
         finally:
             await asyncio.to_thread(iterator.close)
 
-    async def _next_page(self, iterator: Any) -> Any:
+    async def _next_page(self, iterator: Any) -> list[dict[str, Any]]:
         """Read the next page of an iterator, which has its time-out since it was made."""
         with mapped_errors(self.settings.uri):
-            return await asyncio.to_thread(iterator.next)
+            return await asyncio.to_thread(lambda: list(iterator.next()))
 
 
 def _as_lists(hits: Iterable[Iterable[dict[str, Any]]]) -> list[list[dict[str, Any]]]:

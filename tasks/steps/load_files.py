@@ -104,7 +104,7 @@ class _Loading:
         """Load page ranges in their order, as many at once as there are workers; after a refusal, begin no more.
 
         Raises:
-            WorkerError: A range ended its process, or all together took more than the processor time of a file.
+            WorkerError: A range ended its process, or took more processor time than the others and its share leave it.
         """
         waiting = iter(range(count))
         done: dict[int, Outcome] = {}
@@ -114,7 +114,9 @@ class _Loading:
             nonlocal told
             for number in waiting:
                 left = self._seconds - sum(one.seconds for one in done.values())
-                done[number] = await self._load_range(PageRange(number, count), left)
+                # Scans are read as long as there is time: the pages after them still have their share.
+                limit = max(left, self._seconds / count)
+                done[number] = await self._load_range(PageRange(number, count), limit)
                 if isinstance(done[number].result, RoostError):
                     return
                 first = [done[n] for n in takewhile(done.__contains__, range(count))]
@@ -135,14 +137,12 @@ class _Loading:
                 raise ended
         return [done[number] for number in sorted(done)]
 
-    async def _load_range(self, pages: PageRange, seconds_left: float) -> Outcome:
-        too_slow = WorkerTimeLimitError(f"it takes more than {self._seconds:g} s of processor time")
-        if seconds_left <= 0:
-            raise too_slow
+    async def _load_range(self, pages: PageRange, limit: float) -> Outcome:
         try:
-            return await self._load_part(f"{self._file.text}.{pages.number}", pages, seconds_left)
+            return await self._load_part(f"{self._file.text}.{pages.number}", pages, limit)
         except WorkerTimeLimitError:
-            raise too_slow from None
+            message = f"it takes more than {self._seconds:g} s of processor time"
+            raise WorkerTimeLimitError(message) from None
 
     async def _load_part(self, text: str, pages: PageRange | None, seconds: float) -> Outcome:
         """Load the file or a range; once its parser has crashed, by the parser's stand-in.

@@ -65,8 +65,10 @@ class PagesAhead:
         if self._task:
             if error is not None:
                 self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-        self._embedder.take_ahead(self._embedded)
+            try:
+                await asyncio.gather(self._task, return_exceptions=True)
+            finally:
+                self._embedder.take_ahead(self._embedded)
 
     def on_pages(self, name: str, doc_id: str, parts: Sequence[Outcome]) -> None:
         """Take up a file's first page ranges, as `load_files.OnPages`; of each file the newest wait for their turn."""
@@ -92,6 +94,7 @@ class PagesAhead:
                 if self._is_loading:
                     self._embedded |= await self._embedder.embed_ahead(chunks, await self._find_known(chunks))
         except Exception as error:  # noqa: BLE001  a worker, the store or the model: the batch meets it again
+            self.stop()
             _log.debug("nothing more is embedded ahead: %s", error)
 
 

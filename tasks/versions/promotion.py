@@ -19,6 +19,7 @@ from roost.tasks.milvus.lock_wait import LeaseOwner
 from roost.tasks.milvus.store import Store
 from roost.tasks.models.recipe import Recipe
 from roost.tasks.settings import Milvus
+from roost.tasks.versions.fusion import Fusion
 from roost.tasks.versions.ledger_format import ledger_names
 from roost.tasks.versions.live_version import (
     create_version,
@@ -35,6 +36,7 @@ from roost.tasks.versions.version import (
     check_bm25_support,
     decode_version,
     note,
+    note_fusion,
 )
 from roost.tasks.versions.version_lease import acquire_version_lease
 
@@ -237,12 +239,19 @@ async def open_rebuild_target(
                 and not one.version.origin
                 and not (same_as_live and one.version.promoted)
             ):
-                return await create_version(store, one.version)
+                return await _reopen(store, one.version, version.fusion)
         if same_as_live:
             raise UsageError(
                 f"index {live.index!r} was built with this very recipe: change a setting, or build it anew with --fresh"
             )
     return await create_version(store, replace(version, name=await free_name(store, version.name)))
+
+
+async def _reopen(store: Store, version: Version, fusion: Fusion | None) -> Version:
+    """Open a version that exists, to be searched by the live version's fusion."""
+    if version.fusion != fusion:
+        await note_fusion(store, version, fusion)
+    return await create_version(store, replace(version, fusion=fusion))
 
 
 def _is_built_alike(one: Version, other: Version) -> bool:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
-
 import click
 
 from roost.cli.begin import begin
 from roost.cli.options import index_option
-from roost.tasks.errors import ConfigurationError
+from roost.tasks.errors import ConfigurationError, RoostError
 
 
 @click.command()
@@ -19,11 +17,25 @@ def mcp(*, index: str) -> None:
     Tools: search, passage, ask, status; all of them only read. An agent starts this command itself: name `roost mcp` in
     its configuration. --index is searched when a call names no index.
     """
-    if find_spec("mcp") is None:
-        raise ConfigurationError("roost mcp needs the package mcp: pip install 'roost[agents]'")
     begin(quiet=True)
-    from roost.cli.mcp_server import make_server
+    try:
+        from roost.cli.mcp_server import make_server
+    except ImportError as error:
+        if not (error.name or "").startswith("mcp"):
+            raise
+        raise ConfigurationError("roost mcp needs the package mcp, 2.3 or later: pip install 'roost[agents]'") from None
     from roost.flows.running.run import run_async
     from roost.tasks.settings import load_settings
 
-    run_async(make_server(load_settings(), index).run_stdio_async)
+    try:
+        run_async(make_server(load_settings(), index).run_stdio_async)
+    except BaseExceptionGroup as group:  # the library runs the server in a task group
+        raise _error_of(group) from None
+
+
+def _error_of(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Return the error of Roost's that ended the server, or the group if there is none."""
+    found: BaseExceptionGroup[RoostError] | RoostError | None = group.subgroup(RoostError)
+    while isinstance(found, BaseExceptionGroup):
+        found = found.exceptions[0]
+    return found or group

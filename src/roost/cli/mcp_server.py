@@ -20,6 +20,8 @@ from roost.tasks.settings import Settings
 
 #: Hits from which the language model answers.
 HITS_PER_ANSWER = 6
+#: Quarantined documents that `status` names of each index: an agent's context is short.
+MAX_REJECTS = 20
 
 _READ_ONLY = ToolAnnotations(read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=False)
 
@@ -34,8 +36,10 @@ def make_server(settings: Settings, index: str) -> MCPServer[None]:
         settings: Of Milvus, the embedding model and the language model.
         index: Name of the index that is searched when a call names none.
     """
-    # MCPServer adds a handler to the root logger unless there is one.
-    logging.getLogger().addHandler(logging.NullHandler())
+    # MCPServer adds a handler of its own to the root logger unless there is one.
+    to_stderr = logging.StreamHandler()
+    to_stderr.setLevel(logging.ERROR)
+    logging.getLogger().addHandler(to_stderr)
     reader = IndexReader(settings)
 
     @asynccontextmanager
@@ -97,9 +101,17 @@ def _add_tools(server: MCPServer[None], reader: IndexReader, settings: Settings,
     async def status(
         index: Annotated[str, Field(description="Name of one index; empty for all.")] = "",
     ) -> dict[str, Any]:
-        """List indexes with their documents, chunks and quarantined documents."""
+        """List indexes with their documents, chunks and the first of their quarantined documents."""
         with _tool_errors():
-            return await reader.status(index)
+            return _shortened(await reader.status(index))
+
+
+def _shortened(report: dict[str, Any]) -> dict[str, Any]:
+    """Limit the quarantined documents of each index, and say how many there are."""
+    indexes = [
+        one | {"rejects": one["rejects"][:MAX_REJECTS], "quarantined": len(one["rejects"])} for one in report["indexes"]
+    ]
+    return report | {"indexes": indexes}
 
 
 @contextmanager

@@ -15,8 +15,8 @@ MAX_CELLS = 10_000_000
 _SHEETS = "xl/worksheets/"
 _PIECE_BYTES = 1 << 20
 #: A row with its number, and the letters of the column in a cell's place.
-_ROW = re.compile(rb"""<(?:\w+:)?row\b(?: r=["'](\d{1,7})["'])?""")
-_COLUMN = re.compile(rb"""r=["']([A-Z]{1,3})\d""")
+_ROW = re.compile(rb"""<(?:\w+:)?row\b(?:[^<>]*?\sr=["'](\d{1,7})["'])?""")
+_COLUMN = re.compile(rb"""<(?:\w+:)?c\b[^<>]*?\sr=["']([A-Z]{1,3})\d""")
 _INSTEAD = "save it as CSV, whose rows are documents of their own"
 
 

@@ -46,3 +46,5 @@ def test_the_documented_keys_are_those_of_the_half_that_did_not_choose() -> None
 def test_few_questions_and_a_worse_choice_are_said() -> None:
     few = replace(TUNING, measured_on=4, difference=Estimate(-0.1, -0.2, -0.05), unknown=3)
     assert [note.split()[0] for note in few.notes] == ["only", "the", "3"]
+    assert not few.is_kept
+    assert TUNING.as_dict()["kept"]

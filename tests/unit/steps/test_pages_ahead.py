@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from roost.tasks.steps.chunk import chunk_batch, cut_sizes
 from roost.tasks.steps.embed import embed_batch
 from roost.tasks.steps.load import load_batch
 from roost.tasks.steps.load_file import load_file
+from roost.tasks.steps.load_files import PAGE_RANGES
 from roost.tasks.steps.pages_ahead import PagesAhead, cut_pages
 from roost.tasks.workers import WorkerTimeLimitError
 
@@ -176,7 +177,20 @@ async def test_no_more_texts_are_embedded_ahead_than_are_remembered(
     )
 
 
-async def test_page_ranges_have_the_time_of_one_document_together(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_page_ranges_have_the_time_of_one_document_together(file: Path) -> None:
+    given, loaded = await load_slowly(file, lambda limit: 25.0)
+    assert given == [60.0, 35.0, 10.0]
+    assert loaded.rejects["reason"].to_list() == ["too_slow"]
+
+
+async def test_pages_after_scans_that_took_all_the_time_are_read(file: Path) -> None:
+    given, loaded = await load_slowly(file, lambda limit: limit)
+    assert given == [60.0, *[60.0 / PAGE_RANGES] * (PAGE_RANGES - 1)]
+    assert loaded.rejects.is_empty()
+
+
+async def load_slowly(file: Path, seconds_of: Callable[[float], float]) -> tuple[list[float], Loaded]:
+    """Load a file with page ranges that take so many seconds of their limits: the limits, and what was loaded."""
     given: list[float] = []
 
     class Slow(Workers):
@@ -184,10 +198,10 @@ async def test_page_ranges_have_the_time_of_one_document_together(file: Path, mo
             found = await super().run(function, arguments, seconds)
             if function is load_file:
                 given.append(seconds or 0.0)
-                object.__setattr__(found, "seconds", 25.0)
+                if (used := seconds_of(given[-1])) > given[-1]:
+                    raise WorkerTimeLimitError("too slow")
+                object.__setattr__(found, "seconds", used)
             return found
 
     batch = Batch("docs-0000", pl.DataFrame([planned_row("large.pdf", location=str(file), size=9)], schema=PLANNED))
-    loaded = await load_batch(batch, Slow(), file.parent / "text", seconds=60.0)
-    assert given == [60.0, 35.0, 10.0]
-    assert loaded.rejects["reason"].to_list() == ["too_slow"]
+    return given, await load_batch(batch, Slow(), file.parent / "text", seconds=60.0)

@@ -19,10 +19,16 @@ def show_tuning(tuning: Tuning) -> None:
     out.print(table)
     quality, difference = tuning.quality, tuning.difference
     out.print(
-        f"{tuning.index}: searched by {tuning.fusion.label} from now on (before: {tuning.before.label}); {MAIN} "
+        f"{tuning.index}: {_choice(tuning)}; {MAIN} "
         f"{quality.value:.4f} ({quality.low:.4f} to {quality.high:.4f}) on the other {tuning.measured_on} questions, "
         f"{difference.value:+.4f} ({difference.low:+.4f} to {difference.high:+.4f}) against before",
         soft_wrap=True,
     )
     for note in tuning.notes:
         out.print(f"note: {note}", style="yellow", soft_wrap=True)
+
+
+def _choice(tuning: Tuning) -> str:
+    if tuning.is_kept:
+        return f"searched by {tuning.fusion.label} from now on (before: {tuning.before.label})"
+    return f"{tuning.fusion.label} was the best and is not kept"
