@@ -12,8 +12,8 @@ from roost.tasks.milvus.expressions import MAX_FILTER_VALUES, cut_values, one_of
 
 #: Rows in one page of a whole collection.
 PAGE_ROWS = 16_000
-#: Most rows of one answer that may be unpacked on the event loop: pymilvus takes 0.03 to 0.1 ms of Python a row, some of
-#: it when the rows are iterated. Larger answers are read and iterated in a thread, by the sync client.
+#: Most rows of one answer that may be unpacked on the event loop: pymilvus takes 0.03 to 0.1 ms of Python a row, partly
+#: when the rows are iterated. Larger answers are read and iterated in a thread, by the sync client.
 MAX_ROWS_ON_LOOP = 100
 
 

@@ -5,10 +5,12 @@ A copy that broke something is kept in `KEPT` as (sample, seed, number), after t
 
 from __future__ import annotations
 
+import re
 import resource
 import time
 from collections.abc import Callable, Iterator
 from itertools import islice
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -87,9 +89,10 @@ def copies(name: str, count: int, seed: int) -> Iterator[tuple[str, bytes]]:
 
 @pytest.fixture
 def limited_memory() -> Iterator[None]:
-    """As much memory as a worker may have."""
+    """As much memory as a worker may have, beside what this process has already."""
     before = resource.getrlimit(resource.RLIMIT_DATA)
-    resource.setrlimit(resource.RLIMIT_DATA, (MEMORY_BYTES, before[1]))
+    [kib] = re.findall(r"VmData:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    resource.setrlimit(resource.RLIMIT_DATA, (int(kib) * 1024 + MEMORY_BYTES, before[1]))
     yield
     resource.setrlimit(resource.RLIMIT_DATA, before)
 
