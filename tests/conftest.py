@@ -118,7 +118,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 @pytest.fixture(scope="session")
 def _empty_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Where tests run that need no folder of their own: to make one takes longer than most unit tests."""
+    """Where unit tests run that need no folder of their own: to make one takes longer than most of them."""
     folder = tmp_path_factory.mktemp("empty")
     yield folder
     assert not list(folder.iterdir()), "a test that writes into its working directory must ask for `tmp_path`"
@@ -129,7 +129,7 @@ def _no_settings_from_outside(request: pytest.FixtureRequest, monkeypatch: pytes
     """Run each test in an empty folder, its own if it has one, without the settings of whoever runs it."""
     for name in [name for name in os.environ if name.startswith("ROOST_")]:
         monkeypatch.delenv(name)
-    own = "tmp_path" in request.fixturenames
+    own = "tmp_path" in request.fixturenames or not request.path.is_relative_to(ROOT / "tests" / "unit")
     monkeypatch.chdir(request.getfixturevalue("tmp_path" if own else "_empty_folder"))
 
 
