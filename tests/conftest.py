@@ -126,7 +126,7 @@ def _empty_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(autouse=True)
 def _no_settings_from_outside(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Run each test in an empty folder, its own if it has one, without the settings of whoever runs it."""
+    """Run each test in an empty folder, its own if it has one, without the settings of the shell that runs it."""
     for name in [name for name in os.environ if name.startswith("ROOST_")]:
         monkeypatch.delenv(name)
     own = "tmp_path" in request.fixturenames or not request.path.is_relative_to(ROOT / "tests" / "unit")

@@ -9,12 +9,11 @@ from types import TracebackType
 from typing import Any
 
 from roost.flows.operations.status import describe_indexes
-from roost.tasks.errors import UsageError
 from roost.tasks.milvus.lock_wait import LeaseOwner
 from roost.tasks.milvus.store import Store, open_store
 from roost.tasks.models.embedder import Embedder, model_of
 from roost.tasks.models.recipe import Recipe
-from roost.tasks.search.hits import Hit, SearchOptions
+from roost.tasks.search.hits import Hit, SearchOptions, check_query
 from roost.tasks.search.retrieve import read_hit, search
 from roost.tasks.settings import Settings
 from roost.tasks.versions.live_version import require_live_version
@@ -60,8 +59,7 @@ class IndexReader:
             UsageError: There is no such index, the query is empty, or the filter or fusion is invalid.
             ConflictError: Another process has locked the file of Milvus Lite.
         """
-        if not query.strip():
-            raise UsageError("the query is empty: write a question or a few words")
+        check_query(query)
         async with self._store() as store:
             version = await require_live_version(store, index)
             embedder = await self._embedder(version.recipe)

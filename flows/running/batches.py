@@ -15,8 +15,8 @@ import polars as pl
 from prefect import get_run_logger
 
 from roost.flows.running.progress import Advanced, Planned, report_progress
-from roost.tasks.embedded_texts import embedding_texts
 from roost.tasks.milvus.store import Store
+from roost.tasks.models.embedded_texts import embedding_texts
 from roost.tasks.models.embedder import Embedder
 from roost.tasks.models.model import Model
 from roost.tasks.prefect_tasks import ingest as ingest_tasks

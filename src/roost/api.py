@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
 
 from roost.flows.operations.search import search_index
 from roost.tasks.errors import UsageError
-from roost.tasks.search.hits import Hit, SearchKeywords, SearchOptions
+from roost.tasks.search.hits import Hit, SearchKeywords, SearchOptions, check_query
 from roost.tasks.search.open_index import refuse_running_loop
 from roost.tasks.settings import set_library_defaults
 from roost.tasks.sources.source import Source
@@ -74,8 +74,7 @@ async def asearch(query: str, index: str = "docs", *, k: int = 5, **options: Unp
         hits = await asearch("how long may I stay outside?", index="handbook", k=3)
     """
     set_library_defaults(quiet=True)
-    if not query.strip():
-        raise UsageError("the query is empty: write a question or a few keywords")
+    check_query(query)
     if k < 1:
         raise UsageError(f"k={k}: at least one hit must be wanted")
     [hits] = await search_index(index, [query], k, SearchOptions(**options))

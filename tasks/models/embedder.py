@@ -19,8 +19,8 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import polars as pl
 
-from roost.tasks.embedded_texts import embedding_texts
 from roost.tasks.errors import ModelError
+from roost.tasks.models.embedded_texts import embedding_texts
 from roost.tasks.models.engine import Engine
 from roost.tasks.models.model import Model, find_model, hub_revision
 from roost.tasks.models.openvino_engine import OpenVinoEngine

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, TypedDict
 
+from roost.tasks.errors import UsageError
+
 #: Fields of a chunk that a hit contains.
 FIELDS = ["doc_id", "uri", "source", "page", "heading", "ordinal", "text"]
 
@@ -118,6 +120,16 @@ class Hit:
     def as_dict(self) -> dict[str, Any]:
         """Return the documented JSON keys."""
         return asdict(self)
+
+
+def check_query(query: str) -> None:
+    """Refuse an empty query.
+
+    Raises:
+        UsageError: It has no words.
+    """
+    if not query.strip():
+        raise UsageError("the query is empty: write a question or a few words")
 
 
 def hit_row(found: Mapping[str, Any]) -> HitRow:

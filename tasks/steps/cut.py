@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from roost.tasks.embedded_texts import CONTEXT_END
 from roost.tasks.ids import chunk_hash
+from roost.tasks.models.embedded_texts import CONTEXT_END
 from roost.tasks.records import CHUNK
 from roost.tasks.steps.cut_tables import cut_table
 from roost.tasks.steps.splitters import PATH_SEPARATOR, count_tokens, sentence_splitter, split_headings

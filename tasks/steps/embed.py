@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from roost.tasks.embedded_texts import embedding_key, embedding_keys, embedding_texts
 from roost.tasks.ids import chunk_ids
 from roost.tasks.milvus.expressions import MAX_FILTER_VALUES, one_of
 from roost.tasks.milvus.store import Store
+from roost.tasks.models.embedded_texts import embedding_key, embedding_keys, embedding_texts
 from roost.tasks.models.embedder import Embedder
 from roost.tasks.records import Chunked, Embedded
 from roost.tasks.versions.framework_fields import CONTEXT_FIELD

@@ -89,10 +89,9 @@ def search(
     """Find the chunks that match a question or a few words."""
     begin(quiet=True)
     from roost.flows.operations.search import search_index
-    from roost.tasks.search.hits import SearchOptions
+    from roost.tasks.search.hits import SearchOptions, check_query
 
-    if not query.strip():
-        raise UsageError("the query is empty: write a question or a few words")
+    check_query(query)
     options = SearchOptions(
         where=where,
         fusion=fusion or "",

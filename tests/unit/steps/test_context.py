@@ -9,8 +9,8 @@ import pytest
 from tests.checks import check_chunks
 from tests.stand_ins import made_model
 
-from roost.tasks.embedded_texts import embedding_key, embedding_texts
 from roost.tasks.ids import chunk_hash
+from roost.tasks.models.embedded_texts import embedding_key, embedding_texts
 from roost.tasks.models.model import load_tokenizer
 from roost.tasks.models.recipe import make_recipe
 from roost.tasks.records import TEXT_BLOCK

@@ -13,7 +13,7 @@ from fpdf import FPDF
 from tests.made_pdfs import lines_of, prose
 from tests.stand_ins import HashEngine, InProcessWorkers, made_model, planned_row
 
-from roost.tasks.embedded_texts import embedding_texts
+from roost.tasks.models.embedded_texts import embedding_texts
 from roost.tasks.models.embedder import Embedder
 from roost.tasks.records import PLANNED, Batch, Chunked, Loaded
 from roost.tasks.settings import Chunking, Embedding
