@@ -46,8 +46,8 @@ MIN_MEMORY_MB = 256
 WALL_TIME_FACTOR = 5.0
 #: Tasks that one pool tries again alone: a source that hangs must not delay a run for each of its documents.
 MAX_LONE_TRIES = 10
-#: Signals by which a process ends that has a defect; others come from outside.
-_CRASHES = {signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGTRAP}
+#: Signals by which a process ends that has a defect; others come from outside. SIGABRT is `WorkerAbortError`.
+_CRASHES = {signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGTRAP}
 #: Modules that the fork server imports once, so that each worker starts with them.
 _PRELOADED = ["roost.tasks.worker_imports", "roost.tasks.steps.load", "roost.tasks.steps.cut"]
 
@@ -61,6 +61,12 @@ class WorkerError(TransientError):
 
 class WorkerCrashError(WorkerError):
     """A worker process crashed: native code of a parser failed in it."""
+
+
+class WorkerAbortError(WorkerCrashError):
+    """Native code of a parser aborted the worker process: pdfium and Rust do so when they get no more memory."""
+
+    reason = "too_large"
 
 
 class WorkerTimeLimitError(WorkerError):
@@ -165,6 +171,7 @@ class Workers:
             WorkerTimeLimitError: The function used more processor time.
             WorkerStalledError: The function was not done in time, though it did not use up its processor time.
             WorkerMemoryError: The function needs more memory than a worker may have.
+            WorkerAbortError: Native code aborted the process, in most cases for want of memory.
             WorkerCrashError: The process crashed.
             WorkerError: The process died.
         """
@@ -221,12 +228,21 @@ class Workers:
         except ProcessExpired as error:
             if error.exitcode == -signal.SIGPROF:
                 raise WorkerTimeLimitError(f"it takes more than {seconds:g} s of processor time") from None
-            kind = WorkerCrashError if -error.exitcode in _CRASHES else WorkerError
-            raise kind(f"the worker process died with exit code {error.exitcode}") from None
+            raise self._death(error.exitcode) from None
         except BrokenExecutor:
             if self._pool is pool:
                 self._pool = self._new_pool()
             raise WorkerError("the worker processes died before they began the task") from None
+
+    def _death(self, exit_code: int) -> WorkerError:
+        """Say why a process died; a negative exit code is that of a signal."""
+        if exit_code == -signal.SIGABRT:
+            return WorkerAbortError(
+                f"native code aborted the worker process, as it does when it needs more memory than the "
+                f"{self._memory_mb} MiB of a worker (ROOST_INGEST__PARSE_MEMORY_MB)"
+            )
+        kind = WorkerCrashError if -exit_code in _CRASHES else WorkerError
+        return kind(f"the worker process died with exit code {exit_code}")
 
 
 def fitting_workers(count: int, memory_mb: int) -> int:

@@ -27,6 +27,7 @@ from roost.flows.running.work_pool import cancel_runs, start_run, wait_for_runs
 from roost.tasks.errors import TransientError, WorkerPoolError
 from roost.tasks.ids import IdRange, id_range_of
 from roost.tasks.steps.report import ChunkCounts, StageSeconds, Tally, TokenCounts
+from roost.tasks.steps.unread_pages import UnreadPages
 from roost.tasks.versions.lease_rows import EXPIRES_AFTER_S, LeaseRow, LeaseWatch, monotonic_now, read_leases
 from roost.tasks.versions.ledger import read_ledger
 
@@ -158,12 +159,12 @@ async def _read_tally(flow_run_id: UUID) -> Tally:
     return tally_of_row(row)
 
 
-def row_of_tally(tally: Tally) -> dict[str, float]:
+def row_of_tally(tally: Tally) -> dict[str, Any]:
     """Write the counts of a tally as one row of a table: `documents`, `chunks embedded`, `seconds load`, and so on."""
-    row: dict[str, float] = {"documents": tally.documents}
+    row: dict[str, Any] = {"documents": tally.documents}
     for part, counts in (("chunks", tally.chunks), ("tokens", tally.tokens), ("seconds", tally.seconds)):
         row |= {f"{part} {name}": round(value, 3) for name, value in asdict(counts).items()}
-    return row
+    return row | {"unread pages": json.dumps([asdict(one) for one in tally.unread_pages])}
 
 
 def tally_of_row(row: Mapping[str, Any]) -> Tally:
@@ -172,4 +173,5 @@ def tally_of_row(row: Mapping[str, Any]) -> Tally:
         part: counts(**{field.name: row.get(f"{part} {field.name}", 0) for field in fields(counts)})
         for part, counts in _COUNTS.items()
     }
-    return Tally(documents=int(row["documents"]), **parts)
+    unread = [UnreadPages(**one) for one in json.loads(row.get("unread pages", "[]"))]
+    return Tally(documents=int(row["documents"]), unread_pages=unread, **parts)

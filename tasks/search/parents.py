@@ -76,13 +76,16 @@ def _parent(hit: Hit, rows: Sequence[_Row | None], budget: int, count_tokens: Ca
 def join_chunks(chunks: Sequence[_Row]) -> str:
     """Join chunks that follow each other in a document, a text that two of them share only once.
 
+    A chunk that begins where the one before it ends, perhaps in the middle of a word, follows it directly; where white
+    space was left out between them, a line end does.
+
     Args:
         chunks: Rows with `text`, and `start` and `end` in characters of the document, in the document's order.
     """
     text, end = "", 0
     for number, chunk in enumerate(chunks):
         is_verbatim = len(chunk["text"]) == chunk["end"] - chunk["start"]  # parts of a table repeat its first row
-        shared = max(0, end - chunk["start"]) if number and is_verbatim else 0
-        text += chunk["text"][shared:] if shared or not number else "\n" + chunk["text"]
+        follows = number == 0 or (is_verbatim and chunk["start"] <= end)
+        text += chunk["text"][max(0, end - chunk["start"]) :] if follows else "\n" + chunk["text"]
         end = max(end, chunk["end"])
     return text

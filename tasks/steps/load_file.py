@@ -7,14 +7,14 @@ import zipfile
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from pathlib import Path
 
 from roost.tasks.errors import DocumentError, RoostError, TransientError
 from roost.tasks.ids import content_hash
 from roost.tasks.locations import local_path, open_location
 from roost.tasks.sources.parsers.parse import Reading, join_readings, parser_of, read, read_by_stand_in
 from roost.tasks.sources.parsers.parsed import PageRange, Parsed, ParserId
-from roost.tasks.steps.text_files import TextFile
+from roost.tasks.steps.text_files import TextFile, TextFileError
 
 #: Of documents that no parser read.
 NO_PARSER = ParserId()
@@ -27,7 +27,7 @@ class Outcome:
     content_hash: Empty when it was not read.
     result: Where its text is, or why there is none.
     parser: What it was read as, and by which parser.
-    seconds: Processor time that reading it took.
+    seconds: Processor time that a page range took.
     """
 
     content_hash: str
@@ -36,48 +36,78 @@ class Outcome:
     seconds: float = 0.0
 
 
-class _File(NamedTuple):
-    location: str
-    name: str
-    doc_id: str
-    text: str
-
-
-def load_file(location: str, name: str, doc_id: str, text: str, pages: PageRange | None = None) -> Outcome:
-    """Read and parse one file, or a range of its pages, in a worker process; its errors are returned, not raised.
+def load_file(location: str, name: str, doc_id: str, text: str) -> Outcome:
+    """Read and parse one file in a worker process; its errors are returned, not raised.
 
     Args:
         location: What to open.
         name: Its suffix chooses the parser.
         doc_id: Its id.
         text: File for its text.
-        pages: A range of its pages; None for all.
 
     Raises:
         MemoryError: It needs more memory than the worker may have.
         TextFileError: The text cannot be written.
     """
-    return _load(_File(location, name, doc_id, text), lambda data: read(data, name, pages))
+    return _load(location, name, doc_id, text, lambda data: read(data, name))
 
 
-def load_file_by_stand_in(location: str, name: str, doc_id: str, text: str, pages: PageRange | None) -> Outcome:
+def load_file_by_stand_in(location: str, name: str, doc_id: str, text: str) -> Outcome:
     """Do the same as `load_file` with the stand-in of the file's parser, which has crashed."""
-    return _load(_File(location, name, doc_id, text), lambda data: read_by_stand_in(data, name, pages))
+    return _load(location, name, doc_id, text, lambda data: read_by_stand_in(data, name))
 
 
-def _load(file: _File, parse: Callable[[bytes], Reading]) -> Outcome:
+def copy_file(location: str, copy: str) -> str | RoostError:
+    """Copy a file to the spool, in a worker process: all of its page ranges are parsed from this copy.
+
+    Args:
+        location: What to open.
+        copy: The file to make.
+
+    Returns:
+        The hash of its content; why it cannot be read.
+
+    Raises:
+        MemoryError: It needs more memory than the worker may have.
+        TextFileError: The copy cannot be written.
+    """
+    try:
+        data = read_file(location)
+    except RoostError as error:
+        return error
+    try:
+        Path(copy).write_bytes(data)
+    except OSError as error:
+        raise TextFileError(f"a copy of the file cannot be written to {copy}: {error}") from None
+    return content_hash(data)
+
+
+def load_range(copy: str, name: str, doc_id: str, text: str, pages: PageRange) -> Outcome:
+    """Parse a range of a file's pages from a copy that `copy_file` made; without the hash of the file.
+
+    Raises:
+        MemoryError: It needs more memory than the worker may have.
+        TextFileError: The copy cannot be read, or the text not be written.
+    """
     started = time.process_time()
     try:
-        data = read_file(file.location)
+        data = Path(copy).read_bytes()
+    except OSError as error:
+        raise TextFileError(f"a copy of the file cannot be read from {copy}: {error}") from None
+    reading = _refused_if_failed(name, lambda: read(data, name, pages))
+    return replace(_outcome("", reading, doc_id, text), seconds=time.process_time() - started)
+
+
+def _load(location: str, name: str, doc_id: str, text: str, parse: Callable[[bytes], Reading]) -> Outcome:
+    try:
+        data = read_file(location)
     except RoostError as error:
         return Outcome("", error)
-    reading = _refused_if_failed(file.name, lambda: parse(data))
-    outcome = _outcome(content_hash(data), reading, file.doc_id, file.text)
-    return replace(outcome, seconds=time.process_time() - started)
+    return _outcome(content_hash(data), _refused_if_failed(name, lambda: parse(data)), doc_id, text)
 
 
 def join_file(name: str, doc_id: str, text: str, parts: Sequence[Outcome]) -> Outcome:
-    """Join the page ranges of one file, none of them refused, in a worker process.
+    """Join the page ranges of one file, none of them refused, in a worker process; without the hash of the file.
 
     Args:
         name: Its suffix chooses the parser.
@@ -88,7 +118,7 @@ def join_file(name: str, doc_id: str, text: str, parts: Sequence[Outcome]) -> Ou
     Raises:
         TextFileError: The text cannot be read or written.
     """
-    return _outcome(parts[0].content_hash, join_parts(name, parts), doc_id, text)
+    return _outcome("", join_parts(name, parts), doc_id, text)
 
 
 def join_parts(name: str, parts: Sequence[Outcome]) -> Reading:

@@ -12,6 +12,7 @@ from roost.tasks.models.recipe import Recipe
 from roost.tasks.records import ACTIONS, WORK_ACTIONS, Chunked, Embedded, Loaded, Plan, Written, text_bytes
 from roost.tasks.steps.deletions import SourceDeletions, deletions_by_source
 from roost.tasks.steps.select import Selected
+from roost.tasks.steps.unread_pages import UnreadPages, find_unread_pages
 from roost.tasks.versions.ledger import INDEXED
 from roost.tasks.versions.version import Version
 
@@ -172,6 +173,7 @@ class IngestReport:
     empty_sources: Sources that contain no document.
     rejects: All quarantined documents of these sources, by URI.
     chosen: What a backfill chose from; None for an ingest.
+    unread_pages: Pages of documents that this run read and indexed without them.
     """
 
     index: str
@@ -188,6 +190,7 @@ class IngestReport:
     not_chosen: Mapping[str, int] = field(default_factory=dict)
     empty_sources: tuple[str, ...] = ()
     chosen: Chosen | None = None
+    unread_pages: tuple[UnreadPages, ...] = ()
 
     @property
     def outcome(self) -> str:
@@ -254,12 +257,14 @@ class Tally:
     tokens: TokenCounts = TokenCounts()
     seconds: StageSeconds = StageSeconds()
     rejected: list[str] = field(default_factory=list)
+    unread_pages: list[UnreadPages] = field(default_factory=list)
 
     def add(self, record: Loaded | Chunked | Embedded | Written) -> None:
         """Add one batch's record of one stage. The embedding seconds are the embedder's, added by the caller."""
         match record:
             case Loaded():
                 self.seconds += StageSeconds(load=record.seconds)
+                self.unread_pages += find_unread_pages(record.documents)
             case Chunked():
                 self.seconds += StageSeconds(chunk=record.seconds)
             case Embedded():
@@ -278,6 +283,7 @@ class Tally:
         self.tokens += other.tokens
         self.seconds += other.seconds
         self.rejected += other.rejected
+        self.unread_pages += other.unread_pages
 
 
 def make_report(
@@ -310,6 +316,7 @@ def make_report(
         deleted_by_source={one.source: len(one.documents) for one in deletions_by_source(done)},
         not_chosen=plan.not_chosen,
         empty_sources=plan.empty_sources,
+        unread_pages=tuple(sorted(tally.unread_pages, key=lambda one: one.uri)),
     )
 
 

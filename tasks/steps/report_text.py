@@ -8,6 +8,7 @@ from dataclasses import asdict
 
 from roost.tasks.markdown import clipped, escaped, table
 from roost.tasks.steps.report import MAX_REJECT_ROWS, MAX_UNKNOWN_NAMED, IngestReport, PlanReport
+from roost.tasks.steps.unread_pages import unread_page_lines
 
 #: Characters of a reason's detail in a table; `roost status` and the ledger have all of it.
 DETAIL_WIDTH = 80
@@ -68,7 +69,7 @@ def as_markdown(report: IngestReport, skipped: Counter[str]) -> str:
         sections.append(f"Could not be listed, so nothing there was added or deleted: {names}")
     if len(report.deleted_by_source) > 1:
         sections.append(f"Deleted by source: {escaped(by_source(report.deleted_by_source))}.")
-    sections += map(escaped, warning_lines(report))
+    sections += map(escaped, (*warning_lines(report), *unread_page_lines(report.unread_pages)))
     if skipped:
         kinds = ", ".join(f"{count} {escaped(suffix)}" for suffix, count in skipped.most_common())
         sections.append(f"Skipped, because such files contain no text: {kinds}.")

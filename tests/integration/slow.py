@@ -7,16 +7,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from roost.tasks.sources.parsers.parsed import PageRange
 from roost.tasks.steps.load_file import Outcome, load_file
 
 SLOW = 1.0
 
 
-def slow_load_file(location: str, name: str, doc_id: str, text: str, pages: PageRange | None = None) -> Outcome:
+def slow_load_file(location: str, name: str, doc_id: str, text: str) -> Outcome:
     """Parse slowly."""
     time.sleep(SLOW)
-    return load_file(location, name, doc_id, text, pages)
+    return load_file(location, name, doc_id, text)
 
 
 class SlowEngine:

@@ -14,7 +14,7 @@ from tests.unit.sources.test_parsers import make_pdf
 
 from roost.flows.operations.search import search_index
 from roost.tasks.search.retrieve import SearchOptions
-from roost.tasks.steps.load_file import load_file
+from roost.tasks.steps.load_file import load_range
 from roost.tasks.workers import Workers, WorkerTimeLimitError
 
 
@@ -43,7 +43,7 @@ def test_a_changed_pdf_that_fails_on_its_last_pages_keeps_all_its_rows(
     run, ranges = Workers.run, list[int]()
 
     async def failing(self: Workers, function: Any, arguments: tuple[Any, ...], seconds: float | None = None) -> Any:
-        if function is load_file:
+        if function is load_range:
             ranges.append(arguments[-1].number)
             if ranges[-1] == 15:
                 raise WorkerTimeLimitError("it takes more than 120 s of processor time")

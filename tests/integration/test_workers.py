@@ -7,19 +7,24 @@ import os
 import subprocess
 import sys
 import time
+import zlib
 from pathlib import Path
 
 import polars as pl
 import pytest
 from tests.conftest import ROOT
 from tests.integration import worker_tasks
+from tests.stand_ins import planned_row
 
 from roost.tasks.models.model import find_model
-from roost.tasks.records import TEXT_BLOCK
+from roost.tasks.records import PLANNED, TEXT_BLOCK, Batch
 from roost.tasks.settings import load_settings
 from roost.tasks.steps.cut import CutSizes, cut_blocks
+from roost.tasks.steps.load import load_batch
+from roost.tasks.steps.load_file import load_file
 from roost.tasks.workers import (
     MAX_LONE_TRIES,
+    WorkerAbortError,
     WorkerError,
     WorkerMemoryError,
     Workers,
@@ -134,3 +139,36 @@ async def test_a_source_that_hangs_is_not_tried_again_for_each_of_its_documents(
         with pytest.raises(WorkerError):
             await workers.run(worker_tasks.die_once, (str(tmp_path / "mark"),))
         assert await workers.run(worker_tasks.die_once, (str(tmp_path / "mark"),)) == "done"
+
+
+async def test_a_pdf_that_needs_more_memory_than_a_worker_has_is_too_large_and_no_crash(tmp_path: Path) -> None:
+    """pdfium aborts its process when it gets no memory; pypdf, which is tried next, does not unpack the page either."""
+    page = zlib.compress(b"BT /F1 12 Tf " + b"(abcdefgh) Tj 0 -1 Td " * 8_000_000 + b"ET")
+    (tmp_path / "a.pdf").write_bytes(one_page_pdf(page))
+    work = Batch("docs-0000", pl.DataFrame([planned_row("a.pdf", location=str(tmp_path / "a.pdf"))], schema=PLANNED))
+    with Workers(workers=1, memory_mb=512) as workers:
+        with pytest.raises(WorkerAbortError, match=r"more memory than the 512 MiB .*PARSE_MEMORY_MB"):
+            await workers.run(load_file, (str(tmp_path / "a.pdf"), "a.pdf", "d", str(tmp_path / "a.arrow")))
+        loaded = await load_batch(work, workers, tmp_path / "text", seconds=60)
+    assert loaded.rejects["reason"].to_list() == ["too_large"]
+
+
+def one_page_pdf(compressed: bytes) -> bytes:
+    """Make a PDF of one page, with its content compressed."""
+    objects = [
+        b"<</Type/Catalog/Pages 2 0 R>>",
+        b"<</Type/Pages/Kids[3 0 R]/Count 1>>",
+        b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 600 800]/Contents 4 0 R/Resources<</Font<</F1 5 0 R>>>>>>",
+        b"<</Length %d/Filter/FlateDecode>>stream\n%b\nendstream" % (len(compressed), compressed),
+        b"<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>",
+    ]
+    body, places = b"%PDF-1.4\n", list[int]()
+    for number, content in enumerate(objects, start=1):
+        places.append(len(body))
+        body += b"%d 0 obj\n%b\nendobj\n" % (number, content)
+    rows = b"".join(b"%010d 00000 n \n" % place for place in places)
+    table = b"xref\n0 6\n0000000000 65535 f \n%btrailer<</Size 6/Root 1 0 R>>\nstartxref\n%d\n%%%%EOF" % (
+        rows,
+        len(body),
+    )
+    return body + table

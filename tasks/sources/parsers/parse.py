@@ -13,7 +13,7 @@ from roost.tasks.sources.parsers.content_type import content_type
 from roost.tasks.sources.parsers.identity import identity
 from roost.tasks.sources.parsers.parsed import PageRange, Parsed, ParserId
 from roost.tasks.sources.parsers.parser import PagedParser, Parser, ParserWithStandIn
-from roost.tasks.sources.parsers.pdf.ocr import INSTALL, has_ocr
+from roost.tasks.sources.parsers.pdf.ocr import how_to_read_scans
 from roost.tasks.sources.parsers.registry import is_media, registry, suffix_of
 
 
@@ -66,10 +66,10 @@ def read(data: bytes, name: str, pages: PageRange | None = None) -> Reading:
     return _read(parser, parser, data, name, pages)
 
 
-def read_by_stand_in(data: bytes, name: str, pages: PageRange | None = None) -> Reading:
-    """Do the same as `read` with the stand-in of the file's parser, where that has one."""
+def read_by_stand_in(data: bytes, name: str) -> Reading:
+    """Parse a file with the stand-in of its parser, where that has one; a refusal is returned, not raised."""
     parser = choose_parser(data, name)
-    return _read(parser, parser.stand_in if isinstance(parser, ParserWithStandIn) else parser, data, name, pages)
+    return _read(parser, parser.stand_in if isinstance(parser, ParserWithStandIn) else parser, data, name, None)
 
 
 def _read(parser: Parser, reader: Parser, data: bytes, name: str, pages: PageRange | None) -> Reading:
@@ -128,12 +128,6 @@ def _refuse_unparsable(data: bytes, name: str) -> None:
 def _refuse_without_text(parsed: Parsed) -> Parsed:
     if not parsed.has_text:
         if scans := parsed.metadata.get("scanned_pages"):
-            raise DocumentError("no_text", f"no text, and pages {scans} are scans: {_how_to_read_scans()}")
+            raise DocumentError("no_text", f"no text, and pages {scans} are scans: {how_to_read_scans()}")
         raise DocumentError("no_text", "the document contains no text")
     return parsed
-
-
-def _how_to_read_scans() -> str:
-    if has_ocr():
-        return "reading them takes longer than a document may (ROOST_INGEST__PARSE_SECONDS)"
-    return f"{INSTALL} and run it again"

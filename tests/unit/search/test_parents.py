@@ -6,6 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from roost.tasks.ids import chunk_ids
 from roost.tasks.search.hits import Hit, Parent
@@ -65,6 +67,20 @@ def test_chunks_that_do_not_overlap_and_parts_of_a_table_stand_in_lines_of_their
     assert join_chunks(plain) == "one\ntwo"
     table = [{"text": "head\nrow 1", "start": 0, "end": 10}, {"text": "head\nrow 2", "start": 11, "end": 16}]
     assert join_chunks(table) == "head\nrow 1\nhead\nrow 2"
+
+
+@given(st.lists(st.tuples(st.text("ab \n", min_size=1, max_size=6), st.integers(-3, 0), st.booleans()), min_size=1))
+def test_joined_chunks_are_the_text_that_they_were_cut_from(parts: list[tuple[str, int, bool]]) -> None:
+    """Each chunk begins up to three characters before the end of the one before it, at its end, or after a blank."""
+    text, chunks = "", list[dict[str, Any]]()
+    for part, offset, has_gap in parts:
+        begins = len(chunks) > 0 and has_gap
+        start = max(0, len(text) + (1 if begins else offset))
+        text += (" " if begins else "") + part
+        chunks.append({"text": text[start:], "start": start, "end": len(text)})
+    joined = join_chunks(chunks)
+    assert joined.split() == text.split()
+    assert len(joined) == len(text)
 
 
 def test_a_hit_inside_the_section_of_a_better_one_is_left_out() -> None:

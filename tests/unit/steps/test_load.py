@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from importlib.metadata import version
 from pathlib import Path
@@ -14,6 +15,7 @@ from tests.stand_ins import InProcessWorkers, listing_choices, planned_row
 from tests.unit.sources.test_parsers import make_pdf
 
 from roost.tasks.errors import REASONS, TransientError
+from roost.tasks.ids import content_hash
 from roost.tasks.records import PLANNED, Batch, Loaded
 from roost.tasks.sources.opened_source import open_sources
 from roost.tasks.sources.parsers.parsed import PageRange
@@ -21,9 +23,10 @@ from roost.tasks.sources.parsers.parser import used_package
 from roost.tasks.sources.source import Source
 from roost.tasks.sources.source_listing import list_source
 from roost.tasks.steps.load import load_batch
-from roost.tasks.steps.load_file import load_file
+from roost.tasks.steps.load_file import load_file, load_range
 from roost.tasks.steps.text_files import TextFileError, read_blocks
 from roost.tasks.workers import (
+    WorkerAbortError,
     WorkerCrashError,
     WorkerError,
     WorkerMemoryError,
@@ -112,7 +115,7 @@ async def test_a_large_pdf_is_parsed_by_several_workers_to_the_same_text(workers
     monkeypatch.setattr("roost.tasks.steps.load_files.MIN_PAGED_BYTES", 1)
     asked = count_calls(workers, monkeypatch)
     parts = await load_batch(batch(listed("large.pdf", file)), workers, tmp_path / "text", seconds=60)
-    assert asked[:-1] == [PageRange(number, 16) for number in range(16)]
+    assert asked[1:-1] == [PageRange(number, 16) for number in range(16)]
     assert read_blocks(parts.blocks).equals(read_blocks(whole.blocks))
     assert parts.documents.equals(whole.documents)
 
@@ -136,6 +139,7 @@ def count_calls(workers: InProcessWorkers, monkeypatch: pytest.MonkeyPatch) -> l
         (WorkerTimeLimitError("it takes more than 3 s"), "too_slow"),
         (WorkerStalledError("it was not done"), "stalled"),
         (WorkerMemoryError("it needs more memory"), "too_large"),
+        (WorkerAbortError("native code aborted the worker process"), "too_large"),
         (WorkerError("the worker process died with exit code -9"), "parser_died"),
     ],
 )
@@ -157,37 +161,70 @@ async def test_what_ends_a_worker_is_named_and_tried_by_later_runs_too(
 
 
 class Crashing(InProcessWorkers):
-    """Workers in which a parser crashes, each time; its stand-in does not."""
+    """Workers in which a parser crashes on a page range, or on the whole file; its stand-in does not."""
 
-    crashes = 0
+    def __init__(self, number: int, is_first: bool = True) -> None:
+        super().__init__()
+        self._number, self._is_first = number, is_first
 
     async def run(self, function: Any, arguments: tuple[Any, ...], seconds: float | None = None) -> Any:
         if function is load_file:
-            self.crashes += 1
+            raise WorkerCrashError("the worker process died with exit code -11")
+        if function is load_range and arguments[-1].number == self._number:
+            await asyncio.sleep(0 if self._is_first else 0.1)
             raise WorkerCrashError("the worker process died with exit code -11")
         return await super().run(function, arguments, seconds)
 
 
+@pytest.mark.parametrize("crashing", [Crashing(0), Crashing(0, is_first=False), Crashing(15)])
 @pytest.mark.parametrize("large_bytes", [1, 10**9], ids=["in page ranges", "as one"])
-async def test_a_pdf_at_which_the_parser_crashes_is_read_by_its_stand_in(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, large_bytes: int
+async def test_a_pdf_at_which_the_parser_crashes_is_read_by_its_stand_in_alone_whenever_it_crashed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, large_bytes: int, crashing: Crashing
 ) -> None:
     monkeypatch.setattr("roost.tasks.steps.load_files.MIN_PAGED_BYTES", large_bytes)
-    (tmp_path / "a.pdf").write_bytes(make_pdf("first", "second", "third"))
+    (tmp_path / "a.pdf").write_bytes(make_pdf("first", "second", "", "fourth"))
     (tmp_path / "blank.pdf").write_bytes(make_pdf(""))
-    workers = Crashing()
     files = batch(*(listed(name, tmp_path / name, size=9) for name in ("a.pdf", "blank.pdf")))
-    loaded = await load_batch(files, workers, tmp_path / "text", seconds=9.0)
-    assert read_blocks(loaded.blocks)["text"].str.strip_chars().to_list() == ["first", "second", "third"]
+    loaded = await load_batch(files, crashing, tmp_path / "text", seconds=9.0)
+    texts = read_blocks(loaded.blocks)["text"].str.strip_chars().to_list()
+    assert texts == ["first", "second", "", "fourth"]
+    assert json.loads(loaded.documents["metadata"][0])["unreadable_pages"] == "3"  # only the stand-in doubts it
     assert loaded.documents["parser"][0].endswith(f"; {used_package('pypdf')}")
     assert refused(loaded) == {"blank.pdf": "parser_died"}
-    assert workers.crashes <= 2 * workers.size
+    assert not list((tmp_path / "text").glob("*.copy"))
+
+
+async def test_all_page_ranges_read_the_same_bytes_of_a_file_that_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("roost.tasks.steps.load_files.MIN_PAGED_BYTES", 1)
+    file = tmp_path / "a.pdf"
+    file.write_bytes(before := make_pdf("old one", "old two"))
+
+    class Changing(InProcessWorkers):
+        async def run(self, function: Any, arguments: tuple[Any, ...], seconds: float | None = None) -> Any:
+            found = await super().run(function, arguments, seconds)
+            if function is load_range and arguments[-1].number == 8:
+                file.write_bytes(make_pdf("new one", "new two"))
+            return found
+
+    loaded = await load_batch(batch(listed("a.pdf", file)), Changing(), tmp_path / "text", seconds=9.0)
+    assert read_blocks(loaded.blocks)["text"].str.strip_chars().to_list() == ["old one", "old two"]
+    assert loaded.documents["content_hash"].to_list() == [content_hash(before)]
+
+
+async def test_a_file_that_is_gone_before_its_pages_are_read_is_refused_by_name(
+    workers: InProcessWorkers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("roost.tasks.steps.load_files.MIN_PAGED_BYTES", 1)
+    gone = batch(listed("gone.pdf", tmp_path / "gone.pdf"))
+    assert refused(await load_batch(gone, workers, tmp_path / "text", seconds=9.0)) == {"gone.pdf": "unreadable"}
 
 
 async def test_a_defect_of_code_is_not_taken_for_damage_of_a_nights_documents(
     workers: InProcessWorkers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def read(data: bytes, name: str, pages: PageRange | None) -> Any:
+    def read(data: bytes, name: str) -> Any:
         raise AttributeError("'NoneType' object has no attribute 'splitlines'")
 
     monkeypatch.setattr("roost.tasks.steps.load_file.read", read)
@@ -200,7 +237,7 @@ async def test_a_defect_of_code_is_not_taken_for_damage_of_a_nights_documents(
 def test_a_worker_without_memory_says_so_and_does_not_blame_the_document(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def read(data: bytes, name: str, pages: PageRange | None) -> Any:
+    def read(data: bytes, name: str) -> Any:
         raise MemoryError
 
     monkeypatch.setattr("roost.tasks.steps.load_file.read", read)

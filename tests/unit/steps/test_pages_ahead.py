@@ -20,7 +20,7 @@ from roost.tasks.settings import Chunking, Embedding
 from roost.tasks.steps.chunk import chunk_batch, cut_sizes
 from roost.tasks.steps.embed import embed_batch
 from roost.tasks.steps.load import load_batch
-from roost.tasks.steps.load_file import load_file
+from roost.tasks.steps.load_file import load_range
 from roost.tasks.steps.load_files import PAGE_RANGES
 from roost.tasks.steps.pages_ahead import PagesAhead, cut_pages
 from roost.tasks.workers import WorkerTimeLimitError
@@ -39,10 +39,10 @@ class Workers(InProcessWorkers):
         self._failing = failing
 
     async def run(self, function: Any, arguments: tuple[Any, ...], seconds: float | None = None) -> Any:
-        if function is load_file and arguments[-1] and arguments[-1].number == self._failing:
+        if function is load_range and arguments[-1].number == self._failing:
             raise WorkerTimeLimitError("it takes more than 60 s of processor time")
         found = await super().run(function, arguments, seconds)
-        is_range = function is load_file and arguments[-1]
+        is_range = function is load_range
         self.events.append(f"parsed {arguments[-1].number}" if is_range else function.__name__)
         return found
 
@@ -196,7 +196,7 @@ async def load_slowly(file: Path, seconds_of: Callable[[float], float]) -> tuple
     class Slow(Workers):
         async def run(self, function: Any, arguments: tuple[Any, ...], seconds: float | None = None) -> Any:
             found = await super().run(function, arguments, seconds)
-            if function is load_file:
+            if function is load_range:
                 given.append(seconds or 0.0)
                 if (used := seconds_of(given[-1])) > given[-1]:
                     raise WorkerTimeLimitError("too slow")

@@ -13,6 +13,7 @@ from roost.cli.output.show_rejects import show_rejects
 from roost.tasks.steps.deletions import name_deletions
 from roost.tasks.steps.report import IngestReport, PlanReport
 from roost.tasks.steps.report_text import by_source, warning_lines
+from roost.tasks.steps.unread_pages import unread_page_lines
 
 
 def show_report(report: IngestReport) -> None:
@@ -26,7 +27,7 @@ def show_report(report: IngestReport) -> None:
         table = place.removesuffix("#")  # a prefix of URIs: of a table's rows, or of the files in a folder
         what = "rows" if table != place else "documents"
         out.print(f"warning: could not read {table}; its {what} in the index were left as they are", soft_wrap=True)
-    for line in warning_lines(report):
+    for line in (*warning_lines(report), *unread_page_lines(report.unread_pages)):
         out.print(f"warning: {line}", soft_wrap=True)
     show_rejects([(reject.uri, reject.reason) for reject in report.rejects])
 

@@ -40,6 +40,13 @@ def has_ocr() -> bool:
     return find_spec("rapidocr") is not None and find_spec("openvino") is not None
 
 
+def how_to_read_scans() -> str:
+    """Say why scanned pages were not read, and which command or setting would have them read."""
+    if has_ocr():
+        return "reading them takes longer than a document may (ROOST_INGEST__PARSE_SECONDS)"
+    return f"{INSTALL} and run it again"
+
+
 def read_scans(document: Any, pages: Sequence[Page]) -> list[Page]:
     """Read the text of scanned pages, as long as the processor time of the document lasts.
 
