@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
+RELEASE := .venv-release
 STAMP  := $(VENV)/.installed
 EXTRAS := local,ocr,agents,cluster,dev
 # Test processes for two cores. The long form has fewer: its crash tests start many runs at a time.
@@ -9,7 +10,7 @@ SPREAD := --dist loadscope --no-loadscope-reorder --numprocesses
 # Plug-ins that come with langchain-tests; no unit test uses them, and they take time at the start and at each test.
 WITHOUT := -p no:benchmark -p no:codspeed -p no:recording
 
-.PHONY: help setup demo up test test-unit test-all bench bench-cli check clean
+.PHONY: help setup demo up test test-unit test-all test-server bench bench-cli check release clean
 
 help:            ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -41,6 +42,10 @@ test-unit: $(STAMP)  ## run the unit tests: seconds, no model and no server
 test-all: $(STAMP)   ## run the long form too: 1,000 crash schedules, every matrix (hours)
 	$(BIN)/python -m pytest $(SPREAD) 2 --long
 
+test-server: $(STAMP)  ## run what needs a Milvus server against yours: URI=http://host:19530 (FULL=--long: the long form)
+	@test -n "$(URI)" || { echo "say which server: make test-server URI=http://127.0.0.1:19530"; exit 2; }
+	MILVUS_TEST_URI=$(URI) $(BIN)/python -m pytest $(SPREAD) 2 $(FULL) tests/integration tests/acceptance
+
 bench: $(STAMP)  ## measure speed against LlamaIndex, LangChain and the bare model (FULL=--full: the long form)
 	$(BIN)/python -m tests.benchmarks.bench $(FULL)
 
@@ -53,5 +58,11 @@ check: $(STAMP)  ## lint, format, types, import rules
 	$(BIN)/mypy -p roost
 	$(BIN)/python -m pytest -q tests/unit/test_imports.py
 
+release: $(STAMP)  ## build what is published, check it, make SBOM and checksums; uploads nothing
+	$(PYTHON) -m venv $(RELEASE)
+	$(RELEASE)/bin/pip install --quiet --disable-pip-version-check -r tests/release/requirements.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS),sources]'
+	$(BIN)/python -m tests.release.make_release $(RELEASE)/bin
+
 clean:           ## remove .venv, build folders and caches
-	rm -rf $(VENV) build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(RELEASE) build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache

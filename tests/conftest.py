@@ -6,7 +6,6 @@ import asyncio
 import gc
 import os
 import sys
-import uuid
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 
 import pytest
 from hypothesis import settings
+from tests import outside_milvus
 from tests.shared import common_folder, shared
 
 from roost.tasks.settings import set_library_defaults
@@ -68,7 +68,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def _is_long(item: pytest.Item) -> bool:
     """Whether a test or a case of it belongs to the long form only."""
     usual = item.get_closest_marker("usually")
-    if usual is None:
+    if usual is None or outside_milvus.URI:
         return item.get_closest_marker("long") is not None
     case = item.callspec.params  # type: ignore[attr-defined]
     [kind] = [case[name] for name in ("milvus", "handbook") if name in case]
@@ -76,7 +76,13 @@ def _is_long(item: pytest.Item) -> bool:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out the long form, if not asked for; put first what takes longest, so that all processes end together."""
+    """Leave out the long form, if not asked for; put first what takes longest, so that all processes end together.
+
+    With a Milvus server that was started elsewhere, only the tests that need a server are run.
+    """
+    if outside_milvus.URI:
+        config.hook.pytest_deselected(items=[item for item in items if not outside_milvus.needs_server(item)])
+        items[:] = filter(outside_milvus.needs_server, items)
     if not config.getoption("--long"):
         config.hook.pytest_deselected(items=[item for item in items if _is_long(item)])
         items[:] = [item for item in items if not _is_long(item)]
@@ -149,7 +155,11 @@ def fuzz(request: pytest.FixtureRequest) -> tuple[int, int]:
 
 @pytest.fixture(scope="session")
 def standalone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A real Milvus server of its own, on free ports: its URI."""
+    """A real Milvus server of its own, on free ports, or the one that was started elsewhere: its URI."""
+    if outside_milvus.URI:
+        with outside_milvus.used_server(outside_milvus.URI) as uri:
+            yield uri
+        return
     pytest.importorskip("milvus", reason="the extra `local` contains the Milvus server, for Linux on x86-64 only")
     from roost.deployments.local.servers import milvus_standalone
 
@@ -221,7 +231,7 @@ def lite(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
 @pytest.fixture
 def index(request: pytest.FixtureRequest) -> Iterator[str]:
     """A fresh index name; what it named on the real server is dropped afterwards."""
-    name = f"t{uuid.uuid4().hex[:12]}"
+    name = outside_milvus.fresh_name()
     yield name
     if "standalone" in request.fixturenames or "milvus" in request.fixturenames:
         _drop(name, request)

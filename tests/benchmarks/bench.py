@@ -21,7 +21,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
-from tests.benchmarks.corpus import SCIFACT, markdown_folder, pdf_folder
+from tests.benchmarks.corpus import SCIFACT, markdown_folder, pdf_folder, prose_pdf_folder
 from tests.benchmarks.machine import describe_machine
 from tests.benchmarks.page import write_page
 from tests.benchmarks.rows import rows_of
@@ -60,6 +60,7 @@ def _measure(folder: Path, *, full: bool) -> dict[str, Any]:
     machine = describe_machine()
     markdown, name = markdown_folder(folder, 965 if full else 120)
     pdf, pdf_name = pdf_folder()
+    prose = prose_pdf_folder(folder, folder / "all" if (folder / "all").is_dir() else markdown)
     rounds = 3 if full else 2
     with milvus_standalone(folder / "milvus") as milvus, prefect_server(folder / "prefect") as prefect:
         server = {"PREFECT_API_URL": prefect.uri, "ROOST_MILVUS__URI": milvus.uri}
@@ -82,6 +83,7 @@ def _measure(folder: Path, *, full: bool) -> dict[str, Any]:
             runs["roost_int8"].append(subject("roost", markdown, int8))
             for each in ("roost", "bare") if full or not number else ():
                 runs[f"{each}_pdf"].append(subject(each, pdf))
+                runs[f"{each}_prose"].append(subject(each, prose))
         _screen.print("parts")
         parts: dict[str, Any] = {
             "int8": calibration,
@@ -124,6 +126,7 @@ def _ratios(runs: dict[str, list[dict[str, Any]]], parts: dict[str, Any]) -> dic
         "bare_loop": middle("bare") / seconds,
         "bare_loop_encode": middle("encode") / seconds,
         "bare_loop_pdf": middle("bare_pdf") / middle("roost_pdf"),
+        "bare_loop_prose": middle("bare_prose") / middle("roost_prose"),
         "first_searchable": middle("roost", "first_searchable_seconds") / seconds,
         "first_searchable_seconds": middle("roost", "first_searchable_seconds"),
         "unchanged_seconds": middle("roost", "unchanged_seconds"),
@@ -132,6 +135,9 @@ def _ratios(runs: dict[str, list[dict[str, Any]]], parts: dict[str, Any]) -> dic
         "search_lite_p50_ms": parts["search_lite"]["p50_ms"],
         "memory": parts["memory"][1]["peak_mb"] / parts["memory"][0]["peak_mb"],
     }
+    if "last_page_seconds" in runs["roost_pdf"][0]:
+        paged = middle("roost_pdf", "first_embedded_seconds") / middle("roost_pdf", "last_page_seconds")
+        ratios["first_embedded"] = paged
     return ratios | ({"int8_ndcg_drop": quality["full"]["ndcg"] - quality["int8"]["ndcg"]} if quality else {})
 
 

@@ -27,6 +27,7 @@ set_library_defaults(quiet=True)
 
 import polars as pl  # noqa: E402
 from tests.benchmarks.loop import flows  # noqa: E402
+from tests.benchmarks.pdf_progress import PdfProgress  # noqa: E402
 
 from roost.flows.running.progress import Advanced, Planned, Progress  # noqa: E402
 from roost.tasks.models.model import Model, find_model  # noqa: E402
@@ -66,12 +67,14 @@ async def roost(folder: Path) -> dict[str, Any]:
 
     index = f"bench{uuid.uuid4().hex[:12]}"
     request = IngestRequest(sources=[Source(uri=str(folder))], index=index)
+    pages = PdfProgress()
     watcher = _Watcher()
     PROGRESS.set(watcher)
     started = time.perf_counter()
     state: Any = await ingest(request, return_state=True)
     report = await state.aresult()
     seconds = time.perf_counter() - started
+    progress = pages.as_dict()
     again = time.perf_counter()
     await ingest(request, return_state=True)  # type: ignore[misc]
     unchanged = time.perf_counter() - again
@@ -83,6 +86,7 @@ async def roost(folder: Path) -> dict[str, Any]:
         "embedding_seconds": report.seconds.embed,
         "first_searchable_seconds": watcher.first - started,
         "unchanged_seconds": unchanged,
+        **progress,
     }
 
 

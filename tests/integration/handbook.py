@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import uuid
 from pathlib import Path
 
 import pytest
 from tests.conftest import ROOT, SCAN
 from tests.drop import drop_version
+from tests.outside_milvus import fresh_name
 
 from roost.tasks.milvus.store import open_store
 from roost.tasks.settings import Milvus
@@ -31,7 +31,7 @@ def make_handbook(uri: str, folder: Path) -> str:
     source = folder / "handbook"
     shutil.copytree(HANDBOOK, source, ignore=shutil.ignore_patterns(SCAN))
     (source / HOSTILE_NAME).write_text('---\nowner: "O\'Neil \\"x\\""\n---\n# Odd\n\nA document with an odd name.\n')
-    name = f"t{uuid.uuid4().hex[:12]}"
+    name = fresh_name()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ROOST_MILVUS__URI", uri)
         run_flow(ingest_flow, IngestRequest(sources=[Source(uri=str(source))], index=name))

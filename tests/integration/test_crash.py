@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 from tests.integration.crash import USUAL_BATCHES, Nursery, Site, State, differences
 from tests.integration.crash_corpus import Corpus, Schedule
+from tests.outside_milvus import fresh_name
 
 from roost.tasks.steps.report import Reject
 
@@ -61,7 +62,7 @@ class Bench:
 
     def site(self, kind: str, source: Path) -> Site:
         """A fresh index on this kind of Milvus."""
-        name = f"c{uuid.uuid4().hex[:12]}"
+        name = fresh_name()
         return Site(
             self.nursery, self.server if kind == "standalone" else str(self.folder / f"{name}.db"), name, source
         )

@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -22,6 +21,7 @@ import pytest
 from tests.integration.crash import KILLED, Ended, Job, Nursery, Site
 from tests.integration.crash_corpus import Corpus
 from tests.integration.crash_proxy import Proxy
+from tests.outside_milvus import fresh_name
 
 from roost.deployments.local.servers import milvus_standalone
 
@@ -45,7 +45,7 @@ class Ground:
     def site(self, uri: str) -> Site:
         """A fresh index for the corpus."""
         source = Corpus(self.folder / "docs", random.Random(3)).fill(25).root
-        return Site(self.nursery, uri, f"s{uuid.uuid4().hex[:12]}", source)
+        return Site(self.nursery, uri, fresh_name(), source)
 
     def disturbed(self, site: Site, *, at: int, **settings: str) -> Job:
         """Start the command in a forked process, only the model a stand-in; return at its n-th change in Milvus."""
@@ -143,7 +143,7 @@ def test_a_run_beside_one_whose_clock_is_minutes_apart_is_refused_with_both_mach
     first, second, nursery, standalone, tmp_path
 ):
     source = Corpus(tmp_path / "docs", random.Random(3)).fill(60).root
-    site = Site(nursery, standalone, f"s{uuid.uuid4().hex[:12]}", source)
+    site = Site(nursery, standalone, fresh_name(), source)
     job = nursery.start(site.uri, site.step, tell_at=15, env={"PYTEST_ROOST_CLOCK_SHIFT_S": first})
     job.wait_until_told()
     refused = nursery.run(site.uri, site.step, env={"PYTEST_ROOST_CLOCK_SHIFT_S": second}).answers[0]

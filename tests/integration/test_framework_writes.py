@@ -6,7 +6,6 @@ Each copy is worked on in one mode, sync or async; both must return the same and
 from __future__ import annotations
 
 import asyncio
-import uuid
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
@@ -15,6 +14,7 @@ from langchain_core.documents import Document
 from langchain_core.embeddings import FakeEmbeddings
 from llama_index.core.schema import NodeRelationship, RelatedNodeInfo, TextNode
 from tests.drop import drop_version
+from tests.outside_milvus import fresh_name
 
 from roost.tasks.errors import StoreError, UsageError
 from roost.tasks.milvus.store import open_store
@@ -31,7 +31,7 @@ QUERY = "how long may one stay out in the wind?"
 @pytest.fixture
 def copies(handbook: str) -> Iterator[tuple[str, str]]:
     """Two indexes with the same rows, some of the handbook's: their names."""
-    names = (f"t{uuid.uuid4().hex[:12]}", f"t{uuid.uuid4().hex[:12]}")
+    names = (fresh_name(), fresh_name())
     asyncio.run(make_copies(handbook, names))
     yield names
     asyncio.run(drop_copies(names))

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import uuid
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from langchain_tests.integration_tests import VectorStoreIntegrationTests
+from tests.outside_milvus import fresh_name
 
 from roost.tasks.milvus.store import open_store
 from roost.tasks.models.model import find_model
@@ -23,7 +23,7 @@ def opened(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     """An empty index, open for all tests of this module."""
     lite = str(tmp_path_factory.mktemp("standard") / "roost.db")
     uri = lite if request.param == "lite" else request.getfixturevalue("standalone")
-    settings, name = Settings(milvus=Milvus(uri=uri)), f"t{uuid.uuid4().hex[:12]}"
+    settings, name = Settings(milvus=Milvus(uri=uri)), fresh_name()
     asyncio.run(make_empty_index(settings, name))
     with open_index(name, settings) as made:
         yield made

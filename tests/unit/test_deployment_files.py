@@ -97,6 +97,18 @@ def test_compose_is_valid_by_the_compose_specification():
     jsonschema.validate(COMPOSE, json.loads(schema.read_text()))
 
 
+def test_the_workflow_for_other_versions_of_milvus_is_valid_by_the_schema_of_workflows():
+    carrier = pytest.importorskip("check_jsonschema", reason="the schema is in the extra `dev`")
+    schema = Path(carrier.__file__).parent / "builtin_schemas" / "vendor" / "github-workflows.json"
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "milvus.yml").read_text())
+    jsonschema.validate(
+        {"on" if key is True else key: value for key, value in workflow.items()}, json.loads(schema.read_text())
+    )
+    versions = workflow["jobs"]["test"]["strategy"]["matrix"]["milvus"]
+    assert [version.rpartition(".")[0] for version in versions] == ["v2.5", "v2.6"]
+    assert COMPOSE["services"]["milvus"]["image"].rpartition(":")[2] in versions
+
+
 def test_compose_is_what_docker_compose_reads():
     probe = ["docker", "compose", "version"]
     if not shutil.which("docker") or subprocess.run(probe, capture_output=True, check=False).returncode:

@@ -3,34 +3,11 @@
 from __future__ import annotations
 
 import re
-from importlib.metadata import PackageNotFoundError, metadata, requires
 
+import pytest
+from packaging.utils import canonicalize_name
 from tests.conftest import ROOT
-
-_NAME = re.compile(r"[\w.-]+")
-
-
-def licence_of(package: str) -> str:
-    """What a package says of its licence, in all the fields that packages use for it."""
-    facts = metadata(package)
-    named = [one for one in facts.get_all("Classifier") or [] if one.startswith("License")]
-    first_line = (facts.get("License") or "").strip().partition("\n")[0]
-    return " ".join(filter(None, [facts.get("License-Expression"), first_line, *named]))
-
-
-def with_requirements(packages: set[str]) -> set[str]:
-    """The packages and all that they need, as far as they are installed."""
-    found: set[str] = set()
-    while packages:
-        package = packages.pop()
-        try:
-            needed = requires(package) or []
-        except PackageNotFoundError:
-            continue
-        found.add(package)
-        names = {_NAME.match(one)[0] for one in needed if "extra ==" not in one}  # type: ignore[index]
-        packages |= names - found
-    return found
+from tests.release.packages import is_refused, licences_of, with_requirements
 
 
 def test_no_package_that_reads_documents_is_under_the_gpl_or_agpl_and_the_docs_name_them() -> None:
@@ -38,9 +15,23 @@ def test_no_package_that_reads_documents_is_under_the_gpl_or_agpl_and_the_docs_n
     named = dict(re.findall(r"^\| ([^|]+) \| ([^|]+) \|$", page, re.MULTILINE)[1:])
     packages = {package for packages in named.values() for package in packages.split(", ")}
     assert {"pypdfium2", "pdfplumber", "python-pptx", "python-calamine", "mammoth", "rapidocr"} <= packages
-    found = with_requirements(set(packages))
-    assert packages <= found
-    for package in found:
-        licence = licence_of(package)
-        assert licence, package
-        assert not re.search(r"(?<!L)GPL|(?<!Lesser )General Public", licence), f"{package}: {licence}"
+    found, _ = with_requirements(packages)
+    assert {canonicalize_name(package) for package in packages} <= found
+    assert [(package, licences_of(package)) for package in found if is_refused(licences_of(package))] == []
+
+
+@pytest.mark.parametrize(
+    ("licences", "expected"),
+    [
+        ([], True),
+        (["GPL-3.0-only"], True),
+        (["AGPL-3.0"], True),
+        (["GPL", "License :: OSI Approved :: GNU General Public License (GPL)"], True),
+        (["Artistic License", "License :: OSI Approved :: GNU General Public License (GPL)"], False),  # one may choose
+        (["LGPL-2.1"], False),
+        (["License :: OSI Approved :: GNU Lesser General Public License v3 (LGPLv3)"], False),
+        (["MIT"], False),
+    ],
+)
+def test_a_package_under_the_gpl_alone_or_without_a_licence_is_refused(licences: list[str], expected: bool) -> None:
+    assert is_refused(licences) == expected
