@@ -114,6 +114,7 @@ class Plan:
     unlisted: (source key, URI prefix) of what could not be listed; no document there is deleted.
     not_chosen: Key of a source -> number of its indexed documents that globs, include and exclude no longer choose.
     empty_sources: Keys of the sources that list no document.
+    is_first: Whether the ledger has no document, so that the index has no chunk that Roost wrote.
     """
 
     documents: pl.DataFrame
@@ -121,6 +122,7 @@ class Plan:
     unlisted: tuple[tuple[str, str], ...]
     not_chosen: Mapping[str, int] = field(default_factory=dict)
     empty_sources: tuple[str, ...] = ()
+    is_first: bool = False
 
     def with_actions(self, *actions: str) -> pl.DataFrame:
         """Select the documents with one of these actions."""

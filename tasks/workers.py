@@ -269,10 +269,13 @@ def _run_limited(function: Callable[..., T], arguments: tuple[Any, ...], seconds
 def _set_up_worker(memory_mb: int) -> None:
     """Set up a worker: limit its memory, lower its priority, and leave Ctrl-C to its parent."""
     import contextlib
+    import gc
     import logging
 
     from roost.tasks.parent_death import end_with_parent
 
+    gc.freeze()  # the imports of the fork server stay
+    gc.enable()  # which it has switched off
     end_with_parent()  # its parent is the fork server, which ends with the run's process
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for parser in ("pypdf", "pdfminer"):

@@ -34,7 +34,6 @@ from roost.flows.running.progress import (
 from roost.tasks.evaluation.measures import Estimate
 from roost.tasks.evaluation.rebuild_report import RebuildReport
 from roost.tasks.evaluation.report import EvaluationReport
-from roost.tasks.evaluation.report_text import as_markdown as evaluation_as_markdown
 from roost.tasks.markdown import escaped, table
 from roost.tasks.steps.report import MAX_REJECT_ROWS, IngestReport
 from roost.tasks.steps.report_text import as_markdown, reject_rows
@@ -165,13 +164,19 @@ async def publish_verification(report: VerifyReport) -> None:
 async def publish_evaluation(report: EvaluationReport) -> None:
     """Publish the report of an evaluation; one key per index, so that the artifact's page shows all of them."""
     key = _key(report.index)
-    markdown = await asyncio.to_thread(evaluation_as_markdown, report)
+    markdown = await asyncio.to_thread(_evaluation_markdown, report)
 
     async def publish_linked() -> None:
         linked = markdown + await _links(key, "ingest", "rebuild", "verify")
         await acreate_markdown_artifact(linked, key=f"evaluation-{key}", description=report.summary())
 
     await record(REPORT, publish_linked)
+
+
+def _evaluation_markdown(report: EvaluationReport) -> str:
+    from roost.tasks.evaluation.report_text import as_markdown  # it imports what draws charts
+
+    return as_markdown(report)
 
 
 async def publish_rebuild(report: RebuildReport) -> None:

@@ -48,7 +48,7 @@ class Run:
     version: The version to write.
     spool: Folder on this host for the parsed text of the batches in flight.
     run_id: Id in the ledger's rows.
-    is_empty: Whether the version had no chunks when the run began; then there are no vectors to reuse in it.
+    is_empty: Whether the version had no document when the run began; then there are no vectors to reuse in it.
     is_fresh: Whether all chunks are embedded, even when a vector of the same text is stored.
     reuse_from: Another version's collection, whose vectors of the same model are reused too; or empty.
     """

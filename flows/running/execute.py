@@ -41,7 +41,7 @@ async def execute_plan(
     store, version = run.store, run.version
     work, gone = plan.with_actions(*WORK_ACTIONS), plan.with_actions(*DELETE_ACTIONS)
     if work.height:
-        run.is_empty = await store.count(version.name) == 0
+        run.is_empty = plan.is_first
         await _run_work(run, work, request)
     await _note_rate(run)
     gone = without_failed_moves(gone, plan.documents.filter(pl.col("doc_id").is_in(run.tally.rejected)))

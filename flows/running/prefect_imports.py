@@ -10,11 +10,11 @@ from functools import lru_cache
 from types import SimpleNamespace
 from typing import Any
 
-import fastapi.encoders  # noqa: F401
 import prefect.client.orchestration
 import prefect.flow_engine
 import prefect.task_engine
 import prefect.utilities.visualization
+from fastapi.encoders import jsonable_encoder as _encoder  # noqa: F401  not `import fastapi.encoders`: see light_prefect
 
 #: Stands for the module `ssl` in Prefect's client, which uses no other names of it in 3.8; a test says when it does not
 #: use this one any more.

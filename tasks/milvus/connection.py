@@ -11,6 +11,7 @@ from typing import Any, Self, TypeVar
 
 from pymilvus import AsyncMilvusClient, MilvusClient
 
+from roost.tasks.milvus.call_threads import CallThreads
 from roost.tasks.milvus.error_mapping import mapped_errors
 from roost.tasks.settings import Milvus
 
@@ -38,7 +39,9 @@ class Connection:
         self.lease_key = ""
         self._sync = sync
         self._rows = rows
-        self._gate = asyncio.Semaphore(1 if self.is_lite else MAX_SERVER_WRITES)
+        writes = 1 if self.is_lite else MAX_SERVER_WRITES
+        self._gate = asyncio.Semaphore(writes)
+        self._threads = CallThreads(writes=writes)
         self._check: Callable[[], float] = _allow
         self._writes: set[asyncio.Future[Any]] = set()  # in flight; of all copies of this store
 
@@ -55,8 +58,12 @@ class Connection:
         return guarded
 
     def with_own_gate(self) -> Self:
-        """Copy this store with a gate of its own, for writes that must not wait behind a batch; Lite keeps its one."""
+        """Copy this store with a gate and threads of its own, for calls that must not wait behind a batch's.
+
+        Lite keeps its one gate. The threads end with those of this store.
+        """
         separate = copy.copy(self)
+        separate._threads = self._threads.separate(writes=1)
         if not self.is_lite:
             separate._gate = asyncio.Semaphore(1)
         return separate
@@ -77,6 +84,10 @@ class Connection:
         while self._writes:
             await asyncio.wait(self._writes)
 
+    def close_threads(self) -> None:
+        """End the threads of this store and of its copies, without waiting for calls that hang."""
+        self._threads.close()
+
     async def _read_call(self, function: Callable[..., T], *arguments: object, **options: object) -> T:
         """Call a method of the sync client in a thread, with the time-out of the settings.
 
@@ -86,13 +97,14 @@ class Connection:
         """
         options = {"timeout": self.settings.timeout} | options
         with mapped_errors(self.settings.uri):
-            return await asyncio.to_thread(function, *arguments, **options)
+            return await self._threads.read(function, *arguments, **options)
 
     async def _write_call(self, function: Callable[..., T], *arguments: object, **options: object) -> T:
         """Like `_read_call`, for a call that writes: it waits at the gate, and the check may refuse it."""
         async with self._gate:
             options = {"timeout": self._write_timeout()} | options
-            return await self._to_its_end(self._read_call(function, *arguments, **options))
+            with mapped_errors(self.settings.uri):
+                return await self._to_its_end(self._threads.write(function, *arguments, **options))
 
     def _write_timeout(self) -> float:
         """Give the time-out of a write that begins now, in seconds, or refuse the write.

@@ -38,7 +38,7 @@ class RowReads(Connection):
             options["limit"] = limit
         with mapped_errors(self.settings.uri):
             if limit is None or limit > MAX_ROWS_ON_LOOP:
-                return await asyncio.to_thread(lambda: list(self._sync.query(collection, **options)))
+                return await self._threads.read(lambda: list(self._sync.query(collection, **options)))
             return list(await self._rows.query(collection, **options))
 
     async def fetch(self, collection: str, key: str, values: Sequence[str], fields: list[str]) -> list[dict[str, Any]]:
@@ -107,7 +107,7 @@ class RowReads(Connection):
         }
         with mapped_errors(self.settings.uri):
             if len(data) * limit > MAX_ROWS_ON_LOOP:
-                return await asyncio.to_thread(lambda: _as_lists(self._sync.search(collection, **options)))
+                return await self._threads.read(lambda: _as_lists(self._sync.search(collection, **options)))
             return _as_lists(await self._rows.search(collection, **options))
 
     @property
@@ -133,7 +133,7 @@ class RowReads(Connection):
         )
         if len(first) < rows:
             if first:
-                yield await asyncio.to_thread(list, first)
+                yield await self._threads.read(list, first)
             return
         iterator: Any = await self._read_call(
             self._sync.query_iterator, collection, batch_size=rows, filter=filter, output_fields=fields
@@ -142,12 +142,12 @@ class RowReads(Connection):
             while page := await self._next_page(iterator):
                 yield page
         finally:
-            await asyncio.to_thread(iterator.close)
+            await asyncio.to_thread(iterator.close)  # it calls nothing, also when the store is closed already
 
     async def _next_page(self, iterator: Any) -> list[dict[str, Any]]:
         """Read the next page of an iterator, which has its time-out since it was made."""
         with mapped_errors(self.settings.uri):
-            return await asyncio.to_thread(lambda: list(iterator.next()))
+            return await self._threads.read(lambda: list(iterator.next()))
 
 
 def _as_lists(hits: Iterable[Iterable[dict[str, Any]]]) -> list[list[dict[str, Any]]]:

@@ -49,7 +49,7 @@ class Store(SchemaCalls, RowReads):
         On Lite by `insert`: its `upsert` keeps those dynamic fields of the old row that the new one lacks, its
         `insert` replaces. A server does the opposite: `insert` would make a second row.
         """
-        parts = await asyncio.to_thread(list, split_into_writes(rows))
+        parts: list[list[dict[str, Any]]] = await self._threads.read(list, split_into_writes(rows))
         calls = [asyncio.ensure_future(self._upsert(collection, part)) for part in parts]
         return sum(await gather_all(calls))
 
@@ -61,7 +61,7 @@ class Store(SchemaCalls, RowReads):
         Raises:
             ValueError: A key holds another character: pymilvus pastes keys into a filter unescaped.
         """
-        await asyncio.to_thread(_refuse_unsafe_keys, ids)
+        await self._threads.read(_refuse_unsafe_keys, ids)
         for first in range(0, len(ids), MAX_DELETE_KEYS):
             part = list(ids[first : first + MAX_DELETE_KEYS])
             await self._write_call(self._sync.delete, collection, ids=part)
@@ -107,6 +107,7 @@ async def open_store(
             rows = AsyncMilvusClient(**options)
         stack.push_async_callback(rows.close)
         store = Store(settings, sync, rows, version)
+        stack.callback(store.close_threads)
         stack.push_async_callback(store.finish_writes)
         yield store
 

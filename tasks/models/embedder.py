@@ -53,6 +53,7 @@ class Embedder:
         self._engine: Engine | None = None
         self._recent: dict[str, np.ndarray] = {}
         self._ahead: set[str] = set()
+        self._ahead_in_progress = 0
         #: Texts that a batch is embedding now, by hash; None as the result: that batch failed.
         self._in_progress: WeakKeyDictionary[asyncio.AbstractEventLoop, _InProgress] = WeakKeyDictionary()
         self._lock = threading.Lock()
@@ -154,11 +155,17 @@ class Embedder:
             The keys of the texts that were embedded.
         """
         texts = embedding_texts(chunks).select("key", "text", "tokens").filter(~pl.col("key").is_in(list(known)))
-        texts = texts.head(max(0, MAX_AHEAD - len(self._ahead)))
-        _, embedded = await self.embed_once(*(column.to_list() for column in texts))
-        with self._lock:
-            self._ahead |= embedded
-        return embedded
+        with self._lock:  # several callers share the places
+            texts = texts.head(max(0, MAX_AHEAD - len(self._ahead) - self._ahead_in_progress))
+            self._ahead_in_progress += texts.height
+        embedded: set[str] = set()
+        try:
+            _, embedded = await self.embed_once(*(column.to_list() for column in texts))
+            return embedded
+        finally:
+            with self._lock:
+                self._ahead_in_progress -= texts.height
+                self._ahead |= embedded
 
     def take_ahead(self, hashes: Iterable[str]) -> set[str]:
         """Give those of the texts that were embedded ahead and that no batch has taken; the caller counts them.

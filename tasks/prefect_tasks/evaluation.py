@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -11,6 +12,7 @@ from prefect.cache_policies import NO_CACHE
 
 from roost.tasks.evaluation.client_timings import time_clients, time_index
 from roost.tasks.evaluation.metrics import Quality, measure_quality
+from roost.tasks.evaluation.own_loop import run_in_own_loop
 from roost.tasks.evaluation.questions import Questions, sample_questions
 from roost.tasks.evaluation.report_parts import Latency, SampleAnswer, WayResult
 from roost.tasks.evaluation.timing_cells import Cell
@@ -70,4 +72,12 @@ async def timings(
     tell: Callable[[str], None],
 ) -> pl.DataFrame:
     """Time the clients; without retries, because failed calls are counted."""
-    return await time_clients(settings, cells, texts.to_list(), vectors, latency_ms=latency_ms, tell=tell)
+    loop = asyncio.get_running_loop()
+
+    def tell_caller(message: str) -> None:
+        loop.call_soon_threadsafe(tell, message)
+
+    async def work() -> pl.DataFrame:
+        return await time_clients(settings, cells, texts.to_list(), vectors, latency_ms=latency_ms, tell=tell_caller)
+
+    return await run_in_own_loop(work)  # the clients of both frameworks import and connect for seconds

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from typing import Any
 
 import numpy as np
@@ -43,11 +43,7 @@ async def embed_batch(
         has_context: Whether stored vectors are of texts with a context.
     """
     texts = embedding_texts(chunked.chunks)
-    if store:
-        fields = _fields(has_context=has_context)
-        embedder.remember(await _read_old_vectors(store, collection, chunked.documents, fields))
-    vectors = embedder.recall(texts["key"])
-    vectors |= await find_known(_without(texts, vectors), store, (reuse_from, collection), has_context=has_context)
+    vectors = await _find_stored(chunked, texts, embedder, store, (reuse_from, collection), has_context=has_context)
     new = _without(texts, vectors)
     model = embedder.model
     lengths = new["tokens"] + model.special_tokens
@@ -68,6 +64,37 @@ async def embed_batch(
         tokens=int(own["tokens"].sum()),
         truncated=int((own["tokens"] + model.special_tokens - model.window).clip(lower_bound=0).sum()),
     )
+
+
+async def _find_stored(
+    chunked: Chunked,
+    texts: pl.DataFrame,
+    embedder: Embedder,
+    store: Store | None,
+    collections: tuple[str, str],
+    *,
+    has_context: bool,
+) -> dict[str, np.ndarray]:
+    """Give the vectors of texts that are in memory or in the store; the batch's old vectors are remembered.
+
+    Few texts are looked up while the old vectors are read: reads that see all writes share the wait for the server's
+    clock. Of many texts, only those are looked up that have no old vector.
+    """
+    if store is None:
+        return embedder.recall(texts["key"])
+
+    def look_up(wanted: pl.DataFrame) -> Awaitable[dict[str, np.ndarray]]:
+        return find_known(wanted, store, collections, has_context=has_context)
+
+    reading = _read_old_vectors(store, collections[1], chunked.documents, _fields(has_context=has_context))
+    if texts.height <= MAX_FILTER_VALUES:
+        known = _without(texts, embedder.recall(texts["key"]))
+        old, found = await asyncio.gather(reading, look_up(known))
+        embedder.remember(old)
+        return found | embedder.recall(texts["key"])
+    embedder.remember(await reading)
+    vectors = embedder.recall(texts["key"])
+    return vectors | await look_up(_without(texts, vectors))
 
 
 async def find_known(

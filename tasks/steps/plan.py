@@ -88,7 +88,8 @@ def _plan_and_check(listing: Listing, ledger: pl.DataFrame, options: PlanOptions
     )
     not_chosen = {} if options.keep_missing or options.delete_excluded else count_not_chosen(ledger, listing)
     empty = tuple(source.key for source in listing.empty_sources)
-    return Plan(documents, listing.skipped, listing.unlisted, not_chosen, empty), refused
+    plan = Plan(documents, listing.skipped, listing.unlisted, not_chosen, empty, is_first=ledger.is_empty())
+    return plan, refused
 
 
 def make_plan(listing: Listing, ledger: pl.DataFrame, options: PlanOptions) -> pl.DataFrame:

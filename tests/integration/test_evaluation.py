@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import polars as pl
 import pytest
+from tests.loop_watch import MAX_CALLBACK_S, LoopWatch
 from tests.stub_llm import stub_llm
 
 from roost.flows.evaluation import evaluation as evaluation_flow
@@ -145,7 +146,9 @@ def test_the_clients_are_timed_in_every_cell_and_nothing_is_left_behind(milvus, 
     ingest(folder(**ANIMALS))
     # Making collections takes a server seconds: there the tutorials' cells do.
     which = {"timings": "all"} if load_settings().milvus.is_lite else {"timings": "tutorials", "latency_ms": 5.0}
-    _, report = evaluate([{"query": "honey"}, {"query": "a ferry"}], counts=[3], **which)
+    with LoopWatch() as watch:
+        _, report = evaluate([{"query": "honey"}, {"query": "a ferry"}], counts=[3], **which)
+    assert [str(each) for each in watch.slow if each.ours > MAX_CALLBACK_S] == []
     cells = report.timings
     assert {(cell.client, cell.operation, cell.mode) for cell in cells} == {
         (cell.client, cell.operation, mode)

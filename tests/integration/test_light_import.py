@@ -1,4 +1,4 @@
-"""pymilvus is imported without pandas and requests; both are there when something needs them."""
+"""pymilvus and Prefect are imported without libraries that Roost does not use; those are there when something does."""
 
 from __future__ import annotations
 
@@ -41,4 +41,31 @@ assert global_topology.requests.get is requests.get
 
 def test_pymilvus_loads_pandas_and_requests_only_when_something_uses_them() -> None:
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+PREFECT = """
+import sys
+from roost.flows.running.light_prefect import import_prefect
+
+heavy = {"fastapi", "fastapi.applications", "prefect.blocks.notifications", "prefect.blocks.webhook"}
+import_prefect()
+import roost.flows.ingest, prefect.blocks
+assert "prefect.flows" in sys.modules and "fastapi.encoders" in sys.modules
+assert not heavy & sys.modules.keys(), heavy & sys.modules.keys()
+assert not hasattr(prefect.blocks, "webhook")
+from fastapi.encoders import jsonable_encoder
+assert jsonable_encoder({"a": (1, 2)}) == {"a": [1, 2]}
+assert not heavy & sys.modules.keys(), heavy & sys.modules.keys()
+
+from prefect.blocks.notifications import SlackWebhook
+from prefect.blocks.webhook import Webhook
+from fastapi import FastAPI
+assert SlackWebhook.get_block_type_slug() == "slack-webhook" and Webhook.get_block_type_slug() == "webhook"
+assert FastAPI().title == "FastAPI"
+"""
+
+
+def test_prefect_loads_blocks_that_send_messages_and_fastapi_only_when_something_uses_them() -> None:
+    done = subprocess.run([sys.executable, "-c", PREFECT], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -7,6 +7,8 @@ from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from roost.cli.garbage import collect_as_usual
+
 if TYPE_CHECKING:
     from prefect import Flow
     from prefect.client.schemas.objects import State
@@ -58,6 +60,7 @@ class FlowRunner:
         from roost.flows.running.progress import Stage
         from roost.flows.running.run import run_flow
 
+        collect_as_usual()
         self._server.wait_until_ready()
         with _sent_at_end(self._progress):
             self._progress(Stage("starting"))
@@ -87,6 +90,7 @@ def flow_runner(*, bar: bool, notices: bool = True) -> Iterator[FlowRunner]:
     from roost.cli.begin import import_milvus
     from roost.cli.output.progress_bar import progress_on_stderr
     from roost.deployments.local.command_prefect import command_prefect
+    from roost.flows.running.light_prefect import import_prefect
     from roost.flows.running.progress import Informed, Stage
     from roost.tasks.settings import load_settings
 
@@ -97,6 +101,7 @@ def flow_runner(*, bar: bool, notices: bool = True) -> Iterator[FlowRunner]:
         progress(Stage("starting Prefect"))
         with command_prefect(idle_minutes, lambda line: progress(Informed(line))) as server:
             import_milvus()
+            import_prefect()
             yield FlowRunner(server, progress)
 
 
@@ -127,4 +132,5 @@ def run_operation(work: Callable[[Callable[[str], None]], Coroutine[Any, Any, Re
     from roost.cli.output.print_on_stderr import print_on_stderr
     from roost.flows.running.run import run_async
 
+    collect_as_usual()
     return run_async(lambda: work(print_on_stderr))

@@ -16,6 +16,7 @@ from roost.cli.ending import leave, tell_stopping
 from roost.cli.evaluate import evaluate
 from roost.cli.exit_codes import ExitCode
 from roost.cli.formats import formats
+from roost.cli.garbage import collect_rarely
 from roost.cli.ingest import ingest
 from roost.cli.mcp import mcp
 from roost.cli.options import CommandGroup
@@ -79,6 +80,7 @@ for command in COMMANDS:
 
 def main() -> NoReturn:
     """Run the command line, and exit with the code for the way in which the command ended."""
+    collect_rarely()
     with stopped_by_signals(tell_stopping):
         code = _run_to_code()
     leave(code)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
@@ -15,7 +16,7 @@ from tests.stand_ins import HashEngine, InProcessWorkers, made_model, planned_ro
 
 from roost.tasks.models.embedded_texts import embedding_texts
 from roost.tasks.models.embedder import Embedder
-from roost.tasks.records import PLANNED, Batch, Chunked, Loaded
+from roost.tasks.records import CHUNK, PLANNED, Batch, Chunked, Loaded
 from roost.tasks.settings import Chunking, Embedding
 from roost.tasks.steps.chunk import chunk_batch, cut_sizes
 from roost.tasks.steps.embed import embed_batch
@@ -205,3 +206,19 @@ async def load_slowly(file: Path, seconds_of: Callable[[float], float]) -> tuple
 
     batch = Batch("docs-0000", pl.DataFrame([planned_row("large.pdf", location=str(file), size=9)], schema=PLANNED))
     return given, await load_batch(batch, Slow(), file.parent / "text", seconds=60.0)
+
+
+async def test_two_batches_together_embed_no_more_texts_ahead_than_one(
+    embedder: Embedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("roost.tasks.models.embedder.MAX_AHEAD", 5)
+    engine_of(Workers(), monkeypatch)
+    rows = [
+        {name: f"{batch}{n}" if kind == pl.String else 1 for name, kind in CHUNK.items()}
+        for batch in "ab"
+        for n in range(4)
+    ]
+    both = pl.DataFrame(rows, schema=CHUNK).with_columns(context=pl.lit(""))
+    embedded = await asyncio.gather(*(embedder.embed_ahead(part) for part in both.iter_slices(4)))
+    assert sorted(map(len, embedded)) == [1, 4]
+    assert await embedder.embed_ahead(both.slice(5)) == set()

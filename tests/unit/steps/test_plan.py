@@ -450,6 +450,8 @@ async def test_real_folders_are_listed_and_planned_together(tmp_path: Path) -> N
     assert made.counts() == dict.fromkeys(ACTIONS, 0) | {"unchanged": 1, "added": 1, "deleted": 1}
     assert made.listed == 2
     assert dict(made.skipped) == {".png": 1}
+    assert not made.is_first
+    assert (await plan_run(found, ledger(), PlanOptions())).is_first
 
 
 def test_a_place_that_is_missing_stops_everything_before_anything_is_listed(tmp_path: Path) -> None:

@@ -1,0 +1,50 @@
+"""A coroutine in a loop of its own: it may block, its result and error come back, a cancellation reaches it."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+
+import pytest
+
+from roost.tasks.evaluation.own_loop import run_in_own_loop
+
+
+async def test_what_blocks_its_loop_does_not_block_the_callers() -> None:
+    go_on = threading.Event()
+
+    async def work() -> str:
+        return "done" if go_on.wait(10) else "the caller's loop did not run"
+
+    running = asyncio.ensure_future(run_in_own_loop(work))
+    await asyncio.sleep(0.01)
+    go_on.set()
+    assert await running == "done"
+
+
+async def test_an_error_comes_back() -> None:
+    async def work() -> None:
+        raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        await run_in_own_loop(work)
+
+
+async def test_a_cancellation_reaches_the_coroutine_and_waits_for_its_clean_up() -> None:
+    begun, cleaned = threading.Event(), threading.Event()
+
+    async def work() -> None:
+        try:
+            begun.set()
+            await asyncio.sleep(30)
+        finally:
+            time.sleep(0.05)  # noqa: ASYNC251  as a client that closes
+            cleaned.set()
+
+    running = asyncio.ensure_future(run_in_own_loop(work))
+    await asyncio.to_thread(begun.wait, 10)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert cleaned.is_set()
