@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from roost.cli.begin import begin
+from roost.cli.garbage import collect_as_usual
 from roost.cli.options import index_option
 from roost.tasks.errors import ConfigurationError, RoostError
 
@@ -28,6 +29,7 @@ def mcp(*, index: str) -> None:
     from roost.tasks.settings import load_settings
 
     try:
+        collect_as_usual()
         run_async(make_server(load_settings(), index).run_stdio_async)
     except BaseExceptionGroup as group:  # the library runs the server in a task group
         raise _error_of(group) from None

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from collections.abc import Coroutine
+from typing import Any
 
 import pytest
 
@@ -48,3 +50,22 @@ async def test_a_cancellation_reaches_the_coroutine_and_waits_for_its_clean_up()
     with pytest.raises(asyncio.CancelledError):
         await running
     assert cleaned.is_set()
+
+
+async def test_a_cancellation_before_the_coroutine_begins_lets_it_not_begin(monkeypatch: pytest.MonkeyPatch) -> None:
+    run, begun = asyncio.run, list[bool]()
+
+    def run_late(work: Coroutine[Any, Any, None]) -> None:
+        time.sleep(0.05)
+        run(work)
+
+    async def work() -> None:
+        begun.append(True)
+
+    monkeypatch.setattr(asyncio, "run", run_late)
+    running = asyncio.ensure_future(run_in_own_loop(work))
+    await asyncio.sleep(0.01)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert begun == []
