@@ -8,13 +8,9 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import replace
 
-import numpy as np
-import polars as pl
 from prefect import flow, get_run_logger, runtime
 from prefect.client.schemas.objects import State
 
@@ -24,65 +20,31 @@ from roost.flows.running.ends import end_state, run_name, time_limit
 from roost.flows.running.progress import report_waiting
 from roost.tasks.errors import StoreError, UsageError
 from roost.tasks.evaluation.client_timings import TIMING
-from roost.tasks.evaluation.comparison import Comparison, compare_with_history
+from roost.tasks.evaluation.comparison import compare_with_history
 from roost.tasks.evaluation.history import read_history, store_evaluation
-from roost.tasks.evaluation.measures import MAIN
-from roost.tasks.evaluation.metrics import Quality
+from roost.tasks.evaluation.measured import Measured, TimedClients, make_report
 from roost.tasks.evaluation.questions import Questions, read_questions
 from roost.tasks.evaluation.report import EvaluationReport, trend
 from roost.tasks.evaluation.report_parts import (
-    Latency,
-    QuestionResult,
-    QuestionSet,
-    RecipeFacts,
     SampleAnswer,
-    Timing,
     TimingConditions,
-    UnknownJudgment,
-    WayResult,
 )
 from roost.tasks.evaluation.thresholds import Thresholds, check_measures, check_thresholds
 from roost.tasks.evaluation.timing_cells import choose_cells
-from roost.tasks.evaluation.version_comparison import MIN_DECISIVE
 from roost.tasks.evaluation.ways import choose_ways
 from roost.tasks.markdown import escaped
 from roost.tasks.milvus.lock_wait import LeaseOwner
 from roost.tasks.milvus.store import open_store
 from roost.tasks.models.embedder import Embedder, model_of
+from roost.tasks.models.reranker import shared_reranker
 from roost.tasks.prefect_tasks import evaluation as evaluation_tasks
-from roost.tasks.search.hits import Hit
-from roost.tasks.search.retrieve import search
+from roost.tasks.search.retrieve import Models, search
 from roost.tasks.settings import Settings, load_settings
 from roost.tasks.versions.live_version import require_live_version
 from roost.tasks.versions.names import check_index_name
-from roost.tasks.versions.version import Version
 
-#: Questions that the report lists as the worst; the Parquet file contains all.
-MAX_WORST = 20
 #: Hits that each answer of the language model is made from.
 HITS_PER_ANSWER = 5
-#: Share of the exact results below which the report warns that approximate search finds too few.
-MIN_ANN_RECALL = 0.95
-
-
-@dataclass(frozen=True)
-class Measured:
-    """What was measured of the index itself.
-
-    vectors: (n, dim) float32, the vectors of the n questions.
-    found: Hits of the first questions, which the language model answers.
-    chunks: Number of chunks of the version.
-    """
-
-    version: Version
-    questions: Questions
-    quality: Quality
-    vectors: np.ndarray
-    latency: Latency
-    ways: tuple[WayResult, ...]
-    found: list[list[Hit]]
-    chunks: int
-    is_lite: bool
 
 
 @flow(
@@ -105,15 +67,15 @@ async def evaluation(request: EvaluationRequest) -> State[EvaluationReport]:
     given = await asyncio.to_thread(given_questions, request, settings)
     async with time_limit(settings):
         measured = await _measure(request, settings, given)
-        timings, notes = await _time_clients(request, settings, measured)
+        timed = await _time_clients(request, settings, measured)
         answers = await _answer(measured, settings)
     thresholds = Thresholds.of(request.thresholds, request.max_drop)
     folder = settings.evaluation.folder
     history = await asyncio.to_thread(read_history, folder, request.index)
     comparison = await asyncio.to_thread(compare_with_history, history, measured.quality, thresholds)
-    report = _make_report(request, measured, timings, answers, comparison, notes)
+    report = make_report(str(runtime.flow_run.id or uuid.uuid4()), measured, timed, answers, comparison)
     report = replace(report, history=trend([earlier.trend_point for earlier in history], report.trend_point))
-    frames = {"questions": measured.quality.per_question, "timings": timings}
+    frames = {"questions": measured.quality.per_question, "timings": timed.timings}
     report = await asyncio.to_thread(store_evaluation, folder, report, frames)
     await artifacts.publish_evaluation(report)
     summary = report.summary()
@@ -157,42 +119,42 @@ async def _measure(request: EvaluationRequest, settings: Settings, given: Questi
         await embedder.load()
         questions = given or await evaluation_tasks.sample(store, version, request.sample)
         check_thresholds(Thresholds.of(request.thresholds, request.max_drop), questions)
-        fusions = choose_ways(version, request.compare, questions)
+        reranker = shared_reranker(settings.search, settings.embedding)
+        ways = choose_ways(version, request.compare, questions, reranker)
         quality = await evaluation_tasks.quality(store, version, embedder, questions)
         texts = questions.asked["text"]
         started = time.perf_counter()
         vectors = await embedder.embed_queries(texts.to_list())
         embedding_ms = 1000 * (time.perf_counter() - started) / len(vectors)
         latency = await evaluation_tasks.latency(store, version, texts, vectors)
-        to_answer = texts.head(request.answers).to_list()
+        to_answer, models = texts.head(request.answers).to_list(), Models(embedder, reranker)
         return Measured(
             version=version,
             questions=questions,
             quality=quality,
             vectors=vectors,
             latency=replace(latency, embedding_ms=embedding_ms),
-            ways=await evaluation_tasks.ways(store, version, questions, vectors, fusions) if fusions else (),
-            found=await search(store, version, embedder, to_answer, k=HITS_PER_ANSWER) if to_answer else [],
+            ways=await evaluation_tasks.ways(store, version, questions, vectors, ways) if ways else (),
+            found=await search(store, version, models, to_answer, k=HITS_PER_ANSWER) if to_answer else [],
             chunks=await store.count(version.name),
-            is_lite=store.is_lite,
+            is_reranked=reranker is not None,
         )
 
 
-async def _time_clients(
-    request: EvaluationRequest, settings: Settings, measured: Measured
-) -> tuple[pl.DataFrame, list[str]]:
-    """Time the clients: a frame of `TIMING`, and notes. An error of Milvus becomes a note: the rest is measured."""
+async def _time_clients(request: EvaluationRequest, settings: Settings, measured: Measured) -> TimedClients:
+    """Time the clients. An error of Milvus becomes a note: the rest is measured."""
+    conditions = TimingConditions(request.latency_ms, settings.milvus.is_lite)
     cells = choose_cells(request.timings, request.counts)
     if not cells:
-        return TIMING.to_frame(), []
+        return TimedClients(TIMING.to_frame(), conditions)
     texts = measured.questions.asked["text"]
     try:
         timings = await evaluation_tasks.timings(
             settings.milvus, cells, texts, measured.vectors, request.latency_ms, report_waiting
         )
     except StoreError as error:
-        return TIMING.to_frame(), [f"No clients were timed: {escaped(str(error))}"]
-    return timings, []
+        return TimedClients(TIMING.to_frame(), conditions, f"No clients were timed: {escaped(str(error))}")
+    return TimedClients(timings, conditions)
 
 
 async def _answer(measured: Measured, settings: Settings) -> list[SampleAnswer]:
@@ -201,66 +163,3 @@ async def _answer(measured: Measured, settings: Settings) -> list[SampleAnswer]:
         return []
     questions = measured.questions.asked["text"].head(len(measured.found)).to_list()
     return await evaluation_tasks.answers(questions, measured.found, settings.llm)
-
-
-def _make_report(
-    request: EvaluationRequest,
-    measured: Measured,
-    timings: pl.DataFrame,
-    answers: Sequence[SampleAnswer],
-    comparison: Comparison,
-    notes: Sequence[str],
-) -> EvaluationReport:
-    quality, questions, recipe = measured.quality, measured.questions, measured.version.recipe
-    unknown = quality.unknown.select("question", "document", "why").iter_rows()
-    worst = quality.per_question.filter(pl.col(MAIN) < 1).head(MAX_WORST)
-    return EvaluationReport(
-        index=measured.version.index,
-        version=measured.version.name,
-        recipe=RecipeFacts(recipe.fingerprint, recipe.model, recipe.chunker),
-        chunks=measured.chunks,
-        evaluated=datetime.now(UTC).isoformat(timespec="seconds"),
-        run_id=str(runtime.flow_run.id or uuid.uuid4()),
-        questions=QuestionSet(questions.origin, questions.fingerprint, questions.sampled),
-        queries=quality.asked,
-        judged=quality.judged,
-        unknown_judgments=tuple(UnknownJudgment(*row) for row in unknown),
-        quality=quality.measures,
-        ann_recall=quality.ann_recall,
-        latency=measured.latency,
-        timings=tuple(Timing(**row) for row in timings.iter_rows(named=True)),
-        timed=TimingConditions(request.latency_ms, measured.is_lite),
-        worst=tuple(QuestionResult.from_row(row) for row in worst.iter_rows(named=True)),
-        answers=tuple(answers),
-        notes=(*_quality_notes(measured), *notes, *comparison.notes),
-        thresholds=comparison.thresholds.values,
-        max_drop=comparison.thresholds.max_drop,
-        compared_with=comparison.baseline,
-        regressions=comparison.regressions,
-        missed=comparison.missed,
-        verdict=comparison.verdict,
-        compare=measured.ways,
-    )
-
-
-def _quality_notes(measured: Measured) -> list[str]:
-    notes = []
-    if measured.questions.sampled:
-        notes.append(
-            "**Sentences sampled from the index (synthetic questions):** each must find the document that it is from. "
-            "They are easier than real questions: they show a drop of quality, not how useful the index is."
-        )
-    if measured.ways and measured.questions.sampled:
-        notes.append("**Copied sentences favour the search by words:** compare ways by questions that people ask.")
-    if measured.ways and measured.quality.judged < MIN_DECISIVE:
-        notes.append(
-            f"**Only {measured.quality.judged} judged questions compare the ways**, which shows little: "
-            f"{MIN_DECISIVE} are needed."
-        )
-    recall = measured.quality.ann_recall
-    if recall is not None and recall < MIN_ANN_RECALL:
-        notes.append(
-            f"**Approximate search misses {1 - recall:.1%} of the exact nearest chunks.** Raise "
-            "ROOST_MILVUS__SEARCH_EF, or build the index with more links."
-        )
-    return notes

@@ -123,11 +123,11 @@ class EvaluationRequest(FormModel):
         title="Added latency, ms",
         description="Round-trip time in ms to add before the server while timing, to simulate a remote server.",
     )
-    compare: list[Literal["dense", "sparse", "rrf", "minmax", "chosen"]] = Field(
+    compare: list[Literal["dense", "sparse", "rrf", "minmax", "chosen", "rerank"]] = Field(
         [],
         title="Compare",
         description="Ways to search to measure side by side, by vectors and words; differences are from the first one. "
-        "chosen: as the index is searched.",
+        "chosen: as the index is searched; rerank: the same with the reranker.",
     )
     answers: int = Field(
         0,

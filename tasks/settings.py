@@ -99,7 +99,22 @@ class Embedding(_Group):
     text_instruction: str | None = Field(None, description="Text put before each chunk; unset: the model's own.")
     threads: int = Field(0, ge=0, description="Number of CPU cores for the model; 0: all.")
     sparse: Literal["", "bm25"] = Field("", description="`bm25`: also index the words, and combine both searches.")
-    tokens_per_call: int = Field(4096, ge=64, description="Maximum number of padded tokens in one call of PyTorch.")
+    tokens_per_call: int = Field(
+        0, ge=0, description="Maximum number of padded tokens in one call of PyTorch; 0: as fits the device."
+    )
+
+
+class Search(_Group):
+    """The reranker: a cross-encoder that reads the query with each of the best chunks and orders them anew.
+
+    It runs as the embedding model does: ROOST_EMBEDDING__BACKEND, __DEVICE, __CACHE and __THREADS hold for it too.
+    """
+
+    reranker: str = Field("", description="Cross-encoder: name on the Hugging Face hub, or folder; empty: none.")
+    reranker_revision: str = Field("", description="Commit, tag or branch on the hub; empty: the newest.")
+    rerank_count: int = Field(
+        20, ge=1, le=1000, description="Number of the best chunks that the reranker orders; at least the hits wanted."
+    )
 
 
 class Chunking(_Group):
@@ -246,6 +261,7 @@ class Settings(BaseSettings):
     milvus: Milvus = Milvus()
     embedding: Embedding = Embedding()
     chunking: Chunking = Chunking()
+    search: Search = Search()
     ingest: Ingest = Ingest()
     scale: Scale = Scale()
     evaluation: Evaluation = Evaluation()

@@ -10,11 +10,11 @@ from __future__ import annotations
 import gc
 import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib import import_module
 from importlib.machinery import PathFinder
 from types import ModuleType
+
+from roost.tasks.hidden_packages import hidden_packages
 
 # The fork server ignores Ctrl-C only after these imports, which take a second. Other processes must not ignore it.
 # Collections of garbage would take a fifth of that time and find nothing; the workers switch them on again.
@@ -31,19 +31,6 @@ _SKIPPED = (
 )
 #: The modules of these packages that `roost.tasks.steps.splitters` uses.
 _SPLITTERS = ("llama_index.core.node_parser.file.markdown", "llama_index.core.node_parser.text.sentence")
-
-
-@contextmanager
-def _not_installed(*packages: str) -> Iterator[None]:
-    """Let imports of these packages fail, unless one was imported before."""
-    hidden = [name for name in packages if name not in sys.modules]
-    for name in hidden:
-        sys.modules[name] = None  # type: ignore[assignment]  # an import of it then raises ImportError
-    try:
-        yield
-    finally:
-        for name in hidden:
-            del sys.modules[name]
 
 
 def _import_splitters() -> None:
@@ -63,7 +50,7 @@ def _import_splitters() -> None:
             sys.modules.pop(name, None)
 
 
-with _not_installed("scipy", "sklearn"):
+with hidden_packages("scipy", "sklearn"):
     try:
         _import_splitters()
     except ImportError:  # a version of llama-index with other modules, imported as a whole

@@ -12,9 +12,12 @@ from roost.flows.operations.status import describe_indexes
 from roost.tasks.milvus.lock_wait import LeaseOwner
 from roost.tasks.milvus.store import Store, open_store
 from roost.tasks.models.embedder import Embedder, model_of
+from roost.tasks.models.model import Model
 from roost.tasks.models.recipe import Recipe
+from roost.tasks.models.reranker import shared_reranker
 from roost.tasks.search.hits import Hit, SearchOptions, check_query
-from roost.tasks.search.retrieve import read_hit, search
+from roost.tasks.search.neighbours import read_hit
+from roost.tasks.search.retrieve import Models, search
 from roost.tasks.settings import Settings
 from roost.tasks.versions.live_version import require_live_version
 
@@ -24,7 +27,7 @@ class IndexReader:
 
     Each question reads the version that the index's alias points to then: a promotion needs no restart. The connection
     to a server stays open. A file of Milvus Lite is opened for one question at a time and closed after it, so that
-    other processes can write it in between.
+    other processes can write it in between. Models are loaded while it is closed, each once.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -33,7 +36,9 @@ class IndexReader:
         self._server: Store | None = None
         self._file = asyncio.Lock()
         self._loading = asyncio.Lock()
-        self._embedders: dict[Recipe, Embedder] = {}
+        self._reranker = shared_reranker(settings.search, settings.embedding)
+        self._embedders: dict[Model, Embedder] = {}
+        self._ready: dict[Recipe, Embedder] = {}
 
     async def __aenter__(self) -> IndexReader:
         await self._stack.__aenter__()
@@ -57,14 +62,18 @@ class IndexReader:
 
         Raises:
             UsageError: There is no such index, the query is empty, or the filter or fusion is invalid.
+            ModelError: The model of the index is not installed here in its revision, or a model does not load.
             ConflictError: Another process has locked the file of Milvus Lite.
         """
         check_query(query)
-        async with self._store() as store:
-            version = await require_live_version(store, index)
-            embedder = await self._embedder(version.recipe)
-            [hits] = await search(store, version, embedder, [query], k=k, options=options)
-            return hits
+        while True:
+            async with self._store() as store:
+                version = await require_live_version(store, index)
+                if embedder := self._ready.get(version.recipe):
+                    models = Models(embedder, self._reranker)
+                    [hits] = await search(store, version, models, [query], k=k, options=options)
+                    return hits
+            await self._load(version.recipe)
 
     async def passage(self, index: str, key: str, neighbours: int) -> Hit:
         """Read one chunk with its neighbours.
@@ -98,12 +107,17 @@ class IndexReader:
         async with open_store(self._settings.milvus, create=False, owner=LeaseOwner("roost mcp")) as store:
             yield store
 
-    async def _embedder(self, recipe: Recipe) -> Embedder:
-        """Find the model of a recipe, once; it stays loaded."""
+    async def _load(self, recipe: Recipe) -> None:
+        """Load the model of a recipe, and the reranker; recipes that differ in chunking only share a model."""
         async with self._loading:
-            if recipe not in self._embedders:
-                model = await asyncio.to_thread(model_of, recipe, self._settings.embedding)  # it hashes the weights
+            if recipe in self._ready:
+                return
+            if self._reranker:
+                await self._reranker.load()
+            model = await asyncio.to_thread(model_of, recipe, self._settings.embedding)  # it hashes the weights
+            if model not in self._embedders:
                 embedder = Embedder(model, self._settings.embedding)
                 self._stack.push_async_callback(asyncio.to_thread, embedder.close)
-                self._embedders[recipe] = embedder
-            return self._embedders[recipe]
+                self._embedders[model] = embedder
+            await self._embedders[model].load()
+            self._ready[recipe] = self._embedders[model]

@@ -8,8 +8,9 @@ from contextlib import AsyncExitStack
 from roost.tasks.milvus.lock_wait import LeaseOwner
 from roost.tasks.milvus.store import open_store
 from roost.tasks.models.embedder import Embedder, model_of
+from roost.tasks.models.reranker import shared_reranker
 from roost.tasks.search.hits import Hit, SearchOptions
-from roost.tasks.search.retrieve import search
+from roost.tasks.search.retrieve import Models, search
 from roost.tasks.settings import load_settings
 from roost.tasks.versions.live_version import require_live_version
 
@@ -21,14 +22,15 @@ async def search_index(index: str, queries: list[str], k: int, options: SearchOp
         index: Name of the index.
         queries: n questions or keywords.
         k: Hits wanted for each query, >= 1.
-        options: Filter, fusion, diversity, documents, neighbours; None for none of these.
+        options: Filter, fusion, reranking and the rest; None for none of these.
 
     Returns:
         n lists of at most k hits, best first.
 
     Raises:
-        UsageError: There is no such index, the filter or fusion is invalid, or its model is not installed here in its
-            revision.
+        UsageError: There is no such index, the filter or fusion is invalid, or reranking is asked for without a
+            reranker.
+        ModelError: The model of the index is not installed here in its revision, or the reranker does not load.
         ConflictError: Another process has locked the file of Milvus Lite.
     """
     settings = load_settings()
@@ -39,4 +41,5 @@ async def search_index(index: str, queries: list[str], k: int, options: SearchOp
         model = await asyncio.to_thread(model_of, version.recipe, settings.embedding)  # it hashes the weights
         embedder = Embedder(model, settings.embedding)
         stack.push_async_callback(asyncio.to_thread, embedder.close)  # closing frees the model, which takes a while
-        return await search(store, version, embedder, queries, k=k, options=options)
+        models = Models(embedder, shared_reranker(settings.search, settings.embedding))
+        return await search(store, version, models, queries, k=k, options=options)

@@ -52,7 +52,7 @@ def search(query: str, index: str = "docs", *, k: int = 5, **options: Unpack[Sea
         query: Question or keywords.
         index: Name of the index.
         k: Hits wanted, >= 1.
-        options: `where`, `fusion`, `weight`, `diverse`, `by_document`, `neighbours`, `parent_tokens`: see
+        options: `where`, `fusion`, `weight`, `rerank`, `diverse`, `by_document`, `neighbours`, `parent_tokens`: see
             `roost.SearchOptions`.
 
     Returns:

@@ -24,6 +24,7 @@ from roost.tasks.evaluation.report_parts import Latency
 from roost.tasks.evaluation.scratch import ScratchSpace, open_scratch_space
 from roost.tasks.evaluation.timing_cells import Cell
 from roost.tasks.milvus.store import Store
+from roost.tasks.models.reranker import Reranker
 from roost.tasks.search.fused_search import search_fused
 from roost.tasks.settings import Milvus
 from roost.tasks.versions.fusion import Fusion
@@ -118,7 +119,12 @@ async def time_clients(
 
 
 async def time_index(
-    store: Store, version: Version, texts: Sequence[str], vectors: np.ndarray, fusion: Fusion | None = None
+    store: Store,
+    version: Version,
+    texts: Sequence[str],
+    vectors: np.ndarray,
+    fusion: Fusion | None = None,
+    reranker: Reranker | None = None,
 ) -> Latency:
     """Time searches of an index: at most 50 questions, one at a time, ten hits each, with strong consistency.
 
@@ -128,12 +134,16 @@ async def time_index(
         texts: n questions.
         vectors: (n, dim) float32, theirs.
         fusion: How to search; None: as the version is searched by default.
+        reranker: Reranks as many candidates as it is set to; None: the hits are not reranked.
     """
     fusion = fusion or version.default_fusion
+    limit = max(LATENCY_HITS, reranker.count) if reranker else LATENCY_HITS
     times = []
     for text, vector in zip(texts[:MAX_LATENCY_QUESTIONS], vectors[:MAX_LATENCY_QUESTIONS].tolist(), strict=True):
         started = time.perf_counter()
-        await search_fused(store, version, [vector], [text], ["text"], fusion=fusion, limit=LATENCY_HITS)
+        [rows] = await search_fused(store, version, [vector], [text], ["text"], fusion=fusion, limit=limit)
+        if reranker:
+            await reranker.score(text, [row["entity"]["text"] for row in rows])
         times.append(1000 * (time.perf_counter() - started))
     return Latency(questions=len(times), **_percentiles(times))
 

@@ -14,6 +14,7 @@ import numpy as np
 import polars as pl
 
 from roost.tasks.evaluation import rankings
+from roost.tasks.evaluation.exact_search import ann_recall
 from roost.tasks.evaluation.judgments import judged_chunks, judged_items, resolve_known
 from roost.tasks.evaluation.measures import BY_CHUNK, MAIN, MEASURES, Estimate
 from roost.tasks.evaluation.questions import Questions
@@ -50,7 +51,7 @@ class Quality:
     judged: Number of questions with a relevant document.
     unknown: Frame of `RESOLVED`, the judgments whose document is not in the index; they count as not found.
     per_question: Frame of `ANSWERED`, the judged questions, worst first.
-    ann_recall: See `roost.tasks.evaluation.rankings.ann_recall`; None if it was not measured.
+    ann_recall: See `roost.tasks.evaluation.exact_search.ann_recall`; None if it was not measured.
     questions: Fingerprint of the questions.
     """
 
@@ -91,7 +92,7 @@ async def measure_quality(
     resolved = resolve_known(questions, ledger, version.index)
     judged = questions.judged
     await wait_until_searchable(store, version)
-    recall = await rankings.ann_recall(store, version, vectors) if exact else None
+    recall = await ann_recall(store, version, vectors) if exact else None
     if judged:
         names, texts = questions.asked["question"].to_list(), questions.asked["text"].to_list()
         ranked = await rankings.rank_chunks(store, version, names, vectors, texts=texts)
@@ -145,25 +146,29 @@ def estimate(values: np.ndarray) -> Estimate:
 
     Source: Efron 1979; Sakai 2006 for measures of retrieval.
     """
-    low, high = np.percentile(_resampled_means(values), [2.5, 97.5])
-    return Estimate(float(values.mean()), float(low), float(high))
+    return _interval(values, _resampled_means(values))
 
 
-def p_value(differences: np.ndarray) -> float:
-    """Test by the paired bootstrap whether the mean difference of two ways is zero.
+def estimate_difference(differences: np.ndarray) -> tuple[Estimate, float]:
+    """Average the differences of two ways with their interval, and test by the paired bootstrap whether it is zero.
 
     Args:
         differences: (n,) float64, n >= 1: one way's measure minus the other's, by question.
 
     Returns:
-        Two-sided p-value in (0, 1]: twice the share of resampled means on the other side of zero, the observed mean
-        counted as one of them.
+        The mean with its 95 % interval, and the two-sided p-value in (0, 1]: twice the share of resampled means on the
+        other side of zero, the observed mean counted as one of them.
 
     Source: Efron 1979; Sakai 2006 for measures of retrieval.
     """
     means = _resampled_means(differences)
     other_side = min((means <= 0).sum(), (means >= 0).sum())
-    return float(min(1.0, 2 * (other_side + 1) / (len(means) + 1)))
+    return _interval(differences, means), float(min(1.0, 2 * (other_side + 1) / (len(means) + 1)))
+
+
+def _interval(values: np.ndarray, means: np.ndarray) -> Estimate:
+    low, high = np.percentile(means, [2.5, 97.5])
+    return Estimate(float(values.mean()), float(low), float(high))
 
 
 def _resampled_means(values: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Rankings: chunks and documents that an index returns for many questions, and the recall of approximate search.
+"""Rankings: chunks and documents that an index returns for many questions.
 
 All reads are strongly consistent: they see everything that was written before.
 """
@@ -6,17 +6,20 @@ All reads are strongly consistent: they see everything that was written before.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import numpy as np
 import polars as pl
 
 from roost.tasks.milvus.expressions import MAX_FILTER_VALUES, one_of
 from roost.tasks.milvus.store import Store
-from roost.tasks.search.fused_search import FUSED_CANDIDATES, search_fused
+from roost.tasks.search.fused_search import fuse, search_both, search_fused
 from roost.tasks.versions.fusion import DENSE, Fusion
 from roost.tasks.versions.version import Version
+
+T = TypeVar("T")
 
 #: A chunk in the ranking of a question. `rank` counts from 1; for every metric a higher `score` is nearer.
 RANKED = pl.Schema(
@@ -39,14 +42,7 @@ FIRST_CHUNKS, MAX_CHUNKS = 400, 1_600
 QUERIES_PER_REQUEST = 25
 #: Searches in flight.
 MAX_CONCURRENT_REQUESTS = 4
-#: Nearest chunks that the recall of approximate search is measured on.
-RECALL_DEPTH = 10
-#: Largest number of chunks for which all vectors are read for exact search: 300 MB at 384 dimensions.
-MAX_EXACT_CHUNKS = 200_000
-#: Difference below which two scores count as equal: Milvus and NumPy add numbers in different orders.
-SCORE_TOLERANCE = 1e-5
 
-_PAGE_ROWS = 2_000
 _FIELDS = ["doc_id", "start", "end"]
 
 
@@ -58,13 +54,27 @@ async def rank_chunks(
     *,
     texts: Sequence[str] = (),
     fusion: Fusion | None = None,
-    documents: int = MAX_DOCUMENTS,
 ) -> pl.DataFrame:
-    """Rank chunks for each question, deep enough for `documents` documents if 1,600 chunks contain that many.
+    """Rank chunks for each question by one fusion; None: as the version is searched by default. See `rank_ways`."""
+    fusion = fusion or version.default_fusion
+    return (await rank_ways(store, version, names, vectors, texts=texts, fusions=[fusion]))[fusion]
 
-    Milvus considers at least as many candidates as it must return (`ef` is at least the limit), so this may find a
-    little more than a search for ten hits; `ann_recall` measures how much such a search misses. Hybrid search is ranked
-    exactly as deep as searches for up to 100 hits fuse it: fusing more candidates would give another order.
+
+async def rank_ways(
+    store: Store,
+    version: Version,
+    names: Sequence[str],
+    vectors: np.ndarray,
+    *,
+    texts: Sequence[str],
+    fusions: Sequence[Fusion],
+) -> dict[Fusion, pl.DataFrame]:
+    """Rank chunks for each question in several ways; all fused ones are made of the same two searches.
+
+    Searches by vectors or by words only reach 100 documents, if 1,600 chunks contain that many. Milvus considers at
+    least as many candidates as it must return (`ef` is at least the limit), so this may find a little more than a
+    search for ten hits; `exact_search.ann_recall` measures how much such a search misses. Fused rankings are exactly as
+    deep as searches for up to 100 hits fuse them: fusing more candidates would give another order.
 
     Args:
         store: The open Milvus.
@@ -72,62 +82,93 @@ async def rank_chunks(
         names: n ids of questions.
         vectors: (n, dim) float32.
         texts: n questions; not used by a search by vectors only.
-        fusion: How to search; None: as the version is searched by default.
-        documents: Number of documents to reach, >= 1.
+        fusions: The ways.
 
     Returns:
-        Frame of `RANKED`, best first within each question.
+        For each way a frame of `RANKED`, best first within each question.
     """
     total = await store.count(version.name)
     if not total:
-        return RANKED.to_frame()
-    fusion = fusion or version.default_fusion
-    is_fused = fusion.method not in ("dense", "sparse")
-    limit = min(total, 2 * FUSED_CANDIDATES if is_fused else FIRST_CHUNKS)
-    found = await _rank(store, version, names, vectors, limit, fusion, texts)
-    deepest = min(total, MAX_CHUNKS)
-    if limit < deepest and not is_fused:
-        counts = found.group_by("question").agg(pl.col("doc_id").n_unique().alias("n"))
-        too_few = set(counts.filter(pl.col("n") < documents)["question"].to_list())
-        rows = [row for row, name in enumerate(names) if name in too_few]
-        if rows:
-            some = [texts[row] for row in rows] if texts else ()
-            deeper = await _rank(store, version, [names[row] for row in rows], vectors[rows], deepest, fusion, some)
-            found = pl.concat([found.filter(~pl.col("question").is_in(list(too_few))), deeper])
+        return {fusion: RANKED.to_frame() for fusion in fusions}
+    asked = _Asked(store, version, names, vectors, texts)
+    fused = [fusion for fusion in dict.fromkeys(fusions) if fusion.method not in ("dense", "sparse")]
+    found = await asked.rank_fused(fused) if fused else {}
+    for fusion in fusions:
+        if fusion not in found:
+            found[fusion] = await asked.rank_alone(fusion, total)
     return found
 
 
-async def _rank(
-    store: Store,
-    version: Version,
-    names: Sequence[str],
-    vectors: np.ndarray,
-    limit: int,
-    fusion: Fusion = DENSE,
-    texts: Sequence[str] = (),
+async def rank_nearest(
+    store: Store, version: Version, names: Sequence[str], vectors: np.ndarray, k: int
 ) -> pl.DataFrame:
-    gate = asyncio.Semaphore(MAX_CONCURRENT_REQUESTS)
-    sign = -1.0 if version.metric == "L2" and fusion == DENSE else 1.0
-
-    async def rank_part(part: slice) -> pl.DataFrame:
-        async with gate:
-            hits = await search_fused(
-                store,
-                version,
-                vectors[part].tolist(),
-                texts[part],
-                _FIELDS,
-                fusion=fusion,
-                limit=limit,
-                candidates=FUSED_CANDIDATES,
-            )
-        return await asyncio.to_thread(_ranked, names[part], hits, sign)
-
-    parts = [slice(first, first + QUERIES_PER_REQUEST) for first in range(0, len(names), QUERIES_PER_REQUEST)]
-    return pl.concat([RANKED.to_frame(), *await asyncio.gather(*map(rank_part, parts))])
+    """Search the k nearest chunks of each question by its vector: frame of `RANKED`."""
+    return await _Asked(store, version, names, vectors, ()).search_alone(DENSE, k)
 
 
-def _ranked(names: Sequence[str], hits: list[list[dict[str, Any]]], sign: float) -> pl.DataFrame:
+@dataclass(frozen=True)
+class _Asked:
+    """Questions to one version; see `rank_ways`."""
+
+    store: Store
+    version: Version
+    names: Sequence[str]
+    vectors: np.ndarray
+    texts: Sequence[str]
+
+    async def rank_alone(self, fusion: Fusion, total: int) -> pl.DataFrame:
+        """Rank by vectors or by words; deeper for the questions whose first chunks belong to too few documents."""
+        found = await self.search_alone(fusion, min(total, FIRST_CHUNKS))
+        counts = found.group_by("question").agg(pl.col("doc_id").n_unique().alias("n"))
+        few = set(counts.filter(pl.col("n") < MAX_DOCUMENTS)["question"].to_list())
+        if total <= FIRST_CHUNKS or not few:
+            return found
+        rows = [row for row, name in enumerate(self.names) if name in few]
+        texts = [self.texts[row] for row in rows] if self.texts else ()
+        again = _Asked(self.store, self.version, [self.names[row] for row in rows], self.vectors[rows], texts)
+        deeper = await again.search_alone(fusion, min(total, MAX_CHUNKS))
+        return pl.concat([found.filter(~pl.col("question").is_in(list(few))), deeper])
+
+    async def search_alone(self, fusion: Fusion, limit: int) -> pl.DataFrame:
+        """Search by vectors or by words, to one depth."""
+        sign = -1.0 if self.version.metric == "L2" and fusion == DENSE else 1.0
+
+        async def rank_part(part: slice) -> pl.DataFrame:
+            asked = (self.vectors[part].tolist(), self.texts[part], _FIELDS)
+            hits = await search_fused(self.store, self.version, *asked, fusion=fusion, limit=limit)
+            return await asyncio.to_thread(_ranked, self.names[part], hits, sign)
+
+        return pl.concat([RANKED.to_frame(), *await self._in_parts(rank_part)])
+
+    async def rank_fused(self, fusions: Sequence[Fusion]) -> dict[Fusion, pl.DataFrame]:
+        """Search by vectors and by words once, and fuse both rankings in each way."""
+
+        async def rank_part(part: slice) -> list[pl.DataFrame]:
+            pairs = await search_both(self.store, self.version, self.vectors[part].tolist(), self.texts[part], _FIELDS)
+
+            def fused(fusion: Fusion) -> pl.DataFrame:
+                return _ranked(self.names[part], [fuse(near, worded, fusion) for near, worded in pairs])
+
+            return await asyncio.to_thread(lambda: list(map(fused, fusions)))
+
+        parts = await self._in_parts(rank_part)
+        return {
+            fusion: pl.concat([RANKED.to_frame(), *(part[number] for part in parts)])
+            for number, fusion in enumerate(fusions)
+        }
+
+    async def _in_parts(self, run: Callable[[slice], Awaitable[T]]) -> list[T]:
+        """Do something for some questions at a time, a few parts at once."""
+        gate = asyncio.Semaphore(MAX_CONCURRENT_REQUESTS)
+
+        async def run_part(first: int) -> T:
+            async with gate:
+                return await run(slice(first, first + QUERIES_PER_REQUEST))
+
+        return await asyncio.gather(*map(run_part, range(0, len(self.names), QUERIES_PER_REQUEST)))
+
+
+def _ranked(names: Sequence[str], hits: list[list[dict[str, Any]]], sign: float = 1.0) -> pl.DataFrame:
     """Make the frame of `RANKED` of the hits of some questions; `sign` makes a higher score the nearer one."""
     rows = [
         (name, rank, str(hit["id"]), *(hit["entity"][field] for field in _FIELDS), sign * float(hit["distance"]))
@@ -137,61 +178,11 @@ def _ranked(names: Sequence[str], hits: list[list[dict[str, Any]]], sign: float)
     return pl.DataFrame(rows, schema=RANKED, orient="row")
 
 
-def by_document(ranked: pl.DataFrame, *, documents: int = MAX_DOCUMENTS) -> pl.DataFrame:
-    """Rank documents by their best chunk: frame of `RANKED`, one row per question and document, `documents` at most."""
+def by_document(ranked: pl.DataFrame) -> pl.DataFrame:
+    """Rank documents by their best chunk: frame of `RANKED`, one row per question and document, at most 100."""
     best = ranked.sort("question", "rank").unique(["question", "doc_id"], keep="first", maintain_order=True)
-    return best.with_columns(rank=pl.int_range(1, pl.len() + 1).over("question")).filter(pl.col("rank") <= documents)
-
-
-async def ann_recall(store: Store, version: Version, vectors: np.ndarray, *, k: int = RECALL_DEPTH) -> float | None:
-    """Measure the share of the k exact nearest chunks that approximate search finds, in [0, 1].
-
-    A hit counts as exact if its score is at least that of the k-th nearest chunk, so chunks with equal texts count.
-    Call `wait_until_searchable` first.
-
-    Args:
-        store: The open Milvus.
-        version: The version to search.
-        vectors: (n, dim) float32, questions.
-        k: Hits per question, >= 1.
-
-    Returns:
-        None if the version is empty, there are no questions, or it has more than `MAX_EXACT_CHUNKS` chunks.
-    """
-    total = await store.count(version.name)
-    if not total or total > MAX_EXACT_CHUNKS or not len(vectors):
-        return None
-    k = min(k, total)
-    limits = await _kth_best_scores(store, version, vectors, k)
-    names = [str(row) for row in range(len(vectors))]
-    needed = pl.DataFrame({"question": names, "needed": limits - SCORE_TOLERANCE})
-    found = await _rank(store, version, names, vectors, k)
-    exact = found.join(needed, on="question").filter(pl.col("score") >= pl.col("needed")).height
-    return exact / (len(vectors) * k)
-
-
-async def _kth_best_scores(store: Store, version: Version, vectors: np.ndarray, k: int) -> np.ndarray:
-    """Score every chunk against every question; return (n,) float32, the k-th best score of each question."""
-    questions = _normalized(vectors, version.metric)
-    best = np.full((len(vectors), k), -np.inf, dtype=np.float32)
-    async for page in store.read_pages(version.name, ["vector"], rows=_PAGE_ROWS):
-        best = await asyncio.to_thread(_merge_best, best, page, questions, version.metric)
-    return np.asarray(best.min(axis=1))
-
-
-def _merge_best(best: np.ndarray, page: list[dict[str, Any]], questions: np.ndarray, metric: str) -> np.ndarray:
-    chunks = _normalized(np.array([row["vector"] for row in page], dtype=np.float32), metric)
-    scores = questions @ chunks.T
-    if metric == "L2":
-        scores = 2 * scores - (questions**2).sum(axis=1)[:, None] - (chunks**2).sum(axis=1)[None, :]
-    k = best.shape[1]
-    return np.asarray(-np.partition(-np.hstack([best, scores]), k - 1, axis=1)[:, :k])
-
-
-def _normalized(vectors: np.ndarray, metric: str) -> np.ndarray:
-    if metric != "COSINE":
-        return vectors
-    return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12))
+    ranked = best.with_columns(rank=pl.int_range(1, pl.len() + 1).over("question"))
+    return ranked.filter(pl.col("rank") <= MAX_DOCUMENTS)
 
 
 async def chunk_places(store: Store, version: Version, documents: Sequence[str]) -> pl.DataFrame:

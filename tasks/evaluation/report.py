@@ -23,6 +23,7 @@ from roost.tasks.evaluation.report_parts import (
     Verdict,
     WayResult,
 )
+from roost.tasks.versions.fusion import Fusion
 
 #: Evaluations that the trend contains.
 MAX_TREND_POINTS = 30
@@ -36,6 +37,7 @@ class EvaluationReport:
     version: Name of the version that was measured.
     recipe: How it was built.
     chunks: Number of its chunks.
+    fusion: How it was searched.
     evaluated: Time of the evaluation, ISO 8601, UTC.
     run_id: Id of the run.
     questions: The questions.
@@ -65,6 +67,7 @@ class EvaluationReport:
     version: str
     recipe: RecipeFacts
     chunks: int
+    fusion: Fusion
     evaluated: str
     run_id: str
     questions: QuestionSet
@@ -142,6 +145,8 @@ class EvaluationReport:
             "version": self.version,
             "recipe": asdict(self.recipe),
             "chunks": self.chunks,
+            "fusion": self.fusion.method,
+            "weight": self.fusion.weight,
             "evaluated": self.evaluated,
             "run_id": self.run_id,
             "questions": asdict(self.questions),

@@ -22,7 +22,7 @@ def as_markdown(report: EvaluationReport) -> str:
     sections += [f"- **{escaped(line)}**" for line in report.missed]
     sections.append(
         f"Version `{report.version}`, {report.recipe.model}, chunking {report.recipe.chunking}, {report.chunks:,} "
-        f"chunks. Questions: {escaped(report.questions.origin)}."
+        f"chunks, searched by {report.fusion.label}. Questions: {escaped(report.questions.origin)}."
     )
     sections += report.notes
     for title, body in (

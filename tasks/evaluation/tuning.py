@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -15,12 +15,11 @@ from roost.tasks.evaluation.judgments import judged_items, resolve_known
 from roost.tasks.evaluation.measures import MAIN, Estimate
 from roost.tasks.evaluation.metrics import estimate, score
 from roost.tasks.evaluation.questions import Questions
-from roost.tasks.evaluation.rankings import QUERIES_PER_REQUEST, by_document
+from roost.tasks.evaluation.rankings import by_document, rank_ways
 from roost.tasks.evaluation.version_comparison import MIN_DECISIVE
 from roost.tasks.ids import digest
 from roost.tasks.milvus.store import Store
 from roost.tasks.models.embedder import Embedder
-from roost.tasks.search.fused_search import FUSED_CANDIDATES, fuse
 from roost.tasks.versions.fusion import METHODS, Fusion, make_fusion
 from roost.tasks.versions.ledger import read_ledger
 from roost.tasks.versions.searchable import wait_until_searchable
@@ -33,9 +32,6 @@ CANDIDATES = (
     *(make_fusion(method) for method, weight in METHODS.items() if weight is not None),
     *(make_fusion("weighted", weight) for weight in WEIGHTS),
 )
-
-#: Rows that one search found for one query, best first.
-_Found = Sequence[Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -122,17 +118,17 @@ async def tune(store: Store, version: Version, embedder: Embedder, questions: Qu
     resolved = resolve_known(questions, ledger, version.index)
     await wait_until_searchable(store, version)
     names, texts = judged["question"].to_list(), judged["text"].to_list()
-    near, worded = await _search(store, version, await embedder.embed_queries(texts), texts)
+    vectors, before = await embedder.embed_queries(texts), version.default_fusion
+    ways = dict.fromkeys((*CANDIDATES, before))
+    rankings = await rank_ways(store, version, names, vectors, texts=texts, fusions=list(ways))
     first, second = split_in_halves(names)
     items = judged_items(resolved)
 
     def values(fusion: Fusion) -> dict[str, float]:
-        ranked = _rank(names, near, worded, fusion)
-        scored = score(items, by_document(ranked).rename({"doc_id": "item"}))
+        scored = score(items, by_document(rankings[fusion]).rename({"doc_id": "item"}))
         return dict(scored.select("question", MAIN).iter_rows())
 
-    before = version.default_fusion
-    found = await asyncio.to_thread(lambda: {fusion: values(fusion) for fusion in dict.fromkeys((*CANDIDATES, before))})
+    found = await asyncio.to_thread(lambda: {fusion: values(fusion) for fusion in ways})
     means = {fusion: float(np.mean([found[fusion][name] for name in first])) for fusion in CANDIDATES}
     chosen = max(means, key=lambda fusion: round(means[fusion], 6))
     after, earlier = (np.array([found[fusion][name] for name in second]) for fusion in (chosen, before))
@@ -154,31 +150,3 @@ def split_in_halves(names: Sequence[str]) -> tuple[list[str], list[str]]:
     """Split ids of questions into two halves, the same each time whatever their order; the second may have one more."""
     ordered = sorted(names, key=lambda name: digest(name.encode(), 8))
     return ordered[: len(ordered) // 2], ordered[len(ordered) // 2 :]
-
-
-async def _search(
-    store: Store, version: Version, vectors: np.ndarray, texts: Sequence[str]
-) -> tuple[list[_Found], list[_Found]]:
-    """Search by vectors and by words, once for all fusions."""
-    near: list[_Found] = []
-    worded: list[_Found] = []
-    for first in range(0, len(texts), QUERIES_PER_REQUEST):
-        part = slice(first, first + QUERIES_PER_REQUEST)
-        near += await store.search(version.name, vectors[part].tolist(), ["doc_id"], limit=FUSED_CANDIDATES)
-        worded += await store.search_words(version.name, texts[part], ["doc_id"], limit=FUSED_CANDIDATES)
-    return near, worded
-
-
-def _rank(names: Sequence[str], near: Sequence[_Found], worded: Sequence[_Found], fusion: Fusion) -> pl.DataFrame:
-    """Rank the chunks of every question: frame of `question`, `rank` and `doc_id`."""
-    alone = {"dense": near, "sparse": worded}
-    rankings: Sequence[_Found] = alone.get(fusion.method) or [
-        fuse(one, other, fusion) for one, other in zip(near, worded, strict=True)
-    ]
-    rows = [
-        (name, rank, hit["entity"]["doc_id"])
-        for name, ranking in zip(names, rankings, strict=True)
-        for rank, hit in enumerate(ranking, start=1)
-    ]
-    schema = {"question": pl.String, "rank": pl.Int64, "doc_id": pl.String}
-    return pl.DataFrame(rows, schema=schema, orient="row")

@@ -7,12 +7,12 @@ time of its import. Here they are loaded when one of their names is used. A test
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from functools import partial
 from importlib import import_module
 from types import ModuleType
 from typing import Any
+
+from roost.tasks.hidden_packages import hidden_packages
 
 _LATE = ("pandas", "pandas.api", "pandas.api.types", "requests", "requests.exceptions")
 
@@ -75,27 +75,5 @@ def import_for_command(*, is_lite: bool) -> None:
 
     SciPyHelper._checked = True
     if is_lite and "pandas" not in sys.modules:
-        with _not_installed("pandas"):
+        with hidden_packages("pandas"):
             import_module("pyarrow.dataset")  # it asks whether pandas is there
-
-
-class _Refusing:
-    """Finder that reports one package as not installed."""
-
-    def __init__(self, package: str) -> None:
-        self._package = package
-
-    def find_spec(self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> None:
-        """Refuse the package; leave others to the next finder."""
-        if name == self._package:
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-
-
-@contextmanager
-def _not_installed(package: str) -> Iterator[None]:
-    finder: Any = _Refusing(package)
-    sys.meta_path.insert(0, finder)
-    try:
-        yield
-    finally:
-        sys.meta_path.remove(finder)

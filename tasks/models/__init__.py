@@ -1,5 +1,5 @@
-"""The embedding model: where it is, what runs it, the thread that owns it, and the recipe that names it. May import
-only the modules at the root of `tasks`.
+"""The embedding model and the reranker: where they are, what runs them, the threads that own them, and the recipe that
+names the embedding model. May import only the modules at the root of `tasks`.
 
-Vocabulary: model, revision, recipe, fingerprint, engine, embedder, window.
+Vocabulary: model, revision, recipe, fingerprint, engine, embedder, reranker, window.
 """

@@ -1,17 +1,13 @@
-"""The embedding model of this process and the thread that owns it (`Embedder`); the choice of an engine."""
+"""The embedding model of this process and the thread that owns it (`Embedder`)."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
-import sys
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from importlib.util import find_spec
 from itertools import islice
-from pathlib import Path
 from types import TracebackType
 from typing import TypeAlias, TypeVar
 from weakref import WeakKeyDictionary
@@ -22,18 +18,14 @@ import polars as pl
 from roost.tasks.errors import ModelError
 from roost.tasks.models.embedded_texts import embedding_texts
 from roost.tasks.models.engine import Engine
+from roost.tasks.models.engine_choice import load_engine
 from roost.tasks.models.model import Model, find_model, hub_revision
-from roost.tasks.models.openvino_engine import OpenVinoEngine
-from roost.tasks.models.openvino_export import export_model
 from roost.tasks.models.recipe import Recipe
-from roost.tasks.models.torch_engine import TorchEngine
 from roost.tasks.settings import Embedding
 
 T = TypeVar("T")
 #: Hashes of texts that a batch is embedding; the result is the vector, or None when the batch failed.
 _InProgress: TypeAlias = "dict[str, asyncio.Future[np.ndarray | None]]"
-
-_log = logging.getLogger(__name__)
 
 #: Texts in one call of the thread: seconds of work, so that a cancelled run ends soon.
 TEXTS_PER_CALL = 256
@@ -248,35 +240,6 @@ class Embedder:
         if self._engine is None:
             self._engine = load_engine(self.model, self._settings)
         return self._engine
-
-
-def load_engine(model: Model, settings: Embedding) -> Engine:
-    """Load a model into the engine that the settings name, or into the fastest one that is installed.
-
-    Raises:
-        ModelError: The engine is not installed, or the model does not load in it.
-    """
-    has_openvino = find_spec("openvino") is not None
-    if model.is_openvino or settings.backend == "openvino":
-        if not has_openvino:
-            raise ModelError(f"model {model.name!r} needs OpenVINO: pip install 'roost[local]'")
-        folder = model.folder if model.is_openvino else export_model(model, settings)
-        return OpenVinoEngine(model, folder, threads=settings.threads)
-    if settings.backend == "auto" and has_openvino and settings.device in ("", "cpu") and not _has_accelerator():
-        try:
-            return OpenVinoEngine(model, export_model(model, settings), threads=settings.threads)
-        except ModelError as error:
-            _log.warning("%s; PyTorch is used instead", error)
-    return TorchEngine(model, settings)
-
-
-def _has_accelerator() -> bool:
-    """Whether PyTorch has an accelerator. Importing PyTorch takes seconds: only where there may be one."""
-    if sys.platform == "linux" and not any(Path("/dev").glob("nvidia[0-9]*")) and not Path("/dev/kfd").exists():
-        return False
-    import torch
-
-    return torch.cuda.is_available() or torch.backends.mps.is_available()
 
 
 def model_of(recipe: Recipe, settings: Embedding) -> Model:

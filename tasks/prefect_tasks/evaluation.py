@@ -16,13 +16,12 @@ from roost.tasks.evaluation.own_loop import run_in_own_loop
 from roost.tasks.evaluation.questions import Questions, sample_questions
 from roost.tasks.evaluation.report_parts import Latency, SampleAnswer, WayResult
 from roost.tasks.evaluation.timing_cells import Cell
-from roost.tasks.evaluation.ways import measure_ways
+from roost.tasks.evaluation.ways import Way, measure_ways
 from roost.tasks.milvus.store import Store
 from roost.tasks.models.embedder import Embedder
 from roost.tasks.prefect_tasks.ingest import POLICY
 from roost.tasks.search.hits import Hit
 from roost.tasks.settings import LLM, Milvus
-from roost.tasks.versions.fusion import Fusion
 from roost.tasks.versions.version import Version
 
 _POLICY = POLICY | {"retries": 3}
@@ -48,10 +47,10 @@ async def latency(store: Store, version: Version, texts: pl.Series, vectors: np.
 
 @task(name="ways", task_run_name="ways to search {version.index}", **_POLICY)
 async def ways(
-    store: Store, version: Version, questions: Questions, vectors: np.ndarray, fusions: dict[str, Fusion]
+    store: Store, version: Version, questions: Questions, vectors: np.ndarray, ways: dict[str, Way]
 ) -> tuple[WayResult, ...]:
     """Measure ways to search the index side by side."""
-    return await measure_ways(store, version, questions, vectors, fusions)
+    return await measure_ways(store, version, questions, vectors, ways)
 
 
 @task(name="answers", task_run_name="answers", cache_policy=NO_CACHE, persist_result=False)

@@ -53,7 +53,6 @@ async def search_fused(
     fusion: Fusion,
     limit: int,
     where: str = "",
-    candidates: int = 0,
 ) -> list[list[dict[str, Any]]]:
     """Find the best chunks for each query.
 
@@ -66,7 +65,6 @@ async def search_fused(
         fusion: How to search.
         limit: Rows for each query, >= 1.
         where: Filter as Milvus reads it; empty for none.
-        candidates: Rows of each of both rankings that are fused; 0: `FUSED_CANDIDATES`, or `limit` if that is more.
 
     Returns:
         n lists of at most `limit` rows `{id, distance, entity}`, best first; `distance` is the metric's own score, or
@@ -76,12 +74,31 @@ async def search_fused(
         return await store.search(version.name, vectors, fields, limit=limit, filter=where)
     if fusion.method == "sparse":
         return await store.search_words(version.name, texts, fields, limit=limit, filter=where)
-    depth = candidates or max(limit, FUSED_CANDIDATES)
+    depth = max(limit, FUSED_CANDIDATES)
+    pairs = await search_both(store, version, vectors, texts, fields, depth=depth, where=where)
+    return [fuse(near, worded, fusion)[:limit] for near, worded in pairs]
+
+
+async def search_both(
+    store: Store,
+    version: Version,
+    vectors: Sequence[Sequence[float]],
+    texts: Sequence[str],
+    fields: list[str],
+    *,
+    depth: int = FUSED_CANDIDATES,
+    where: str = "",
+) -> list[tuple[list[dict[str, Any]], list[dict[str, Any]]]]:
+    """Search by vectors and by words, for `fuse`; the arguments are those of `search_fused`.
+
+    Returns:
+        n pairs of at most `depth` rows each: those found by vector, and those found by words.
+    """
     near, worded = await asyncio.gather(
         store.search(version.name, vectors, fields, limit=depth, filter=where),
         store.search_words(version.name, texts, fields, limit=depth, filter=where),
     )
-    return [fuse(one, other, fusion)[:limit] for one, other in zip(near, worded, strict=True)]
+    return list(zip(near, worded, strict=True))
 
 
 def fuse(
@@ -105,7 +122,7 @@ def fuse(
     is_rrf = fusion.method == "rrf"
     shares = (1.0, 1.0) if is_rrf else (fusion.weight, 1 - fusion.weight)
     for found, share in zip((near, worded), shares, strict=True):
-        parts = _reciprocal_ranks(found) if is_rrf else _scaled_scores(found)
+        parts = _reciprocal_ranks(found) if is_rrf else scaled([float(row["distance"]) for row in found])
         for row, part in zip(found, parts, strict=True):
             scores[row["id"]] += share * part
     order = sorted(scores, key=lambda key: -scores[key])  # stable
@@ -116,11 +133,10 @@ def _reciprocal_ranks(found: Sequence[Mapping[str, Any]]) -> list[float]:
     return [1 / (RRF_CONSTANT + rank) for rank in range(1, len(found) + 1)]
 
 
-def _scaled_scores(found: Sequence[Mapping[str, Any]]) -> list[float]:
+def scaled(scores: Sequence[float]) -> list[float]:
     """Scale the scores of one ranking so that the first is 1 and the last is 0; equal scores become 1.
 
     Whether a higher or a lower score is better does not matter: of L2 a lower one is.
     """
-    scores = [float(row["distance"]) for row in found]
     span = scores[0] - scores[-1] if scores else 0.0
     return [(score - scores[-1]) / span if span else 1.0 for score in scores]

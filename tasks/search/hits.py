@@ -32,6 +32,7 @@ class RetrieverKeywords(TypedDict, total=False):
     where: str
     fusion: str
     weight: float | None
+    rerank: int | None
     diverse: bool
     by_document: bool
     parent_tokens: int
@@ -51,6 +52,8 @@ class SearchOptions:
     fusion: How to search an index with words: `dense`, `sparse`, `rrf`, `minmax` or `weighted`, see
         `roost.tasks.versions.fusion`; empty for the way that was chosen for the index.
     weight: Share of the vectors in the score, from 0 to 1; for `weighted`.
+    rerank: Number of the best candidates that the reranker orders anew, at least as many as are wanted; 0: it is not
+        used; None: ROOST_SEARCH__RERANK_COUNT, if ROOST_SEARCH__RERANKER is set.
     diverse: Choose hits that differ from each other, by maximal marginal relevance.
     by_document: Return only the best hit of each document.
     neighbours: Chunks before and after each hit to return with it, >= 0.
@@ -61,6 +64,7 @@ class SearchOptions:
     where: str = ""
     fusion: str = ""
     weight: float | None = None
+    rerank: int | None = None
     diverse: bool = False
     by_document: bool = False
     neighbours: int = 0
@@ -85,7 +89,8 @@ class Hit:
     """A chunk that a search found.
 
     rank: Position, from 1.
-    score: The metric's own score; for COSINE and IP higher is nearer. Of `sparse` that of BM25, else the fused score.
+    score: The metric's own score; for COSINE and IP higher is nearer. Of `sparse` that of BM25, of a
+        fusion the fused score; where hits were reranked, the score of the reranker.
     uri: Path of the document in its source, or the address of its row.
     source: Name of the source.
     page: Page number, from 1; None if the document's format has no pages.

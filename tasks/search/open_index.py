@@ -24,10 +24,12 @@ from roost.tasks.errors import UsageError
 from roost.tasks.milvus.lock_wait import LeaseOwner
 from roost.tasks.milvus.store import Store, open_store
 from roost.tasks.models.embedder import Embedder, model_of
+from roost.tasks.models.reranker import shared_reranker
 from roost.tasks.search.filters import checked_where
 from roost.tasks.search.fused_search import choose_fusion
 from roost.tasks.search.hits import Hit, RetrieverKeywords, SearchOptions
-from roost.tasks.search.retrieve import search
+from roost.tasks.search.reranking import choose_count
+from roost.tasks.search.retrieve import Models, search
 from roost.tasks.search.row_search import RowSearch
 from roost.tasks.settings import Settings, load_settings
 from roost.tasks.versions.live_version import require_live_version
@@ -49,17 +51,18 @@ class OpenIndex:
     embedder: The model of that version.
     """
 
-    def __init__(self, store: Store, version: Version, embedder: Embedder, portal: BlockingPortal) -> None:
+    def __init__(self, store: Store, version: Version, models: Models, portal: BlockingPortal) -> None:
         """Wrap what `open_index` opened.
 
         Args:
             store: The open Milvus, in the loop of the portal's thread.
             version: The version to read.
-            embedder: Its model.
+            models: Its model, and the reranker.
             portal: The thread whose loop runs Roost's own reads, so that they never run in the caller's loop.
         """
         self.version = version
-        self.embedder = embedder
+        self.embedder = models.embedder
+        self._models = models
         self._store = store
         self._portal = portal
         self._close, self._aclose = ExitStack(), AsyncExitStack()
@@ -68,7 +71,7 @@ class OpenIndex:
         """Find the k best chunks for a query, best first.
 
         Raises:
-            UsageError: The filter or the fusion is invalid for this index.
+            UsageError: An option is invalid for this index.
         """
         return self._portal.call(self._search, query, k, options)
 
@@ -77,7 +80,7 @@ class OpenIndex:
         return await asyncio.wrap_future(self._portal.start_task_soon(self._search, query, k, options))
 
     async def _search(self, query: str, k: int, options: SearchOptions | None) -> list[Hit]:
-        [hits] = await search(self._store, self.version, self.embedder, [query], k=k, options=options)
+        [hits] = await search(self._store, self.version, self._models, [query], k=k, options=options)
         return hits
 
     def where(self, text: str) -> str:
@@ -122,7 +125,7 @@ class OpenIndex:
             options: See `SearchOptions`.
 
         Raises:
-            UsageError: The filter or the fusion is invalid for this index.
+            UsageError: An option is invalid for this index.
         """
         from roost.tasks.search.llamaindex import IndexEmbedding, IndexRetriever
 
@@ -157,7 +160,7 @@ class OpenIndex:
             options: See `SearchOptions`.
 
         Raises:
-            UsageError: The filter or the fusion is invalid for this index.
+            UsageError: An option is invalid for this index.
         """
         from roost.tasks.search.langchain import IndexRetriever
 
@@ -169,9 +172,15 @@ class OpenIndex:
 
     def _row_search(self, k: int, options: SearchOptions) -> RowSearch:
         """Check the options of a retriever, and make its search."""
+        if options.neighbours:
+            raise UsageError(
+                f"neighbours={options.neighbours}: a retriever returns chunks without their neighbours; parent_tokens "
+                "returns the sections around them, and search() returns neighbours"
+            )
         self.where(options.where)
         choose_fusion(self.version, options.fusion, options.weight)
-        return RowSearch(self._store, self.version, self.embedder, self._portal, k, options)
+        choose_count(self._models.reranker, options.rerank)
+        return RowSearch(self._store, self.version, self._models, self._portal, k, options)
 
     async def aclose(self) -> None:
         """Close the async connections of the frameworks, in the loop that used them.
@@ -253,7 +262,8 @@ def _opened(index: str, settings: Settings | None) -> Iterator[OpenIndex]:
         store = stack.enter_context(portal.wrap_async_context_manager(opening))
         version = portal.call(require_live_version, store, index)
         embedder = stack.enter_context(Embedder(model_of(version.recipe, settings.embedding), settings.embedding))
-        opened = OpenIndex(store, version, embedder, portal)
+        models = Models(embedder, shared_reranker(settings.search, settings.embedding))
+        opened = OpenIndex(store, version, models, portal)
         stack.callback(opened.close)
         yield opened
 

@@ -49,10 +49,11 @@ def open_retriever(index: str, framework: str, *, k: int = 5, **options: Unpack[
         index: Name of the index.
         framework: `llamaindex` or `langchain`.
         k: Chunks to return, >= 1.
-        options: `where`, `fusion`, `weight`, `diverse`, `by_document`, `parent_tokens`: see `roost.SearchOptions`.
+        options: `where`, `fusion`, `weight`, `rerank`, `diverse`, `by_document`, `parent_tokens`: see
+            `roost.SearchOptions`.
 
     Raises:
-        UsageError: See `open_index`; or the framework is unknown, or the filter or fusion is invalid for this index.
+        UsageError: See `open_index`; or the framework is unknown, or an option is invalid for this index.
     """
     refuse_running_loop("open_retriever", "async with aopen_retriever(...)")
     _check_framework(framework)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -22,7 +23,7 @@ _Row = Mapping[str, Any]
 async def with_parents(
     store: Store, collection: str, hits: Sequence[Hit], budget: int, count_tokens: Callable[[str], int]
 ) -> list[Hit]:
-    """Add the section around each hit.
+    """Add the section around each hit; sections of hits near each other may share text.
 
     A section reaches as far as the chunks before and after the hit have its heading path; in a document without
     headings, as far as the budget. A hit whose neighbours are unknown, as a row that a framework added, has none.
@@ -34,17 +35,46 @@ async def with_parents(
         budget: Most tokens of a section, >= 1; the hit itself is always part of it.
         count_tokens: Counts the tokens of a text.
     """
+    around = await _chunks_around(store, collection, hits, budget)
+
+    def make() -> list[Hit]:
+        return [replace(hit, parent=_parent(hit, around[hit.id], budget, count_tokens)) for hit in hits]
+
+    return await asyncio.to_thread(make)  # counting the tokens of many chunks takes tenths of a second
+
+
+async def with_separate_parents(
+    store: Store, collection: str, hits: Sequence[Hit], budget: int, count_tokens: Callable[[str], int]
+) -> list[Hit]:
+    """Do the same as `with_parents`, but no chunk is in two sections: one around a better hit ends the others.
+
+    A hit that is in the section around a better one is left out.
+    """
+    around = await _chunks_around(store, collection, hits, budget)
+
+    def make() -> list[Hit]:
+        kept: list[Hit] = []
+        taken: dict[str, set[int]] = defaultdict(set)
+        for hit in hits:
+            chunks = {key: row for key, row in around[hit.id].items() if key not in taken[hit.doc_id]}
+            parent = _parent(hit, chunks, budget, count_tokens)
+            if parent or hit.ordinal not in taken[hit.doc_id]:
+                kept.append(replace(hit, parent=parent))
+            if parent:
+                taken[hit.doc_id].update(range(parent.first, parent.last + 1))
+        return kept
+
+    return await asyncio.to_thread(make)
+
+
+async def _chunks_around(store: Store, collection: str, hits: Sequence[Hit], budget: int) -> dict[str, dict[int, _Row]]:
+    """Read the chunks around each hit that have its headings, itself among them: id of the hit to rows by ordinal."""
     reach = budget // _MIN_CHUNK_TOKENS + 1
     ids = {hit.id: _ids_around(hit, reach) for hit in hits}
     rows = await store.fetch(collection, "id", sorted({key for own in ids.values() for key in own}), _FIELDS)
     by_id = {row["id"]: row for row in rows}
-
-    def make() -> list[Hit]:
-        around = ([by_id.get(key) for key in ids[hit.id]] for hit in hits)
-        parents = (_parent(hit, own, budget, count_tokens) for hit, own in zip(hits, around, strict=True))
-        return [replace(hit, parent=parent) for hit, parent in zip(hits, parents, strict=True)]
-
-    return await asyncio.to_thread(make)  # counting the tokens of many chunks takes tenths of a second
+    around = {hit.id: [by_id[key] for key in ids[hit.id] if key in by_id] for hit in hits}
+    return {hit.id: {row["ordinal"]: row for row in around[hit.id] if row["heading"] == hit.heading} for hit in hits}
 
 
 def _ids_around(hit: Hit, reach: int) -> list[str]:
@@ -53,9 +83,8 @@ def _ids_around(hit: Hit, reach: int) -> list[str]:
     return list(chunk_ids(hit.doc_id, max(0, hit.ordinal - reach), hit.ordinal + 1 + reach))
 
 
-def _parent(hit: Hit, rows: Sequence[_Row | None], budget: int, count_tokens: Callable[[str], int]) -> Parent | None:
-    """Take chunks on both sides of a hit in turn, the one before it first, until the section or the budget ends."""
-    chunks = {row["ordinal"]: row for row in rows if row and row["heading"] == hit.heading}
+def _parent(hit: Hit, chunks: Mapping[int, _Row], budget: int, count_tokens: Callable[[str], int]) -> Parent | None:
+    """Take chunks on both sides of a hit in turn, the one before it first, until they or the budget end."""
     if hit.ordinal not in chunks:
         return None
     used = count_tokens(hit.text)

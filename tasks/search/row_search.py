@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 from anyio.from_thread import BlockingPortal
 
 from roost.tasks.milvus.store import Store
-from roost.tasks.models.embedder import Embedder
+from roost.tasks.search.added_texts import count_tokens
 from roost.tasks.search.hits import Hit, SearchOptions
-from roost.tasks.search.retrieve import search
+from roost.tasks.search.parents import with_separate_parents
+from roost.tasks.search.retrieve import Models, search
 from roost.tasks.versions.version import Version
 
 
@@ -31,7 +33,7 @@ class FoundRow:
 
 @dataclass(frozen=True)
 class RowSearch:
-    """A search of one version with fixed options.
+    """A search of one version with fixed options, without neighbours.
 
     portal: The thread whose loop the open Milvus belongs to.
     k: Hits wanted, >= 1.
@@ -39,7 +41,7 @@ class RowSearch:
 
     store: Store
     version: Version
-    embedder: Embedder
+    models: Models
     portal: BlockingPortal
     k: int
     options: SearchOptions
@@ -59,22 +61,13 @@ class RowSearch:
 
     async def _rows(self, query: str, vector: list[float] | None) -> list[FoundRow]:
         vectors = None if vector is None else np.array([vector], dtype=np.float32)
+        options, budget = replace(self.options, parent_tokens=0), self.options.parent_tokens
         [hits] = await search(
-            self.store, self.version, self.embedder, [query], k=self.k, options=self.options, vectors=vectors
+            self.store, self.version, self.models, [query], k=self.k, options=options, vectors=vectors
         )
-        hits = _without_covered(hits)
+        if budget:
+            counted = partial(count_tokens, self.models.embedder.model)
+            hits = await with_separate_parents(self.store, self.version.name, hits, budget, counted)
         rows = await self.store.fetch(self.version.name, "id", [hit.id for hit in hits], ["*"])
         by_id = {row["id"]: row for row in rows}
         return [FoundRow(hit, by_id[hit.id]) for hit in hits if hit.id in by_id]
-
-
-def _without_covered(hits: list[Hit]) -> list[Hit]:
-    """Leave out hits that the section around a better hit contains."""
-    kept: list[Hit] = []
-    for hit in hits:
-        if not any(
-            better.parent and better.doc_id == hit.doc_id and better.parent.first <= hit.ordinal <= better.parent.last
-            for better in kept
-        ):
-            kept.append(hit)
-    return kept

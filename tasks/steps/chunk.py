@@ -12,7 +12,8 @@ from roost.tasks.errors import DocumentError, ModelError
 from roost.tasks.models.model import Model, load_tokenizer
 from roost.tasks.records import CHUNK, REJECT, Chunked, Loaded
 from roost.tasks.settings import Chunking
-from roost.tasks.steps.cut import CutSizes, cut_spooled
+from roost.tasks.steps.cut import cut_spooled
+from roost.tasks.steps.cut_sizes import CutSizes
 from roost.tasks.steps.text_files import TextFileError
 from roost.tasks.workers import WorkerError, Workers
 

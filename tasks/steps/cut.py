@@ -6,51 +6,22 @@ with the model's own tokenizer.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 import polars as pl
 
 from roost.tasks.ids import chunk_hash
 from roost.tasks.models.embedded_texts import CONTEXT_END
 from roost.tasks.records import CHUNK
+from roost.tasks.steps.cut_sizes import CutSizes
 from roost.tasks.steps.cut_tables import cut_table
-from roost.tasks.steps.splitters import PATH_SEPARATOR, count_tokens, sentence_splitter, split_headings
+from roost.tasks.steps.sections import Section, join_headings, join_paths, make_context, next_word, split_sections
+from roost.tasks.steps.splitters import count_tokens, sentence_splitter
 from roost.tasks.steps.text_files import read_blocks
 
 #: Longest chunk: at 4 bytes a character it fits Milvus' longest VARCHAR (65,535 bytes).
 MAX_CHUNK_CHARACTERS = 16_000
-#: Longest heading path that is kept.
-MAX_HEADING_CHARACTERS = 500
-
-_NOT_BLANK = re.compile(r"\S")
-
-
-class CutSizes(NamedTuple):
-    """Sizes of chunks.
-
-    size: Longest chunk, tokens; 0: each document is one chunk.
-    overlap: Tokens that neighbours share at most.
-    tokenizer_file: `tokenizer.json` of the model that counts the tokens.
-    has_context: Whether title and headings are embedded before each chunk; they count as part of its size.
-    """
-
-    size: int
-    overlap: int
-    tokenizer_file: str
-    has_context: bool = False
-
-    def without(self, context: str) -> CutSizes:
-        """Give the sizes of chunks that leave room for a context."""
-        used = count_tokens(context + CONTEXT_END, self.tokenizer_file) if context else 0
-        return self._replace(size=self.size - used, overlap=min(self.overlap, (self.size - used) // 2))
-
-
-class _Section(NamedTuple):
-    heading: str
-    start: int
-    text: str
 
 
 def cut_spooled(places: pl.DataFrame, sizes: CutSizes) -> pl.DataFrame:
@@ -121,11 +92,11 @@ def _cut_block(block: dict[str, Any], sizes: CutSizes, title: str) -> Iterator[d
     if block["kind"] == "table":
         yield from _cut_table(block, sizes, title)
         return
-    sections = [_Section("", 0, block["text"])]
+    sections = [Section("", 0, block["text"])]
     if block["kind"] == "markdown":
-        sections = list(_join_headings(_split_sections(block["text"]), block["text"]))
+        sections = list(join_headings(split_sections(block["text"]), block["text"]))
     for section in sections:
-        heading = _join_paths(block["heading"], section.heading)
+        heading = join_paths(block["heading"], section.heading)
         context = make_context(title, heading, sizes)
         room = sizes.without(context)
         split = sentence_splitter(room.size, room.overlap, room.tokenizer_file)
@@ -161,80 +132,6 @@ def _cut_table(block: dict[str, Any], sizes: CutSizes, title: str) -> Iterator[d
             yield {"text": part.text, "chunk_hash": chunk_hash(part.text), **place, "tokens": tokens}
 
 
-def _split_sections(markdown: str) -> list[_Section]:
-    """Split Markdown along its headings: heading path, offset in the text, text of the section."""
-    sections, end = [], 0
-    for content, parents in split_headings(markdown):
-        # Sections leave out white space only, and may replace the white space after a `#` by another one.
-        start = _next_word(markdown, end)
-        end = start + len(content)
-        text = markdown[start:end]
-        sections.append(_Section(_heading_path(parents, text), start, text))
-    return sections
-
-
-def _join_headings(sections: Sequence[_Section], markdown: str) -> Iterator[_Section]:
-    """Join a section that is a heading only with the one after it, at the end of the text with the one before it.
-
-    A heading alone would be a chunk that wins searches and answers nothing.
-    """
-    last = len(sections) - 1
-    while last > 0 and _is_heading_only(sections[last].text):
-        last -= 1
-    start = None
-    for number, section in enumerate(sections[: last + 1]):
-        start = section.start if start is None else start
-        if number < last and _is_heading_only(section.text):
-            continue
-        ending = sections[-1] if number == last else section
-        yield _Section(section.heading, start, markdown[start : ending.start + len(ending.text)])
-        start = None
-
-
-def _is_heading_only(section: str) -> bool:
-    return bool(_own_heading(section)) and "\n" not in section.strip()
-
-
-def _own_heading(section: str) -> str:
-    """Give the heading that a section begins with; empty where it begins with none."""
-    first = section.split("\n", 1)[0]
-    without_marks = first.lstrip("#")
-    return without_marks if first != without_marks and without_marks[:1].isspace() else ""
-
-
-def _heading_path(parents: str, section: str) -> str:
-    """Join the headings above a section and its own, as in `Guide > Install`, without HTML tags."""
-    # A `<` that nothing closes is looked for to the end of the name: of a long one, only the beginning is read.
-    known = (name[: 4 * MAX_HEADING_CHARACTERS] for name in [*parents.split(PATH_SEPARATOR), _own_heading(section)])
-    names = (re.sub(r"<[^>]*>", "", name).strip() for name in known)
-    return " > ".join(name for name in names if name)[:MAX_HEADING_CHARACTERS]
-
-
-def make_context(title: str, heading: str, sizes: CutSizes) -> str:
-    """Make the context of a chunk: `title > heading path`, at most a third of the chunk's size.
-
-    A title that the path begins with is not repeated. What is too long loses words at its end.
-
-    Args:
-        title: Title of the document, or empty.
-        heading: Heading path, or empty.
-        sizes: Sizes of the chunks; empty without `has_context`.
-    """
-    if not sizes.has_context:
-        return ""
-    repeats = (heading + " > ").startswith(title + " > ")
-    context = heading if repeats else " > ".join(filter(None, (title, heading)))
-    words = context[:MAX_HEADING_CHARACTERS].split()
-    while words and count_tokens(" ".join(words) + CONTEXT_END, sizes.tokenizer_file) > sizes.size // 3:
-        words = words[: min(len(words) - 1, 3 * len(words) // 4)]
-    return " ".join(words).removesuffix(" >")
-
-
-def _join_paths(above: str, own: str) -> str:
-    """Join the path of the headings above a block and the path inside it."""
-    return " > ".join(filter(None, (above, own)))[:MAX_HEADING_CHARACTERS]
-
-
 def _locate(pieces: Iterable[str], text: str) -> Iterator[tuple[int, str]]:
     """Find where each piece begins in the text that it was cut from.
 
@@ -243,15 +140,9 @@ def _locate(pieces: Iterable[str], text: str) -> Iterator[tuple[int, str]]:
     """
     end = 0
     for piece in pieces:
-        start = text.rfind(piece, 0, _next_word(text, end) + len(piece))
+        start = text.rfind(piece, 0, next_word(text, end) + len(piece))
         end = start + len(piece)
         yield start, piece
-
-
-def _next_word(text: str, position: int) -> int:
-    """Find the first character from a position on that is not white space."""
-    found = _NOT_BLANK.search(text, position)
-    return found.start() if found else len(text)
 
 
 def _halve(piece: str, sizes: CutSizes, prefix: str = "") -> Iterator[tuple[int, str, int]]:

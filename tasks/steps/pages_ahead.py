@@ -17,7 +17,8 @@ import polars as pl
 from roost.tasks.models.embedder import Embedder
 from roost.tasks.records import CHUNK, TEXT_BLOCK
 from roost.tasks.sources.parsers.parsed import Parsed
-from roost.tasks.steps.cut import CutSizes, cut_blocks
+from roost.tasks.steps.cut import cut_blocks
+from roost.tasks.steps.cut_sizes import CutSizes
 from roost.tasks.steps.load import MAX_TITLE_CHARACTERS
 from roost.tasks.steps.load_file import Outcome, join_parts
 from roost.tasks.steps.text_files import TextFile, place_blocks

@@ -231,9 +231,10 @@ def quality(model: str) -> dict[str, Any]:
 
     from roost.tasks.evaluation.metrics import score
     from roost.tasks.evaluation.questions import read_questions
-    from roost.tasks.models.embedder import load_engine
+    from roost.tasks.models.engine_choice import load_engine
     from roost.tasks.records import TEXT_BLOCK
-    from roost.tasks.steps.cut import CutSizes, cut_blocks
+    from roost.tasks.steps.cut import cut_blocks
+    from roost.tasks.steps.cut_sizes import CutSizes
 
     settings = Embedding(model=model) if model else Embedding()
     found = find_model(settings)

@@ -34,7 +34,8 @@ from roost.tasks.models.model import Model, find_model  # noqa: E402
 from roost.tasks.records import TEXT_BLOCK  # noqa: E402
 from roost.tasks.settings import Chunking, load_settings  # noqa: E402
 from roost.tasks.sources.parsers.parse import parse  # noqa: E402
-from roost.tasks.steps.cut import CutSizes, cut_blocks  # noqa: E402
+from roost.tasks.steps.cut import cut_blocks  # noqa: E402
+from roost.tasks.steps.cut_sizes import CutSizes  # noqa: E402
 
 #: Seconds between two searches.
 LOOK = 0.2
@@ -198,7 +199,7 @@ async def langchain(folder: Path) -> dict[str, Any]:
 
 async def bare(folder: Path) -> dict[str, Any]:
     """The floor: Roost's engine over the ready chunks, longest first, nothing else."""
-    from roost.tasks.models.embedder import load_engine
+    from roost.tasks.models.engine_choice import load_engine
 
     model = find_model(load_settings().embedding)
     chunks = chunked(read_blocks(folder), model).unique("chunk_hash").sort("tokens", descending=True)

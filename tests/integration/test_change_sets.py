@@ -24,7 +24,8 @@ from roost.tasks.records import TEXT_BLOCK
 from roost.tasks.settings import Embedding
 from roost.tasks.sources.parsers.parse import parse
 from roost.tasks.sources.source import Source
-from roost.tasks.steps.cut import CutSizes, cut_blocks
+from roost.tasks.steps.cut import cut_blocks
+from roost.tasks.steps.cut_sizes import CutSizes
 from roost.tasks.steps.report import IngestReport
 
 

@@ -24,7 +24,8 @@ from roost.tasks.models.model import find_model
 from roost.tasks.records import TEXT_BLOCK
 from roost.tasks.settings import Embedding
 from roost.tasks.sources.parsers.parse import parse
-from roost.tasks.steps.cut import CutSizes, cut_blocks
+from roost.tasks.steps.cut import cut_blocks
+from roost.tasks.steps.cut_sizes import CutSizes
 
 SENTENCES = [f"The {who} sleeps in the {where}." for who in ("otter", "heron", "crab") for where in ("bay", "dune")]
 NAMES = st.sampled_from([f"{stem}{suffix}" for stem in ("a", "b", "in/c", "in/d") for suffix in (".txt", ".md")])

@@ -16,8 +16,9 @@ import pytest
 from tests.conftest import ROOT
 
 from roost.tasks.errors import ModelError
-from roost.tasks.models import embedder, openvino_export
-from roost.tasks.models.embedder import Embedder, load_engine
+from roost.tasks.models import agreement, engine_choice, openvino_export
+from roost.tasks.models.embedder import Embedder
+from roost.tasks.models.engine_choice import load_engine
 from roost.tasks.models.model import Model, find_model
 from roost.tasks.models.openvino_engine import OpenVinoEngine
 from roost.tasks.models.openvino_export import export_model, quantize_model
@@ -69,7 +70,7 @@ def test_openvino_is_taken_by_itself_and_agrees_with_pytorch() -> None:
     ):
         assert found.shape == (5, 384)
         assert found.dtype == np.float32
-        assert (found * expected).sum(axis=1).min() >= openvino_export.MIN_COSINE
+        assert (found * expected).sum(axis=1).min() >= agreement.MIN_AGREEMENT
 
 
 def test_a_text_has_the_same_vector_to_the_last_bit_whatever_shares_its_call() -> None:
@@ -101,7 +102,7 @@ def test_other_architectures_and_poolings_are_exported_too(
     assert (found.embed_chunks(TEXTS, [1] * 5) * expected.embed_chunks(TEXTS, [1] * 5)).sum(axis=1).min() >= 0.9999
     assert (found.embed_queries(TEXTS) * expected.embed_queries(TEXTS)).sum(axis=1).min() >= 0.9999
     facts = json.loads(next((tmp_path / "cache").rglob("roost.json")).read_text())
-    assert facts["cosine"] >= openvino_export.MIN_COSINE
+    assert facts["agreement"] >= agreement.MIN_AGREEMENT
 
 
 def test_a_model_is_exported_once_and_loads_without_pytorch_then(cache: Path) -> None:
@@ -128,7 +129,7 @@ def test_of_two_that_export_at_once_the_second_takes_what_the_first_made(
     model, settings = tiny(), Embedding(backend="openvino", cache=str(tmp_path / "cache"))
     export = openvino_export._export
 
-    def and_another_meanwhile(model: Model, folder: Path) -> None:
+    def and_another_meanwhile(model: Model, _: str, folder: Path) -> None:
         monkeypatch.setattr(openvino_export, "_export", export)
         shutil.copytree(export_model(model, settings), folder, dirs_exist_ok=True)
 
@@ -141,10 +142,10 @@ def test_a_model_that_differs_when_exported_runs_in_pytorch_and_says_so(
     tiny: Callable[..., Model], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     model = tiny()
-    monkeypatch.setattr(openvino_export, "MIN_COSINE", 1.1)
+    monkeypatch.setattr(openvino_export, "MIN_AGREEMENT", 1.1)
     with caplog.at_level(logging.WARNING):
         assert load_engine(model, Embedding(cache=str(tmp_path / "cache"))).name == "torch"
-    assert "differs from PyTorch (cosine 1.0" in caplog.text
+    assert "differs from PyTorch (agreement 1.0" in caplog.text
     assert list((tmp_path / "cache" / "openvino").iterdir()) == []
     with pytest.raises(ModelError, match="differs from PyTorch"):
         load_engine(model, Embedding(backend="openvino", cache=str(tmp_path / "cache")))
@@ -158,7 +159,7 @@ def test_a_cache_that_cannot_be_written_is_named_with_its_setting(tmp_path: Path
 
 
 def test_without_openvino_pytorch_runs_and_who_asks_for_openvino_is_told_how(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embedder, "find_spec", lambda name: None if name == "openvino" else find_spec(name))
+    monkeypatch.setattr(engine_choice, "find_spec", lambda name: None if name == "openvino" else find_spec(name))
     settings = Embedding()
     assert load_engine(find_model(settings), settings).name == "torch"
     with pytest.raises(ModelError, match=r"roost\[local\]"):
@@ -166,7 +167,7 @@ def test_without_openvino_pytorch_runs_and_who_asks_for_openvino_is_told_how(mon
 
 
 def test_a_device_that_openvino_does_not_serve_leaves_the_choice_to_pytorch(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embedder, "_has_accelerator", lambda: True)
+    monkeypatch.setattr(engine_choice, "_has_accelerator", lambda: True)
     settings = Embedding()
     assert load_engine(find_model(settings), settings).name == "torch"
 

@@ -13,7 +13,7 @@ from roost.tasks.errors import UsageError
 from roost.tasks.milvus.store import Store, open_store
 from roost.tasks.models.embedder import Embedder, model_of
 from roost.tasks.search.hits import SearchOptions
-from roost.tasks.search.retrieve import search
+from roost.tasks.search.retrieve import Models, search
 from roost.tasks.settings import load_settings
 from roost.tasks.versions.live_version import require_live_version
 from roost.tasks.versions.version import Version
@@ -72,7 +72,7 @@ async def attack(index: str) -> None:
 
 
 async def as_queries(store: Store, version: Version, embedder: Embedder) -> None:
-    for hits in await search(store, version, embedder, hostile(1), k=3):
+    for hits in await search(store, version, Models(embedder, None), hostile(1), k=3):
         assert len(hits) == 3
 
 
@@ -82,7 +82,12 @@ async def as_values(store: Store, version: Version, embedder: Embedder) -> None:
     async def ask(value: str, quote: str) -> Any:
         try:
             return await search(
-                store, version, embedder, ["x"], k=9, options=SearchOptions(where=f"uri == {escaped(value, quote)}")
+                store,
+                version,
+                Models(embedder, None),
+                ["x"],
+                k=9,
+                options=SearchOptions(where=f"uri == {escaped(value, quote)}"),
             )
         except UsageError as error:
             return error

@@ -13,7 +13,7 @@ from tests.made_pdfs import prose
 from tests.unit.sources.test_parsers import make_pdf
 
 from roost.flows.operations.search import search_index
-from roost.tasks.search.retrieve import SearchOptions
+from roost.tasks.search.hits import SearchOptions
 from roost.tasks.steps.load_file import load_range
 from roost.tasks.workers import Workers, WorkerTimeLimitError
 

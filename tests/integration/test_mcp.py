@@ -14,6 +14,10 @@ from mcp import Client, StdioServerParameters
 from tests.integration.handbook import QUESTIONS
 
 from roost.flows.operations.search import search_index
+from roost.flows.operations.versions import promote_version, roll_back
+from roost.flows.parameters import RebuildRequest
+from roost.flows.rebuild import rebuild
+from roost.flows.running.run import run_flow
 from roost.tasks.search.hits import SearchOptions
 
 WHERE = "ordinal >= 1"
@@ -61,6 +65,7 @@ async def test_an_agent_finds_what_a_search_finds_and_leaves_the_file_to_others(
         assert "has no chunk \"x'] or" in await refusal(client, "passage", id="x'] or ordinal >= 0 or id in ['y")
         assert "no index 'nothing'" in await refusal(client, "search", query="ladder", index="nothing")
         assert "ROOST_LLM__MODEL" in await refusal(client, "ask", question="why?")
+        assert "2100 chunks, more than 200" in await refusal(client, "search", query="ladder", k=100, neighbours=10)
 
 
 async def test_two_hundred_calls_at_once_are_all_answered(
@@ -72,3 +77,41 @@ async def test_two_hundred_calls_at_once_are_all_answered(
         first = await call(client, "search", query=QUESTIONS[0], k=3)
         calls = (call(client, "search", query=QUESTIONS[0], k=3) for _ in range(200))
         assert all(found == first for found in await asyncio.gather(*calls))
+
+
+def test_a_rollback_and_a_promotion_under_load_give_no_error_and_no_empty_answer(
+    ingest: Any, index: str, standalone: str, folder: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ROOST_MILVUS__URI", standalone)
+    ingest(folder(**{"ships.md": "# Ships\n\n" + "A ship sails at noon with all her lamps lit. " * 40}))
+    _, built = run_flow(rebuild, RebuildRequest(index=index, chunk_size=64, chunk_overlap=8, max_drop=1))
+    texts = asyncio.run(asked_while_the_alias_moves(index, built.version))
+    assert len(set(map(len, texts))) > 1  # both versions answered
+    [hits] = asyncio.run(search_index(index, ["lamps"], 2))
+    assert texts[-1] == hits[0].text
+
+
+async def asked_while_the_alias_moves(index: str, newest: str) -> list[str]:
+    """Ask all the time while the index is rolled back and promoted again: the best text of each answer."""
+    texts: list[str] = []
+    done = asyncio.Event()
+    async with connected(index) as client:
+
+        async def ask() -> None:
+            found = await call(client, "search", query="lamps", k=2)
+            texts.append(found["hits"][0]["text"])
+
+        async def ask_on() -> None:
+            while not done.is_set():
+                await ask()
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(4):
+                group.create_task(ask_on())
+            for move in (lambda: roll_back(index), lambda: promote_version(index, newest, force=False)):
+                await move()
+                for _ in range(4):
+                    await ask()
+            done.set()
+        await ask()
+    return texts

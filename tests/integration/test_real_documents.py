@@ -22,7 +22,8 @@ from roost.tasks.sources.parsers.pdf.tables import find_tables
 from roost.tasks.sources.source import Columns
 from roost.tasks.sources.tables import find_columns, list_rows, read_rows
 from roost.tasks.sources.text_encoding import clean
-from roost.tasks.steps.cut import CutSizes, cut_blocks
+from roost.tasks.steps.cut import cut_blocks
+from roost.tasks.steps.cut_sizes import CutSizes
 
 # parsers
 

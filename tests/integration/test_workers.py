@@ -19,7 +19,8 @@ from tests.stand_ins import planned_row
 from roost.tasks.models.model import find_model
 from roost.tasks.records import PLANNED, TEXT_BLOCK, Batch
 from roost.tasks.settings import load_settings
-from roost.tasks.steps.cut import CutSizes, cut_blocks
+from roost.tasks.steps.cut import cut_blocks
+from roost.tasks.steps.cut_sizes import CutSizes
 from roost.tasks.steps.load import load_batch
 from roost.tasks.steps.load_file import load_file
 from roost.tasks.workers import (

@@ -13,7 +13,7 @@ from tests.stand_ins import listing_choices
 from roost.deployments.local.servers import milvus_standalone
 from roost.flows.running.scale_checks import check_engine
 from roost.tasks.errors import RoostError
-from roost.tasks.models.embedder import load_engine
+from roost.tasks.models.engine_choice import load_engine
 from roost.tasks.models.model import find_model
 from roost.tasks.models.openvino_export import quantize_model
 from roost.tasks.settings import Embedding, Scale, Settings

@@ -14,13 +14,15 @@ from pydantic import Field
 
 import roost
 from roost.flows.operations.index_reader import IndexReader
-from roost.tasks.errors import RoostError
+from roost.tasks.errors import RoostError, UsageError
 from roost.tasks.search.hits import SearchOptions
 from roost.tasks.settings import Settings
 
 #: Hits from which the language model answers.
 HITS_PER_ANSWER = 6
-#: Quarantined documents that `status` names of each index: an agent's context is short.
+#: Chunks that one search returns at most, neighbours included: an agent's context is short.
+MAX_CHUNKS = 200
+#: Quarantined documents that `status` names of each index.
 MAX_REJECTS = 20
 
 _READ_ONLY = ToolAnnotations(read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=False)
@@ -71,6 +73,7 @@ def _add_tools(server: MCPServer[None], reader: IndexReader, settings: Settings,
         """Find the passages of an index that match a question or a few words, best first."""
         options = SearchOptions(where=where, by_document=by == "document", neighbours=neighbours)
         with _tool_errors():
+            _check_size(k, neighbours)
             hits = await reader.search(index, query, k, options)
         return {"query": query, "index": index, "hits": [hit.as_dict() for hit in hits]}
 
@@ -104,6 +107,19 @@ def _add_tools(server: MCPServer[None], reader: IndexReader, settings: Settings,
         """List indexes with their documents, chunks and the first of their quarantined documents."""
         with _tool_errors():
             return _shortened(await reader.status(index))
+
+
+def _check_size(k: int, neighbours: int) -> None:
+    """Refuse a search that would return too many chunks.
+
+    Raises:
+        UsageError: It would return more than `MAX_CHUNKS`.
+    """
+    if (count := k * (1 + 2 * neighbours)) > MAX_CHUNKS:
+        raise UsageError(
+            f"k={k} with neighbours={neighbours} may return {count} chunks, more than {MAX_CHUNKS}: ask for fewer hits "
+            "or neighbours, and read on with `passage`"
+        )
 
 
 def _shortened(report: dict[str, Any]) -> dict[str, Any]:

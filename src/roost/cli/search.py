@@ -27,7 +27,7 @@ def filter_options(function: Function) -> Function:
 
 
 def fusion_options(function: Function) -> Function:
-    """Add `--fusion` and `--weight`."""
+    """Add `--fusion`, `--weight` and `--rerank`."""
     fusion = click.option(
         "--fusion",
         type=click.Choice(["dense", "sparse", "rrf", "minmax", "weighted"]),
@@ -36,7 +36,13 @@ def fusion_options(function: Function) -> Function:
     weight = click.option(
         "--weight", type=click.FloatRange(0, 1), metavar="W", help="Share of the vectors; implies --fusion weighted."
     )
-    return fusion(weight(function))
+    rerank = click.option(
+        "--rerank",
+        type=click.IntRange(0, 1000),
+        metavar="N",
+        help="Number of the best chunks that the reranker orders; 0: do not use it (default: as set).",
+    )
+    return fusion(weight(rerank(function)))
 
 
 def limit_option(default: int, most: int, text: str) -> Callable[[Function], Function]:
@@ -80,6 +86,7 @@ def search(
     diverse: bool,
     fusion: str | None,
     weight: float | None,
+    rerank: int | None,
     by: str,
     neighbours: int,
     parent: bool,
@@ -96,6 +103,7 @@ def search(
         where=where,
         fusion=fusion or "",
         weight=weight,
+        rerank=rerank,
         diverse=diverse,
         by_document=by == "document",
         neighbours=neighbours,
@@ -126,6 +134,7 @@ def ask(
     diverse: bool,
     fusion: str | None,
     weight: float | None,
+    rerank: int | None,
     as_json: bool,
 ) -> None:
     """Let a language model answer from the chunks found."""
@@ -139,7 +148,7 @@ def ask(
 
     if not question.strip():
         raise UsageError("the question is empty")
-    options = SearchOptions(where=where, fusion=fusion or "", weight=weight, diverse=diverse)
+    options = SearchOptions(where=where, fusion=fusion or "", weight=weight, rerank=rerank, diverse=diverse)
     [hits] = run_operation(lambda _: search_index(index, [question], k, options))
     if not hits:
         raise UsageError("no chunk was found, so there is nothing to answer from")

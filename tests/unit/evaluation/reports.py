@@ -8,12 +8,14 @@ from typing import Any
 from roost.tasks.evaluation.measures import Estimate
 from roost.tasks.evaluation.report import EvaluationReport
 from roost.tasks.evaluation.report_parts import Latency, QuestionSet, RecipeFacts, TimingConditions, WayResult
+from roost.tasks.versions.fusion import RRF
 
 REPORT = EvaluationReport(
     index="docs",
     version="docs__v1",
     recipe=RecipeFacts("0a1b2c3d", "some-model", "none"),
     chunks=10,
+    fusion=RRF,
     evaluated="2026-11-20T10:00:00+00:00",
     run_id="00000000",
     questions=QuestionSet("questions.jsonl", "q1", sampled=False),

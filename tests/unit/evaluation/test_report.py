@@ -21,7 +21,20 @@ from roost.tasks.evaluation.report_text import _answers, as_markdown
 from roost.tasks.markdown import table
 
 KEYS = [
-    *("index", "version", "recipe", "chunks", "evaluated", "run_id", "questions", "queries", "judged", "unknown"),
+    *(
+        "index",
+        "version",
+        "recipe",
+        "chunks",
+        "fusion",
+        "weight",
+        "evaluated",
+        "run_id",
+        "questions",
+        "queries",
+        "judged",
+        "unknown",
+    ),
     *("unknown_judgments", "quality", "ann_recall", "latency", "timings", "timed", "compare", "worst", "answers"),
     *("notes", "thresholds", "max_drop", "compared_with", "regressions", "missed", "verdict", "history", "files"),
 ]

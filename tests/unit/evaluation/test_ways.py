@@ -12,11 +12,14 @@ from tests.unit.evaluation.reports import WAYS, make_report
 
 from roost.flows.parameters import EvaluationRequest
 from roost.tasks.errors import UsageError
-from roost.tasks.evaluation.metrics import p_value
+from roost.tasks.evaluation.measures import Estimate
+from roost.tasks.evaluation.metrics import estimate, estimate_difference
 from roost.tasks.evaluation.questions import JUDGMENT, QUESTION, Questions
 from roost.tasks.evaluation.report_text import as_markdown
-from roost.tasks.evaluation.ways import choose_ways
+from roost.tasks.evaluation.ways import Way, choose_ways
 from roost.tasks.models.recipe import Recipe
+from roost.tasks.models.reranker import Reranker
+from roost.tasks.settings import Embedding, Search
 from roost.tasks.versions.fusion import DENSE, RRF, make_fusion
 from roost.tasks.versions.version import Version
 
@@ -33,13 +36,21 @@ JUDGED = Questions("file", ASKED, pl.DataFrame([("q", "a.md", 1, None, None)], s
 
 
 def test_the_chosen_way_is_that_of_the_index() -> None:
-    ways = choose_ways(TUNED, ["dense", "rrf", "chosen"], JUDGED)
-    assert ways == {"dense": DENSE, "rrf": RRF, "chosen": make_fusion("weighted", 0.7)}
+    ways = choose_ways(TUNED, ["dense", "rrf", "chosen"], JUDGED, None)
+    assert ways == {"dense": Way(DENSE), "rrf": Way(RRF), "chosen": Way(make_fusion("weighted", 0.7))}
+
+
+def test_the_reranked_way_is_that_of_the_index_with_the_reranker_that_is_set() -> None:
+    reranker = Reranker(Search(reranker="a-model"), Embedding())
+    ways = choose_ways(TUNED, ["chosen", "rerank"], JUDGED, reranker)
+    assert ways == {"chosen": Way(TUNED.default_fusion), "rerank": Way(TUNED.default_fusion, reranker)}
+    with pytest.raises(UsageError, match="no reranker is set: set ROOST_SEARCH__RERANKER"):
+        choose_ways(TUNED, ["rerank"], JUDGED, None)
 
 
 def test_a_comparison_without_judgments_is_refused() -> None:
     with pytest.raises(UsageError, match="--compare needs judged questions"):
-        choose_ways(TUNED, ["dense"], Questions("file", ASKED, JUDGMENT.to_frame()))
+        choose_ways(TUNED, ["dense"], Questions("file", ASKED, JUDGMENT.to_frame()), None)
 
 
 def test_a_way_that_is_named_twice_is_measured_once() -> None:
@@ -49,10 +60,11 @@ def test_a_way_that_is_named_twice_is_measured_once() -> None:
 def test_a_clear_difference_has_a_small_p_value_and_none_has_a_large_one() -> None:
     values = np.random.default_rng(1).normal(0.0, 1.0, 200)
     centred = values - values.mean()
-    assert p_value(centred + 0.5) < 0.001
-    assert p_value(centred - 0.5) < 0.001
-    assert p_value(centred) > 0.9
-    assert p_value(np.zeros(5)) == 1.0
+    assert estimate_difference(centred + 0.5)[1] < 0.001
+    assert estimate_difference(centred - 0.5)[1] < 0.001
+    assert estimate_difference(centred)[1] > 0.9
+    assert estimate_difference(np.zeros(5)) == (Estimate(0.0, 0.0, 0.0), 1.0)
+    assert estimate_difference(values)[0] == estimate(values)
 
 
 def test_the_documented_keys_are_there() -> None:

@@ -16,7 +16,7 @@ from tests.stand_ins import DIMENSION, HashEngine, made_model
 from roost.tasks.errors import ModelError
 from roost.tasks.models.embedder import MAX_REMEMBERED, TEXTS_PER_CALL, Embedder
 from roost.tasks.models.engine import cut_by_tokens
-from roost.tasks.models.torch_engine import MAX_CALL_TEXTS
+from roost.tasks.models.torch_device import CPU_LIMITS
 from roost.tasks.settings import Embedding
 
 TOKENS = st.lists(st.integers(0, 600), max_size=300)
@@ -26,23 +26,23 @@ BUDGET = st.integers(64, 8192)
 @given(tokens=TOKENS, budget=BUDGET)
 def test_every_text_is_in_one_call(tokens: list[int], budget: int) -> None:
     tokens.sort(reverse=True)
-    calls = cut_by_tokens(tokens, budget, MAX_CALL_TEXTS)
+    calls = cut_by_tokens(tokens, budget, CPU_LIMITS.texts)
     assert [token for call in calls for token in tokens[call]] == tokens
 
 
 @given(tokens=TOKENS, budget=BUDGET)
 def test_no_call_is_larger_than_the_budget_unless_one_text_alone_is(tokens: list[int], budget: int) -> None:
     tokens.sort(reverse=True)
-    for call in (tokens[part] for part in cut_by_tokens(tokens, budget, MAX_CALL_TEXTS)):
-        assert 1 <= len(call) <= MAX_CALL_TEXTS
+    for call in (tokens[part] for part in cut_by_tokens(tokens, budget, CPU_LIMITS.texts)):
+        assert 1 <= len(call) <= CPU_LIMITS.texts
         assert len(call) * max(call) <= budget or len(call) == 1
 
 
 @given(tokens=TOKENS, budget=BUDGET)
 def test_calls_are_as_full_as_the_bounds_allow(tokens: list[int], budget: int) -> None:
     tokens.sort(reverse=True)
-    for call in [tokens[part] for part in cut_by_tokens(tokens, budget, MAX_CALL_TEXTS)][:-1]:
-        assert len(call) == MAX_CALL_TEXTS or (len(call) + 1) * max(call) > budget
+    for call in [tokens[part] for part in cut_by_tokens(tokens, budget, CPU_LIMITS.texts)][:-1]:
+        assert len(call) == CPU_LIMITS.texts or (len(call) + 1) * max(call) > budget
 
 
 async def test_more_texts_than_the_thread_takes_at_once_come_back_in_order(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 
 from roost.tasks.ids import chunk_ids
 from roost.tasks.search.hits import Hit, Parent
-from roost.tasks.search.parents import join_chunks, with_parents
-from roost.tasks.search.row_search import _without_covered
+from roost.tasks.search.parents import join_chunks, with_parents, with_separate_parents
 
 DOCUMENT = "a" * 32
 #: Five chunks of four words; two words of each are also the beginning of the next one.
@@ -83,7 +82,20 @@ def test_joined_chunks_are_the_text_that_they_were_cut_from(parts: list[tuple[st
     assert len(joined) == len(text)
 
 
-def test_a_hit_inside_the_section_of_a_better_one_is_left_out() -> None:
-    better = replace(hit(2), parent=Parent("", 1, 3))
-    other = replace(hit(1), doc_id="b" * 32)
-    assert _without_covered([better, hit(3), other, hit(4)]) == [better, other, hit(4)]
+@pytest.mark.parametrize(
+    ("ordinals", "budget", "sections"),
+    [
+        ((2, 3, 4), 100, [(1, 3), (4, 4)]),  # the second hit is in the first section
+        ((1, 3), 8, [(1, 2), (3, 3)]),  # both would reach chunk 2
+        ((3, 2, 1), 1, [(3, 3), (2, 2), (1, 1)]),
+    ],
+)
+async def test_no_chunk_is_in_the_sections_of_two_hits(
+    ordinals: tuple[int, ...], budget: int, sections: list[tuple[int, int]]
+) -> None:
+    store: Any = Stored()
+    added = replace(hit(0), id="mine", doc_id="")  # its neighbours are unknown
+    hits = [*map(hit, ordinals), added]
+    made = await with_separate_parents(store, "docs__v1", hits, budget, lambda text: len(text.split()))
+    assert [(one.parent.first, one.parent.last) for one in made if one.parent] == sections
+    assert made[-1] == added

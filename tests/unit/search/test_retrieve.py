@@ -5,17 +5,25 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from roost.tasks.search.retrieve import most_diverse
+from roost.tasks.search.diversity import cosines, most_diverse
 from roost.tasks.search.snippets import make_snippet
 
 
 def test_diverse_hits_begin_with_the_nearest_and_leave_out_its_likes() -> None:
     query = np.array([1, 0, 0], dtype=np.float32)
     vectors = np.array([[0.9, 0.1, 0], [0.91, 0.1, 0], [0.6, 0, 0.8], [0, 1, 0]], dtype=np.float32)
-    assert most_diverse(query, vectors, 2) == [1, 2]
-    assert sorted(most_diverse(query, vectors, 9)) == [0, 1, 2, 3]
-    assert most_diverse(query, vectors[:0], 3) == []
-    assert most_diverse(np.zeros(3, dtype=np.float32), np.zeros((2, 3), dtype=np.float32), 1) == [0]
+    near = cosines(query, vectors)
+    assert most_diverse(near, vectors, 2) == [1, 2]
+    assert sorted(most_diverse(near, vectors, 9)) == [0, 1, 2, 3]
+    assert most_diverse(cosines(query, vectors[:0]), vectors[:0], 3) == []
+    zeros = np.zeros((2, 3), dtype=np.float32)
+    assert most_diverse(cosines(zeros[0], zeros), zeros, 1) == [0]
+
+
+def test_diverse_hits_begin_with_the_one_that_the_fusion_ranks_first() -> None:
+    vectors = np.array([[0, 1, 0], [0, 0.99, 0.1], [1, 0, 0]], dtype=np.float32)
+    by_words = np.array([1.0, 0.9, 0.6], dtype=np.float32)  # whatever the vectors say
+    assert most_diverse(by_words, vectors, 2) == [0, 2]
 
 
 TEXT_BLOCK = (

@@ -24,7 +24,8 @@ from roost.tasks.records import TEXT_BLOCK
 from roost.tasks.settings import Ingest
 from roost.tasks.sources.parsers.parse import read
 from roost.tasks.sources.parsers.parsed import Parsed
-from roost.tasks.steps.cut import CutSizes, cut_blocks
+from roost.tasks.steps.cut import cut_blocks
+from roost.tasks.steps.cut_sizes import CutSizes
 from roost.testing import check_parsed, mutate
 
 SAMPLES: dict[str, Callable[[], bytes]] = {

@@ -15,7 +15,8 @@ from roost.tasks.models.model import Model, load_tokenizer
 from roost.tasks.records import LOADED, REJECT, TEXT_BLOCK, TEXT_PLACE, Loaded
 from roost.tasks.settings import Chunking
 from roost.tasks.steps.chunk import check_window, chunk_batch
-from roost.tasks.steps.cut import CutSizes, cut_blocks
+from roost.tasks.steps.cut import cut_blocks
+from roost.tasks.steps.cut_sizes import CutSizes
 from roost.tasks.steps.text_files import TextFileError, read_blocks
 from roost.tasks.workers import WorkerError, WorkerMemoryError, WorkerStalledError, WorkerTimeLimitError
 

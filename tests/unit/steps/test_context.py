@@ -15,7 +15,9 @@ from roost.tasks.models.model import load_tokenizer
 from roost.tasks.models.recipe import make_recipe
 from roost.tasks.records import TEXT_BLOCK
 from roost.tasks.settings import Chunking
-from roost.tasks.steps.cut import CutSizes, cut_blocks, make_context
+from roost.tasks.steps.cut import cut_blocks
+from roost.tasks.steps.cut_sizes import CutSizes
+from roost.tasks.steps.sections import make_context
 from roost.tasks.versions.carry_over import share_vectors
 
 MODEL = made_model()

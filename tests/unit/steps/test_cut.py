@@ -14,7 +14,9 @@ from tests.stand_ins import made_model
 
 from roost.tasks.models.model import load_tokenizer
 from roost.tasks.records import CHUNK, TEXT_BLOCK
-from roost.tasks.steps.cut import MAX_CHUNK_CHARACTERS, MAX_HEADING_CHARACTERS, CutSizes, _heading_path, cut_blocks
+from roost.tasks.steps.cut import MAX_CHUNK_CHARACTERS, cut_blocks
+from roost.tasks.steps.cut_sizes import CutSizes
+from roost.tasks.steps.sections import MAX_HEADING_CHARACTERS, _heading_path
 
 MODEL = made_model()
 TOKENIZER = load_tokenizer(MODEL.tokenizer_file)

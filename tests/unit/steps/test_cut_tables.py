@@ -11,7 +11,8 @@ from tests.stand_ins import made_model
 
 from roost.tasks.models.model import load_tokenizer
 from roost.tasks.records import TEXT_BLOCK
-from roost.tasks.steps.cut import CutSizes, cut_blocks
+from roost.tasks.steps.cut import cut_blocks
+from roost.tasks.steps.cut_sizes import CutSizes
 
 FILE = str(made_model().tokenizer_file)
 TOKENIZER = load_tokenizer(made_model().tokenizer_file)
