@@ -16,7 +16,6 @@ from itertools import islice
 from pathlib import Path
 
 import polars as pl
-from fsspec.implementations.local import LocalFileSystem
 
 from roost.tasks.errors import DocumentError, RoostError
 from roost.tasks.milvus.store import Store
@@ -24,6 +23,7 @@ from roost.tasks.models.embedder import Embedder
 from roost.tasks.models.model import Model
 from roost.tasks.records import DOCUMENT, WORK_ACTIONS, Batch
 from roost.tasks.settings import Settings
+from roost.tasks.sources.connectors.files import FileConnection
 from roost.tasks.sources.listing import Listing
 from roost.tasks.sources.opened_source import OpenedSource
 from roost.tasks.sources.source_listing import list_source
@@ -118,7 +118,7 @@ async def _embed_ahead(run: FirstRun, is_made: asyncio.Event) -> None:
 
 async def _first_batches(run: FirstRun, folder: Path) -> list[Batch]:
     """Plan the first batches of the folders on this machine, without tables: listing all else twice may take long."""
-    local = [one for one in run.sources if isinstance(one.filesystem, LocalFileSystem)]
+    local = [one for one in run.sources if isinstance(one.connection, FileConnection) and one.connection.is_local]
     documents = [DOCUMENT.to_frame()]
     for one in local:
         listed = await call_watched(f"listing {one.source.uri}", list_source, one, folder, _refuse_table)

@@ -1,4 +1,4 @@
-"""The contract of parsers as a test that any package can run: `check_parser(PARSER, {"a.foo": data})`."""
+"""The contracts of parsers and connectors as tests that any package can run: `check_parser` and `check_source`."""
 
 from __future__ import annotations
 
@@ -6,10 +6,28 @@ import json
 import pickle
 import random
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 
 from roost.parsers import DocumentError, PagedParser, PageRange, Parsed, Parser, TextBlock, clean
+from roost.sources import (
+    ClosableConnection,
+    Columns,
+    Connection,
+    Connector,
+    Content,
+    Entry,
+    Item,
+    Metadata,
+    Place,
+    Skipped,
+    Unlisted,
+)
 
 _KINDS = ("text", "markdown", "table")
+#: A key that no place has.
+_NO_KEY = "no such key of roost.testing"
+#: As long as Milvus stores; longer keys are quarantined.
+_MAX_KEY_BYTES = 8_192
 
 
 def check_parser(parser: Parser, samples: Mapping[str, bytes], *, mutations: int = 20, seed: int = 0) -> None:
@@ -112,3 +130,77 @@ def _check_damaged(parser: Parser, data: bytes, name: str) -> None:
         raise
     except Exception as error:
         raise AssertionError(f"{name}: {type(error).__name__} instead of DocumentError: {error}") from error
+
+
+def check_source(
+    connector: Connector, uri: str, *, columns: Columns | None = None, is_complete: bool = True
+) -> list[Item]:
+    """Check that a connector keeps the contract, on a place with at least one document; return its items.
+
+    Args:
+        connector: The connector.
+        uri: Of the place, which must not change in between.
+        columns: The columns that a user chose.
+        is_complete: Whether the place can be listed completely.
+
+    Raises:
+        AssertionError: It does not; the message names the key.
+        Exception: What the connector raised.
+    """
+    assert isinstance(connector, Connector), f"{connector!r} lacks a part of roost.sources.Connector"
+    place = Place(uri, columns or Columns())
+    listings = []
+    for _ in range(2):
+        connection = connector.connect(place)
+        assert isinstance(connection, Connection), f"{connection!r} lacks a part of roost.sources.Connection"
+        first, again = list(connection.list()), list(connection.list())
+        assert first == again, "listed twice over one connection, the entries differ"
+        listings.append(first)
+        items = _check_entries(first, is_complete=is_complete)
+        for item in items:
+            _check_item(connection, item)
+        _check_unknown_key(connection)
+        if isinstance(connection, ClosableConnection):
+            connection.close()
+    assert listings[0] == listings[1], "listed over two connections, the entries differ"
+    return items
+
+
+def _check_entries(entries: list[Entry], *, is_complete: bool) -> list[Item]:
+    for entry in entries:
+        assert isinstance(entry, Item | Unlisted | Skipped), f"list yielded {entry!r}"
+    items = [entry for entry in entries if isinstance(entry, Item)]
+    keys = [item.key for item in items]
+    assert keys, "it lists no document"
+    assert len(set(keys)) == len(keys), f"a key is listed twice: {max(keys, key=keys.count)!r}"
+    has_all = not any(isinstance(entry, Unlisted) for entry in entries)
+    assert has_all == is_complete, f"the listing is {'complete' if has_all else 'not complete'}"
+    return items
+
+
+def _check_item(connection: Connection, item: Item) -> None:
+    key = item.key
+    assert key, "a key is empty"
+    assert clean(key) == key, f"{key!r}: a key that cannot be stored"
+    assert len(key.encode()) <= _MAX_KEY_BYTES, f"{key[:80]!r}...: longer than {_MAX_KEY_BYTES} bytes"
+    assert isinstance(item.modified, str | datetime), f"{key!r}: modified is a {type(item.modified).__name__}"
+    assert item.size is None or item.size >= 0, f"{key!r}: its size is {item.size}"
+    content, metadata = connection.read(key), connection.metadata(key)
+    assert isinstance(content, Content), f"{key!r}: read returned {type(content).__name__}, not Content"
+    assert isinstance(content.data, bytes | str), f"{key!r}: its content is a {type(content.data).__name__}"
+    assert connection.read(key) == content, f"{key!r}: read twice, the contents differ"
+    assert isinstance(metadata, Metadata), f"{key!r}: metadata returned {type(metadata).__name__}, not Metadata"
+    assert connection.metadata(key) == metadata, f"{key!r}: asked for twice, the metadata differ"
+    json.dumps(dict(metadata.fields), allow_nan=False, default=str)
+    if item.text is not None:
+        assert (content, metadata) == (Content(item.text), item.metadata), f"{key!r}: list and read differ"
+    elif item.size is not None and isinstance(content.data, bytes):
+        assert len(content.data) == item.size, f"{key!r}: listed with {item.size} bytes, read with {len(content.data)}"
+
+
+def _check_unknown_key(connection: Connection) -> None:
+    try:
+        connection.read(_NO_KEY)
+    except (LookupError, FileNotFoundError, DocumentError):
+        return
+    raise AssertionError("reading a key that is not there raised no LookupError or FileNotFoundError")

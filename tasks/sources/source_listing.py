@@ -1,29 +1,35 @@
-"""The listing of one source: a folder, a glob, a URL or a table."""
+"""The listing of one source: what its connection lists becomes rows of `DOCUMENT`; tables and mails are opened."""
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import polars as pl
 
-from roost.tasks.errors import DocumentError, SourceError
+from roost.tasks.errors import DocumentError, RoostError, SourceError
+from roost.tasks.foreign_errors import describe_error
+from roost.tasks.ids import digest
+from roost.tasks.locations import hide_secrets
 from roost.tasks.records import DOCUMENT
+from roost.tasks.sources.connectors.contract import Entry, Item, Skipped, Unlisted
+from roost.tasks.sources.connectors.files import FileConnection
+from roost.tasks.sources.connectors.items import ItemContent, item_location
 from roost.tasks.sources.document_rows import document_row, storable
+from roost.tasks.sources.item_spool import ItemSpool
 from roost.tasks.sources.mailboxes import is_mail, is_mailbox, list_contents
 from roost.tasks.sources.opened_source import OpenedSource
 from roost.tasks.sources.parsers.registry import is_media, suffix_of
 from roost.tasks.sources.source import Columns
-from roost.tasks.sources.source_files import follow_link, is_empty, leads_outside, relative_path, walk_files
+from roost.tasks.sources.stall import note_progress
 from roost.tasks.sources.tables import TableListing, clear_spool, is_table
 
-#: What fsspec calls entries that are neither file nor folder, after links are followed; skipped and counted.
-_NO_FILES = {"directory": "linked folder", "other": "pipe or device"}
-#: What links to files outside of the source are called among what is skipped.
-_OUTSIDE = "link out of the source"
+_log = logging.getLogger(__name__)
+
 #: A file of 0 bytes, as the count of skipped files names it.
 _EMPTY_FILE = "empty file"
 
@@ -49,86 +55,136 @@ def list_source(opened: OpenedSource, spool: Path, list_table: ListTable = list_
     """List one source as it is now.
 
     Args:
-        opened: The source; listed files and links are followed in its filesystem.
-        spool: Folder to which the rows of tables are written, for the batches to read.
+        opened: The source.
+        spool: Folder for the rows of tables, and for texts that come with the listing; the batches read them there.
         list_table: Lists a table, a mail or a mailbox: `list_contents`, or the same in another process.
 
     Raises:
         SourceError: The place is gone, or its content cannot be read with the source's choices.
     """
-    opened.refresh()
-    if opened.filesystem.isfile(opened.base):
-        return _list_single_file(opened, spool, list_table)
-    listing = SourceListing(DOCUMENT.to_frame())
-    rows: list[dict[str, Any]] = []
-    for entry in walk_files(opened, listing.unlisted):
-        relative = relative_path(entry["name"], opened.base)
-        if not opened.source.chooses(relative):
-            continue
-        info = follow_link(opened.filesystem, entry)
-        if info["type"] != "directory" and leads_outside(opened, entry):
-            listing.skipped[_OUTSIDE] += 1
-        elif info["type"] in _NO_FILES:
-            listing.skipped[_NO_FILES[info["type"]]] += 1
-        elif (is_table(relative) or is_mailbox(relative)) and storable(relative) == relative:
-            _add_table(opened, info["name"], relative, spool, listing, list_table)
-        elif is_media(relative):
-            listing.skipped[suffix_of(relative)] += 1
-        elif is_empty(opened.filesystem, info):
-            listing.skipped[_EMPTY_FILE] += 1
+    lister = _Lister(opened, spool, list_table)
+    for entry in _entries(opened):
+        lister.add(entry)
+    return lister.listing()
+
+
+def _entries(opened: OpenedSource) -> Iterator[Entry]:
+    """Yield what a connection lists; a listing that breaks off is not complete.
+
+    Raises:
+        SourceError: It breaks off before its first entry.
+    """
+    has_begun, uri = False, hide_secrets(opened.source.uri)
+    try:
+        for entry in opened.connection.list():
+            has_begun = True
+            yield entry
+    except (RoostError, MemoryError):
+        raise
+    except Exception as error:  # noqa: BLE001  each client raises its own exceptions
+        if not has_begun:
+            raise SourceError(f"{uri}: it cannot be listed: {describe_error(error)}") from None
+        _log.warning("%s: the listing broke off, so nothing is deleted: %s", uri, describe_error(error))
+        yield Unlisted()
+
+
+class _Lister:
+    """Collects what one source lists."""
+
+    def __init__(self, opened: OpenedSource, spool: Path, list_table: ListTable) -> None:
+        self._opened, self._spool, self._list_table = opened, spool, list_table
+        self._rows: list[dict[str, Any]] = []
+        self._contained: list[pl.DataFrame] = []
+        self._texts = ItemSpool(opened.key, spool)
+        self._unlisted: list[str] = []
+        self._skipped: Counter[str] = Counter()
+
+    def listing(self) -> SourceListing:
+        """Give all that was added."""
+        documents = [pl.DataFrame(self._rows, schema=DOCUMENT), *self._contained, self._texts.documents()]
+        return SourceListing(pl.concat(documents), self._unlisted, self._skipped)
+
+    def add(self, entry: Entry) -> None:
+        """Add an entry, unless the source's include and exclude leave it out; they do not apply to a single file.
+
+        Raises:
+            SourceError: The source is a single file that cannot be read, or has no text.
+        """
+        if isinstance(entry, Unlisted):
+            self._unlisted.append(storable(entry.prefix))
+            return
+        note_progress(entry.key)
+        connection = self._opened.connection
+        is_single = isinstance(connection, FileConnection) and connection.is_single_file
+        if not (is_single or self._opened.source.chooses(entry.key)):
+            return
+        if isinstance(entry, Skipped):
+            self._skipped[entry.what] += 1
+        elif entry.text is not None:
+            self._texts.add(entry, entry.text)
         else:
-            rows.append(document_row(opened, relative, info))
-            if is_mail(relative) and storable(relative) == relative:
-                _add_attachments(opened, info["name"], rows[-1], spool, listing, list_table)
-    listing.documents = pl.concat([pl.DataFrame(rows, schema=DOCUMENT), listing.documents])
-    return listing
+            self._add_file(entry, is_single=is_single)
 
+    def _add_file(self, item: Item, *, is_single: bool) -> None:
+        is_storable = storable(item.key) == item.key
+        if (is_table(item.key) or is_mailbox(item.key)) and (is_storable or is_single):
+            self._add_table(item, is_single=is_single)
+        elif is_media(item.key) and is_single:
+            suffix = suffix_of(item.key)
+            raise SourceError(f"{self._opened.source.uri}: {suffix} files contain no text that Roost can read")
+        elif is_media(item.key):
+            self._skipped[suffix_of(item.key)] += 1
+        elif item.size == 0:
+            self._skipped[_EMPTY_FILE] += 1
+        else:
+            row = document_row(self._opened.key, item, item.location or item_location(self._opened.place, item.key))
+            self._rows.append(row)
+            if is_mail(item.key) and is_storable:
+                self._add_attachments(item, row)
 
-def _list_single_file(opened: OpenedSource, spool: Path, list_table: ListTable) -> SourceListing:
-    source, path = opened.source, opened.base
-    name = PurePosixPath(path.partition("?")[0]).name
-    if is_table(name) or is_mailbox(name):
+    def _add_table(self, item: Item, *, is_single: bool) -> None:
+        """Add a table's rows or a mailbox's mails; one that cannot be read is added as one refused document."""
+        location = ""
         try:
-            table = list_table(opened.location(path), opened.key, name, source.columns, spool)
+            location = self._openable(item)
+            documents, is_complete = self._list(location, item.key)
         except DocumentError as error:
-            raise SourceError(f"{source.uri}: {error.detail}") from None
-        return SourceListing(table.documents, [] if table.is_complete else [f"{name}#"])
-    if is_media(name):
-        raise SourceError(f"{source.uri}: {PurePosixPath(name).suffix} files contain no text that Roost can read")
-    info = {**opened.filesystem.info(path), "name": path}
-    if is_empty(opened.filesystem, info):
-        return SourceListing(DOCUMENT.to_frame(), skipped=Counter([_EMPTY_FILE]))
-    row = document_row(opened, name, info)
-    listing = SourceListing(pl.DataFrame([row], schema=DOCUMENT))
-    if is_mail(name):
-        _add_attachments(opened, path, row, spool, listing, list_table)
-    return listing
+            if is_single:
+                raise SourceError(f"{self._opened.source.uri}: {error.detail}") from None
+            clear_spool(location, self._spool)
+            row = document_row(self._opened.key, item, location) | {"reason": str(error)}
+            documents, is_complete = pl.DataFrame([row], schema=DOCUMENT), False
+        self._contained.append(documents)
+        if not is_complete:
+            self._unlisted.append(f"{item.key}#")
 
+    def _add_attachments(self, item: Item, mail: dict[str, Any]) -> None:
+        """Add the attachments of a mail, with its time; one that cannot be read is refused when it is loaded."""
+        try:
+            found, _ = self._list(self._openable(item), mail["uri"])
+        except DocumentError:
+            self._unlisted.append(f"{mail['uri']}#")
+            return
+        self._contained.append(found.with_columns(modified=pl.lit(mail["modified"])).select(list(DOCUMENT)))
 
-def _add_table(
-    opened: OpenedSource, path: str, relative: str, spool: Path, listing: SourceListing, list_table: ListTable
-) -> None:
-    """Add a table's rows; a table that cannot be read is added as one refused document."""
-    try:
-        documents, is_complete = list_table(opened.location(path), opened.key, relative, opened.source.columns, spool)
-    except DocumentError as error:
-        clear_spool(opened.location(path), spool)
-        info = {**opened.filesystem.info(path), "name": path}
-        row = document_row(opened, relative, info) | {"reason": str(error)}
-        documents, is_complete = pl.DataFrame([row], schema=DOCUMENT), False
-    listing.documents = pl.concat([listing.documents, documents])
-    if not is_complete:
-        listing.unlisted.append(f"{relative}#")
+    def _list(self, location: str, uri: str) -> TableListing:
+        return self._list_table(location, self._opened.key, uri, self._opened.source.columns, self._spool)
 
+    def _openable(self, item: Item) -> str:
+        """Give a location at which another process can open an item: its own, or a copy in the spool.
 
-def _add_attachments(
-    opened: OpenedSource, path: str, mail: dict[str, Any], spool: Path, listing: SourceListing, list_table: ListTable
-) -> None:
-    """Add the attachments of a mail, with its time; one that cannot be read is refused when it is loaded."""
-    try:
-        found, _ = list_table(opened.location(path), opened.key, mail["uri"], opened.source.columns, spool)
-    except DocumentError:
-        listing.unlisted.append(f"{mail['uri']}#")
-        return
-    attached = found.with_columns(modified=pl.lit(mail["modified"]))
-    listing.documents = pl.concat([listing.documents, attached.select(list(DOCUMENT))])
+        Raises:
+            DocumentError: The item cannot be read.
+        """
+        if item.location:
+            return item.location
+        suffixes = "".join(PurePosixPath(item.key).suffixes[-2:])  # they say how a table is read
+        copy = self._spool / f"{digest(f'{self._opened.key} {item.key}'.encode())}{suffixes}"
+        try:
+            data = ItemContent(self._opened.connection.read(item.key)).data
+        except (RoostError, MemoryError):
+            raise
+        except Exception as error:  # noqa: BLE001  each client raises its own exceptions
+            raise DocumentError("unreadable", describe_error(error)) from None
+        copy.write_bytes(data)
+        return str(copy)

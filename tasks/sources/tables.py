@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePath, PurePosixPath
 from typing import IO, Any, NamedTuple
 
@@ -18,6 +18,7 @@ from fsspec.compression import compr
 from fsspec.utils import infer_compression
 
 from roost.tasks.errors import DocumentError, SourceError, unknown_value
+from roost.tasks.foreign_errors import describe_error
 from roost.tasks.ids import digest, doc_id
 from roost.tasks.locations import local_path, open_location
 from roost.tasks.records import DOCUMENT
@@ -27,7 +28,7 @@ from roost.tasks.sources.table_uris import is_compressed, table_kind
 
 #: Rows in one part of the spool, and characters of them: as much of a table is in memory at once while it is listed.
 PART_ROWS = 2_000
-_PART_CHARACTERS = 16_000_000
+PART_CHARACTERS = 16_000_000
 
 #: Column names, lower case, by which the columns of a table are recognised; the first that is there is taken.
 _ID_NAMES = ("id", "_id", "doc_id", "docid", "key", "uuid", "slug", "commit")
@@ -160,7 +161,7 @@ def _take_part(rows: Iterator[tuple[int, TableRow]]) -> list[tuple[int, TableRow
     for numbered in rows:
         part.append(numbered)
         size += sum(len(value) for value in numbered[1].values() if isinstance(value, str))
-        if len(part) >= PART_ROWS or size >= _PART_CHARACTERS:
+        if len(part) >= PART_ROWS or size >= PART_CHARACTERS:
             break
     return part
 
@@ -228,11 +229,20 @@ def _spool_part(
             }
         )
         spooled.append(document)
+    write_part(spooled, part)
+    return TableListing(pl.DataFrame(listed, schema=DOCUMENT), is_complete)
+
+
+def write_part(documents: Sequence[Mapping[str, str]], part: Path) -> None:
+    """Write titles, texts and metadata to a part of the spool.
+
+    Raises:
+        DocumentError: There is no space left.
+    """
     try:
-        pl.DataFrame(spooled, schema=_SPOOLED).write_parquet(part)
+        pl.DataFrame(documents, schema=_SPOOLED).write_parquet(part)
     except (OSError, pl.exceptions.PolarsError) as error:
         raise _no_space(part.parent, error) from None
-    return TableListing(pl.DataFrame(listed, schema=DOCUMENT), is_complete)
 
 
 def _take_name(wanted: str, seen: dict[str, int]) -> str:
@@ -299,7 +309,7 @@ def _local_file(location: str, name: str, spool: Path, max_copied_mb: int) -> tu
     except Exception as error:  # noqa: BLE001  each compression and each filesystem raises its own exceptions
         if isinstance(error, OSError) and error.errno in _NO_SPACE:
             raise _no_space(spool, error) from None
-        raise DocumentError("unreadable", f"{error}") from None
+        raise DocumentError("unreadable", describe_error(error)) from None
     return copy, True
 
 

@@ -17,10 +17,10 @@ import polars as pl
 from roost.tasks.errors import DocumentError, RoostError, TransientError
 from roost.tasks.ids import digest
 from roost.tasks.records import LOADED, REJECT, TEXT_PLACE, Batch, Loaded
-from roost.tasks.sources.parsers.parsed import Parsed, ParserId, TextBlock
+from roost.tasks.sources.parsers.parsed import ParserId
 from roost.tasks.sources.table_uris import row_format
 from roost.tasks.sources.tables import read_rows
-from roost.tasks.steps.load_file import Outcome
+from roost.tasks.steps.load_file import Outcome, plain_text
 from roost.tasks.steps.load_files import OnPages, load_files
 from roost.tasks.steps.metadata import pack_metadata
 from roost.tasks.steps.text_files import TextFile
@@ -78,7 +78,10 @@ def load_rows(documents: pl.DataFrame, text: str) -> dict[str, Outcome]:
         documents: Frame with `doc_id`, `uri`, `content_hash`, `spool` and `row`.
         text: File for their text.
     """
-    found = {row["doc_id"]: _parse_row(row) for row in read_rows(documents).iter_rows(named=True)}
+    found = {
+        row["doc_id"]: plain_text(row["title"], row["text"], orjson.loads(row["metadata"]))
+        for row in read_rows(documents).iter_rows(named=True)
+    }
     texts = TextFile.write(text, found)
     return {
         row["doc_id"]: Outcome(row["content_hash"], texts[row["doc_id"]], ParserId(row_format(row["uri"])))
@@ -91,11 +94,6 @@ def _listed_refusal(row: dict[str, Any]) -> Outcome:
     reason, _, detail = row["reason"].partition(": ")
     read_as = row_format(row["uri"]) if row["spool"] else ""
     return Outcome(row["content_hash"], DocumentError(reason, detail), ParserId(read_as))
-
-
-def _parse_row(row: dict[str, Any]) -> Parsed:
-    text = "\n\n".join(filter(None, (row["title"], row["text"])))
-    return Parsed((TextBlock(text),), row["title"], orjson.loads(row["metadata"]))
 
 
 def _as_record(name: str, planned: pl.DataFrame, outcomes: dict[str, Outcome], started: float) -> Loaded:

@@ -5,19 +5,27 @@ from __future__ import annotations
 import time
 import zipfile
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from roost.tasks.errors import DocumentError, RoostError, TransientError
+from roost.tasks.foreign_errors import describe_error
 from roost.tasks.ids import content_hash
 from roost.tasks.locations import local_path, open_location
+from roost.tasks.sources.connectors.contract import Content
+from roost.tasks.sources.connectors.items import ItemContent, ItemReader, is_item
 from roost.tasks.sources.parsers.parse import Reading, join_readings, parser_of, read, read_by_stand_in
-from roost.tasks.sources.parsers.parsed import PageRange, Parsed, ParserId
+from roost.tasks.sources.parsers.parsed import PageRange, Parsed, ParserId, TextBlock
+from roost.tasks.sources.table_uris import row_format
+from roost.tasks.sources.text_encoding import clean
 from roost.tasks.steps.text_files import TextFile, TextFileError
 
 #: Of documents that no parser read.
 NO_PARSER = ParserId()
+#: The connections of this worker process; they end with it.
+_items = ItemReader()
 
 
 @dataclass(frozen=True)
@@ -49,12 +57,12 @@ def load_file(location: str, name: str, doc_id: str, text: str) -> Outcome:
         MemoryError: It needs more memory than the worker may have.
         TextFileError: The text cannot be written.
     """
-    return _load(location, name, doc_id, text, lambda data: read(data, name))
+    return _load(location, name, doc_id, text, lambda data, kind: read(data, name, media_type=kind))
 
 
 def load_file_by_stand_in(location: str, name: str, doc_id: str, text: str) -> Outcome:
     """Do the same as `load_file` with the stand-in of the file's parser, which has crashed."""
-    return _load(location, name, doc_id, text, lambda data: read_by_stand_in(data, name))
+    return _load(location, name, doc_id, text, lambda data, kind: read_by_stand_in(data, name, kind))
 
 
 def copy_file(location: str, copy: str) -> str | RoostError:
@@ -98,12 +106,33 @@ def load_range(copy: str, name: str, doc_id: str, text: str, pages: PageRange) -
     return replace(_outcome("", reading, doc_id, text), seconds=time.process_time() - started)
 
 
-def _load(location: str, name: str, doc_id: str, text: str, parse: Callable[[bytes], Reading]) -> Outcome:
+def _load(location: str, name: str, doc_id: str, text: str, parse: Callable[[bytes, str], Reading]) -> Outcome:
     try:
-        data = read_file(location)
+        item = _items.read(location) if is_item(location) else ItemContent(Content(read_file(location)))
     except RoostError as error:
         return Outcome("", error)
-    return _outcome(content_hash(data), _refused_if_failed(name, lambda: parse(data)), doc_id, text)
+    return _outcome(item.hash, _refused_if_failed(name, lambda: _parse_item(item, parse)), doc_id, text)
+
+
+def _parse_item(item: ItemContent, parse: Callable[[bytes, str], Reading]) -> Reading:
+    """Parse a file or an item, and add what the item's place knows of it."""
+    title, fields = clean(item.metadata.title), item.fields
+    if item.is_plain_text:
+        text = item.data.decode()
+        if not (text.strip() or title.strip()):
+            raise DocumentError("empty", "its text is empty")
+        return Reading(plain_text(title, text, fields), ParserId(row_format("")))
+    reading = parse(item.data, item.content.media_type)
+    if not isinstance(reading.result, Parsed) or not (title or fields):
+        return reading
+    parsed = reading.result
+    known = replace(parsed, title=title or parsed.title, metadata={**parsed.metadata, **fields})
+    return replace(reading, result=known)
+
+
+def plain_text(title: str, text: str, fields: Mapping[str, Any]) -> Parsed:
+    """Make the parsed document of a text that no parser reads, as of a table's row: its title, then its text."""
+    return Parsed((TextBlock("\n\n".join(filter(None, (title, text)))),), title, dict(fields))
 
 
 def join_file(name: str, doc_id: str, text: str, parts: Sequence[Outcome]) -> Outcome:
@@ -140,6 +169,8 @@ def _refused_if_failed(name: str, work: Callable[[], Reading]) -> Reading:
         return work()
     except MemoryError:  # perhaps because of what others have left: `Workers` tries it again alone
         raise
+    except DocumentError as refusal:
+        error = refusal
     except RecursionError:
         error = DocumentError("damaged", "its structure is nested too deeply")
     except Exception as defect:  # noqa: BLE001  a document that no parser expects, or a defect that an upgrade mends
@@ -160,13 +191,14 @@ def read_file(location: str) -> bytes:
             return bytes(stream.read())
     except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
         if isinstance(error.__cause__, OSError):  # fsspec reports an unreachable web server as FileNotFoundError
-            raise TransientError(f"{location}: {error.__cause__}") from None
-        raise DocumentError("unreadable", error.strerror or str(error)) from None
+            raise TransientError(f"{location}: {describe_error(error.__cause__)}") from None
+        gone = "it is gone since it was listed" if isinstance(error, FileNotFoundError) else describe_error(error)
+        raise DocumentError("unreadable", gone) from None
     except MemoryError:
         raise
     except (zipfile.BadZipFile, zlib.error) as error:
         raise DocumentError("damaged", str(error)) from None
     except Exception as error:  # noqa: BLE001  each remote filesystem raises its own exceptions
         if local_path(location) is None:
-            raise TransientError(f"{type(error).__name__}: {error}") from None
-        raise DocumentError("unreadable", str(error)) from None
+            raise TransientError(f"{location}: it cannot be read now: {describe_error(error)}") from None
+        raise DocumentError("unreadable", describe_error(error)) from None

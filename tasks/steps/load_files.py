@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, TypeAlias
 import polars as pl
 
 from roost.tasks.errors import DocumentError, RoostError
-from roost.tasks.ids import hash_file
+from roost.tasks.sources.connectors.items import hash_location, is_item
 from roost.tasks.sources.parsers.parse import has_pages, has_stand_in, parser_of
 from roost.tasks.sources.parsers.parsed import PageRange
 from roost.tasks.steps.load_file import (
@@ -74,8 +74,9 @@ async def load_files(
 
 
 def _count_ranges(row: dict[str, Any]) -> int:
-    """Choose in how many page ranges a file is parsed."""
-    return PAGE_RANGES if row["size"] >= MIN_PAGED_BYTES and has_pages(row["uri"]) else 1
+    """Choose in how many page ranges a file is parsed: an item in one, with what its place knows of it."""
+    is_paged = row["size"] >= MIN_PAGED_BYTES and has_pages(row["uri"]) and not is_item(row["location"])
+    return PAGE_RANGES if is_paged else 1
 
 
 class _Loading:
@@ -179,5 +180,5 @@ class _Loading:
     async def _hash(self) -> str:
         """Hash a file that could not be parsed, so that the next run recognises it; empty when that fails too."""
         with suppress(WorkerError):
-            return await self._workers.run(hash_file, (self._file.location,), self._seconds)
+            return await self._workers.run(hash_location, (self._file.location,), self._seconds)
         return ""

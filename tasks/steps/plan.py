@@ -10,9 +10,10 @@ from dataclasses import dataclass
 import polars as pl
 
 from roost.tasks.errors import REASONS, UsageError
-from roost.tasks.ids import ALL_IDS, IdRange, hash_file, in_id_range
+from roost.tasks.ids import ALL_IDS, IdRange, in_id_range
 from roost.tasks.milvus.store import Store
 from roost.tasks.records import PLANNED, Plan
+from roost.tasks.sources.connectors.items import hash_locations
 from roost.tasks.sources.listing import Listing
 from roost.tasks.sources.source import Source
 from roost.tasks.steps.changed_parsers import has_other_parser
@@ -193,9 +194,13 @@ def _hash_where(documents: pl.DataFrame, condition: pl.Expr) -> pl.DataFrame:
     chosen = documents.filter(condition).select("doc_id", "location")
     if not chosen.height:
         return documents
+    shares = [chosen.gather_every(_HASH_THREADS, first) for first in range(min(_HASH_THREADS, chosen.height))]
     with ThreadPoolExecutor(_HASH_THREADS) as threads:
-        hashes = pl.Series("fresh", list(threads.map(hash_file, chosen["location"])), dtype=pl.String)
-    fresh = chosen.select("doc_id").with_columns(hashes)
+        hashes = threads.map(lambda share: list(hash_locations(share["location"])), shares)
+        columns = [pl.Series("fresh", each, dtype=pl.String) for each in hashes]
+    fresh = pl.concat(
+        share.select("doc_id").with_columns(column) for share, column in zip(shares, columns, strict=True)
+    )
     joined = documents.join(fresh, on="doc_id", how="left", maintain_order="left")
     return joined.with_columns(content_hash=pl.coalesce("fresh", "content_hash")).drop("fresh")
 

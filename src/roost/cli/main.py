@@ -21,6 +21,7 @@ from roost.cli.ingest import ingest
 from roost.cli.mcp import mcp
 from roost.cli.options import CommandGroup
 from roost.cli.output.printable import printable
+from roost.cli.plugins import plugins
 from roost.cli.quantize import quantize
 from roost.cli.removal import delete, forget
 from roost.cli.schedule import schedule, schedules
@@ -71,7 +72,8 @@ def app(context: click.Context) -> None:
 
 COMMANDS = (
     *(demo, ingest, backfill, schedule, schedules, status, verify, search, ask, evaluate, tune),
-    *(versions, rebuild, promote, rollback, prune, forget, delete, export, import_, quantize, mcp, formats, doctor),
+    *(versions, rebuild, promote, rollback, prune, forget, delete, export, import_, quantize, mcp, formats),
+    *(plugins, doctor),
     *(deploy, up, down),
 )
 for command in COMMANDS:

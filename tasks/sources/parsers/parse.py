@@ -60,15 +60,15 @@ def parse(data: bytes, name: str) -> Parsed:
     return reading.result
 
 
-def read(data: bytes, name: str, pages: PageRange | None = None) -> Reading:
+def read(data: bytes, name: str, pages: PageRange | None = None, media_type: str = "") -> Reading:
     """Parse a file, or a range of its pages, which `join_readings` joins; a refusal is returned, not raised."""
-    parser = choose_parser(data, name)
+    parser = choose_parser(data, name, media_type)
     return _read(parser, parser, data, name, pages)
 
 
-def read_by_stand_in(data: bytes, name: str) -> Reading:
+def read_by_stand_in(data: bytes, name: str, media_type: str = "") -> Reading:
     """Parse a file with the stand-in of its parser, where that has one; a refusal is returned, not raised."""
-    parser = choose_parser(data, name)
+    parser = choose_parser(data, name, media_type)
     return _read(parser, parser.stand_in if isinstance(parser, ParserWithStandIn) else parser, data, name, None)
 
 
@@ -97,12 +97,15 @@ def join_readings(readings: Sequence[Reading], name: str) -> Reading:
         return Reading(error, identity(parser, name, used))
 
 
-def choose_parser(data: bytes, name: str) -> Parser:
+def choose_parser(data: bytes, name: str, media_type: str = "") -> Parser:
     """Choose the parser by a file's suffix, or by its content where that has another known format.
 
-    Text that begins as a web page is one only where the suffix promises no other text: it may be source code.
+    Text that begins as a web page is one only where the suffix promises no other text: it may be source code. What the
+    file's place says of its type counts where no parser names the suffix.
     """
     found = registry().parser_for(name)
+    if media_type and suffix_of(name) not in registry().by_suffix:
+        found = registry().by_media_type.get(media_type.partition(";")[0].strip().lower(), found)
     kind = content_type(data)
     if not kind or kind in found.media_types:
         return found

@@ -57,11 +57,7 @@ def registry() -> Registry:
     Raises:
         ConfigurationError: An installed parser cannot be loaded, or two packages read the same suffix.
     """
-    installed = [(entry, _package(entry)) for entry in entry_points(group=GROUP)]
-    parsers = [
-        *(Registered(_load(entry, "roost"), "roost") for entry in BUILT_IN),
-        *(Registered(_load(entry, package), package) for entry, package in sorted(installed, key=lambda one: one[1])),
-    ]
+    parsers = [Registered(load_parser(entry, _package(entry)), _package(entry)) for entry in installed_entries()]
     owners: dict[str, str] = {}
     by_suffix: dict[str, Parser] = {}
     by_media_type: dict[str, Parser] = {}
@@ -78,6 +74,11 @@ def registry() -> Registry:
     return Registry(tuple(parsers), by_suffix, by_media_type)
 
 
+def installed_entries() -> list[EntryPoint]:
+    """List the entry points of parsers: the built-in ones first, then those of installed packages by package."""
+    return [*BUILT_IN, *sorted(entry_points(group=GROUP), key=_package)]
+
+
 def is_media(name: str) -> bool:
     """Whether a file has the suffix of a format without text, and no parser reads it."""
     suffix = suffix_of(name)
@@ -89,7 +90,12 @@ def suffix_of(name: str) -> str:
     return PurePosixPath(name).suffix.lower()
 
 
-def _load(entry: EntryPoint, package: str) -> Parser:
+def load_parser(entry: EntryPoint, package: str) -> Parser:
+    """Load one parser.
+
+    Raises:
+        ConfigurationError: It cannot be imported, or is no parser; one line.
+    """
     try:
         parser = entry.load()
     except Exception as error:
@@ -106,4 +112,4 @@ def _load(entry: EntryPoint, package: str) -> Parser:
 
 
 def _package(entry: EntryPoint) -> str:
-    return entry.dist.name if entry.dist else "unknown"
+    return entry.dist.name if entry.dist else "roost"

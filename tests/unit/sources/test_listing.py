@@ -375,7 +375,7 @@ def test_a_file_url_lists_the_same_documents_as_the_path(folder: Maker, listing:
         ("nowhere", "no such file or folder: nowhere"),
         ("nowhere/*.md", "no such file or folder: nowhere/*.md"),
         ("memory://nowhere", "no such file or folder: memory://nowhere"),
-        ("foo://bucket/x", "foo://bucket/x: Protocol not known: foo"),
+        ("foo://bucket/x", "foo://bucket/x: no connector and no fsspec filesystem has this scheme (`roost plugins`)"),
     ],
 )
 def test_a_place_that_is_not_there_is_refused_in_one_line(listing: Any, place: str, words: str) -> None:

@@ -96,7 +96,7 @@ def test_a_first_listing_long_after_the_opening_is_not_the_cached_one(
 ) -> None:
     place = folder(**{"a.md": "A"})
     [opened] = open_sources([Source(uri=f"{caching}://{place}")], listing_choices())
-    opened.filesystem.ls(str(place))
+    opened.connection.filesystem.ls(str(place))
     (place / "b.md").write_text("B")
     assert list_source(opened, tmp_path).documents["uri"].to_list() == ["a.md", "b.md"]
 

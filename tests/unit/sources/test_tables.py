@@ -446,7 +446,7 @@ def test_a_cell_that_does_not_end_is_refused(listed: Lister, monkeypatch: pytest
 def test_a_part_of_the_spool_holds_as_many_rows_as_have_a_bounded_size(
     listed: Lister, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tables, "_PART_CHARACTERS", 1000)
+    monkeypatch.setattr(tables, "PART_CHARACTERS", 1000)
     found = listed("a.jsonl", jsonl(*({"id": n, "text": f"{n} " * 200} for n in range(7))))
     assert found.documents["spool"].n_unique() == 3
     assert found.texts == [f"{n} " * 200 for n in range(7)]

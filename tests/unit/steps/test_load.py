@@ -224,7 +224,7 @@ async def test_a_file_that_is_gone_before_its_pages_are_read_is_refused_by_name(
 async def test_a_defect_of_code_is_not_taken_for_damage_of_a_nights_documents(
     workers: InProcessWorkers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def read(data: bytes, name: str) -> Any:
+    def read(data: bytes, name: str, media_type: str) -> Any:
         raise AttributeError("'NoneType' object has no attribute 'splitlines'")
 
     monkeypatch.setattr("roost.tasks.steps.load_file.read", read)
@@ -237,7 +237,7 @@ async def test_a_defect_of_code_is_not_taken_for_damage_of_a_nights_documents(
 def test_a_worker_without_memory_says_so_and_does_not_blame_the_document(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def read(data: bytes, name: str) -> Any:
+    def read(data: bytes, name: str, media_type: str) -> Any:
         raise MemoryError
 
     monkeypatch.setattr("roost.tasks.steps.load_file.read", read)

@@ -2,47 +2,55 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from re import Pattern
 from typing import Any
 
 from fsspec.implementations.local import LocalFileSystem
 
-from roost.tasks.sources.document_rows import storable
-from roost.tasks.sources.opened_source import OpenedSource
+from roost.tasks.foreign_errors import describe_error
 from roost.tasks.sources.stall import note_progress
 
+_log = logging.getLogger(__name__)
 
-def walk_files(opened: OpenedSource, unlisted: list[str]) -> Iterator[dict[str, Any]]:
+
+def walk_files(
+    filesystem: Any, base: str, pattern: Pattern[str] | None, unlisted: list[str]
+) -> Iterator[dict[str, Any]]:
     """Yield fsspec's `info` of every file that matches the glob, in a stable order; skip hidden files and folders.
 
     Args:
-        opened: The source.
-        unlisted: Paths, relative to the source, of folders that cannot be listed; they are added.
+        filesystem: An `fsspec.AbstractFileSystem`.
+        base: Path of the folder in it.
+        pattern: Glob that paths must match; None for all.
+        unlisted: Paths, relative to the folder, of folders that cannot be listed; they are added.
     """
-    folders = [opened.base]
+    folders = [base]
     for current in folders:
         note_progress(current)
-        for folder, subfolders, files in _list_level(opened, current, unlisted):
+        for folder, subfolders, files in _list_level(filesystem, current, base, unlisted):
             shown = sorted(name for name in subfolders if not name.startswith(".") and name != "__pycache__")
             folders += [subfolders[name]["name"] for name in shown]
             for name, info in sorted(files.items()):
                 path = f"{folder.rstrip('/')}/{name}" if folder else name
                 note_progress(path)
-                if not name.startswith(".") and (opened.pattern is None or opened.pattern.match(path)):
+                if not name.startswith(".") and (pattern is None or pattern.match(path)):
                     yield {**info, "name": path}
 
 
-def _list_level(opened: OpenedSource, folder: str, unlisted: list[str]) -> list[Any]:
+def _list_level(filesystem: Any, folder: str, base: str, unlisted: list[str]) -> list[Any]:
     """List one folder as fsspec's `walk` does; one that cannot be listed to its end is noted, and nothing of it listed.
 
     One level at a time, because fsspec omits the errors of deeper ones.
     """
     try:
-        return list(opened.filesystem.walk(folder, maxdepth=1, detail=True, on_error="raise"))
-    except Exception:  # noqa: BLE001  each filesystem raises its own exceptions, on any page of a listing
-        unlisted.append(storable(relative_path(folder, opened.base)))
+        return list(filesystem.walk(folder, maxdepth=1, detail=True, on_error="raise"))
+    except Exception as error:  # noqa: BLE001  each filesystem raises its own exceptions, on any page of a listing
+        _log.warning("the folder %r could not be listed: %s", folder, describe_error(error))
+        unlisted.append(relative_path(folder, base))
         return []
 
 
@@ -54,11 +62,11 @@ def follow_link(filesystem: Any, info: dict[str, Any]) -> dict[str, Any]:
         return {**info, "type": "file"}
 
 
-def leads_outside(opened: OpenedSource, info: dict[str, Any]) -> bool:
+def leads_outside(filesystem: Any, base: str, info: dict[str, Any]) -> bool:
     """Whether a file is a link out of a local source's folder: anyone who can write there can set its target."""
-    if opened.choices.follow_links or not (isinstance(opened.filesystem, LocalFileSystem) and info["islink"]):
+    if not (isinstance(filesystem, LocalFileSystem) and info["islink"]):
         return False
-    return not Path(os.path.realpath(info["name"])).is_relative_to(os.path.realpath(opened.base or "/"))
+    return not Path(os.path.realpath(info["name"])).is_relative_to(os.path.realpath(base or "/"))
 
 
 def is_empty(filesystem: Any, info: dict[str, Any]) -> bool:

@@ -1,0 +1,23 @@
+"""The command `roost plugins`."""
+
+from __future__ import annotations
+
+import click
+
+from roost.cli.options import json_option
+from roost.cli.output.print_json import print_json
+
+
+@click.command()
+@json_option
+def plugins(*, as_json: bool) -> None:
+    """List the sources and parsers that packages provide, and which of them cannot be loaded."""
+    from roost.tasks.sources.plugins import list_plugins
+
+    found = list_plugins()
+    if as_json:
+        print_json(found.as_dict())
+    else:
+        from roost.cli.output.show_plugins import show_plugins
+
+        show_plugins(found)

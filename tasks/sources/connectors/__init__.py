@@ -1,0 +1,4 @@
+"""Connectors: each lists the documents of one kind of place, and reads them.
+
+Vocabulary: connector, place, connection, entry, item.
+"""
