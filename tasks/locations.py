@@ -12,6 +12,7 @@ from typing import IO
 from urllib.parse import parse_qsl, urlsplit
 
 _FILE_SCHEMES = ("file://", "local://")
+_DATABASE_SCHEMES = ("sqlite://", "postgresql://")
 #: Schemes whose URLs have the name of a container, a repository or an account before `@`, and no secret.
 _PUBLIC_USERS = frozenset({"abfs", "abfss", "wasb", "wasbs", "adl", "az", "github", "git", "hdfs", "webhdfs"})
 #: Names of query parameters that contain a secret: of signed URLs, tokens, keys.
@@ -46,7 +47,12 @@ def local_path(location: str) -> str | None:
 
 def split_chain(uri: str) -> list[str]:
     """Split a URL that reads one place inside another (`zip://in::s3://store/a.zip`), the inner one first."""
-    return [uri] if local_path(uri) is not None else uri.split("::")
+    return [uri] if local_path(uri) is not None or is_database(uri) else uri.split("::")
+
+
+def is_database(uri: str) -> bool:
+    """Whether a URI is a database's; its query may be SQL."""
+    return uri.startswith(_DATABASE_SCHEMES)
 
 
 def open_location(location: str) -> AbstractContextManager[IO[bytes]]:

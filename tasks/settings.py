@@ -332,6 +332,11 @@ def names_in_environment() -> set[str]:
     return {name.upper() for name in os.environ}
 
 
+def variable_of_source(name: str) -> str | None:
+    """Get the environment variable that a source's URI names for an argument, perhaps a secret; None if not set."""
+    return os.environ.get(name)
+
+
 def crash_point_setting() -> str:
     """Get the point at which a test lets this process kill itself: `NAME:N`, its Nth pass. Empty outside pytest."""
     return os.environ.get("PYTEST_ROOST_CRASH_POINT", "") if "PYTEST_VERSION" in os.environ else ""

@@ -27,7 +27,7 @@ from roost.tasks.milvus.store import Store, open_store
 from roost.tasks.models.model import Model, find_model
 from roost.tasks.models.recipe import Recipe, make_recipe
 from roost.tasks.settings import Settings
-from roost.tasks.sources.opened_source import ListingChoices, OpenedSource, open_sources
+from roost.tasks.sources.opened_source import ListingChoices, OpenedSource, close_sources, open_sources
 from roost.tasks.sources.source import refuse_moved
 from roost.tasks.sources.spool import spool_folder, sweep_spools
 from roost.tasks.sources.stall import call_watched
@@ -112,6 +112,7 @@ async def prepare(
         settings = await _follow(store, live, settings, is_rebuild=is_rebuild)
         sources = sources or await call_watched(OPENING, open_with, carry_over.sources_of(live))
         found = None
+    stack.push_async_callback(asyncio.to_thread, close_sources, sources)
     model, recipe = found or await _find_model(settings)
     if not is_rebuild:
         check_recipe(live, recipe)

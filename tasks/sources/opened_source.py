@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 from roost.tasks.errors import RoostError, SourceError
 from roost.tasks.foreign_errors import describe_error
+from roost.tasks.locations import is_database
 from roost.tasks.settings import Ingest
 from roost.tasks.sources.connectors.contract import Connection, Place
+from roost.tasks.sources.connectors.items import close_connection
 from roost.tasks.sources.connectors.registry import connector_for
 from roost.tasks.sources.source import Source, check_sources
 from roost.tasks.sources.stall import note_progress
@@ -71,8 +73,15 @@ def open_sources(sources: Sequence[Source], choices: ListingChoices) -> list[Ope
     return opened
 
 
+def close_sources(opened: Sequence[OpenedSource]) -> None:
+    """Close the connections of sources; blocks on remote places."""
+    for one in opened:
+        close_connection(one.connection)
+
+
 def _open(source: Source, choices: ListingChoices) -> OpenedSource:
-    place = Place(source.uri, source.columns, choices.follow_links)
+    uri = source.from_anywhere().uri if is_database(source.uri) else source.uri
+    place = Place(uri, source.columns, choices.follow_links)
     try:
         connection = connector_for(source.uri).connect(place)
     except RoostError:

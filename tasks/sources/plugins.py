@@ -7,7 +7,8 @@ from importlib.metadata import EntryPoint
 from typing import Any
 
 from roost.tasks.errors import ConfigurationError
-from roost.tasks.sources.connectors.registry import installed_entries, load_connector, package_of
+from roost.tasks.sources.connectors.registry import load_connector
+from roost.tasks.sources.connectors.schemes import installed_entries, package_of
 from roost.tasks.sources.parsers.registry import installed_entries as parser_entries
 from roost.tasks.sources.parsers.registry import load_parser
 

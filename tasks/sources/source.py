@@ -17,8 +17,11 @@ from pydantic import Field, field_validator
 
 from roost.tasks.errors import SourceError
 from roost.tasks.form_model import FormModel
-from roost.tasks.locations import REFUSED_BY_SCHEMA, find_secret, hide_secrets, split_chain
+from roost.tasks.ids import digest
+from roost.tasks.locations import REFUSED_BY_SCHEMA, find_secret, hide_secrets, is_database, split_chain
 from roost.tasks.packaged_files import resolve_packaged
+from roost.tasks.sources.connectors.database_uris import absolute_database, database_place
+from roost.tasks.sources.connectors.schemes import lists_files
 from roost.tasks.sources.table_uris import file_of
 
 GLOB_CHARACTERS = re.compile(r"[*?\[]")
@@ -34,11 +37,20 @@ class Columns(FormModel):
         "a new one.",
     )
     title: str = Field("", title="Title column", description="Column with a title, which is put before the text.")
-    text: str = Field("", title="Text column", description="Column with the text to index.")
+    text: str = Field(
+        "",
+        title="Text column",
+        description="Column with the text to index, or a template of columns, as in '{subject}: {body}'.",
+    )
     metadata: list[str] | None = Field(
         None,
         title="Metadata columns",
         description="Columns to store with each chunk (default: all others).",
+    )
+    cursor: str = Field(
+        "",
+        title="Cursor column",
+        description="Of a database: a time or number that every change of a row raises; only changed rows are read.",
     )
 
 
@@ -48,8 +60,9 @@ class Source(FormModel):
     uri: str = Field(
         min_length=1,
         title="Location",
-        description="A file, a folder, a glob, or any fsspec URL (s3://, gs://, abfs://, https://, zip://), as the "
-        "worker sees it: /sources/handbook, /sources/docs/**/*.md, s3://bucket/reports, /sources/corpus.jsonl",
+        description="A file, a folder, a glob, any fsspec URL (s3://, gs://, abfs://, https://, zip://) or a database "
+        "(sqlite://, postgresql://), as the worker sees it: /sources/handbook, /sources/docs/**/*.md, "
+        "s3://bucket/reports, /sources/corpus.jsonl, postgresql://reader@host/shop?table=articles",
         examples=["./handbook", "docs/**/*.md", "s3://bucket/reports", "corpus.jsonl"],
         json_schema_extra={"not": {"pattern": REFUSED_BY_SCHEMA}},
     )
@@ -88,16 +101,31 @@ class Source(FormModel):
     @property
     def key(self) -> str:
         """The name, given or derived from the place."""
-        return self.name or PurePosixPath(self.place.rstrip("/")).name or "source"
+        place = self.place if self._lists_files else self.place.partition("#")[0]
+        return self.name or PurePosixPath(place.rstrip("/")).name or "source"
 
     @property
     def place(self) -> str:
         """Its location without globs, inner paths, user names and queries: sources with equal places are the same."""
+        if is_database(self.uri):
+            return database_place(self.uri)
         uri = absolute_uri(split_chain(self.uri)[-1])
         if "://" in uri:
             parts = urlsplit(hide_secrets(uri))
             uri = f"{parts.scheme}://{parts.netloc}{parts.path}"
+        if not self._lists_files:  # its query is a part of the place, and no glob
+            query = urlsplit(self.uri).query
+            return uri.rstrip("/") + (f"#{digest(query.encode(), 4)}" if query else "")
         return split_glob(uri)[0].rstrip("/") or "/"
+
+    @property
+    def _lists_files(self) -> bool:
+        return "://" not in self.uri or lists_files(self.uri.partition("://")[0])
+
+    @property
+    def _glob(self) -> str:
+        """The glob in its URI; empty where there is none."""
+        return split_glob(split_chain(self.uri)[0])[1] if self._lists_files else ""
 
     @property
     def given(self) -> dict[str, Any] | None:
@@ -106,19 +134,21 @@ class Source(FormModel):
         Kept with an index, so that a rebuild can list the source again.
         """
         last = split_chain(self.uri)[-1]
-        if "://" in last and urlsplit(last).query:
+        if "://" in last and urlsplit(last).query and not is_database(last):
             return None
         return self.from_anywhere().model_dump(exclude_defaults=True)
 
     def from_anywhere(self) -> Source:
         """Give the same source with an absolute URI, for processes with another working folder."""
+        if is_database(self.uri):
+            return self.model_copy(update={"uri": absolute_database(self.uri)})
         *inner, last = split_chain(self.uri)
         return self.model_copy(update={"uri": "::".join([*inner, absolute_uri(last)])})
 
     @property
     def is_narrowed(self) -> bool:
         """Whether a glob or include says which documents of its place are meant."""
-        return bool(self.include or split_glob(split_chain(self.uri)[0])[1])
+        return bool(self.include or self._glob)
 
     def covers(self, uri: str, read_as: str = "") -> bool:
         """Whether its globs choose this document's URI; a document outside them is not missing when it is not listed.
@@ -128,7 +158,7 @@ class Source(FormModel):
             read_as: Format of the document in the ledger, which tells rows from files; empty where unknown.
         """
         file = file_of(uri, read_as)
-        pattern = split_glob(split_chain(self.uri)[0])[1]
+        pattern = self._glob
         matches = not pattern or re.match(glob_translate(pattern), file) is not None
         return matches and self.chooses(file)
 

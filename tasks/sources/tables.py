@@ -25,6 +25,7 @@ from roost.tasks.records import DOCUMENT
 from roost.tasks.sources.source import Columns
 from roost.tasks.sources.table_readers import READERS, TableRow, row_error
 from roost.tasks.sources.table_uris import is_compressed, table_kind
+from roost.tasks.sources.text_template import fill_text, text_columns
 
 #: Rows in one part of the spool, and characters of them: as much of a table is in memory at once while it is listed.
 PART_ROWS = 2_000
@@ -131,16 +132,19 @@ def find_columns(rows: list[TableRow], chosen: Columns, uri: str) -> Columns:
         DocumentError: No column contains text.
     """
     names = list(dict.fromkeys(name for row in rows for name in row))
-    for wanted in filter(None, (chosen.id, chosen.title, chosen.text, *(chosen.metadata or []))):
+    texts = text_columns(chosen.text, names) if chosen.text else []
+    for wanted in filter(None, (chosen.id, chosen.title, chosen.cursor, *texts, *(chosen.metadata or []))):
         if wanted not in names:
             raise SourceError(f"{uri}: {unknown_value('column', wanted, names)}")
     text = chosen.text or _find_by_name(names, _TEXT_NAMES) or _find_by_length(rows, names)
     if not text:
         raise DocumentError("no_text", f"no column contains text; choose one with --text-column ({', '.join(names)})")
-    title = chosen.title or _find_by_name([name for name in names if name != text], _TITLE_NAMES)
-    key = chosen.id or _find_by_name([name for name in names if name not in (text, title)], _ID_NAMES)
-    rest = [name for name in names if name and name not in (text, title, key)]
-    return Columns(id=key, title=title, text=text, metadata=rest if chosen.metadata is None else chosen.metadata)
+    taken = texts or [text]
+    title = chosen.title or _find_by_name([name for name in names if name not in taken], _TITLE_NAMES)
+    key = chosen.id or _find_by_name([name for name in names if name not in (*taken, title)], _ID_NAMES)
+    rest = [name for name in names if name and name not in (*taken, title, key, chosen.cursor)]
+    metadata = rest if chosen.metadata is None else chosen.metadata
+    return Columns(id=key, title=title, text=text, metadata=metadata, cursor=chosen.cursor)
 
 
 def _readable_rows(rows: list[TableRow]) -> list[TableRow]:
@@ -206,7 +210,7 @@ def _spool_part(
     listed, spooled, is_complete = [], [], True
     for index, (number, row) in enumerate(numbered):
         document, reason = _read_document(row, columns)
-        given = _as_text(row.get(columns.id)).strip()[:_MAX_ID_CHARACTERS] if columns.id else ""
+        given = as_text(row.get(columns.id)).strip()[:_MAX_ID_CHARACTERS] if columns.id else ""
         is_unidentified = row_error(row) is not None and not given
         if given in seen:
             reason = reason or f"bad_row: id {given!r} appears again"
@@ -268,7 +272,8 @@ def _read_document(row: TableRow, columns: Columns) -> tuple[dict[str, str], str
     """Read a row's title, text and metadata (a JSON object), and why it is refused; empty when it is not."""
     if error := row_error(row):
         return {"title": "", "text": "", "metadata": "{}"}, str(error)
-    text, title = _as_text(row.get(columns.text)), _as_text(row.get(columns.title))
+    text = fill_text(columns.text, list(row), lambda name: as_text(row.get(name)))
+    title = as_text(row.get(columns.title))
     metadata = {name: row[name] for name in columns.metadata or [] if row.get(name) not in (None, "")}
     document = {
         "title": title,
@@ -279,7 +284,8 @@ def _read_document(row: TableRow, columns: Columns) -> tuple[dict[str, str], str
     return document, "" if filled else f"empty: column {columns.text!r} of the row is empty"
 
 
-def _as_text(value: Any) -> str:
+def as_text(value: Any) -> str:
+    """Give the value of a column as text that can be stored; empty where there is none."""
     if value is None:
         return ""
     text = value if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False)

@@ -11,7 +11,7 @@ from roost.cli.output.print_json import print_json
 @click.command()
 @json_option
 def plugins(*, as_json: bool) -> None:
-    """List the sources and parsers that packages provide, and which of them cannot be loaded."""
+    """List connectors and parsers, and what fails to load."""
     from roost.tasks.sources.plugins import list_plugins
 
     found = list_plugins()

@@ -7,44 +7,23 @@ that cannot be imported harms only its own sources.
 
 from __future__ import annotations
 
-from importlib.metadata import EntryPoint, entry_points
-from urllib.parse import urlsplit
+from importlib.metadata import EntryPoint
 
 from roost.tasks.errors import ConfigurationError
 from roost.tasks.foreign_errors import describe_error
-from roost.tasks.locations import local_path
 from roost.tasks.sources.connectors.contract import Connector
-
-GROUP = "roost.sources"
-_ROOM = "roost.tasks.sources.connectors"
-#: Scheme of local paths, and that of all URLs whose scheme no other connector has.
-LOCAL, REMOTE = "file", "fsspec"
-BUILT_IN = tuple(
-    EntryPoint(name, f"{_ROOM}.{module}:CONNECTOR", GROUP) for name, module in [(LOCAL, "files"), (REMOTE, "files")]
-)
-
-
-def scheme_of(uri: str) -> str:
-    """Give the scheme of a source's URI that names its connector: of a chain of URLs and a local path, fsspec's."""
-    if local_path(uri) is not None:
-        return LOCAL
-    scheme = urlsplit(uri.partition("::")[0]).scheme or uri.partition("://")[0]
-    return scheme.lower() if any(entry.name == scheme.lower() for entry in installed_entries()) else REMOTE
-
-
-def installed_entries() -> list[EntryPoint]:
-    """List the entry points of connectors: those of installed packages first, then the built-in ones."""
-    return [*sorted(entry_points(group=GROUP), key=lambda entry: (entry.name, package_of(entry))), *BUILT_IN]
+from roost.tasks.sources.connectors.schemes import BUILT_IN, LOCAL, installed_entries, package_of, scheme_of
 
 
 def connector_for(uri: str) -> Connector:
-    """Load the connector of a source; one of an installed package takes the place of a built-in one.
+    """Load the connector of a source; for URLs, one of an installed package takes the place of a built-in one.
 
     Raises:
         ConfigurationError: It cannot be loaded, or two packages have one for the scheme.
     """
     scheme = scheme_of(uri)
-    entries = [entry for entry in installed_entries() if entry.name == scheme]
+    known = BUILT_IN if scheme == LOCAL else installed_entries()  # to look for these takes longer than a local listing
+    entries = [entry for entry in known if entry.name == scheme]
     packages = [package_of(entry) for entry in entries if entry.dist]
     if len(packages) > 1:
         raise ConfigurationError(
@@ -69,8 +48,3 @@ def load_connector(entry: EntryPoint) -> Connector:
     if not isinstance(connector, Connector):
         raise ConfigurationError(f"{what} is no connector: {entry.value} lacks a part of roost.sources.Connector")
     return connector
-
-
-def package_of(entry: EntryPoint) -> str:
-    """Name the package that an entry point comes from."""
-    return entry.dist.name if entry.dist else "roost"

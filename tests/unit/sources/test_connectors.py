@@ -20,7 +20,7 @@ from tests.stand_ins import InProcessWorkers, listing_choices, planned_row
 from roost.sources import Connector, Content, Item, Metadata, Place, Unlisted
 from roost.tasks.errors import ConfigurationError, DocumentError, SourceError, TransientError
 from roost.tasks.records import PLANNED, Batch
-from roost.tasks.sources.connectors import registry
+from roost.tasks.sources.connectors import registry, schemes
 from roost.tasks.sources.connectors.items import ItemReader, hash_location
 from roost.tasks.sources.listing import Listing
 from roost.tasks.sources.opened_source import open_sources
@@ -78,10 +78,10 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
         found = []
         for name, value in connectors.items():
             package = SimpleNamespace(name=f"{name}-package")
-            entry = EntryPoint(name, f"{name}_package:CONNECTOR", registry.GROUP)._for(package)
+            entry = EntryPoint(name, f"{name}_package:CONNECTOR", schemes.GROUP)._for(package)
             loads[name] = value
             found.append(entry)
-        monkeypatch.setattr(registry, "entry_points", lambda group: found)
+        monkeypatch.setattr(schemes, "entry_points", lambda group: found)
 
     loads: dict[str, Any] = {}
     load = EntryPoint.load
@@ -218,8 +218,8 @@ def test_a_plug_in_that_cannot_be_loaded_is_one_line_and_harms_no_other_source(
 
 
 def test_two_packages_with_one_scheme_are_refused_when_a_source_needs_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    entries = [EntryPoint("x", "m:C", registry.GROUP)._for(SimpleNamespace(name=name)) for name in ("one", "two")]
-    monkeypatch.setattr(registry, "entry_points", lambda group: entries)
+    entries = [EntryPoint("x", "m:C", schemes.GROUP)._for(SimpleNamespace(name=name)) for name in ("one", "two")]
+    monkeypatch.setattr(schemes, "entry_points", lambda group: entries)
     assert registry.connector_for("/docs")
     with pytest.raises(ConfigurationError, match="packages one and two both have a connector for x://"):
         registry.connector_for("x://y")

@@ -1,0 +1,44 @@
+"""Which connector a source's URI names: the names of entry points, without loading any."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+
+from roost.tasks.locations import local_path
+
+GROUP = "roost.sources"
+_ROOM = "roost.tasks.sources.connectors"
+#: Scheme of local paths, and that of all URLs whose scheme no other connector has.
+LOCAL, REMOTE = "file", "fsspec"
+BUILT_IN = tuple(
+    EntryPoint(name, f"{_ROOM}.{module}:CONNECTOR", GROUP)
+    for name, module in [
+        *((LOCAL, "files"), (REMOTE, "files")),
+        *(("sqlite", "databases"), ("postgresql", "databases"), ("llamaindex", "llama_index")),
+    ]
+)
+
+
+def scheme_of(uri: str) -> str:
+    """Give the scheme that names the connector of a source's URI: `LOCAL` and `REMOTE` for files."""
+    if local_path(uri) is not None:
+        return LOCAL
+    scheme = uri.partition("://")[0].lower()
+    return scheme if scheme in {entry.name for entry in installed_entries()} else REMOTE
+
+
+@cache
+def lists_files(scheme: str) -> bool:
+    """Whether sources of a URI with this scheme are files, so that the URI may have a glob."""
+    return scheme_of(f"{scheme}://") in (LOCAL, REMOTE)
+
+
+def installed_entries() -> list[EntryPoint]:
+    """List the entry points of connectors: those of installed packages first, then the built-in ones."""
+    return [*sorted(entry_points(group=GROUP), key=lambda entry: (entry.name, package_of(entry))), *BUILT_IN]
+
+
+def package_of(entry: EntryPoint) -> str:
+    """Name the package that an entry point comes from."""
+    return entry.dist.name if entry.dist else "roost"
