@@ -24,6 +24,9 @@ from roost.tasks.steps.load_file import Outcome, join_parts
 from roost.tasks.steps.text_files import TextFile, place_blocks
 from roost.tasks.workers import Workers
 
+#: Most page ranges that are cut at once: cutting takes longer than parsing, and the model waits for its end.
+MAX_RANGES_AT_ONCE = 2
+
 _log = logging.getLogger(__name__)
 
 
@@ -80,7 +83,7 @@ class PagesAhead:
             self._task = asyncio.ensure_future(self._work())
 
     def stop(self) -> None:
-        """Begin no more: the batch is loaded. What is being embedded is finished, and the batch finds it."""
+        """Begin no more: the batch is loaded. What is being cut or embedded is finished, and the batch finds it."""
         self._is_loading = False
 
     async def _work(self) -> None:
@@ -90,10 +93,12 @@ class PagesAhead:
                 count = self._count_done.get(doc_id, 0)
                 if len(parts) <= count:  # the batch is loaded once more
                     continue
-                chunks = await self._workers.run(cut_pages, (name, doc_id, parts, count, self._sizes), self._seconds)
-                self._count_done[doc_id] = len(parts)
-                if self._is_loading:
-                    self._embedded |= await self._embedder.embed_ahead(chunks, await self._find_known(chunks))
+                first = parts[: count + MAX_RANGES_AT_ONCE]
+                chunks = await self._workers.run(cut_pages, (name, doc_id, first, count, self._sizes), self._seconds)
+                self._count_done[doc_id] = len(first)
+                if len(first) < len(parts):
+                    self._waiting.setdefault(doc_id, (name, parts))
+                self._embedded |= await self._embedder.embed_ahead(chunks, await self._find_known(chunks))
         except Exception as error:  # noqa: BLE001  a worker, the store or the model: the batch meets it again
             self.stop()
             _log.debug("nothing more is embedded ahead: %s", error)

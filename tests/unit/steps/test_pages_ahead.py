@@ -23,7 +23,7 @@ from roost.tasks.steps.embed import embed_batch
 from roost.tasks.steps.load import load_batch
 from roost.tasks.steps.load_file import load_range
 from roost.tasks.steps.load_files import PAGE_RANGES
-from roost.tasks.steps.pages_ahead import PagesAhead, cut_pages
+from roost.tasks.steps.pages_ahead import MAX_RANGES_AT_ONCE, PagesAhead, cut_pages
 from roost.tasks.workers import WorkerTimeLimitError
 
 MODEL, CHUNKING, PAGES = made_model(), Chunking(), 32
@@ -125,6 +125,31 @@ async def test_first_pages_are_embedded_before_the_last_are_parsed_and_each_text
     assert len(engine.texts) == len(set(engine.texts))
     wrong = set(engine.texts) - set(chunked.chunks["text"])
     assert len(wrong) < 0.2 * len(engine.texts), "most first pages come out as in the whole document"
+
+
+async def test_pages_that_wait_are_cut_a_few_at_a_time_so_that_the_model_is_not_idle_until_all_are_cut(
+    file: Path, embedder: Embedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cut: list[int] = []
+    is_half_parsed = asyncio.Event()
+
+    class Noting(Workers):
+        async def run(self, function: Any, arguments: tuple[Any, ...], seconds: float | None = None) -> Any:
+            if function is cut_pages:
+                cut.append(len(arguments[2]) - arguments[3])
+            found = await super().run(function, arguments, seconds)
+            if function is load_range and arguments[-1].number == PAGE_RANGES // 2:
+                is_half_parsed.set()
+            return found
+
+    async def known_late(chunks: pl.DataFrame) -> list[str]:
+        await is_half_parsed.wait()
+        return []
+
+    workers = Noting()
+    engine_of(workers, monkeypatch)
+    await take(file, workers, embedder, known_late)
+    assert max(cut) == MAX_RANGES_AT_ONCE
 
 
 async def test_chunks_are_those_of_the_document_parsed_as_one(
