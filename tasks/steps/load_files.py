@@ -84,6 +84,7 @@ class _Loading:
 
     def __init__(self, file: _File, workers: Workers, seconds: float) -> None:
         self._file, self._workers, self._seconds = file, workers, seconds
+        self._content_hash = ""  # of the copy that page ranges are parsed from
 
     async def load(self, count: int, on_pages: OnPages) -> Outcome:
         """Load the file in so many page ranges."""
@@ -102,7 +103,7 @@ class _Loading:
             can_read = not isinstance(error, WorkerStalledError)
         if not can_read:
             return Outcome("", refusal)
-        return Outcome(await self._hash(), refusal, parser_of(self._file.name))
+        return Outcome(self._content_hash or await self._hash(), refusal, parser_of(self._file.name))
 
     async def _load_whole(self, function: Callable[..., Outcome]) -> Outcome:
         file = self._file
@@ -119,6 +120,7 @@ class _Loading:
         found = await self._workers.run(copy_file, (file.location, copy), self._seconds)
         if isinstance(found, RoostError):
             return Outcome("", found)
+        self._content_hash = found
         try:
             parts = await self._load_ranges(copy, count, on_pages)
         finally:
