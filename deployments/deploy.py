@@ -36,7 +36,7 @@ from roost.deployments.deployment_state import (
     state_of_server,
 )
 from roost.deployments.merge import Conflict, Merged, merge
-from roost.tasks.errors import RoostError, UsageError
+from roost.tasks.errors import RoostError, UsageError, unknown_value
 
 #: Begins the names of the variables that record what was deployed.
 RECORD_PREFIX = "roost-deployed-"
@@ -87,7 +87,7 @@ async def deploy(names: Sequence[str] = (), *, overwrite: bool = False, pool: st
     file = yaml.safe_load((files("roost") / "resources" / "prefect.yaml").read_text("utf-8"))
     sections = {section["name"]: section for section in file["deployments"]}
     if unknown := [name for name in names if name not in sections]:
-        raise UsageError(f"no deployment is named {unknown[0]!r}; there are {', '.join(sections)}")
+        raise UsageError(unknown_value("deployment", unknown[0], sections))
     common = {"pull": file["pull"]}
     own = {"work_pool": {"name": pool}} if pool else {}
     async with get_client() as client:

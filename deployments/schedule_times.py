@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
 from zoneinfo import available_timezones
 
-from roost.tasks.errors import UsageError
+from roost.tasks.errors import UsageError, did_you_mean
 
 #: Units of an interval, with what else people write for them.
 _UNITS = {
@@ -124,6 +123,5 @@ def _check_timezone(name: str) -> None:
     known = available_timezones()
     if name in known:
         return
-    near = get_close_matches(name.casefold(), [each.casefold() for each in known], n=1, cutoff=0.7)
-    hint = next((f"did you mean {each}?" for each in known if near and each.casefold() == near[0]), "")
+    hint = did_you_mean(name, known)
     raise UsageError(f"--timezone {name!r}: no such time zone; {hint or 'write it as in Europe/Berlin or UTC'}")

@@ -17,7 +17,7 @@ from prefect.client.schemas.objects import State
 from roost.flows.parameters import EvaluationRequest
 from roost.flows.running import artifacts, events
 from roost.flows.running.ends import end_state, run_name, time_limit
-from roost.flows.running.progress import report_waiting
+from roost.flows.running.progress import Stage, report_progress, report_waiting
 from roost.tasks.errors import StoreError, UsageError
 from roost.tasks.evaluation.client_timings import TIMING
 from roost.tasks.evaluation.comparison import compare_with_history
@@ -66,7 +66,10 @@ async def evaluation(request: EvaluationRequest) -> State[EvaluationReport]:
     settings = load_settings()
     given = await asyncio.to_thread(given_questions, request, settings)
     async with time_limit(settings):
+        report_progress(Stage("asking the questions"))
         measured = await _measure(request, settings, given)
+        if request.timings != "none":
+            report_progress(Stage("timing sync and async calls"))
         timed = await _time_clients(request, settings, measured)
         answers = await _answer(measured, settings)
     thresholds = Thresholds.of(request.thresholds, request.max_drop)

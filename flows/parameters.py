@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from roost.tasks.errors import unknown_value
 from roost.tasks.evaluation.thresholds import ThresholdRows
 from roost.tasks.form_model import FormModel
 from roost.tasks.sources.source import Source
@@ -214,7 +215,7 @@ class IngestRequest(FormModel):
     def _allows_own_sources(self) -> IngestRequest:
         keys = [source.key for source in self.sources]
         if unknown := [name for name in self.allow_deletions if name not in keys]:
-            raise ValueError(f"allow_deletions {unknown[0]!r} is no source of this run; those are {', '.join(keys)}")
+            raise ValueError(f"allow_deletions: {unknown_value('source', unknown[0], keys)}")
         return self
 
 

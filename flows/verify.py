@@ -11,7 +11,7 @@ from roost.flows.parameters import VerifyRequest
 from roost.flows.running import artifacts
 from roost.flows.running.choices import max_delete_fraction
 from roost.flows.running.ends import end_state, run_name, time_limit
-from roost.flows.running.progress import Notice, report_progress, report_waiting
+from roost.flows.running.progress import Notice, Stage, report_progress, report_waiting
 from roost.tasks.milvus.lock_wait import LeaseOwner
 from roost.tasks.milvus.store import open_store
 from roost.tasks.prefect_tasks import verify as verify_tasks
@@ -43,6 +43,7 @@ async def verify(request: VerifyRequest) -> State[VerifyReport]:
         leased = acquire_version_lease(store, version, owner, migrate=request.repair)
         store, version = await stack.enter_async_context(leased)
         marked = 0
+        report_progress(Stage("comparing rows and ledger"))
         found = remaining = await verify_tasks.verify(store, version)
         if request.repair and not found.is_clean:
             _announce_repair(found, request, settings)

@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import errno
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from roost.tasks.locations import hide_secrets
 
@@ -169,4 +169,20 @@ def disk_full(place: str) -> RunError:
 
 def unknown_value(what: str, received: str, valid: Iterable[str]) -> str:
     """Give the message for a value outside a known set."""
-    return f"unknown {what} {received!r}; known: {', '.join(sorted(valid))}"
+    return f"unknown {what} {received!r}; {known_values(received, sorted(valid))}"
+
+
+def known_values(received: str, valid: Sequence[str], title: str = "known") -> str:
+    """List known values after the one that was probably meant: `did you mean 'docs'? Known: docs, notes`."""
+    hint = did_you_mean(received, valid)
+    listed = f"{title}: {', '.join(valid) or 'none'}"
+    return f"{hint} {listed[0].upper()}{listed[1:]}" if hint else listed
+
+
+def did_you_mean(received: str, valid: Iterable[str]) -> str:
+    """Give the question for the known value that is most like a wrong one: `did you mean 'docs'?`, or nothing."""
+    from difflib import get_close_matches
+
+    known = {each.casefold(): each for each in valid}
+    near = get_close_matches(received.casefold(), known, n=1)
+    return f"did you mean {known[near[0]]!r}?" if near else ""

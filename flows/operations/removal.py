@@ -13,7 +13,7 @@ from typing import Any
 import polars as pl
 
 from roost.flows.operations.versions import Tell, lease_owner
-from roost.tasks.errors import UsageError, VersionChangedError
+from roost.tasks.errors import UsageError, VersionChangedError, known_values
 from roost.tasks.milvus.expressions import quoted
 from roost.tasks.milvus.lock_wait import LeaseOwner
 from roost.tasks.milvus.store import Store, open_store
@@ -166,8 +166,8 @@ async def _read_source(store: Store, version: Version, source: str) -> pl.DataFr
     """
     rows = await read_ledger(store, version.ledger, filter=f"source == {quoted(source)}")
     if not rows.height and source not in version.places:
-        known = ", ".join(sorted(version.places)) or "none"
-        raise UsageError(f"index {version.index!r} has no source {source!r}; its sources: {known}")
+        known = known_values(source, sorted(version.places), "its sources")
+        raise UsageError(f"index {version.index!r} has no source {source!r}; {known}")
     return rows
 
 

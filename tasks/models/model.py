@@ -18,6 +18,8 @@ from roost.tasks.errors import ModelError
 from roost.tasks.ids import digest
 from roost.tasks.settings import Embedding
 
+_log = logging.getLogger(__name__)
+
 #: Models in installed packages: name -> (package, folder in it, published SHA-256 of the weights).
 PACKAGED_MODELS = {
     "sentence-transformers/all-MiniLM-L6-v2": (
@@ -181,11 +183,13 @@ def _checked_digest(name: str, folder: Path) -> str:
 
 
 def _fetch(name: str, revision: str, advice: str) -> Path:
-    from huggingface_hub import snapshot_download
+    from huggingface_hub import snapshot_download, try_to_load_from_cache
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
     from requests.exceptions import RequestException
 
     patterns = ["*.json", "*.txt", "*.safetensors", "*.model", "1_Pooling/*"]
+    if not isinstance(try_to_load_from_cache(name, "config.json", revision=revision or None), str):
+        _log.info("downloading the model %s from the Hugging Face hub, once", name)
     try:
         return Path(snapshot_download(name, revision=revision or None, allow_patterns=patterns))
     except (HFValidationError, HfHubHTTPError, RequestException, OSError) as error:

@@ -149,10 +149,10 @@ def _copy_description(source: Path, folder: Path) -> None:
 
 def _export(model: Model, kind: Kind, folder: Path) -> None:
     """Trace the model from token ids to its results, and find the fastest precision that agrees with PyTorch."""
+    _log.info("exporting the model %s to OpenVINO: once, about ten seconds", model.name)
     import openvino
     import torch
 
-    _log.info("exporting %s to OpenVINO, once", model.name)
     reference = (embedding_reference if kind == "embedding" else reranker_reference)(model)
     inputs = [(openvino.PartialShape([-1, -1]), openvino.Type.i64)] * len(reference.inputs)
     example = tuple(reference.inputs.values())

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from pymilvus import DataType
 
-from roost.tasks.errors import UsageError
+from roost.tasks.errors import UsageError, did_you_mean
 from roost.tasks.milvus.expressions import quoted
 from roost.tasks.milvus.store import Store
 from roost.tasks.search.filter_tokens import (
@@ -226,9 +226,10 @@ async def checked_where(store: Store, version: Version, text: str) -> str:
     for name in sorted(where.names):
         if not await store.query(version.name, f"exists $meta[{quoted(name)}]", ["id"], limit=1):
             own = sorted(await _metadata_names(store, version) - set(fields))
-            metadata = f"; metadata: {', '.join(own)}" if own else ", and no metadata"
-            known = f"fields: {', '.join(sorted(fields))}{metadata}"
-            raise UsageError(f"no chunk of index {version.index!r} has a field {name!r}; {known}")
+            hint = did_you_mean(name, [*fields, *own])
+            known = f"fields: {', '.join(sorted(fields))}; metadata: {', '.join(own) or 'none'}"
+            advice = f"{hint} There are {known}" if hint else known
+            raise UsageError(f"no chunk of index {version.index!r} has a field {name!r}; {advice}")
     return where.text
 
 

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from roost.tasks.crash_points import crash_point, utc_now
-from roost.tasks.errors import CollectionNotFoundError, StoreError, UsageError
+from roost.tasks.errors import CollectionNotFoundError, StoreError, UsageError, did_you_mean
 from roost.tasks.milvus.store import Store
 from roost.tasks.models.recipe import Recipe
 from roost.tasks.settings import Milvus
@@ -50,8 +50,9 @@ async def require_live_version(store: Store, index: str) -> Version:
     """
     version = await read_live_version(store, index)
     if version is None:
-        found = ", ".join(version.index for version in await list_live_versions(store)) or "none"
-        raise UsageError(f"no index {index!r} in {store.settings.uri} (there: {found}): make it with roost ingest")
+        found = [version.index for version in await list_live_versions(store)]
+        hint = did_you_mean(index, found) or "make it with roost ingest"
+        raise UsageError(f"no index {index!r} in {store.settings.uri} (there: {', '.join(found) or 'none'}): {hint}")
     return version
 
 

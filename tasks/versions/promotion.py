@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any
 
 from roost.tasks.crash_points import crash_point, utc_now
-from roost.tasks.errors import StoreError, UsageError
+from roost.tasks.errors import StoreError, UsageError, did_you_mean
 from roost.tasks.milvus.lock_wait import LeaseOwner
 from roost.tasks.milvus.store import Store
 from roost.tasks.models.recipe import Recipe
@@ -103,8 +103,11 @@ def find_version(versions: Sequence[VersionStatus], wanted: str) -> VersionStatu
     """
     matching = [one for one in versions if one.version.name in (wanted, f"{one.version.index}__{wanted}")]
     if len(matching) != 1:
-        there = ", ".join(one.version.name for one in versions) or "none"
-        raise UsageError(f"no version {wanted!r} (there: {there}): roost versions lists them")
+        there = [one.version.name for one in versions]
+        hint = did_you_mean(wanted, [*there, *(name.partition("__")[2] for name in there)])
+        raise UsageError(
+            f"no version {wanted!r} (there: {', '.join(there) or 'none'}): {hint or 'roost versions lists them'}"
+        )
     return matching[0]
 
 

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 import click
 from click.exceptions import Exit
 
+from roost.cli import next_steps
 from roost.cli.begin import begin
 from roost.cli.exit_codes import ExitCode
 from roost.cli.flow_runs import check_request, flow_runner
 from roost.cli.options import json_option, verbose_option
+from roost.cli.output.next_step import tell_next
 from roost.cli.output.print_json import print_json
 from roost.cli.request_command import request_command
 
@@ -19,7 +21,15 @@ if TYPE_CHECKING:
     from roost.flows.parameters import BackfillRequest
 
 
-@request_command("BackfillRequest", source_options=("columns",))
+@request_command(
+    "BackfillRequest",
+    source_options=("columns",),
+    examples=(
+        "roost backfill ./docs --since 2026-11-01 --until 2026-11-15",
+        'roost backfill ./docs --only "staff/**" --dry-run',
+        "roost backfill ./docs --only-failed --yes",
+    ),
+)
 @click.option("--yes", "-y", is_flag=True, help="Begin without asking.")
 @json_option
 @verbose_option
@@ -51,6 +61,8 @@ def backfill(request: BackfillRequest, *, yes: bool, as_json: bool, verbose: boo
         for line in choice_lines(report):
             out.print(line, soft_wrap=True)
         out.print("nothing written")
+    if not as_json:
+        tell_next(next_steps.after_run(report))
     if state == "Partial":
         raise Exit(ExitCode.PARTIAL)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from roost.cli.begin import begin
+from roost.cli.command_help import command
 from roost.cli.flow_runs import flow_runner, run_operation
 from roost.cli.options import json_option
 from roost.cli.output.print_json import print_json
@@ -24,7 +25,12 @@ EXAMPLES = Path(str(files("roost"))) / "resources" / "examples"
 INDEX = "handbook"
 
 
-@click.command()
+@command(
+    examples=(
+        "roost demo",
+        "roost demo --json",
+    ),
+)
 @click.option("--folder", type=click.Path(path_type=Path), help="Folder of another corpus with questions.")
 @json_option
 def demo(*, folder: Path | None, as_json: bool) -> None:

@@ -5,13 +5,19 @@ from __future__ import annotations
 import click
 from click.exceptions import Exit
 
+from roost.cli import next_steps
+from roost.cli.command_help import command
 from roost.cli.exit_codes import ExitCode
 from roost.cli.options import json_option
+from roost.cli.output.next_step import tell_next
 from roost.cli.output.print_json import print_json
 
 
-@click.command(
-    epilog="\b\nExamples:\n  roost doctor\n  roost doctor --json | jq '.checks[] | select(.status == \"problem\")'"
+@command(
+    examples=(
+        "roost doctor",
+        "roost doctor --settings",
+    ),
 )
 @click.option("--settings", "with_settings", is_flag=True, help="List every setting, not only those that are set.")
 @json_option
@@ -34,5 +40,6 @@ def doctor(*, with_settings: bool, as_json: bool) -> None:
         from roost.cli.output.show_diagnosis import show_diagnosis
 
         show_diagnosis(found, with_settings=with_settings)
+        tell_next(next_steps.after_diagnosis(found))
     if not found.is_healthy:
         raise Exit(ExitCode.FAILED)

@@ -7,10 +7,12 @@ import sys
 from contextlib import suppress
 from typing import NoReturn
 
+from roost.cli.shell_environment import has_cursor
+
 
 def tell_stopping() -> None:
     """Print, at the first signal, that the command stops. A progress bar's line is overwritten."""
-    start = "\r\x1b[2K" if sys.stderr.isatty() else ""
+    start = "\r\x1b[2K" if has_cursor(sys.stderr) else ""
     os.write(sys.stderr.fileno(), f"{start}roost: stopping: what is committed stays\n".encode())
 
 

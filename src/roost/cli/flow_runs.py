@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from roost.cli.garbage import collect_as_usual
+from roost.cli.shell_environment import is_terminal
 
 if TYPE_CHECKING:
     from prefect import Flow
@@ -94,15 +95,27 @@ def flow_runner(*, bar: bool, notices: bool = True) -> Iterator[FlowRunner]:
     from roost.flows.running.progress import Informed, Stage
     from roost.tasks.settings import load_settings
 
-    # A stream is None if the command was started with it closed.
-    has_terminal = any(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stderr))
+    has_terminal = any(map(is_terminal, (sys.stdin, sys.stderr)))
     idle_minutes = load_settings().prefect.kept_minutes(has_terminal=has_terminal)
-    with progress_on_stderr(bar=bar and sys.stderr.isatty(), notices=notices) as progress:
+    with progress_on_stderr(bar=bar, notices=notices) as progress:
+
+        def tell(line: str) -> None:
+            progress(Informed(line))
+
         progress(Stage("starting Prefect"))
-        with command_prefect(idle_minutes, lambda line: progress(Informed(line))) as server:
+        with _notices_of_models(tell), command_prefect(idle_minutes, tell) as server:
             import_milvus()
             import_prefect()
             yield FlowRunner(server, progress)
+
+
+@contextmanager
+def _notices_of_models(tell: Callable[[str], None]) -> Iterator[None]:
+    """Tell a person at a terminal what is done with the model once: to export it takes ten seconds."""
+    from roost.cli.output.model_notices import model_notices
+
+    with model_notices(tell) if is_terminal(sys.stderr) else nullcontext():
+        yield
 
 
 @contextmanager
@@ -123,14 +136,31 @@ def _sent_at_end(progress: ProgressCallback) -> Iterator[None]:
             progress(Warned(missing_message(["the last events and logs"])))
 
 
-def run_operation(work: Callable[[Callable[[str], None]], Coroutine[Any, Any, Report]]) -> Report:
+def run_operation(work: Callable[[Callable[[str], None]], Coroutine[Any, Any, Report]], *, doing: str = "") -> Report:
     """Run an operation that is not a flow, and return its report.
 
     Args:
-        work: Is called with a function that prints one line to standard error: for which process the operation waits.
+        work: Is called with a function that prints one line to standard error, such as for which process it waits.
+        doing: What takes long, for a person at a terminal; empty for an operation that takes a second.
     """
-    from roost.cli.output.print_on_stderr import print_on_stderr
     from roost.flows.running.run import run_async
 
     collect_as_usual()
-    return run_async(lambda: work(print_on_stderr))
+    with _told_on_stderr(doing) as tell, _notices_of_models(tell):
+        return run_async(lambda: work(tell))
+
+
+@contextmanager
+def _told_on_stderr(doing: str) -> Iterator[Callable[[str], None]]:
+    """Give the function that prints one line to standard error; with something that takes long, beside its progress."""
+    if not (doing and is_terminal(sys.stderr)):
+        from roost.cli.output.print_on_stderr import print_on_stderr
+
+        yield print_on_stderr
+        return
+    from roost.cli.output.progress_bar import progress_on_stderr
+    from roost.flows.running.progress import Informed, Stage
+
+    with progress_on_stderr(bar=True) as progress:
+        progress(Stage(doing))
+        yield lambda line: progress(Informed(line))

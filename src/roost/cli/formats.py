@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-import click
-
+from roost.cli import next_steps
+from roost.cli.command_help import command
 from roost.cli.options import json_option
+from roost.cli.output.next_step import tell_next
 from roost.cli.output.print_json import print_json
 
 
-@click.command()
+@command(
+    examples=(
+        "roost formats",
+        "roost formats --json",
+    ),
+)
 @json_option
 def formats(*, as_json: bool) -> None:
     """List the formats that are read, and by which parsers."""
@@ -21,3 +27,4 @@ def formats(*, as_json: bool) -> None:
         from roost.cli.output.show_formats import show_formats
 
         show_formats(found)
+        tell_next(next_steps.FIRST_INGEST)

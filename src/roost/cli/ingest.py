@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING
 
 from click.exceptions import Exit
 
+from roost.cli import next_steps
 from roost.cli.begin import begin
 from roost.cli.exit_codes import ExitCode
 from roost.cli.flow_runs import check_request, flow_runner
 from roost.cli.options import json_option, verbose_option
+from roost.cli.output.next_step import tell_next
 from roost.cli.output.print_json import print_json
 from roost.cli.request_command import request_command
 
@@ -17,7 +19,16 @@ if TYPE_CHECKING:
     from roost.flows.parameters import IngestRequest
 
 
-@request_command("IngestRequest", source_options=("include", "exclude", "columns"), without=("evaluation",))
+@request_command(
+    "IngestRequest",
+    source_options=("include", "exclude", "columns"),
+    without=("evaluation",),
+    examples=(
+        "roost ingest ./docs --index docs",
+        'roost ingest ./docs s3://bucket/reports --exclude "drafts/**" --dry-run',
+        "roost ingest faq.csv --index faq --id-column key --text-column answer",
+    ),
+)
 @json_option
 @verbose_option
 def ingest(request: IngestRequest, *, as_json: bool, verbose: bool) -> None:
@@ -39,5 +50,6 @@ def ingest(request: IngestRequest, *, as_json: bool, verbose: bool) -> None:
         from roost.tasks.steps.report import PlanReport
 
         show_plan(report) if isinstance(report, PlanReport) else show_report(report)
+        tell_next(next_steps.after_run(report))
     if state == "Partial":
         raise Exit(ExitCode.PARTIAL)

@@ -10,6 +10,8 @@ import click
 from click.exceptions import Exit
 
 from roost.cli.backfill import backfill
+from roost.cli.command_help import CommandGroup
+from roost.cli.completion import complete, completion
 from roost.cli.demo import demo
 from roost.cli.doctor import doctor
 from roost.cli.ending import leave, tell_stopping
@@ -19,7 +21,6 @@ from roost.cli.formats import formats
 from roost.cli.garbage import collect_rarely
 from roost.cli.ingest import ingest
 from roost.cli.mcp import mcp
-from roost.cli.options import CommandGroup
 from roost.cli.output.printable import printable
 from roost.cli.plugins import plugins
 from roost.cli.quantize import quantize
@@ -27,6 +28,7 @@ from roost.cli.removal import delete, forget
 from roost.cli.schedule import schedule, schedules
 from roost.cli.search import ask, search
 from roost.cli.servers import deploy, down, up
+from roost.cli.shell_environment import completion_request
 from roost.cli.status import status
 from roost.cli.tune import tune
 from roost.cli.verify import verify
@@ -50,7 +52,7 @@ def _print_version(context: click.Context, _: click.Parameter, value: bool) -> N
 
 @click.group(
     cls=CommandGroup,
-    context_settings={"max_content_width": 100, "help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": ["-h", "--help"]},
     invoke_without_command=True,
     epilog="Exit codes: 0 done, 1 failed, 2 wrong usage, 3 done but documents are quarantined, 4 a quality threshold "
     "was missed, 130 interrupted.",
@@ -70,14 +72,17 @@ def app(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-COMMANDS = (
-    *(demo, ingest, backfill, schedule, schedules, status, verify, search, ask, evaluate, tune),
-    *(versions, rebuild, promote, rollback, prune, forget, delete, export, import_, quantize, mcp, formats),
-    *(plugins, doctor),
-    *(deploy, up, down),
-)
-for command in COMMANDS:
-    app.add_command(command)
+SECTIONS = {
+    "Keep an index in step": (ingest, backfill, schedule, schedules, status, verify),
+    "Search and measure": (search, ask, mcp, evaluate, tune),
+    "Versions of an index": (versions, rebuild, promote, rollback, prune, export, import_),
+    "Delete": (forget, delete),
+    "Servers": (up, down, deploy),
+    "This machine": (demo, doctor, formats, plugins, quantize, completion),
+}
+COMMANDS = tuple(each for commands in SECTIONS.values() for each in commands)
+for title, commands in SECTIONS.items():
+    app.add_section(title, commands)
 
 
 def main() -> NoReturn:
@@ -91,7 +96,8 @@ def main() -> NoReturn:
 def _run_to_code() -> int:
     """Run the command, and print the line for an error; return the exit code."""
     try:
-        code = run(sys.argv[1:])
+        request = completion_request()
+        code = complete(app, request) if request else run(sys.argv[1:])
     except RoostError as error:
         code = _print_error(str(error), error.exit_code)
     except (click.Abort, KeyboardInterrupt):
@@ -140,7 +146,9 @@ def _unexpected(error: Exception) -> int:
     from pydantic import ValidationError
 
     if isinstance(error, click.ClickException):
-        return _print_error(error.format_message(), error.exit_code)
+        from roost.cli.usage_errors import describe
+
+        return _print_error(describe(error), error.exit_code)
     if isinstance(error, ValidationError):
         first = error.errors(include_input=False)[0]
         place = ".".join(map(str, first["loc"]))

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-import click
-
 from roost.cli.begin import begin
+from roost.cli.command_help import command
 from roost.cli.garbage import collect_as_usual
 from roost.cli.options import index_option
 from roost.tasks.errors import ConfigurationError, RoostError
 
 
-@click.command()
+@command(
+    examples=(
+        "roost mcp",
+        "roost mcp --index handbook",
+    ),
+)
 @index_option()
 def mcp(*, index: str) -> None:
     """Answer agents over standard input and output (MCP).

@@ -1,4 +1,4 @@
-"""Options that several commands share, and the group that lists the commands."""
+"""Options that several commands share."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
+
+from roost.cli.value_completion import complete_index
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -18,7 +20,15 @@ def index_option(*, all_by_default: bool = False) -> Callable[[Function], Functi
     """
     text = "Name of one index; without it, all indexes." if all_by_default else "Name of the index."
     default = None if all_by_default else "docs"
-    return click.option("--index", "-i", metavar="NAME", default=default, show_default=not all_by_default, help=text)
+    return click.option(
+        "--index",
+        "-i",
+        metavar="NAME",
+        default=default,
+        show_default=not all_by_default,
+        help=text,
+        shell_complete=complete_index,
+    )
 
 
 def json_option(function: Function) -> Function:
@@ -29,11 +39,3 @@ def json_option(function: Function) -> Function:
 def verbose_option(function: Function) -> Function:
     """Add `--verbose`."""
     return click.option("--verbose", "-v", is_flag=True, help="Show the run's log on standard error.")(function)
-
-
-class CommandGroup(click.Group):
-    """A group that lists its commands in the order in which they were added."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """List the names of the commands."""
-        return list(self.commands)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import click
-
+from roost.cli import next_steps
+from roost.cli.command_help import command
 from roost.cli.options import json_option
+from roost.cli.output.next_step import tell_next
 from roost.cli.output.print_json import print_json
 
 
-@click.command()
+@command(examples=("roost plugins", "roost plugins --json"))
 @json_option
 def plugins(*, as_json: bool) -> None:
     """List connectors and parsers, and what fails to load."""
@@ -21,3 +22,4 @@ def plugins(*, as_json: bool) -> None:
         from roost.cli.output.show_plugins import show_plugins
 
         show_plugins(found)
+        tell_next(next_steps.FIRST_INGEST)

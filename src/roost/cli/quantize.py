@@ -7,14 +7,28 @@ from pathlib import Path
 import click
 
 from roost.cli.begin import begin
+from roost.cli.command_help import command
 from roost.cli.flow_runs import run_operation
 from roost.cli.option_values import make_sources
 from roost.cli.options import json_option
 from roost.cli.output.print_json import print_json
+from roost.cli.value_completion import PlaceValue
 
 
-@click.command()
-@click.argument("sources", nargs=-1, required=True, metavar="SOURCE...", help="Sources of the texts to calibrate on.")
+@command(
+    examples=(
+        "roost quantize ./docs --to ./int8-model",
+        "roost quantize ./docs faq.csv --to ./int8-model --texts 300",
+    ),
+)
+@click.argument(
+    "sources",
+    nargs=-1,
+    required=True,
+    type=PlaceValue(),
+    metavar="SOURCE...",
+    help="Sources of the texts to calibrate on.",
+)
 @click.option("--to", required=True, type=click.Path(path_type=Path), help="New folder for the model.")
 @click.option(
     "--texts",
@@ -34,7 +48,8 @@ def quantize(*, sources: tuple[str, ...], to: Path, texts: int, as_json: bool) -
     begin(quiet=True)
     from roost.flows.operations.quantize import quantize as make_int8_model
 
-    made = run_operation(lambda _: make_int8_model(make_sources(sources), to, texts=texts))
+    doing = "" if as_json else "calibrating the model"
+    made = run_operation(lambda _: make_int8_model(make_sources(sources), to, texts=texts), doing=doing)
     if as_json:
         print_json(made.as_dict())
     else:

@@ -7,15 +7,23 @@ import sys
 import click
 
 from roost.cli.begin import begin
+from roost.cli.command_help import command
 from roost.cli.flow_runs import run_operation
 from roost.cli.options import index_option, json_option
+from roost.cli.output.next_step import tell_next
 from roost.cli.output.print_json import print_json
+from roost.cli.value_completion import complete_index
 from roost.tasks.errors import UsageError
 
 _yes_option = click.option("--yes", "-y", is_flag=True, help="Delete without asking.")
 
 
-@click.command()
+@command(
+    examples=(
+        "roost forget reports --index docs",
+        "roost forget reports --index docs --yes",
+    ),
+)
 @click.argument("source", help="Name of the source, as `roost status` shows it.")
 @index_option()
 @_yes_option
@@ -35,11 +43,20 @@ def forget(*, source: str, index: str, yes: bool, as_json: bool) -> None:
         if not _is_confirmed(describe_forgetting(found)):
             return
     done = run_operation(lambda tell: forget_source(source, index, tell))
-    print_json(done.as_dict()) if as_json else out.print(describe_forgetting(done), soft_wrap=True)
+    if as_json:
+        print_json(done.as_dict())
+    else:
+        out.print(describe_forgetting(done), soft_wrap=True)
+        tell_next(f"roost prune --index {index} --dry-run, if earlier versions must not keep them either")
 
 
-@click.command()
-@click.argument("index", help="Name of the index.")
+@command(
+    examples=(
+        "roost delete docs",
+        "roost delete docs --yes",
+    ),
+)
+@click.argument("index", shell_complete=complete_index, help="Name of the index.")
 @_yes_option
 @json_option
 def delete(*, index: str, yes: bool, as_json: bool) -> None:
@@ -57,7 +74,11 @@ def delete(*, index: str, yes: bool, as_json: bool) -> None:
         if not _is_confirmed(describe_deletion(found)):
             return
     done = run_operation(lambda tell: delete_index(index, tell))
-    print_json(done.as_dict()) if as_json else out.print(describe_deletion(done), soft_wrap=True)
+    if as_json:
+        print_json(done.as_dict())
+    else:
+        out.print(describe_deletion(done), soft_wrap=True)
+        tell_next("roost status")
 
 
 def _is_confirmed(what: str) -> bool:

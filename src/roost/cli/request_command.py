@@ -8,11 +8,16 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 import click
 
+from roost.cli.command_help import HelpfulCommand
 from roost.cli.option_values import CountsValue, NamesFile, NamesValue, ThresholdValue, TimeValue, make_sources
+from roost.cli.value_completion import PlaceValue, complete_index
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
     from pydantic.fields import FieldInfo
+
+#: Gives the values with which an option may continue.
+Completer = Callable[[click.Context, click.Parameter, str], list[str]]
 
 
 @dataclass(frozen=True)
@@ -24,6 +29,7 @@ class Spelling:
     metavar: What help shows for the value.
     multiple: Whether the option may be repeated; None if it may for a list.
     help: Added to the field's description.
+    complete: Completes a value in a shell; None for what the type of the value completes.
     """
 
     names: tuple[str, ...] = ()
@@ -31,13 +37,17 @@ class Spelling:
     metavar: str | None = None
     multiple: bool | None = None
     help: str = ""
+    complete: Completer | None = None
 
 
 SPELLINGS: Mapping[str, Spelling] = {
     "sources": Spelling(
-        metavar="SOURCE", help="A file, folder, glob, URL or table; NAME=SOURCE sets the source's name."
+        value=PlaceValue(),
+        metavar="SOURCE",
+        help="A file, folder, glob, URL or table; NAME=SOURCE sets the source's name.",
     ),
-    "index": Spelling(names=("--index", "-i"), metavar="NAME"),
+    "index": Spelling(names=("--index", "-i"), metavar="NAME", complete=complete_index),
+    "questions": Spelling(value=PlaceValue()),
     "since": Spelling(value=TimeValue(), metavar="TIME"),
     "until": Spelling(value=TimeValue(is_end=True), metavar="TIME", help="A date includes that day."),
     "only": Spelling(metavar="GLOB"),
@@ -53,7 +63,7 @@ SPELLINGS: Mapping[str, Spelling] = {
 }
 
 
-class RequestCommand(click.Command):
+class RequestCommand(HelpfulCommand):
     """A command whose first options are the fields of a request model; its callback receives the request.
 
     The model is imported when the command's options are needed, not before: `roost --help` must not wait for it.
@@ -63,7 +73,6 @@ class RequestCommand(click.Command):
     source_options: Fields of `Source` that are options here; all sources get their values.
     without: Fields that this command does not offer.
     nested: Fields whose value is a model again; the fields of that model are options here.
-    own_first: Whether the help lists the command's own options first.
     """
 
     def __init__(
@@ -74,12 +83,11 @@ class RequestCommand(click.Command):
         source_options: tuple[str, ...] = (),
         without: tuple[str, ...] = (),
         nested: tuple[str, ...] = (),
-        own_first: bool = False,
         **options: Any,
     ) -> None:
         super().__init__(*args, **options)
         self._model_name, self._arguments, self._source_options = model, arguments, source_options
-        self._without, self._nested, self._own_first = without, nested, own_first
+        self._without, self._nested = without, nested
         self._from_model: list[click.Parameter] | None = None
 
     @property
@@ -94,8 +102,7 @@ class RequestCommand(click.Command):
         """List the parameters: those of the model, and the command's own."""
         if self._from_model is None:
             self._from_model = [*self._make_parameters()]
-            made, own = self._from_model, self.params
-            self.params = [*own, *made] if self._own_first else [*made, *own]
+            self.params = [*self._from_model, *self.params]
         return super().get_params(ctx)
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -153,7 +160,7 @@ def _source_parameters(names: tuple[str, ...]) -> Iterator[click.Parameter]:
             yield _option(name, Source.model_fields[name])
             continue
         for column, field in _columns_model().model_fields.items():
-            yield _option(f"{column}_column", field, prefix="Tables: ", metavar="COLUMN")
+            yield _option(f"{column}_column", field, metavar="COLUMN")
 
 
 def _columns_model() -> type[BaseModel]:
@@ -170,6 +177,7 @@ def _argument(name: str, field: FieldInfo) -> click.Argument:
         metavar = f"[{metavar}]"
     return click.Argument(
         [name],
+        type=spelling.value,
         nargs=-1 if is_list else 1,
         required=field.is_required(),
         default=None if field.is_required() or is_list else field.default,
@@ -178,11 +186,11 @@ def _argument(name: str, field: FieldInfo) -> click.Argument:
     )
 
 
-def _option(name: str, field: FieldInfo, *, prefix: str = "", metavar: str | None = None) -> click.Option:
+def _option(name: str, field: FieldInfo, *, metavar: str | None = None) -> click.Option:
     """Make the option of a field; a flag that is on by default gets a second name, `--no-...`."""
     spelling = SPELLINGS.get(name, Spelling())
     names = spelling.names or (f"--{name.replace('_', '-')}",)
-    text = prefix + _help(field, spelling)
+    text = _help(field, spelling)
     default = field.get_default(call_default_factory=True)
     if _value_type(field) is bool:
         pair = f"{names[0]}/--no-{names[0].removeprefix('--')}" if default else names[0]
@@ -195,6 +203,7 @@ def _option(name: str, field: FieldInfo, *, prefix: str = "", metavar: str | Non
         default=None if multiple or default == [] else default,
         show_default=default not in (None, "", [], 0),
         metavar=spelling.metavar or metavar or _metavar(name, field),
+        shell_complete=spelling.complete,
         help=text + (" May be repeated." if multiple else ""),
     )
 

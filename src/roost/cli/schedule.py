@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from roost.cli import next_steps
 from roost.cli.begin import begin
+from roost.cli.command_help import command
 from roost.cli.options import json_option
+from roost.cli.output.next_step import tell_next
 from roost.cli.output.print_json import print_json
 from roost.cli.output.printable import printable
 from roost.cli.request_command import request_command
@@ -28,11 +31,11 @@ MAX_ERROR_CHARACTERS = 600
     source_options=("include", "exclude", "columns"),
     without=("dry_run",),
     nested=("evaluation",),
-    own_first=True,
-    epilog="\b\nExamples:\n"
-    "  roost schedule ./docs --index docs --every 1h\n"
-    "  roost schedule ./docs s3://bucket/reports --cron '0 2 * * *' --timezone Europe/Berlin \\\n"
-    "    --questions questions.jsonl --min nDCG@10=0.5",
+    examples=(
+        "roost schedule ./docs --index docs --every 1h",
+        "roost schedule ./docs s3://bucket/reports --cron '0 2 * * *' --timezone Europe/Berlin",
+        "roost schedule ./docs --every 1d --questions questions.jsonl --min nDCG@10=0.5",
+    ),
 )
 @click.option("--every", metavar="TIME", help="Interval between runs: 30min, 6h, 1d.")
 @click.option("--cron", metavar="FIELDS", help="Cron expression: '0 2 * * *' is every night at two.")
@@ -87,8 +90,8 @@ def schedule(
         print(f"roost: warning: {printable(line)}", file=sys.stderr)  # noqa: T201
 
 
-@click.command(
-    epilog="\b\nExamples:\n  roost schedules\n  roost schedules --run-now docs",
+@command(
+    examples=("roost schedules", "roost schedules --run-now docs", "roost schedules --pause docs"),
 )
 @click.option("--pause", metavar="NAME", help="Plan no more runs of a schedule until it is resumed.")
 @click.option("--resume", metavar="NAME", help="Plan runs of a paused schedule again.")
@@ -110,7 +113,11 @@ def schedules(*, pause: str | None, resume: str | None, remove: str | None, run_
 
     if not given:
         found = _on_server(operations.list_schedules)
-        print_json({"schedules": [each.as_dict() for each in found]}) if as_json else output.show_schedules(found)
+        if as_json:
+            print_json({"schedules": [each.as_dict() for each in found]})
+        else:
+            output.show_schedules(found)
+            tell_next(next_steps.after_schedules(found))
         return
     [(option, name)] = given.items()
     if option == "run-now":

@@ -7,9 +7,12 @@ from typing import Any
 
 import click
 
+from roost.cli import next_steps
 from roost.cli.begin import begin
+from roost.cli.command_help import command
 from roost.cli.flow_runs import run_operation
 from roost.cli.options import Function, index_option, json_option
+from roost.cli.output.next_step import tell_next
 from roost.cli.output.print_json import print_json
 from roost.tasks.errors import RoostError, UsageError
 
@@ -52,7 +55,13 @@ def limit_option(default: int, most: int, text: str) -> Callable[[Function], Fun
     )
 
 
-@click.command()
+@command(
+    examples=(
+        'roost search "how do I reset my password?" --index docs',
+        'roost search "late trains" --where \'source == "handbook" and page > 2\' --parent',
+        'roost search "late trains" --k 20 --by document --json',
+    ),
+)
 @click.argument("query", help="A question or a few words.")
 @index_option()
 @limit_option(5, 1000, "Number of hits to show.")
@@ -116,9 +125,16 @@ def search(
         from roost.cli.output.show_hits import show_hits
 
         show_hits(query, hits, where=where)
+        has_sections = bool(options.parent_tokens)
+        tell_next(next_steps.after_search(query, index, found=bool(hits), has_sections=has_sections))
 
 
-@click.command()
+@command(
+    examples=(
+        'roost ask "How do I reset my password?" --index docs',
+        'roost ask "Who mends the radio?" --k 10 --json',
+    ),
+)
 @click.argument("question", help="The question.")
 @index_option()
 @limit_option(6, 100, "Number of chunks to answer from.")
@@ -167,3 +183,4 @@ def ask(
         print_json({**asked, **answer.as_dict()})
     else:
         show_sources(answer.hits[: answer.given], answer.cited)
+        tell_next(next_steps.after_search(question, index, found=True, has_sections=False))

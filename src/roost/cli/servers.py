@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from roost.cli.command_help import command
 from roost.cli.options import json_option
 from roost.cli.output.print_json import print_json
 
@@ -17,7 +18,12 @@ if TYPE_CHECKING:
 PORT = click.IntRange(1, 65_535)
 
 
-@click.command()
+@command(
+    examples=(
+        "roost deploy",
+        "roost deploy ingest evaluation --secret ROOST_LLM__API_KEY",
+    ),
+)
 @click.argument("names", nargs=-1, metavar="[NAME]...", help="Names of deployments; all if left out.")
 @click.option(
     "--secret",
@@ -74,7 +80,12 @@ def _as_json(pool: str, made: list[Deployed]) -> dict[str, Any]:
     return {"work_pool": pool, "deployments": [each.name for each in made], "kept": kept, "conflicts": conflicts}
 
 
-@click.command()
+@command(
+    examples=(
+        "roost up",
+        "roost up --data ./servers --milvus-port 19531 --prefect-port 4201",
+    ),
+)
 @click.option(
     "--data",
     type=click.Path(path_type=Path),
@@ -103,7 +114,12 @@ def up(*, data: Path, milvus_port: int, prefect_port: int, demo: bool) -> None:
     )
 
 
-@click.command()
+@command(
+    examples=(
+        "roost down",
+        "roost down --json",
+    ),
+)
 @json_option
 def down(*, as_json: bool) -> None:
     """End the servers that run in the background.

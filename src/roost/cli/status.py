@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import click
-
+from roost.cli import next_steps
 from roost.cli.begin import begin
+from roost.cli.command_help import command
 from roost.cli.flow_runs import run_operation
 from roost.cli.options import index_option, json_option
+from roost.cli.output.next_step import tell_next
 from roost.cli.output.print_json import print_json
 
 if TYPE_CHECKING:
@@ -16,7 +17,12 @@ if TYPE_CHECKING:
     from roost.flows.operations.status import StatusReport
 
 
-@click.command()
+@command(
+    examples=(
+        "roost status",
+        "roost status --index docs --json",
+    ),
+)
 @index_option(all_by_default=True)
 @json_option
 def status(*, index: str | None, as_json: bool) -> None:
@@ -35,6 +41,8 @@ def status(*, index: str | None, as_json: bool) -> None:
         from roost.cli.output.show_status import show_status
 
         show_status(found, answer)
+        has_schedules = answer is not None and any(each.schedules for each in answer.runs.values())
+        tell_next(next_steps.after_status(found, has_schedules=has_schedules))
 
 
 def _ask_prefect(indexes: list[str]) -> PrefectAnswer | None:

@@ -160,5 +160,5 @@ async def test_an_unknown_field_is_refused_with_the_names_of_all_documents_metad
     version: Any = SimpleNamespace(name="docs__v1", index="docs")
     with pytest.raises(UsageError) as refused:
         await checked_where(FewRows(), version, 'ownr == "Ilse"')  # type: ignore[arg-type]
-    known = "fields: ordinal, source; metadata: owner"
+    known = "did you mean 'owner'? There are fields: ordinal, source; metadata: owner"
     assert str(refused.value) == f"no chunk of index 'docs' has a field 'ownr'; {known}"

@@ -39,6 +39,6 @@ def show_demo(report: DemoReport, index: str) -> None:
         place = f"{answer.uri}, page {answer.page}" if answer.page else answer.uri
         snippet = make_snippet(answer.text, answer.question, length=SNIPPET_LENGTH)
         table.add_row(answer.question, place, snippet.text, "✓" if answer.right else "✗")
-    out.print(table)
+    out.print_table(table)
     out.print(f"The first hit is right for {report.right_count} of {count} questions. Ask your own:")
     out.print(f'  roost search "what do I wear to the summit?" --index {index}', style="bold")

@@ -48,7 +48,7 @@ def _show_quality(report: EvaluationReport) -> None:
     for name, estimate in report.quality.items():
         change = f"{estimate.value - before[name].value:+.4f}" if name in before else ""
         table.add_row(name, f"{estimate.value:.4f}", f"{estimate.low:.4f} to {estimate.high:.4f}", change)
-    out.print(table)
+    out.print_table(table)
 
 
 def _show_ways(report: EvaluationReport) -> None:
@@ -65,7 +65,7 @@ def _show_ways(report: EvaluationReport) -> None:
             f"{result.p:.3f}",
             *("" if value is None else f"{value:.1f}" for value in (result.p50_ms, result.p95_ms)),
         )
-    out.print(table)
+    out.print_table(table)
     out.print(f"differences are from {report.compare[0].way}, with 95 % intervals", style="dim")
 
 
@@ -99,7 +99,7 @@ def _show_timings(report: EvaluationReport) -> None:
             str(sync.errors + concurrent.errors),
             "yes" if sync.same else "NO",
         )
-    out.print(table)
+    out.print_table(table)
     if report.timed.latency_ms:
         out.print(f"with {report.timed.latency_ms:g} ms of added round-trip latency", style="dim")
     if report.timed.is_lite:

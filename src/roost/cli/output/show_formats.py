@@ -21,7 +21,7 @@ def show_formats(found: Formats) -> None:
         table.add_row(
             one.name, f"{suffixes} and all others" if one.name == "text" else suffixes, one.parser, one.package
         )
-    out.print(table)
+    out.print_table(table)
     for extra in found.extras:
         if not extra.is_installed:
             out.print(f"not installed: {extra.adds}: {extra.command}", soft_wrap=True)

@@ -38,7 +38,7 @@ def show_plan(report: PlanReport) -> None:
     table = Table("action", "documents", box=box.SIMPLE)
     for name, count in asdict(report.documents).items():
         table.add_row(name, f"{count:,}")
-    out.print(table)
+    out.print_table(table)
     chunks, seconds = report.estimate.chunks, report.estimate.seconds
     duration = f", {timedelta(seconds=seconds)} at the last run's speed" if seconds is not None else ""
     out.print(f"about {chunks:,} chunks to embed{duration}; unchanged chunks are not embedded again")

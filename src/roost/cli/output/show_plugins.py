@@ -18,7 +18,7 @@ def show_plugins(found: Plugins) -> None:
     table = Table("kind", "name", "package", "works", box=box.SIMPLE)
     for one in found.plugins:
         table.add_row(one.kind, one.name, one.package, "no" if one.problem else "yes")
-    out.print(table)
+    out.print_table(table)
     for one in found.plugins:
         if one.problem:
             out.print(f"warning: {one.problem}", soft_wrap=True)

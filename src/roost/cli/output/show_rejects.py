@@ -23,6 +23,6 @@ def show_rejects(rejects: Sequence[tuple[str, str]]) -> None:
     table = Table("not indexed", "reason", title_justify="left")
     for uri, reason in rejects[:MAX_ROWS]:
         table.add_row(uri, reason)
-    out.print(table)
+    out.print_table(table)
     if len(rejects) > MAX_ROWS:
         out.print(f"and {len(rejects) - MAX_ROWS} more: roost status --json lists all")

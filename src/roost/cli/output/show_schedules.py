@@ -50,7 +50,7 @@ def show_schedules(found: Sequence[Schedule]) -> None:
         last = f"{each.last_run.state} {minute(each.last_run.ended or each.last_run.started)}" if each.last_run else ""
         sources = shortened(", ".join(each.sources), _MAX_SOURCES_CHARACTERS)
         table.add_row(each.name, each.index, sources, ", ".join(each.times), planned, last)
-    out.print(table)
+    out.print_table(table)
     for each in found:
         if each.last_run and each.last_run.state not in ("Completed", "Running", "Pending"):
             _line(f"{each.name}: {each.last_run.state}: {shortened(each.last_run.message)}", style="dim")

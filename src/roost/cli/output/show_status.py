@@ -33,7 +33,7 @@ def show_status(found: StatusReport, answer: PrefectAnswer | None) -> None:
         numbers = (counts.indexed, counts.writing, counts.quarantined, status.chunks)
         updated = (status.updated or "")[:19].replace("T", " ")
         table.add_row(status.index, *(f"{count:,}" for count in numbers), updated)
-    out.print(table)
+    out.print_table(table)
     if answer and answer.error:
         out.print(f"runs unknown: the Prefect server {answer.url} did not answer ({answer.error})", soft_wrap=True)
     for status in found.indexes:

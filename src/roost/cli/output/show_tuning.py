@@ -16,7 +16,7 @@ def show_tuning(tuning: Tuning) -> None:
     table.add_column(f"{MAIN} on the {tuning.chosen_on} questions that choose", justify="right")
     for fusion, value in tuning.tried:
         table.add_row(fusion.label, f"{value:.4f}")
-    out.print(table)
+    out.print_table(table)
     quality, difference = tuning.quality, tuning.difference
     out.print(
         f"{tuning.index}: {_choice(tuning)}; {MAIN} "

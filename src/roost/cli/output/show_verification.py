@@ -21,7 +21,7 @@ def show_verification(report: VerifyReport) -> None:
     table = Table(box=box.SIMPLE, show_header=False)
     for title, count in report.counts().items():
         table.add_row(title, f"{count:,}")
-    out.print(table)
+    out.print_table(table)
     for name in report.to_redo[:MAX_ROWS]:
         out.print(f"to be re-indexed: {name}", soft_wrap=True)
     if len(report.to_redo) > MAX_ROWS:

@@ -34,7 +34,7 @@ def show_versions(found: VersionList) -> None:
         state = "live" if version.live else "" if version.complete else "incomplete"
         numbers = (f"{version.documents.indexed:,}", f"{version.chunks:,}", f"{version.vector_bytes / 1e6:.1f}")
         table.add_row(version.version, state, *numbers, _quality(version.quality))
-    out.print(table)
+    out.print_table(table)
     for version in found.versions:
         recipe = version.recipe
         promoted = f", promoted {_minute(version.promoted)}" if version.promoted else ""
@@ -77,7 +77,7 @@ def show_rebuild(report: RebuildReport) -> None:
         for name in after:
             was = f"{before[name].value:.4f}" if name in before else ""
             table.add_row(name, was, f"{after[name].value:.4f}")
-        out.print(table)
+        out.print_table(table)
     for document in report.lost[:MAX_ROWS]:
         out.print(f"in the previous version, not in this one: {document}", soft_wrap=True)
     if len(report.lost) > MAX_ROWS:
