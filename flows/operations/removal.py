@@ -23,7 +23,7 @@ from roost.tasks.steps.plan import OLD_CHUNKS
 from roost.tasks.versions import removal
 from roost.tasks.versions.description import describe_version
 from roost.tasks.versions.ledger import read_ledger
-from roost.tasks.versions.live_version import require_live_version
+from roost.tasks.versions.live_version import index_not_found, require_live_version
 from roost.tasks.versions.names import check_index_name
 from roost.tasks.versions.promotion import version_statuses
 from roost.tasks.versions.version import Version, forget_place
@@ -147,7 +147,7 @@ async def _describe(store: Store, index: str) -> DeleteReport:
     check_index_name(index)
     statuses = await version_statuses(store, index)
     if not statuses and not await removal.find_ledgers(store, index):
-        raise UsageError(f"no index {index!r} in {store.settings.uri}: roost status lists the indexes there")
+        raise await index_not_found(store, index)
     described = [await describe_version(store, status) for status in statuses]
     return DeleteReport(
         index=index,

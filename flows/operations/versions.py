@@ -13,6 +13,7 @@ from roost.tasks.milvus.store import open_store
 from roost.tasks.settings import load_settings
 from roost.tasks.versions import promotion, pruning
 from roost.tasks.versions.description import VersionDescription, describe_version
+from roost.tasks.versions.live_version import index_not_found
 from roost.tasks.versions.names import check_index_name
 
 #: Receives one line that says which other process an operation waits for.
@@ -82,9 +83,7 @@ async def list_versions(index: str | None, tell: Tell = _log.warning) -> Version
     async with open_store(settings.milvus, create=False, owner=lease_owner("roost versions", tell)) as store:
         found = await promotion.version_statuses(store, index)
         if index is not None and not found:
-            raise UsageError(
-                f"index {index!r} has no version in {settings.milvus.uri}: roost versions lists the indexes there"
-            )
+            raise await index_not_found(store, index)
         described = [await describe_version(store, status) for status in found]
         return VersionList(settings.milvus.uri, tuple(described))
 
@@ -103,7 +102,8 @@ async def promote_version(index: str, wanted: str, *, force: bool, tell: Tell = 
     """
     owner = lease_owner("roost promote", tell)
     async with open_store(load_settings().milvus, create=False, owner=owner) as store:
-        found = await promotion.version_statuses(store, index)
+        if not (found := await promotion.version_statuses(store, index)):
+            raise await index_not_found(store, index)
         target = promotion.find_version(found, wanted) if wanted else promotion.newest_candidate(found, index)
         if not (target.is_complete or force):
             raise UsageError(
@@ -126,7 +126,8 @@ async def roll_back(index: str, tell: Tell = _log.warning) -> AliasMove:
     check_index_name(index)
     owner = lease_owner("roost rollback", tell)
     async with open_store(load_settings().milvus, create=False, owner=owner) as store:
-        found = await promotion.version_statuses(store, index)
+        if not (found := await promotion.version_statuses(store, index)):
+            raise await index_not_found(store, index)
         target = promotion.previous_version(found, index)
         async with promotion.lease_target(store, target.version, owner) as (leased, version, live):
             if live is None or live.name != found[0].version.name:

@@ -50,10 +50,15 @@ async def require_live_version(store: Store, index: str) -> Version:
     """
     version = await read_live_version(store, index)
     if version is None:
-        found = [version.index for version in await list_live_versions(store)]
-        hint = did_you_mean(index, found) or "make it with roost ingest"
-        raise UsageError(f"no index {index!r} in {store.settings.uri} (there: {', '.join(found) or 'none'}): {hint}")
+        raise await index_not_found(store, index)
     return version
+
+
+async def index_not_found(store: Store, index: str) -> UsageError:
+    """Make the error for the name of no index; its message names the indexes that exist, and the most similar one."""
+    found = [version.index for version in await list_live_versions(store)]
+    hint = did_you_mean(index, found) or "make it with roost ingest"
+    return UsageError(f"no index {index!r} in {store.settings.uri} (there: {', '.join(found) or 'none'}): {hint}")
 
 
 async def with_vector_index(store: Store, version: Version) -> Version:

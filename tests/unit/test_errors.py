@@ -47,3 +47,11 @@ def test_a_run_that_failed_can_be_caught_by_one_class():
         "EngineError",
         "WorkerPoolError",
     }
+
+
+def test_a_similar_known_value_is_suggested_whatever_its_case_and_none_is_if_none_is_similar():
+    assert errors.unknown_value("index", "DCOS", ["docs", "notes"]) == (
+        "unknown index 'DCOS'; did you mean 'docs'? Known: docs, notes"
+    )
+    assert errors.unknown_value("index", "zzz", ["docs", "notes"]) == "unknown index 'zzz'; known: docs, notes"
+    assert errors.known_values("x", []) == "known: none"

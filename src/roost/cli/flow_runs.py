@@ -64,7 +64,7 @@ class FlowRunner:
         collect_as_usual()
         self._server.wait_until_ready()
         with _sent_at_end(self._progress):
-            self._progress(Stage("starting"))
+            self._progress(Stage("opening Milvus and the model"))
             return run_flow(flow, request, self._progress)
 
     def _progress(self, event: Progress) -> None:

@@ -150,10 +150,9 @@ def _unexpected(error: Exception) -> int:
 
         return _print_error(describe(error), error.exit_code)
     if isinstance(error, ValidationError):
-        first = error.errors(include_input=False)[0]
-        place = ".".join(map(str, first["loc"]))
-        message = first["msg"].removeprefix("Value error, ")
-        return _print_error(f"{place}: {message}" if place else message, ExitCode.USAGE)
+        from roost.cli.usage_errors import describe_field
+
+        return _print_error(describe_field(error), ExitCode.USAGE)
     if known := exhausted(error):
         return _print_error(str(known), known.exit_code)
     import traceback

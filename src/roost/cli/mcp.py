@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+
 from roost.cli.begin import begin
 from roost.cli.command_help import command
 from roost.cli.garbage import collect_as_usual
 from roost.cli.options import index_option
+from roost.cli.output.print_on_stderr import print_on_stderr
+from roost.cli.shell_environment import is_terminal
 from roost.tasks.errors import ConfigurationError, RoostError
 
 
@@ -23,6 +27,8 @@ def mcp(*, index: str) -> None:
     its configuration. --index is searched when a call names no index.
     """
     begin(quiet=True)
+    if is_terminal(sys.stdin) and is_terminal(sys.stderr):
+        print_on_stderr("waiting for an agent on standard input; Ctrl-C ends this")
     try:
         from roost.cli.mcp_server import make_server
     except ImportError as error:

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from typing import TYPE_CHECKING
+
 import click
 
 from roost.cli.command_help import HelpfulCommand
+from roost.tasks.errors import known_values
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 
 def describe(error: click.ClickException) -> str:
@@ -21,3 +28,18 @@ def describe(error: click.ClickException) -> str:
     if isinstance(error, click.BadParameter):
         return message
     return f"{message.rstrip('.')}; {path} --help shows what it takes"
+
+
+def describe_field(error: ValidationError) -> str:
+    """Give the line for the first wrong value of a request: the option, or the field, and what is wrong with it.
+
+    The value is repeated only if it is none of a few words; any other one might be a secret.
+    """
+    first = error.errors()[0]
+    place = ".".join(map(str, first["loc"]))
+    if first["type"] == "literal_error":
+        words = re.findall("'([^']*)'", first["ctx"]["expected"])
+        option = f"--{first['loc'][0]}".replace("_", "-")
+        return f"{option}: {first['input']!r} is none of its values; {known_values(str(first['input']), words)}"
+    message = first["msg"].removeprefix("Value error, ")
+    return f"{place}: {message}" if place else message

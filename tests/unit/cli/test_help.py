@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import shlex
+from typing import Any
 
 import click
 import pytest
+from pydantic import ValidationError
 
 from roost.cli import main as command_line
 from roost.cli.command_help import MAX_UNGROUPED, HelpfulCommand
 from roost.cli.main import COMMANDS, app
 from roost.cli.option_groups import OTHER_OPTIONS
-from roost.cli.usage_errors import describe
+from roost.cli.usage_errors import describe, describe_field
 
 
 def words_of(example: str) -> list[str]:
@@ -29,13 +31,13 @@ def help_of(command: click.Command) -> str:
 def test_every_command_has_two_examples_that_its_own_parser_accepts(command: click.Command, monkeypatch) -> None:
     assert isinstance(command, HelpfulCommand)
     assert len({*command.examples}) >= 2
-    called: list[str] = []
+    called: list[Any] = []
+    monkeypatch.setattr(command, "callback", lambda *_, **values: called.append(values))
     for example in command.examples:
         assert example in help_of(command)
-        name, *words = words_of(example)
-        assert name == command.name
-        monkeypatch.setattr(command, "callback", lambda *_, **__: called.append(name))
-        assert command_line.run([name, *words]) == 0
+        words = words_of(example)
+        assert words[0] == command.name
+        assert command_line.run(words) == 0
     assert len(called) == len(command.examples)
 
 
@@ -76,12 +78,14 @@ def test_all_commands_are_in_a_section_of_the_first_page() -> None:
         ("ingest", "Missing argument 'SOURCE...'; for example: roost ingest ./docs --index docs"),
         ("completion", "for example: roost completion bash"),
         ("status docs", "Got unexpected extra argument (docs); roost status --help shows what it takes"),
+        ("evaluate --compare dense,rff", "--compare: 'rff' is none of its values; did you mean 'rrf'? Known: dense"),
         ("search x --by page", "Invalid value for '--by': 'page' is not one of 'chunk', 'document'."),
     ],
 )
 def test_a_wrong_command_line_is_answered_in_one_line_with_what_to_write(words: str, says: str) -> None:
-    with pytest.raises(click.UsageError) as refused:
+    with pytest.raises((click.UsageError, ValidationError)) as refused:
         command_line.run(words.split())
-    said = describe(refused.value)
+    error = refused.value
+    said = describe(error) if isinstance(error, click.UsageError) else describe_field(error)
     assert says in said
     assert "\n" not in said

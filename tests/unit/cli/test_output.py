@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 
 import pytest
 from rich.table import Table
@@ -13,6 +14,8 @@ from roost.cli.demo_report import DemoAnswer, DemoReport
 from roost.cli.output import show_demo as demo
 from roost.cli.output import show_hits as hits
 from roost.cli.output.console import SafeConsole
+from roost.cli.output.model_notices import model_notices
+from roost.cli.output.next_step import tell_next
 from roost.cli.output.print_json import print_json
 from roost.tasks.search.hits import Hit
 from roost.tasks.steps.report import Reject
@@ -42,6 +45,52 @@ def test_colours_of_our_own_stay() -> None:
     file = io.StringIO()
     SafeConsole(file=file, force_terminal=True, color_system="standard").print("a", style="bold")
     assert file.getvalue() == "\x1b[1ma\x1b[0m\n"
+
+
+@pytest.mark.parametrize(("name", "value"), [("NO_COLOR", "1"), ("TERM", "dumb")])
+def test_no_colour_is_written_where_the_environment_says_so(monkeypatch, name: str, value: str) -> None:
+    monkeypatch.setenv(name, value)
+    file = io.StringIO()
+    SafeConsole(file=file, force_terminal=True).print("a", style="cyan")
+    assert file.getvalue() == "a\n"
+
+
+def test_lines_are_not_broken_in_a_pipe_and_are_as_wide_as_columns_says(monkeypatch) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    file = io.StringIO()
+    SafeConsole(file=file).print("word " * 100)
+    assert file.getvalue().count("\n") == 1
+    monkeypatch.setenv("COLUMNS", "60")
+    SafeConsole(file=file).print("word " * 100)
+    assert max(map(len, file.getvalue().splitlines()[1:])) <= 60
+
+
+@pytest.mark.parametrize(("width", "is_list"), [(40, True), (100, False)])
+def test_a_table_that_does_not_fit_a_narrow_terminal_is_a_list(width: int, is_list: bool) -> None:
+    file = io.StringIO()
+    table = Table("name", "", "reason")
+    table.add_row("a.md", "", "a long reason that does not fit the line")
+    SafeConsole(file=file, width=width).print_table(table)
+    assert ("name: a.md\nreason: a long" in file.getvalue()) == is_list
+
+
+def test_the_next_command_is_named_to_a_person_and_to_nobody_else(monkeypatch, capsys) -> None:
+    tell_next("roost status")
+    assert capsys.readouterr() == ("", "")
+    monkeypatch.setattr("roost.cli.output.next_step.is_terminal", lambda _: True)
+    tell_next("")
+    assert capsys.readouterr() == ("", "")
+    tell_next("roost status")
+    assert capsys.readouterr() == ("", "Next: roost status\n")
+
+
+def test_a_line_about_the_preparation_of_a_model_is_told_while_somebody_listens() -> None:
+    told: list[str] = []
+    logger = logging.getLogger("roost.tasks.models.openvino_export")
+    with model_notices(told.append):
+        logger.info("exporting the model %s", "m")
+    logger.info("not told")
+    assert told == ["exporting the model m"]
 
 
 def test_answers_of_a_model_and_names_of_documents_are_shown_without_control_characters(capsys) -> None:

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 from rich.progress import Progress as RichProgress
 
-from roost.cli.output.progress_bar import CountColumn, ProgressBar, TimeColumn
+from roost.cli.output.progress_bar import CountColumn, ProgressBar, TimeColumn, columns_for, progress_on_stderr
 from roost.flows.running.progress import Advanced, Planned, Stage, Warned
 
 
@@ -53,3 +53,43 @@ def test_the_time_before_the_word_left_is_the_time_left(drawn: Drawn) -> None:
 def test_a_warning_is_a_line_of_its_own(drawn: Drawn) -> None:
     drawn.bar(Warned("Prefect's server stopped answering"))
     assert drawn.said.getvalue() == "Prefect's server stopped answering\n"
+
+
+@pytest.mark.parametrize("width", [40, 80, 120])
+def test_the_bar_takes_one_line_of_a_terminal(width: int) -> None:
+    file = io.StringIO()
+    console = Console(file=file, width=width, force_terminal=True, color_system=None)
+    with RichProgress(*columns_for(width), console=console, auto_refresh=False) as rich:
+        bar = ProgressBar(rich)
+        bar(Planned(documents=12_000, batches=4))
+        bar(Advanced(documents=6_000, chunks=100_000))
+        rich.refresh()
+        lines = console.render_lines(rich.get_renderable(), console.options)
+    assert len(lines) == 1
+    text = "".join(segment.text for segment in lines[0])
+    assert "6,000/12,000" in text
+    assert len(text) <= width
+
+
+class Terminal(io.StringIO):
+    """A terminal that keeps what is written to it."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("term", "stream", "says"),
+    [
+        ("dumb", Terminal(), "listing the sources …\nindexing 40 documents …\na warning\n"),
+        ("xterm", io.StringIO(), "a warning\n"),
+    ],
+    ids=["dumb terminal", "pipe"],
+)
+def test_where_no_bar_can_be_drawn_nothing_is_overwritten(monkeypatch, term: str, stream: io.StringIO, says) -> None:
+    monkeypatch.setenv("TERM", term)
+    monkeypatch.setattr("sys.stderr", stream)
+    with progress_on_stderr(bar=True) as progress:
+        for event in (Stage("listing the sources"), Planned(documents=40, batches=4), Warned("a warning")):
+            progress(event)
+    assert stream.getvalue() == says
