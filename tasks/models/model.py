@@ -188,9 +188,9 @@ def _fetch(name: str, revision: str, advice: str) -> Path:
     from requests.exceptions import RequestException
 
     patterns = ["*.json", "*.txt", "*.safetensors", "*.model", "1_Pooling/*"]
-    if not isinstance(try_to_load_from_cache(name, "config.json", revision=revision or None), str):
-        _log.info("downloading the model %s from the Hugging Face hub, once", name)
     try:
+        if not isinstance(try_to_load_from_cache(name, "config.json", revision=revision or None), str):
+            _log.info("downloading the model %s from the Hugging Face hub, once", name)
         return Path(snapshot_download(name, revision=revision or None, allow_patterns=patterns))
     except (HFValidationError, HfHubHTTPError, RequestException, OSError) as error:
         refused = isinstance(error, HFValidationError | HfHubHTTPError)
