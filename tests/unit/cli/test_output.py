@@ -58,11 +58,15 @@ def test_no_colour_is_written_where_the_environment_says_so(monkeypatch, name: s
 def test_lines_are_not_broken_in_a_pipe_and_are_as_wide_as_columns_says(monkeypatch) -> None:
     monkeypatch.delenv("COLUMNS", raising=False)
     file = io.StringIO()
-    SafeConsole(file=file).print("word " * 100)
-    assert file.getvalue().count("\n") == 1
+    table = Table(box=None, show_header=False)
+    table.add_row("first", "cell " * 100, "last")
+    for shown in ("word " * 100, table):
+        SafeConsole(file=file).print(shown)
+    assert file.getvalue().count("\n") == 2
+    assert (file.getvalue().count("word"), file.getvalue().count("cell"), "last" in file.getvalue()) == (100, 100, True)
     monkeypatch.setenv("COLUMNS", "60")
     SafeConsole(file=file).print("word " * 100)
-    assert max(map(len, file.getvalue().splitlines()[1:])) <= 60
+    assert max(map(len, file.getvalue().splitlines()[2:])) <= 60
 
 
 @pytest.mark.parametrize(("width", "is_list"), [(40, True), (100, False)])

@@ -32,11 +32,19 @@ class SafeConsole(Console):
         self._has_width = "width" in options
 
     @property
+    def has_width(self) -> bool:
+        """Whether lines are broken: not where there is no terminal, unless COLUMNS is set."""
+        return self._has_width or self.is_terminal or shutil.get_terminal_size((0, 0)).columns > 0
+
+    @property
     def options(self) -> ConsoleOptions:
-        """The options of rendering; lines are not broken where there is no terminal, unless COLUMNS is set."""
+        """The options of rendering, with the width of the lines."""
         options = super().options
-        is_limited = self._has_width or self.is_terminal or shutil.get_terminal_size((0, 0)).columns
-        return options if is_limited else options.update(width=UNLIMITED)
+        return options if self.has_width else options.update(width=UNLIMITED)
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Print; lines that are not broken are not cut off either."""
+        super().print(*objects, **({"crop": self.has_width} | options))
 
     def render_str(self, text: str, **options: Any) -> Text:
         """Make rich's text of a string, before its width is measured."""
