@@ -184,7 +184,7 @@ def test_metadata_can_be_asked_to_be_none_at_all() -> None:
 def test_a_wrong_column_is_named_in_one_line_with_those_that_are_there(listed: Lister, part: str) -> None:
     with pytest.raises(SourceError) as caught:
         listed("a.csv", b"key,body\n1,hello\n", Columns(**{part: "bodi"}))
-    assert str(caught.value) == "a.csv: unknown column 'bodi'; known: body, key"
+    assert str(caught.value) == "a.csv: unknown column 'bodi'; did you mean 'body'? Known: body, key"
 
 
 def test_a_wrong_metadata_column_is_named_too(listed: Lister) -> None:
