@@ -14,7 +14,7 @@ from prefect import flow, get_run_logger
 from prefect.client.schemas.objects import State
 
 from roost.flows.parameters import BackfillRequest
-from roost.flows.running import artifacts, events
+from roost.flows.running import artifacts, events, reports
 from roost.flows.running.batches import Run
 from roost.flows.running.choices import backfill_key, plan_options
 from roost.flows.running.ends import end_state, run_name, time_limit
@@ -73,7 +73,7 @@ async def backfill(request: BackfillRequest) -> State[IngestReport | PlanReport]
         if request.force and not error:
             await unfinished_backfills.end(run.store, run.version, backfill_key(request))
     report = replace(report, chosen=chosen)
-    await artifacts.publish(report, plan.skipped, "backfill")
+    await reports.publish(report, plan.skipped, "backfill")
     if error:
         raise error
     events.emit_quarantined(report)

@@ -15,7 +15,7 @@ from prefect import flow, get_run_logger, runtime
 from prefect.client.schemas.objects import State
 
 from roost.flows.parameters import EvaluationRequest
-from roost.flows.running import artifacts, events
+from roost.flows.running import events, reports
 from roost.flows.running.ends import end_state, run_name, time_limit
 from roost.flows.running.progress import Stage, report_progress, report_waiting
 from roost.tasks.errors import StoreError, UsageError
@@ -80,7 +80,7 @@ async def evaluation(request: EvaluationRequest) -> State[EvaluationReport]:
     report = replace(report, history=trend([earlier.trend_point for earlier in history], report.trend_point))
     frames = {"questions": measured.quality.per_question, "timings": timed.timings}
     report = await asyncio.to_thread(store_evaluation, folder, report, frames)
-    await artifacts.publish_evaluation(report)
+    await reports.publish_evaluation(report)
     summary = report.summary()
     get_run_logger().info(summary)
     if report.missed:

@@ -13,7 +13,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
 from roost.flows.parameters import IngestRequest
-from roost.flows.running import artifacts, events
+from roost.flows.running import artifacts, events, reports
 from roost.flows.running.choices import plan_options
 from roost.flows.running.ends import end_state, run_name, time_limit
 from roost.flows.running.execute import execute_plan
@@ -55,7 +55,7 @@ async def ingest(request: IngestRequest) -> State[IngestReport | PlanReport]:
         )
         run.tally.seconds += StageSeconds(discover=time.perf_counter() - listing_started)
         report, error = await execute_plan(run, plan, started, request)
-    await artifacts.publish(report, plan.skipped)
+    await reports.publish(report, plan.skipped)
     if error:
         raise error
     events.emit_ingested(report, request.evaluation.request(request.index))

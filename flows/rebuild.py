@@ -19,7 +19,7 @@ from prefect import flow, get_run_logger, runtime
 from prefect.client.schemas.objects import State
 
 from roost.flows.parameters import RebuildRequest
-from roost.flows.running import artifacts
+from roost.flows.running import artifacts, reports
 from roost.flows.running.batches import open_embedder
 from roost.flows.running.catch_up import Build, catch_up, pass_folder, read_target_ledger
 from roost.flows.running.choices import plan_options, with_recipe_choices
@@ -81,7 +81,7 @@ async def rebuild(request: RebuildRequest) -> State[RebuildReport]:
         if request.promote and not verdict.reasons_against:
             verdict = await _promote(build, verdict, owner)
         report = _make_report(build, verdict, time.perf_counter() - started)
-    await artifacts.publish_rebuild(report)
+    await reports.publish_rebuild(report)
     summary = report.summary()
     get_run_logger().info(summary)
     return end_state(report, summary)

@@ -8,7 +8,7 @@ from prefect import flow, get_run_logger, runtime
 from prefect.client.schemas.objects import State
 
 from roost.flows.parameters import VerifyRequest
-from roost.flows.running import artifacts
+from roost.flows.running import reports
 from roost.flows.running.choices import max_delete_fraction
 from roost.flows.running.ends import end_state, run_name, time_limit
 from roost.flows.running.progress import Notice, Stage, report_progress, report_waiting
@@ -50,7 +50,7 @@ async def verify(request: VerifyRequest) -> State[VerifyReport]:
             found, marked = await verify_tasks.repair(store, version, str(runtime.flow_run.id or ""))
             remaining = await verify_tasks.verify(store, version)
     report = make_verify_report(version, found, remaining, marked=marked)
-    await artifacts.publish_verification(report)
+    await reports.publish_verification(report)
     summary = report.summary()
     get_run_logger().info(summary)
     return end_state(report, summary)

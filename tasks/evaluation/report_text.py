@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from roost.tasks.evaluation.charts import timings_chart, trend_chart, ways_chart
+from roost.tasks.evaluation.charts import timings_chart, ways_chart
+from roost.tasks.evaluation.evaluation_page import evaluation_page
 from roost.tasks.evaluation.measures import COMPARED, MAIN, Estimate
 from roost.tasks.evaluation.report import EvaluationReport
 from roost.tasks.evaluation.report_parts import SampleAnswer
 from roost.tasks.markdown import clipped, escaped, table
+from roost.tasks.report_page import ReportPage
 
 #: Rows of a table that may be long; the files contain all rows.
 MAX_ROWS = 10
@@ -16,16 +18,9 @@ MAX_ROWS = 10
 QUESTION_WIDTH = 60
 
 
-def as_markdown(report: EvaluationReport) -> str:
-    """Write the report as Markdown."""
-    sections = [f"# {report.index}: {report.verdict}", report.summary()]
-    sections += [f"- **{escaped(line)}**" for line in report.missed]
-    sections.append(
-        f"Version `{report.version}`, {report.recipe.model}, chunking {report.recipe.chunking}, {report.chunks:,} "
-        f"chunks, searched by {report.fusion.label}. Questions: {escaped(report.questions.origin)}."
-    )
-    sections += report.notes
-    for title, body in (
+def make_evaluation_page(report: EvaluationReport) -> ReportPage:
+    """Lay out the report, with all its tables."""
+    sections = (
         ("Quality", _quality(report)),
         ("Judgments of unknown documents", _unknown(report)),
         ("Regressions", _regressions(report)),
@@ -34,11 +29,9 @@ def as_markdown(report: EvaluationReport) -> str:
         ("Sync and async", _timings(report)),
         ("Earlier evaluations", _trend(report)),
         ("Answers", _answers(report.answers)),
-        ("Results", "\n".join(f"- `{file}`" for file in report.files)),
-    ):
-        if body:
-            sections += [f"## {title}", body]
-    return "\n\n".join(sections)
+        ("Results", _results(report)),
+    )
+    return evaluation_page(report, sections)
 
 
 def _quality(report: EvaluationReport) -> str:
@@ -157,6 +150,14 @@ def _timings(report: EvaluationReport) -> str:
     return "\n\n".join([explanation, timings_chart(report.timings), table(columns, rows, left=2)])
 
 
+def _results(report: EvaluationReport) -> str:
+    recipe = (
+        f"Version `{report.version}`, {report.recipe.model}, chunking {report.recipe.chunking}, {report.chunks:,} "
+        f"chunks, searched by {report.fusion.label}. Questions: {escaped(report.questions.origin)}."
+    )
+    return "\n".join([f"{recipe}\n", *(f"- `{file}`" for file in report.files)])
+
+
 def _trend(report: EvaluationReport) -> str:
     if len(report.history) < 2:
         return ""
@@ -172,9 +173,7 @@ def _trend(report: EvaluationReport) -> str:
         for point in reversed(report.history)
     ]
     columns = ("evaluated (UTC)", "version", "question set", "verdict", MAIN, "p95 ms")
-    comparable = [point for point in report.history if point.questions == report.questions.fingerprint]
-    charts = [trend_chart(comparable)] if len(comparable) > 1 else []
-    return "\n\n".join([*charts, table(columns, rows, left=4)])
+    return table(columns, rows, left=4)
 
 
 def _answers(answers: Sequence[SampleAnswer]) -> str:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
 
-from roost.tasks.markdown import clipped, escaped, table
+from roost.tasks.markdown import clipped
 from roost.tasks.steps.report import MAX_REJECT_ROWS, MAX_UNKNOWN_NAMED, IngestReport, PlanReport
-from roost.tasks.steps.unread_pages import unread_page_lines
 
 #: Characters of a reason's detail in a table; `roost status` and the ledger have all of it.
 DETAIL_WIDTH = 80
@@ -54,30 +51,6 @@ def warning_lines(report: IngestReport | PlanReport) -> Iterator[str]:
         )
 
 
-def as_markdown(report: IngestReport, skipped: Counter[str]) -> str:
-    """Write the report of an ingest or a backfill as Markdown.
-
-    Args:
-        report: The report.
-        skipped: Files without text, counted by suffix.
-    """
-    sections = [f"# {report.index}: {report.outcome.lower()}", report.summary()]
-    sections.append(f"Version `{report.version}`, recipe `{report.fingerprint}`.")
-    sections.append(table(("figure", "value"), _figures(report)))
-    if report.unlisted:
-        names = ", ".join(map(escaped, report.unlisted))
-        sections.append(f"Could not be listed, so nothing there was added or deleted: {names}")
-    if len(report.deleted_by_source) > 1:
-        sections.append(f"Deleted by source: {escaped(by_source(report.deleted_by_source))}.")
-    sections += map(escaped, (*warning_lines(report), *unread_page_lines(report.unread_pages)))
-    if skipped:
-        kinds = ", ".join(f"{count} {escaped(suffix)}" for suffix, count in skipped.most_common())
-        sections.append(f"Skipped, because such files contain no text: {kinds}.")
-    if report.seconds.total:
-        sections.append("Stages overlap: their seconds are sums over batches and may exceed the total.")
-    return "\n\n".join(sections)
-
-
 def reject_rows(report: IngestReport) -> list[dict[str, str]]:
     """List the quarantined documents for a table: the document, kind of the reason, and the beginning of its detail."""
     rows = []
@@ -85,18 +58,6 @@ def reject_rows(report: IngestReport) -> list[dict[str, str]]:
         kind, _, detail = reject.reason.partition(": ")
         rows.append({"document": reject.uri, "reason": kind, "detail": clipped(" ".join(detail.split()), DETAIL_WIDTH)})
     return rows
-
-
-def _figures(report: IngestReport) -> Iterator[tuple[str, str]]:
-    """Name the figures that are not zero: `documents added`, `seconds, load`."""
-    counts = {
-        "documents ": asdict(report.documents),
-        "chunks ": asdict(report.chunks),
-        "tokens ": asdict(report.tokens),
-        "in the index: ": asdict(report.store),
-        "seconds, ": asdict(report.seconds),
-    }
-    return ((f"{kind}{name}", f"{count:,}") for kind, found in counts.items() for name, count in found.items() if count)
 
 
 def by_source(counts: Mapping[str, int]) -> str:

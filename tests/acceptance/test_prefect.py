@@ -19,7 +19,7 @@ def test_a_run_its_tasks_and_its_report_are_in_prefect_under_names_that_say_what
     assert {task["state_type"] for task in tasks} == {"COMPLETED"}
     artifacts = _read(prefect, "artifacts", {"artifacts": {"flow_run_id": {"any_": [run["id"]]}}})
     [report] = [artifact for artifact in artifacts if artifact["key"] == f"ingest-{index}"]
-    assert f"{ended.json['store']['chunks']} chunks in the index" in report["data"]
+    assert f"| chunks of text in the index | {ended.json['store']['chunks']} |" in report["data"]
 
 
 def test_a_run_with_rejects_says_so_in_its_state_and_has_a_table_of_them_and_no_secret(roost, prefect, index, folder):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 
 from prefect import flow, get_client
 from prefect.artifacts import acreate_markdown_artifact
@@ -30,7 +31,12 @@ async def verification(index: str) -> None:
 def test_a_report_links_only_to_reports_that_exist_and_within_the_ui_that_shows_it(lite, ingest, folder, index):
     source = folder(**{"a.md": "# A\n\nText."})
     ingest(source)
-    assert "Of this index" not in published(f"ingest-{index}")
+    first = published(f"ingest-{index}")
+    assert f"[all ingests of this index](../key/ingest-{index})." in first
+    assert "There is no earlier report on this Prefect server" in first
     asyncio.run(verification(index))
     ingest(source)
-    assert published(f"ingest-{index}").endswith(f"\n\nOf this index: [verify](../key/verify-{index}).")
+    second = published(f"ingest-{index}")
+    links = r"See \[this run, with its log\]\(\.\./\.\./runs/flow-run/[0-9a-f-]{36}\), \[all ingests of this index\]"
+    assert re.search(rf"{links}\(\.\./key/ingest-{index}\), \[verifications\]\(\.\./key/verify-{index}\)\.", second)
+    assert "Documents that are not indexed: as many as on" in second

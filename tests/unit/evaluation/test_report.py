@@ -17,7 +17,7 @@ from roost.tasks.evaluation.report_parts import (
     Timing,
     UnknownJudgment,
 )
-from roost.tasks.evaluation.report_text import _answers, as_markdown
+from roost.tasks.evaluation.report_text import _answers, make_evaluation_page
 from roost.tasks.markdown import table
 
 KEYS = [
@@ -102,9 +102,14 @@ def test_the_summary_is_one_line_in_ordinary_words():
 
 
 def test_the_markdown_has_a_section_for_everything_that_was_measured(full_report: EvaluationReport):
-    text = as_markdown(full_report)
+    text = make_evaluation_page(full_report).as_markdown()
     titles = [line.removeprefix("## ") for line in text.splitlines() if line.startswith("## ")]
+    assert text.startswith("# Evaluation of docs: a threshold was missed\n\nThe index was asked ")
+    assert "It answers worse than on 20 Nov 10:00 UTC (-0.1000)." in text
+    assert "- **nDCG@10 is 0.5000, below the threshold 0.6**" in text
     assert titles == [
+        "What to do",
+        "In numbers",
         "Quality",
         "Judgments of unknown documents",
         "Regressions",

@@ -15,7 +15,7 @@ from roost.tasks.errors import UsageError
 from roost.tasks.evaluation.measures import Estimate
 from roost.tasks.evaluation.metrics import estimate, estimate_difference
 from roost.tasks.evaluation.questions import JUDGMENT, QUESTION, Questions
-from roost.tasks.evaluation.report_text import as_markdown
+from roost.tasks.evaluation.report_text import make_evaluation_page
 from roost.tasks.evaluation.ways import Way, choose_ways
 from roost.tasks.models.recipe import Recipe
 from roost.tasks.models.reranker import Reranker
@@ -83,11 +83,11 @@ def test_the_documented_keys_are_there() -> None:
 
 
 def test_the_artifact_has_a_table_and_a_chart_of_them() -> None:
-    section = as_markdown(make_report(compare=WAYS)).split("## Ways to search")[1].split("##")[0]
+    section = make_evaluation_page(make_report(compare=WAYS)).as_markdown().split("## Ways to search")[1].split("##")[0]
     assert "| minmax |" in section
     assert "+0.0912 (+0.020 to +0.150)" in section
     [image] = re.findall(r"data:image/svg\+xml;base64,([\w+/=]+)", section)
     svg = base64.b64decode(image).decode()
     assert "minmax" in svg
     assert "nDCG@10 with its 95 % interval" in svg
-    assert "Ways to search" not in as_markdown(make_report())
+    assert "Ways to search" not in make_evaluation_page(make_report()).as_markdown()

@@ -1,9 +1,10 @@
-"""The report of an ingest for the Prefect UI: two columns without zeros, the document first, names as plain text."""
+"""The table of rejects for the Prefect UI: the document first, the detail shortly."""
 
 from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import polars as pl
 import pytest
@@ -12,30 +13,11 @@ from tests.stand_ins import ingest_report
 from roost.flows.running.shards import row_of_tally, tally_of_row
 from roost.tasks.records import LOADED, REJECT, TEXT_PLACE, Loaded
 from roost.tasks.steps.report import Reject, Tally
-from roost.tasks.steps.report_text import DETAIL_WIDTH, as_markdown, reject_rows
+from roost.tasks.steps.report_page import ingest_page
+from roost.tasks.steps.report_text import DETAIL_WIDTH, reject_rows
 from roost.tasks.steps.unread_pages import UnreadPages, unread_page_lines
 
 REPORT = ingest_report()
-EVIL = "![x](https://evil/p.png)"
-
-
-def test_the_report_is_one_table_of_two_columns_without_zeros() -> None:
-    lines = [line for line in as_markdown(REPORT, Counter()).splitlines() if line.startswith("|")]
-    assert lines[:5] == [
-        "| figure | value |",
-        "| :-- | --: |",
-        "| documents listed | 1,200 |",
-        "| documents unchanged | 1,197 |",
-        "| documents added | 3 |",
-    ]
-    assert "| in the index: chunks | 5,000 |" in lines
-    assert not [line for line in lines if line.endswith(("| 0 |", "| 0.0 |"))]
-
-
-def test_names_and_reasons_make_no_picture_in_the_report() -> None:
-    text = as_markdown(replace(REPORT, unlisted=(f"docs/{EVIL}",)), Counter({f".{EVIL}": 2}))
-    assert text.count(r"!\[x\]") == 2
-    assert "![" not in text
 
 
 def test_rejects_name_the_document_first_and_the_detail_shortly() -> None:
@@ -64,7 +46,8 @@ def test_pages_that_were_not_read_are_in_the_report_with_the_command_that_would_
     scans = "b.pdf: pages 2, 5 were not read; they are scans: pip install 'roost[ocr]' and run it again"
     lines = list(unread_page_lines(report.unread_pages))
     assert (lines[0], lines[1].split(";")[0]) == (scans, "a.pdf: pages 7 were not read")
-    assert "pages 2, 5 were not read" in as_markdown(report, Counter())
+    page = ingest_page(report, Counter(), (), datetime(2026, 11, 22, tzinfo=UTC))
+    assert any("pages 2, 5 were not read" in line for line in page.to_do)
     assert [(one["uri"], one["pages"]) for one in report.as_dict()["unread_pages"]] == [
         ("b.pdf", "2, 5"),
         ("a.pdf", "7"),
