@@ -5,31 +5,26 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
-from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import asyncpg
-import polars as pl
 import pytest
 from tests.acceptance.postgres import postgres, programs
-from tests.stand_ins import InProcessWorkers, listing_choices, planned_row
+from tests.source_steps import NAME, ledger_of, load, plan_of
+from tests.stand_ins import listing_choices
 
 from roost.tasks.errors import SourceError
-from roost.tasks.records import PLANNED, Batch
+from roost.tasks.records import Loaded
 from roost.tasks.sources.connectors.databases import CONNECTOR, DatabaseConnection
 from roost.tasks.sources.connectors.items import ItemReader
-from roost.tasks.sources.listing import Listing
 from roost.tasks.sources.opened_source import open_sources
 from roost.tasks.sources.source import Columns, Source
 from roost.tasks.sources.source_listing import SourceListing, list_source
 from roost.tasks.steps import load_file
-from roost.tasks.steps.load import load_batch
-from roost.tasks.steps.plan import PlanOptions, make_plan
 from roost.tasks.steps.text_files import read_blocks
-from roost.tasks.versions.ledger import ROW
 from roost.testing import check_source
 
 ROWS = 40
@@ -120,7 +115,11 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def list_all(uri: str, folder: Path, **columns: Any) -> SourceListing:
     place = uri if "?" in uri else f"{uri}?table=notes"
-    return list_one(Source(uri=place, name="src", columns=Columns(**columns)), folder)
+    return list_one(Source(uri=place, name=NAME, columns=Columns(**columns)), folder)
+
+
+def load_all(found: SourceListing, folder: Path) -> Loaded:
+    return asyncio.run(load(found, folder))
 
 
 def list_one(source: Source, folder: Path) -> SourceListing:
@@ -129,38 +128,6 @@ def list_one(source: Source, folder: Path) -> SourceListing:
         return list_source(opened, folder)
     finally:
         opened.connection.close()  # type: ignore[attr-defined]
-
-
-class ThreadWorkers(InProcessWorkers):
-    """One worker, outside of the event loop, as a process is."""
-
-    def __init__(self) -> None:
-        self._turn = asyncio.Lock()
-
-    async def run(self, function: Any, arguments: tuple[Any, ...], seconds: float | None = None) -> Any:
-        async with self._turn:
-            return await asyncio.to_thread(function, *arguments)
-
-
-def plan_of(found: SourceListing, ledger: pl.DataFrame) -> dict[str, int]:
-    unlisted = tuple(("src", prefix) for prefix in found.unlisted)
-    listed = Listing(found.documents, (Source(uri="/", name="src"),), unlisted, Counter())
-    return dict(make_plan(listed, ledger, PlanOptions())["action"].value_counts().iter_rows())
-
-
-def load(found: SourceListing, folder: Path) -> Any:
-    rows = [planned_row(**row) for row in found.documents.to_dicts()]
-    batch = Batch("b", pl.DataFrame(rows, schema=PLANNED))
-    return asyncio.run(load_batch(batch, ThreadWorkers(), folder / "text", seconds=9.0))  # type: ignore[arg-type]
-
-
-def ledger_of(found: SourceListing, folder: Path) -> pl.DataFrame:
-    """The ledger of an index into which all that was listed has been committed."""
-    loaded = load(found, folder)
-    assert loaded.rejects.is_empty()
-    defaults = {name: kind.to_python()() for name, kind in ROW.items()} | {"status": "indexed", "chunk_count": 1}
-    rows = loaded.documents.select(*(name for name in ROW if name in loaded.documents.columns))
-    return pl.DataFrame([defaults | row for row in rows.to_dicts()], schema=ROW)
 
 
 @pytest.mark.parametrize("cursor", ["", "updated"])
@@ -172,13 +139,13 @@ def test_a_database_keeps_the_contract_of_sources(database: Database, cursor: st
 
 
 def test_a_row_is_its_title_its_text_by_a_template_and_its_other_columns(database: Database, tmp_path: Path) -> None:
-    by_column = load(list_all(database.uri, tmp_path), tmp_path)
+    by_column = load_all(list_all(database.uri, tmp_path), tmp_path)
     assert read_blocks(by_column.blocks)["text"][0] == "Title 0\n\nThe ferry 0: leaves."
     assert by_column.documents["metadata"][0].startswith('{"team": "T0", "updated": "2026-01-01')
     assert set(by_column.documents["format"]) == {"row"}
     chosen = {"text": "{team} says: {body}", "title": "title", "metadata": ["team"]}
     for cursor in ("", "updated"):
-        loaded = load(list_all(database.uri, tmp_path, cursor=cursor, **chosen), tmp_path)
+        loaded = load_all(list_all(database.uri, tmp_path, cursor=cursor, **chosen), tmp_path)
         assert read_blocks(loaded.blocks)["text"][4] == "Title 4\n\nT1 says: The ferry 4: leaves."
         assert loaded.documents["metadata"][4] == '{"team": "T1"}'
         assert loaded.documents["content_hash"].n_unique() == ROWS
@@ -188,7 +155,7 @@ def test_a_row_is_its_title_its_text_by_a_template_and_its_other_columns(databas
 def test_changes_and_deletions_are_found_and_an_unchanged_run_with_a_cursor_reads_keys_alone(
     database: Database, tmp_path: Path, reads: list[str], cursor: str
 ) -> None:
-    ledger = ledger_of(list_all(database.uri, tmp_path, cursor=cursor), tmp_path)
+    ledger = ledger_of(load_all(list_all(database.uri, tmp_path, cursor=cursor), tmp_path).documents)
     assert sorted(reads) == (sorted(str(n) for n in range(ROWS)) if cursor else [])
     reads.clear()
     assert plan_of(list_all(database.uri, tmp_path, cursor=cursor), ledger) == {"unchanged": ROWS}
@@ -206,7 +173,7 @@ def test_changes_and_deletions_are_found_and_an_unchanged_run_with_a_cursor_read
     expected["unchanged"] += 1 - by_metadata
     assert plan_of(found, ledger) == expected
     assert set(reads) <= {*map(str, range(11)), "99"}
-    load(found, tmp_path)  # read, but never committed: the run was killed
+    load_all(found, tmp_path)  # read, but never committed: the run was killed
     assert plan_of(list_all(database.uri, tmp_path, cursor=cursor), ledger) == expected
 
 
@@ -216,7 +183,7 @@ def test_rows_with_the_newest_cursor_are_compared_by_content_so_none_is_missed(
     database.execute("UPDATE notes SET updated = CURRENT_TIMESTAMP WHERE id >= 38")
     found = list_all(database.uri, tmp_path, cursor="updated")
     assert found.documents.filter(fingerprint="")["uri"].to_list() == ["38", "39"]
-    ledger = ledger_of(found, tmp_path)
+    ledger = ledger_of(load_all(found, tmp_path).documents)
     reads.clear()
     assert plan_of(list_all(database.uri, tmp_path, cursor="updated"), ledger) == {"unchanged": ROWS}
     assert sorted(reads) == ["38", "39"]
@@ -234,7 +201,7 @@ def test_a_row_without_a_key_is_counted_and_one_without_text_refused(database: D
         found = list_all(f"{database.uri}{query}", tmp_path, cursor=cursor)
         # With a cursor column, it shows by its size that a text is empty.
         assert dict(found.skipped) == {"row without a key": 1} | ({"empty file": 1} if cursor else {})
-        loaded = load(found, tmp_path)
+        loaded = load_all(found, tmp_path)
         assert loaded.rejects.select("uri", "reason").rows() == ([("1", "empty")] if not cursor else [])
         assert loaded.documents.height == ROWS - 2
 
@@ -254,7 +221,7 @@ def test_a_row_without_a_key_is_counted_and_one_without_text_refused(database: D
 def test_what_cannot_be_read_is_one_line_that_says_what_to_correct(
     database: Database, tmp_path: Path, uri: str, columns: dict[str, str], said: str
 ) -> None:
-    source = Source(uri=database.uri + uri, name="src", columns=Columns(**columns))
+    source = Source(uri=database.uri + uri, name=NAME, columns=Columns(**columns))
     with pytest.raises(SourceError, match=said) as caught:
         list_one(source, tmp_path)
     assert len(str(caught.value).splitlines()) == 1
@@ -316,9 +283,7 @@ def test_sources_of_databases_are_told_apart_by_table_and_kept_for_a_rebuild(tmp
 
 
 @pytest.mark.usually("lite")
-def test_rows_are_indexed_changed_and_deleted_and_equal_a_clean_run(
-    milvus: str, ingest: Any, stored: Any, tmp_path: Path
-) -> None:
+def test_rows_are_indexed_changed_and_deleted(milvus: str, ingest: Any, stored: Any, tmp_path: Path) -> None:
     database = _sqlite(tmp_path)
     values = ", ".join(f"({n}, 'Harbour {n} has {n} boats.', {n})" for n in range(12))
     database.execute("CREATE TABLE notes (id TEXT, body TEXT, revision INT)", f"INSERT INTO notes VALUES {values}")

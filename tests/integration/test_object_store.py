@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import io
 import logging
-from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,17 +13,13 @@ import fsspec
 import polars as pl
 import pytest
 from tests.s3_server import BUCKET, CUT, SECRET, Fault, Request, S3Store, s3_server
-from tests.stand_ins import InProcessWorkers, listing_choices, planned_row
+from tests.source_steps import NAME, ledger_of, load, plan_of
+from tests.stand_ins import listing_choices
 
 from roost.tasks.errors import SourceError
-from roost.tasks.records import PLANNED, Batch
-from roost.tasks.sources.listing import Listing
 from roost.tasks.sources.opened_source import open_sources
 from roost.tasks.sources.source import Source
 from roost.tasks.sources.source_listing import SourceListing, list_source
-from roost.tasks.steps.load import load_batch
-from roost.tasks.steps.plan import PlanOptions, make_plan
-from roost.tasks.versions.ledger import ROW
 from roost.testing import check_source
 
 pytest.importorskip("s3fs", reason="the extra `sources` contains s3fs")
@@ -68,29 +63,15 @@ def put(store: S3Store) -> Callable[..., None]:
 
 
 def list_all(folder: Path, prefix: str = "docs") -> SourceListing:
-    [opened] = open_sources([Source(uri=f"s3://{BUCKET}/{prefix}", name="s3")], listing_choices())
+    [opened] = open_sources([Source(uri=f"s3://{BUCKET}/{prefix}", name=NAME)], listing_choices())
     return list_source(opened, folder)
 
 
-def plan_of(found: SourceListing, ledger: pl.DataFrame) -> dict[str, int]:
-    unlisted = tuple(("s3", prefix) for prefix in found.unlisted)
-    listed = Listing(found.documents, (Source(uri="/", name="s3"),), unlisted, Counter())
-    return dict(make_plan(listed, ledger, PlanOptions())["action"].value_counts().iter_rows())
-
-
-async def load(found: SourceListing, folder: Path) -> Any:
-    rows = [planned_row(**row) for row in found.documents.to_dicts()]
-    batch = Batch("b", pl.DataFrame(rows, schema=PLANNED))
-    return await load_batch(batch, InProcessWorkers(), folder / "text", seconds=9.0)  # type: ignore[arg-type]
-
-
-async def ledger_of(found: SourceListing, folder: Path) -> pl.DataFrame:
+async def committed(found: SourceListing, folder: Path) -> pl.DataFrame:
     """The ledger of an index into which all that was listed has been committed."""
     loaded = await load(found, folder)
     assert loaded.rejects.is_empty()
-    defaults = {name: kind.to_python()() for name, kind in ROW.items()} | {"status": "indexed", "chunk_count": 1}
-    rows = loaded.documents.select(*(name for name in ROW if name in loaded.documents.columns))
-    return pl.DataFrame([defaults | row for row in rows.to_dicts()], schema=ROW)
+    return ledger_of(loaded.documents)
 
 
 def test_a_prefix_keeps_the_contract_of_sources(put: Any) -> None:
@@ -113,13 +94,10 @@ async def test_ten_changes_among_thousands_of_objects_read_ten_objects_and_an_un
     assert len([one for one in pages if "continuation-token" in one.query]) == 2
     assert all(first.documents["fingerprint"].str.len_chars() == 32)
     sample = SourceListing(first.documents.sample(50, seed=1))
-    ledger = await ledger_of(sample, tmp_path)
+    ledger = await committed(sample, tmp_path)
     assert sum(store.downloads().values()) == sample.documents["size"].sum()  # each read once, whole
     everything = first.documents.join(ledger.select("doc_id", "content_hash"), on="doc_id", how="left")
-    defaults = {name: kind.to_python()() for name, kind in ROW.items()} | {"status": "indexed", "chunk_count": 1}
-    rows = everything.select("doc_id", "source", "uri", "size", "modified", "fingerprint").to_dicts()
-    whole = pl.DataFrame([defaults | row | {"content_hash": "0" * 32, "parser": "roost-markdown 1"} for row in rows])
-    whole = whole.select(list(ROW)).cast(ROW)
+    whole = ledger_of(everything.with_columns(content_hash=pl.lit("0" * 32), parser=pl.lit("roost-markdown 1")))
     store.seen.clear()
     assert plan_of(list_all(tmp_path), whole)["unchanged"] == many
     assert store.downloads() == {}
@@ -145,7 +123,7 @@ async def test_nothing_is_deleted_where_the_store_does_not_list_completely(
     store: S3Store, put: Any, tmp_path: Path, fault: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     put(**{f"docs/{name}": name for name in ("a.md", "open/b.md", "closed/c.md", "closed/d.md")})
-    ledger = await ledger_of(list_all(tmp_path), tmp_path)
+    ledger = await committed(list_all(tmp_path), tmp_path)
     for key in ("docs/open/b.md", "docs/closed/c.md"):
         store.client().delete_object(Bucket=BUCKET, Key=key)
     put(**{"docs/new.md": "new", "docs/open/other.md": "other"})
@@ -233,12 +211,12 @@ def test_a_llama_index_reader_is_a_source(store: S3Store, put: Any, tmp_path: Pa
     from roost.tasks.sources.connectors.registry import connector_for
 
     assert [item.size for item in check_source(connector_for(uri), uri)] == [15, 1]
-    [opened] = open_sources([Source(uri=uri)], listing_choices())
-    assert opened.key == "S3Reader"
+    assert Source(uri=uri).key == "S3Reader"
+    [opened] = open_sources([Source(uri=uri, name=NAME)], listing_choices())
     found = list_source(opened, tmp_path)
     assert found.documents["uri"].to_list() == [f"{BUCKET}/docs/a.md", f"{BUCKET}/docs/b.txt"]
     assert all(found.documents["fingerprint"].str.len_chars() == 32)
-    ledger = asyncio.run(ledger_of(found, tmp_path)).with_columns(source=pl.lit("s3"))
+    ledger = asyncio.run(committed(found, tmp_path))
     store.seen.clear()
     assert plan_of(list_source(opened, tmp_path), ledger)["unchanged"] == 2
     assert store.downloads() == {}
@@ -275,6 +253,6 @@ def test_a_member_of_an_archive_in_the_store_is_read_by_ranges(store: S3Store, p
     store.client().put_object(Bucket=BUCKET, Key="docs.zip", Body=archive.getvalue())
     store.seen.clear()
     uri = f"zip://in::s3://{BUCKET}/docs.zip"
-    [opened] = open_sources([Source(uri=uri, name="s3")], listing_choices())
+    [opened] = open_sources([Source(uri=uri, name=NAME)], listing_choices())
     assert list_source(opened, tmp_path).documents["uri"].to_list() == ["a.md"]
     assert sum(store.downloads().values()) < 12 * 2**20

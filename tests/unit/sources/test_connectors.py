@@ -15,24 +15,20 @@ import fsspec
 import polars as pl
 import pytest
 from tests.notes_server import NotesServer, notes_module, notes_server
-from tests.stand_ins import InProcessWorkers, listing_choices, planned_row
+from tests.source_steps import NAME, ledger_of, load, plan_of
+from tests.stand_ins import listing_choices
 
 from roost.sources import Connector, Content, Item, Metadata, Place, Unlisted
 from roost.tasks.errors import ConfigurationError, DocumentError, SourceError, TransientError
-from roost.tasks.records import PLANNED, Batch
 from roost.tasks.sources.connectors import registry, schemes
 from roost.tasks.sources.connectors.items import ItemReader, hash_location
-from roost.tasks.sources.listing import Listing
 from roost.tasks.sources.opened_source import open_sources
 from roost.tasks.sources.parsers import registry as parser_registry
 from roost.tasks.sources.plugins import list_plugins
 from roost.tasks.sources.source import Source
 from roost.tasks.sources.source_listing import SourceListing, list_source
 from roost.tasks.steps import load_file
-from roost.tasks.steps.load import load_batch
-from roost.tasks.steps.plan import PlanOptions, make_plan
 from roost.tasks.steps.text_files import read_blocks
-from roost.tasks.versions.ledger import ROW
 from roost.testing import check_source
 
 SECRET = "hunter2-do-not-tell"
@@ -109,30 +105,10 @@ def server() -> Iterator[NotesServer]:
 @pytest.fixture
 def listing(tmp_path: Path) -> Callable[..., SourceListing]:
     def run(uri: str, **choices: Any) -> SourceListing:
-        [opened] = open_sources([Source(uri=uri, name="src", **choices)], listing_choices())
+        [opened] = open_sources([Source(uri=uri, name=NAME, **choices)], listing_choices())
         return list_source(opened, tmp_path)
 
     return run
-
-
-def plan_of(found: SourceListing, ledger: pl.DataFrame) -> dict[str, int]:
-    """Count the actions of a plan, of a source named `src`."""
-    unlisted = tuple(("src", prefix) for prefix in found.unlisted)
-    listed = Listing(found.documents, (Source(uri="/", name="src"),), unlisted, Counter())
-    return dict(make_plan(listed, ledger, PlanOptions())["action"].value_counts().iter_rows())
-
-
-def ledger_of(found: SourceListing) -> pl.DataFrame:
-    """The ledger of an index that contains what was listed."""
-    rows = found.documents.select("doc_id", "source", "uri", "size", "modified", "fingerprint", "content_hash")
-    defaults = {name: kind.to_python()() for name, kind in ROW.items()} | {"status": "indexed", "chunk_count": 1}
-    return pl.DataFrame([defaults | row for row in rows.to_dicts()], schema=ROW)
-
-
-async def load(found: SourceListing, folder: Path) -> Any:
-    rows = [planned_row(**row) for row in found.documents.to_dicts()]
-    batch = Batch("b", pl.DataFrame(rows, schema=PLANNED))
-    return await load_batch(batch, InProcessWorkers(), folder / "text", seconds=9.0)  # type: ignore[arg-type]
 
 
 # the contract
@@ -244,7 +220,7 @@ async def test_the_documents_of_a_plug_in_are_listed_loaded_and_found_unchanged(
     hashes = loaded.documents["content_hash"].to_list()
     assert [hash_location(one) for one in found.documents["location"]] == hashes
     parsers = dict(loaded.documents.select("doc_id", "parser").iter_rows())
-    ledger = ledger_of(found).with_columns(parser=pl.col("doc_id").replace_strict(parsers))
+    ledger = ledger_of(found.documents).with_columns(parser=pl.col("doc_id").replace_strict(parsers))
     server.asked.clear()
     server.notes["work/1"] += " Or at one."
     del server.notes["work/2"]
@@ -267,10 +243,10 @@ async def test_texts_that_come_with_the_listing_are_not_read_again(
     assert read_blocks(loaded.blocks)["text"].to_list() == ["The title\n\nWords"]
     assert loaded.rejects.select("uri", "reason").rows() == [("b", "empty")]
     assert loaded.documents["content_hash"].to_list() == found.documents["content_hash"].to_list()[:1]
-    assert plan_of(listing("fake://x"), ledger_of(found)) == {"unchanged": 2}
+    assert plan_of(listing("fake://x"), ledger_of(found.documents)) == {"unchanged": 2}
     other = FakePlace(Item("a.pdf", text="Words", metadata=Metadata("Another title")), Item("b", text=" "))
     installed(fake=other)
-    assert plan_of(listing("fake://x"), ledger_of(found)) == {"unchanged": 1, "changed": 1}
+    assert plan_of(listing("fake://x"), ledger_of(found.documents)) == {"unchanged": 1, "changed": 1}
 
 
 async def test_tables_mails_and_media_of_a_plug_in_are_treated_as_in_a_folder(
@@ -295,7 +271,7 @@ def test_nothing_is_deleted_for_a_listing_that_is_not_complete(
     installed: Any, listing: Any, server: NotesServer, how: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     installed(notes=notes_module().CONNECTOR)
-    ledger = ledger_of(listing(server.uri))
+    ledger = ledger_of(listing(server.uri).documents)
     for key in ("work/0", "work/6"):
         del server.notes[key]
     assert plan_of(listing(server.uri), ledger)["deleted"] == 2
