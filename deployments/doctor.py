@@ -18,8 +18,8 @@ from typing import Any, Literal
 
 import roost
 from roost.deployments.setting_values import SettingValue, list_setting_values
-from roost.tasks.errors import ModelError, RoostError
-from roost.tasks.settings import Settings, load_settings
+from roost.tasks.errors import ModelError, RoostError, TransientError
+from roost.tasks.settings import Embedding, Settings, load_settings
 
 #: Packages whose versions are listed, besides Roost.
 PACKAGES = (
@@ -36,6 +36,8 @@ EXTRAS = {
 }
 #: Time limit of one call to Milvus.
 MILVUS_TIMEOUT_S = 5.0
+#: Time limit of one request to an embedding endpoint.
+ENDPOINT_TIMEOUT_S = 5.0
 #: Free space below which a disk is a problem.
 MIN_FREE_BYTES = 1_000_000_000
 #: Difference of clocks from which runs refuse to write one index.
@@ -140,11 +142,16 @@ async def _check_milvus(settings: Settings) -> Check:
 
 
 async def _check_model(settings: Settings) -> Check:
-    """Look for the model on this machine only; the weights of a packaged one are compared with their checksum."""
+    """Look for the model on this machine only; the weights of a packaged one are compared with their checksum.
+
+    An endpoint is asked for one vector.
+    """
     os.environ["HF_HUB_OFFLINE"] = "1"  # read when huggingface_hub is imported, which no other check does before
     from roost.tasks.models.model import PACKAGED_MODELS, find_model
 
     name = settings.embedding.model
+    if settings.embedding.base_url:
+        return await _check_endpoint(settings.embedding)
     try:
         model = await asyncio.to_thread(find_model, settings.embedding)
     except ModelError:
@@ -153,6 +160,18 @@ async def _check_model(settings: Settings) -> Check:
         return Check("model", "note", f"{name} is not on this machine; the first run downloads it from the hub")
     checksum = "checksum as published" if model.name in PACKAGED_MODELS else f"revision {model.revision[:16]}"
     return Check("model", "ok", f"{model.name} in {model.folder}: {model.dimension} dimensions, {checksum}")
+
+
+async def _check_endpoint(settings: Embedding) -> Check:
+    from roost.tasks.models.endpoint_model import find_endpoint_model
+
+    quick = settings.model_copy(update={"timeout": min(settings.timeout, ENDPOINT_TIMEOUT_S), "retries": 0})
+    try:
+        model = await find_endpoint_model(quick)
+    except TransientError as error:
+        return Check("model", "problem", str(error), "start the server, or correct ROOST_EMBEDDING__BASE_URL")
+    found = f"{model.name} at {settings.base_url} answers: {model.dimension} dimensions, tokenizer {settings.tokenizer}"
+    return Check("model", "ok", found)
 
 
 async def _check_parsers() -> Check:

@@ -66,7 +66,9 @@ async def backfill(request: BackfillRequest) -> State[IngestReport | PlanReport]
             request.index, listing, run.store, run.version, options, request.selection, forced_id
         )
         chosen = Chosen.of(selected, resumed=is_resumed)
-        planned = make_plan_report(request.index, prepared.recipe, run.version, plan, chosen=chosen)
+        planned = make_plan_report(
+            request.index, prepared.recipe, run.version, plan, chosen=chosen, price=prepared.price
+        )
         for line in _log_choice(planned):
             report_progress(Notice(line))
         report, error = await execute_plan(run, plan, started, request)

@@ -117,7 +117,7 @@ async def _measure(request: EvaluationRequest, settings: Settings, given: Questi
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(open_store(settings.milvus, create=False, owner=owner))
         version = await require_live_version(store, request.index)
-        model = await asyncio.to_thread(model_of, version.recipe, settings.embedding)  # it hashes the weights
+        model = await asyncio.to_thread(model_of, version.recipe, settings.embedding, version.endpoint)
         embedder = await stack.enter_async_context(Embedder(model, settings.embedding))
         await embedder.load()
         questions = given or await evaluation_tasks.sample(store, version, request.sample)

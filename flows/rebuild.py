@@ -42,7 +42,7 @@ from roost.tasks.steps.plan import PlanOptions, plan_run
 from roost.tasks.steps.report import ChunkCounts
 from roost.tasks.versions import carry_over, promotion
 from roost.tasks.versions.verification import count_foreign
-from roost.tasks.versions.version import Version
+from roost.tasks.versions.version import Version, note_endpoint
 from roost.tasks.versions.version_lease import acquire_version_lease
 
 
@@ -102,6 +102,7 @@ async def _open_build(stack: AsyncExitStack, request: RebuildRequest, prepared: 
     target = await promotion.open_rebuild_target(store, statuses, recipe, settings.milvus, fresh=request.fresh)
     leased = acquire_version_lease(store, target, prepared.owner, migrate=True)
     target_store, target = await stack.enter_async_context(leased)
+    target = await note_endpoint(target_store, target, prepared.model)
     return Build(
         request=request,
         settings=settings,
@@ -114,7 +115,7 @@ async def _open_build(stack: AsyncExitStack, request: RebuildRequest, prepared: 
         target=target,
         live_ledger=live_ledger,
         target_ledger=await rebuild_tasks.read_snapshot(target_store, target),
-        reuse_from=live.name if request.reuse and carry_over.share_vectors(live.recipe, recipe) else "",
+        reuse_from=live.name if request.reuse and carry_over.can_reuse(live, target) else "",
         embedder=embedder,
         workers=prepared.workers,
         spool=prepared.spool,

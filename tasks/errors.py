@@ -144,6 +144,7 @@ REASONS: dict[str, float] = {
     "too_slow": 1,
     "too_large": 2,
     "failed": 5,
+    "not_embedded": 5,
     "parser_died": 5,
     "stalled": 10,
     "unreadable": float("inf"),

@@ -6,6 +6,7 @@ Roost reads the environment.
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import warnings
@@ -33,6 +34,24 @@ DEFAULT_IDLE_MINUTES = 10.0
 
 class _Group(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+def _endpoint_url(url: str, key: str) -> str:
+    """Check the address of an endpoint, which may be empty; `key` names the place of its key."""
+    if url and urlsplit(url).scheme not in ("http", "https"):
+        raise ValueError("the address of an endpoint starts with http:// or https://")
+    if "@" in urlsplit(url).netloc:
+        raise ValueError(f"write no user and password into the address: the key is {key}")
+    return url
+
+
+def _keys_by_url(keys: SecretStr) -> dict[str, SecretStr]:
+    """Read the API keys of several endpoints, a JSON object; empty text means none."""
+    try:
+        found = json.loads(keys.get_secret_value() or "{}")
+        return {url.rstrip("/"): SecretStr(str(key)) for url, key in found.items()}
+    except (ValueError, AttributeError):
+        raise ValueError('must be a JSON object: {"https://host/v1": "key"}') from None
 
 
 class Milvus(_Group):
@@ -102,6 +121,52 @@ class Embedding(_Group):
     tokens_per_call: int = Field(
         0, ge=0, description="Maximum number of padded tokens in one call of PyTorch; 0: as fits the device."
     )
+    base_url: str = Field(
+        "", description="URL of an endpoint with OpenAI's embeddings API; empty: this process embeds."
+    )
+    api_key: SecretStr = Field(SecretStr(""), description="API key of the endpoint; sent to this URL only.")
+    other_keys: SecretStr = Field(
+        SecretStr(""), description="API keys of endpoints of other versions: a JSON object, URL of the endpoint to key."
+    )
+    api_version: str = Field(
+        "", description="API version of an Azure endpoint; the model is then the name of the deployment."
+    )
+    tokenizer: str = Field(
+        "",
+        description="Tokenizer of an endpoint's model: folder, name on the hub, or `cl100k_base` for OpenAI's models.",
+    )
+    window: int = Field(
+        0, ge=0, description="Most tokens of one text at the endpoint; 0: as stated beside the tokenizer."
+    )
+    tokens_per_request: int = Field(300_000, ge=1, description="Maximum number of tokens in one request.")
+    inputs_per_request: int = Field(
+        256, ge=1, description="Maximum number of texts in one request; OpenAI allows 2048."
+    )
+    requests_in_flight: int = Field(8, ge=1, le=256, description="Number of requests sent concurrently.")
+    timeout: float = Field(60.0, gt=0, description="Time to wait for the endpoint, in seconds.")
+    retries: int = Field(3, ge=0, le=10, description="Number of retries when the endpoint fails or is unreachable.")
+    price: float = Field(0.0, ge=0, description="Price of a million tokens, for plans and reports; 0: show no cost.")
+
+    @field_validator("base_url")
+    @classmethod
+    def _is_http(cls, url: str) -> str:
+        return _endpoint_url(url, "ROOST_EMBEDDING__API_KEY").rstrip("/")
+
+    @field_validator("other_keys")
+    @classmethod
+    def _are_keys(cls, keys: SecretStr) -> SecretStr:
+        _keys_by_url(keys)
+        return keys
+
+    @model_validator(mode="after")
+    def _key_has_a_place(self) -> Embedding:
+        if self.api_key.get_secret_value() and not self.base_url:
+            raise ValueError("ROOST_EMBEDDING__API_KEY is set: set ROOST_EMBEDDING__BASE_URL too, where it is sent to")
+        return self
+
+    def key_for(self, url: str) -> SecretStr:
+        """Give the API key of an endpoint; empty for one to which no key was given."""
+        return self.api_key if url == self.base_url else _keys_by_url(self.other_keys).get(url, SecretStr(""))
 
 
 class Search(_Group):
@@ -226,11 +291,7 @@ class LLM(_Group):
     @field_validator("base_url")
     @classmethod
     def _is_http(cls, url: str) -> str:
-        if url and urlsplit(url).scheme not in ("http", "https"):
-            raise ValueError("the address of an endpoint starts with http:// or https://")
-        if "@" in urlsplit(url).netloc:
-            raise ValueError("write no user and password into the address: the key is ROOST_LLM__API_KEY")
-        return url
+        return _endpoint_url(url, "ROOST_LLM__API_KEY")
 
 
 class Prefect(_Group):

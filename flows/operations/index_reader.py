@@ -12,6 +12,7 @@ from roost.flows.operations.status import describe_indexes
 from roost.tasks.milvus.lock_wait import LeaseOwner
 from roost.tasks.milvus.store import Store, open_store
 from roost.tasks.models.embedder import Embedder, model_of
+from roost.tasks.models.endpoint import Endpoint
 from roost.tasks.models.model import Model
 from roost.tasks.models.recipe import Recipe
 from roost.tasks.models.reranker import shared_reranker
@@ -20,6 +21,7 @@ from roost.tasks.search.neighbours import read_hit
 from roost.tasks.search.retrieve import Models, search
 from roost.tasks.settings import Settings
 from roost.tasks.versions.live_version import require_live_version
+from roost.tasks.versions.version import Version
 
 
 class IndexReader:
@@ -38,7 +40,7 @@ class IndexReader:
         self._loading = asyncio.Lock()
         self._reranker = shared_reranker(settings.search, settings.embedding)
         self._embedders: dict[Model, Embedder] = {}
-        self._ready: dict[Recipe, Embedder] = {}
+        self._ready: dict[tuple[Recipe, Endpoint | None], Embedder] = {}
 
     async def __aenter__(self) -> IndexReader:
         await self._stack.__aenter__()
@@ -69,11 +71,11 @@ class IndexReader:
         while True:
             async with self._store() as store:
                 version = await require_live_version(store, index)
-                if embedder := self._ready.get(version.recipe):
+                if embedder := self._ready.get((version.recipe, version.endpoint)):
                     models = Models(embedder, self._reranker)
                     [hits] = await search(store, version, models, [query], k=k, options=options)
                     return hits
-            await self._load(version.recipe)
+            await self._load(version)
 
     async def passage(self, index: str, key: str, neighbours: int) -> Hit:
         """Read one chunk with its neighbours.
@@ -107,17 +109,18 @@ class IndexReader:
         async with open_store(self._settings.milvus, create=False, owner=LeaseOwner("roost mcp")) as store:
             yield store
 
-    async def _load(self, recipe: Recipe) -> None:
-        """Load the model of a recipe, and the reranker; recipes that differ in chunking only share a model."""
+    async def _load(self, version: Version) -> None:
+        """Load the model of a version, and the reranker; recipes that differ in chunking only share a model."""
+        key = version.recipe, version.endpoint
         async with self._loading:
-            if recipe in self._ready:
+            if key in self._ready:
                 return
             if self._reranker:
                 await self._reranker.load()
-            model = await asyncio.to_thread(model_of, recipe, self._settings.embedding)  # it hashes the weights
+            model = await asyncio.to_thread(model_of, version.recipe, self._settings.embedding, version.endpoint)
             if model not in self._embedders:
                 embedder = Embedder(model, self._settings.embedding)
                 self._stack.push_async_callback(asyncio.to_thread, embedder.close)
                 self._embedders[model] = embedder
             await self._embedders[model].load()
-            self._ready[recipe] = self._embedders[model]
+            self._ready[key] = self._embedders[model]

@@ -63,6 +63,8 @@ async def quantize(sources: Sequence[Source], folder: Path, *, texts: int) -> Qu
     settings = load_settings()
     if folder.exists() and any(folder.iterdir()):
         raise UsageError(f"folder {folder} is not empty: give a new or an empty one")
+    if settings.embedding.base_url:
+        raise UsageError(f"{settings.embedding.model!r} runs at {settings.embedding.base_url}: quantize it there")
     model = await asyncio.to_thread(find_model, settings.embedding)
     if model.is_openvino:
         raise ModelError(f"model {model.name!r} was made by roost quantize already: set the original model")

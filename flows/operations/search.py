@@ -38,7 +38,7 @@ async def search_index(index: str, queries: list[str], k: int, options: SearchOp
         opening = open_store(settings.milvus, create=False, owner=LeaseOwner("roost search"))
         store = await stack.enter_async_context(opening)
         version = await require_live_version(store, index)
-        model = await asyncio.to_thread(model_of, version.recipe, settings.embedding)  # it hashes the weights
+        model = await asyncio.to_thread(model_of, version.recipe, settings.embedding, version.endpoint)
         embedder = Embedder(model, settings.embedding)
         stack.push_async_callback(asyncio.to_thread, embedder.close)  # closing frees the model, which takes a while
         models = Models(embedder, shared_reranker(settings.search, settings.embedding))

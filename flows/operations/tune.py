@@ -34,7 +34,7 @@ async def tune_index(index: str, questions: str, split: str = "") -> Tuning:
     async with open_store(settings.milvus, create=False, owner=LeaseOwner("roost tune")) as store:
         version = await require_live_version(store, index)
         choose_fusion(version, "rrf")  # refuses an index without words
-        model = await asyncio.to_thread(model_of, version.recipe, settings.embedding)  # it hashes the weights
+        model = await asyncio.to_thread(model_of, version.recipe, settings.embedding, version.endpoint)
         with Embedder(model, settings.embedding) as embedder:
             tuning = await tune(store, version, embedder, asked)
         if tuning.is_kept:

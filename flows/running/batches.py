@@ -7,6 +7,7 @@ import logging
 import shutil
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,7 @@ from pathlib import Path
 import polars as pl
 from prefect import get_run_logger
 
-from roost.flows.running.progress import Advanced, Planned, report_progress
+from roost.flows.running.progress import Advanced, Planned, report_progress, report_waiting
 from roost.tasks.milvus.store import Store
 from roost.tasks.models.embedded_texts import embedding_texts
 from roost.tasks.models.embedder import Embedder
@@ -69,9 +70,20 @@ class Run:
 
 def open_embedder(stack: AsyncExitStack, model: Model, embedding: Embedding) -> Embedder:
     """Make a run's embedder, not started; the stack ends it, in a thread."""
-    embedder = Embedder(model, embedding)
+    embedder = Embedder(model, embedding, waiting_reporter())
     stack.push_async_callback(asyncio.to_thread, embedder.close)
     return embedder
+
+
+def waiting_reporter() -> Callable[[str], None]:
+    """Make a function that reports, from any thread, that the running flow waits: in its log and in its progress."""
+    loop, context, logger = asyncio.get_running_loop(), copy_context(), get_run_logger()
+
+    def tell(message: str) -> None:
+        logger.warning(message)
+        loop.call_soon_threadsafe(context.run, report_waiting, message)
+
+    return tell
 
 
 async def run_batches(run: Run, work: pl.DataFrame) -> None:

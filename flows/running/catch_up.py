@@ -140,7 +140,7 @@ async def _run_pass(build: Build, listed: Listing | None) -> bool:
 
 
 async def _execute(build: Build, plan: Plan, started: float) -> bool:
-    build.embedder.seconds = 0.0
+    build.embedder.reset_seconds()
     run = Run(
         build.settings,
         build.model,

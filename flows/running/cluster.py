@@ -154,7 +154,7 @@ async def run_batch_on_worker(batch: Batch, job: Job) -> Tally:
     limits = settings.ingest
     _check_spool(batch)
     embedding = settings.embedding.model_copy(update={"threads": job.threads})
-    model = await asyncio.to_thread(model_of, job.version.recipe, embedding)
+    model = await asyncio.to_thread(model_of, job.version.recipe, embedding, job.version.endpoint)
     check_recipe(job.version, make_recipe(model, job.chunking, job.version.recipe.sparse))
     embedder = _shared_embedder(model, embedding)
     async with AsyncExitStack() as stack:

@@ -52,7 +52,9 @@ async def execute_plan(
     if version.is_filling and error is None:
         await _logging_errors("that the first run has completed", note_filled(store, version))
     run.tally.chunks += ChunkCounts(deleted=closed.deleted)
-    report = make_report(version, plan, run.tally, closed.ledger, closed.chunks, time.perf_counter() - started)
+    seconds = time.perf_counter() - started
+    price = run.settings.embedding.price if run.model.endpoint else 0.0
+    report = make_report(version, plan, run.tally, closed.ledger, closed.chunks, seconds, price=price)
     return report, error
 
 

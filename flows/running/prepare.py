@@ -18,12 +18,14 @@ from prefect import get_run_logger, runtime
 
 from roost.flows.parameters import BackfillRequest, IngestRequest, RebuildRequest
 from roost.flows.running.ahead import FirstRun, acquire_new_version
-from roost.flows.running.batches import Run, open_embedder
+from roost.flows.running.batches import Run, open_embedder, waiting_reporter
 from roost.flows.running.progress import report_waiting
 from roost.flows.running.scale_checks import check_engine, check_shards
 from roost.tasks.errors import RecipeError
 from roost.tasks.milvus.lock_wait import LeaseOwner
 from roost.tasks.milvus.store import Store, open_store
+from roost.tasks.models.endpoint import check_canary
+from roost.tasks.models.endpoint_model import find_endpoint_model
 from roost.tasks.models.model import Model, find_model
 from roost.tasks.models.recipe import Recipe, make_recipe
 from roost.tasks.settings import Settings
@@ -36,7 +38,7 @@ from roost.tasks.versions import carry_over
 from roost.tasks.versions.live_lease import acquire_live_lease
 from roost.tasks.versions.live_version import read_live_version, require_live_version, with_vector_index
 from roost.tasks.versions.recipe_choice import follow, refuse_changes
-from roost.tasks.versions.version import Version, check_recipe
+from roost.tasks.versions.version import Version, check_recipe, note_endpoint
 from roost.tasks.workers import Workers
 
 Request = IngestRequest | BackfillRequest | RebuildRequest
@@ -67,6 +69,11 @@ class Prepared:
     owner: LeaseOwner
     store: Store | None
     live: Version | None
+
+    @property
+    def price(self) -> float:
+        """Price of a million tokens; 0 for none."""
+        return self.settings.embedding.price if self.model.endpoint else 0.0
 
 
 async def prepare(
@@ -115,7 +122,7 @@ async def prepare(
     stack.push_async_callback(asyncio.to_thread, close_sources, sources)
     model, recipe = found or await _find_model(settings)
     if not is_rebuild:
-        check_recipe(live, recipe)
+        check_live(live, model, recipe)
     if live is not None and (is_rebuild or _is_dry_run(request)):  # other runs check it under the lease
         refuse_moved([one.source for one in sources], live.places)
     return Prepared(settings, model, recipe, sources, spool, workers, owner, store, live)
@@ -131,9 +138,24 @@ async def _follow(store: Store, live: Version, settings: Settings, *, is_rebuild
 
 async def _find_model(settings: Settings) -> tuple[Model, Recipe]:
     """Find the model of the settings, check that the chunks fit it, and make the recipe."""
-    model = await asyncio.to_thread(find_model, settings.embedding)
+    if settings.embedding.base_url:
+        model = await find_endpoint_model(settings.embedding, waiting_reporter())
+    else:
+        model = await asyncio.to_thread(find_model, settings.embedding)
     await asyncio.to_thread(check_window, settings.chunking, model)  # loads the tokenizer
     return model, make_recipe(model, settings.chunking, settings.embedding.sparse)
+
+
+def check_live(live: Version | None, model: Model, recipe: Recipe) -> None:
+    """Refuse to write into the live version what another model or recipe makes.
+
+    Raises:
+        ModelError: Another model than the one that embedded it answers under its name.
+        RecipeError: The recipes differ.
+    """
+    if live and live.endpoint and model.endpoint and live.recipe.model == model.name:
+        check_canary(model.name, live.endpoint, model.endpoint.canary, live.index)
+    check_recipe(live, recipe)
 
 
 async def open_run(stack: AsyncExitStack, prepared: Prepared, index: str) -> Run:
@@ -170,7 +192,7 @@ async def _follow_promoted(prepared: Prepared, index: str) -> Prepared:
     live = await require_live_version(prepared.store, index)
     settings = await _follow(prepared.store, live, prepared.settings, is_rebuild=False)
     model, recipe = await _find_model(settings)
-    check_recipe(live, recipe)
+    check_live(live, model, recipe)
     return replace(prepared, settings=settings, model=model, recipe=recipe, live=live)
 
 
@@ -192,6 +214,7 @@ async def _open_run(stack: AsyncExitStack, prepared: Prepared, index: str) -> Ru
         store, version = await acquire_new_version(stack, first, leased)
     else:
         store, version = await stack.enter_async_context(leased)
+    version = await note_endpoint(store, version, prepared.model)
     return Run(
         settings=settings,
         model=prepared.model,

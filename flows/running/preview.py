@@ -28,7 +28,7 @@ async def preview_ingest(prepared: Prepared, request: IngestRequest) -> PlanRepo
     listing = await _list(prepared)
     options = plan_options(request, prepared.settings)
     plan, refusal = await ingest_tasks.preview(request.index, listing, prepared.store, prepared.live, options)
-    return make_plan_report(request.index, prepared.recipe, prepared.live, plan, refusal=refusal)
+    return make_plan_report(request.index, prepared.recipe, prepared.live, plan, refusal=refusal, price=prepared.price)
 
 
 async def preview_backfill(
@@ -50,7 +50,7 @@ async def preview_backfill(
     forced_id = continued_id if request.force else None
     plan, selected = await plan_with(listing, store, live, options, request.selection, forced_id)
     chosen = Chosen.of(selected, resumed=bool(continued_id))
-    return make_plan_report(request.index, prepared.recipe, live, plan, chosen=chosen)
+    return make_plan_report(request.index, prepared.recipe, live, plan, chosen=chosen, price=prepared.price)
 
 
 async def _list(prepared: Prepared) -> Listing:

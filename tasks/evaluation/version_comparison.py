@@ -119,7 +119,7 @@ async def measure_live(
         The quality and an empty text, or None and why the model of the recipe cannot be used.
     """
     try:
-        model = await asyncio.to_thread(model_of, version.recipe, settings)
+        model = await asyncio.to_thread(model_of, version.recipe, settings, version.endpoint)
         if model == embedder.model:
             return await measure_quality(store, version, embedder, questions, exact=False, ledger=ledger), ""
         async with Embedder(model, settings) as own:

@@ -1,15 +1,13 @@
-"""The embedding model of this process and the thread that owns it (`Embedder`)."""
+"""The embedding model of this process (`Embedder`): each text is embedded once."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from types import TracebackType
-from typing import TypeAlias, TypeVar
+from typing import NamedTuple, TypeAlias
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -17,39 +15,63 @@ import polars as pl
 
 from roost.tasks.errors import ModelError
 from roost.tasks.models.embedded_texts import embedding_texts
-from roost.tasks.models.engine import Engine
+from roost.tasks.models.endpoint import Endpoint
+from roost.tasks.models.endpoint_model import endpoint_model
+from roost.tasks.models.endpoint_runner import EndpointRunner
+from roost.tasks.models.engine import Runner, Vectors
 from roost.tasks.models.engine_choice import load_engine
+from roost.tasks.models.engine_thread import EngineThread
 from roost.tasks.models.model import Model, find_model, hub_revision
 from roost.tasks.models.recipe import Recipe
 from roost.tasks.settings import Embedding
 
-T = TypeVar("T")
-#: Hashes of texts that a batch is embedding; the result is the vector, or None when the batch failed.
-_InProgress: TypeAlias = "dict[str, asyncio.Future[np.ndarray | None]]"
+#: Hashes of texts that a batch is embedding; the result is the vector, or why the model refuses the text, or None when
+#: the batch failed.
+_InProgress: TypeAlias = "dict[str, asyncio.Future[np.ndarray | str | None]]"
 
-#: Texts in one call of the thread: seconds of work, so that a cancelled run ends soon.
-TEXTS_PER_CALL = 256
-#: Most vectors that are remembered, the latest ones: some 20 MB.
+#: Most vectors that are remembered, the latest ones: some 20 MB of 384 numbers each.
 MAX_REMEMBERED = 10_000
 #: Most texts that are embedded ahead of their batch and wait for it; their vectors are among those remembered.
 MAX_AHEAD = 4_000
 
 
+class EmbeddedTexts(NamedTuple):
+    """Texts that a batch asked for, by hash.
+
+    vectors: (dim,) float32, unit length.
+    embedded: The texts that this call embedded; the others were known or embedded by another batch.
+    refused: Text that the model gives no vector for -> why.
+    """
+
+    vectors: dict[str, np.ndarray]
+    embedded: set[str]
+    refused: dict[str, str]
+
+
 class Embedder:
     """The embedding model of this process; it is loaded at the first call. A context manager, sync or async."""
 
-    def __init__(self, model: Model, settings: Embedding) -> None:
+    def __init__(self, model: Model, settings: Embedding, tell: Callable[[str], None] | None = None) -> None:
+        """Prepare the model, without loading it.
+
+        Args:
+            model: The model, in this process or at an endpoint.
+            settings: How to run it.
+            tell: Called, in any thread, with a line that says that an endpoint makes this process wait.
+        """
         self.model = model
-        self._settings = settings
-        self._owner = ThreadPoolExecutor(max_workers=1, thread_name_prefix="embedder")
-        self._engine: Engine | None = None
+        self._runner: Runner
+        if model.endpoint:
+            self._runner = EndpointRunner(model, settings, tell)
+        else:
+            self._runner = EngineThread(lambda: load_engine(model, settings))
+        self._seconds_before = 0.0
         self._recent: dict[str, np.ndarray] = {}
         self._ahead: set[str] = set()
         self._ahead_in_progress = 0
         #: Texts that a batch is embedding now, by hash; None as the result: that batch failed.
         self._in_progress: WeakKeyDictionary[asyncio.AbstractEventLoop, _InProgress] = WeakKeyDictionary()
         self._lock = threading.Lock()
-        self.seconds = 0.0  # spent in the model, waiting not counted
 
     def __enter__(self) -> Embedder:
         return self
@@ -67,20 +89,28 @@ class Embedder:
     ) -> None:
         await asyncio.to_thread(self.close)
 
+    @property
+    def seconds(self) -> float:
+        """Time in which chunks were being embedded since `reset_seconds`, in seconds."""
+        return self._runner.seconds - self._seconds_before
+
+    def reset_seconds(self) -> None:
+        """Count the seconds from 0 again."""
+        self._seconds_before = self._runner.seconds
+
     def close(self) -> None:
-        """End the thread after its current call, and release the model: takes some tenths of a second."""
-        self._owner.shutdown(wait=True, cancel_futures=True)
-        self._engine = None
+        """End what runs, and release the model: takes some tenths of a second."""
+        self._runner.close()
 
     async def load(self) -> None:
-        """Load the model now, in its thread.
+        """Load the model now, or check that the endpoint has it.
 
         Raises:
-            ModelError: The model in its folder does not load.
+            ModelError: The model in its folder does not load, or another model answers at the endpoint.
         """
-        await self._run(self._load)
+        await asyncio.wrap_future(self._runner.submit_load())
 
-    async def embed_chunks(self, texts: Sequence[str], tokens: Sequence[int]) -> np.ndarray:
+    async def embed_chunks(self, texts: Sequence[str], tokens: Sequence[int]) -> Vectors:
         """Embed chunks, the model's text instruction before each.
 
         Args:
@@ -88,22 +118,14 @@ class Embedder:
             tokens: n token counts; they only decide which texts share a call.
 
         Returns:
-            (n, dim) float32, unit length, in the order of `texts`.
+            n vectors.
         """
-        # All parts are queued at once: the thread goes from one to the next, and from batch to batch, without a pause.
-        order = np.argsort(-np.asarray(tokens, dtype=np.int64), kind="stable")
-        parts = [order[first : first + TEXTS_PER_CALL] for first in range(0, len(order), TEXTS_PER_CALL)]
-        calls = (
-            self._run(self._embed_chunks, [texts[row] for row in part], [tokens[row] for row in part]) for part in parts
-        )
-        vectors = np.empty((len(texts), self.model.dimension), dtype=np.float32)
-        for part, found in zip(parts, await asyncio.gather(*calls), strict=True):
-            vectors[part] = found
-        return vectors
+        # All calls are submitted at once: the model goes from one to the next, and to other batches, without a pause.
+        parts = self._runner.share_out(tokens)
+        calls = [self._runner.submit_chunks(*_chosen(part, texts, tokens)) for part in parts]
+        return _joined(parts, await asyncio.gather(*map(asyncio.wrap_future, calls)), self.model.dimension)
 
-    async def embed_once(
-        self, hashes: Sequence[str], texts: Sequence[str], tokens: Sequence[int]
-    ) -> tuple[dict[str, np.ndarray], set[str]]:
+    async def embed_once(self, hashes: Sequence[str], texts: Sequence[str], tokens: Sequence[int]) -> EmbeddedTexts:
         """Embed texts that no other batch has embedded or is embedding; wait for those that another batch is embedding.
 
         When the other batch fails, this one embeds the text.
@@ -112,27 +134,26 @@ class Embedder:
             hashes: n hashes of the texts, each once.
             texts: n texts.
             tokens: n token counts; they only decide which texts share a call.
-
-        Returns:
-            Vectors by hash, (dim,) float32, unit length; and the hashes of the texts that this call embedded.
         """
         rows = {key: row for row, key in enumerate(hashes)}
-        found: dict[str, np.ndarray] = {}
-        embedded: set[str] = set()
-        while missing := [key for key in hashes if key not in found]:
+        found, embedded, refused = EmbeddedTexts({}, set(), {})
+        while missing := [key for key in hashes if key not in found and key not in refused]:
             # No await from here until the texts of this call are in progress.
             found |= self.recall(missing)
             in_progress = self._in_progress_here()
             others = {key: in_progress[key] for key in missing if key in in_progress and key not in found}
             own = [key for key in missing if key not in found and key not in others]
+            results: dict[str, np.ndarray | str | None] = {}
             if own:
                 part = [rows[key] for key in own]
-                found |= await self._embed_own(own, [texts[row] for row in part], [tokens[row] for row in part])
-                embedded.update(own)
+                results |= await self._embed_own(own, [texts[row] for row in part], [tokens[row] for row in part])
+                embedded |= {key for key, result in results.items() if not isinstance(result, str)}
             if others:
                 await asyncio.wait(others.values())
-                found |= {key: vector for key, done in others.items() if (vector := done.result()) is not None}
-        return found, embedded
+                results |= {key: done.result() for key, done in others.items()}
+            refused |= {key: result for key, result in results.items() if isinstance(result, str)}
+            found |= {key: result for key, result in results.items() if isinstance(result, np.ndarray)}
+        return EmbeddedTexts(found, embedded, refused)
 
     async def embed_ahead(self, chunks: pl.DataFrame, known: Collection[str] = ()) -> set[str]:
         """Embed the texts of chunks (frame of `CHUNK`) before their batch does; their vectors are remembered.
@@ -152,7 +173,7 @@ class Embedder:
             self._ahead_in_progress += texts.height
         embedded: set[str] = set()
         try:
-            _, embedded = await self.embed_once(*(column.to_list() for column in texts))
+            embedded = (await self.embed_once(*(column.to_list() for column in texts))).embedded
             return embedded
         finally:
             with self._lock:
@@ -171,19 +192,31 @@ class Embedder:
 
     async def _embed_own(
         self, hashes: Sequence[str], texts: Sequence[str], tokens: Sequence[int]
-    ) -> dict[str, np.ndarray]:
-        """Embed texts that other batches can wait for."""
+    ) -> dict[str, np.ndarray | str]:
+        """Embed texts that other batches can wait for; gives the vector of each text, or why the model refuses it."""
         loop = asyncio.get_running_loop()
         in_progress = self._in_progress_here()
         in_progress |= {key: loop.create_future() for key in hashes}
-        vectors: dict[str, np.ndarray] = {}
-        try:
-            vectors = dict(zip(hashes, await self.embed_chunks(texts, tokens), strict=True))
+        results: dict[str, np.ndarray | str] = {}
+        parts = self._runner.share_out(tokens)
+
+        async def embed(rows: np.ndarray) -> None:
+            """Embed one call's texts. They are remembered at once: another call may fail."""
+            own = [hashes[row] for row in rows]
+            done = await self.embed_chunks(*_chosen(rows, texts, tokens))
+            vectors = {key: done.values[row] for row, key in enumerate(own) if row not in done.refused}
             self.remember(vectors)
-            return vectors
+            results.update(vectors)
+            results.update({own[row]: reason for row, reason in done.refused.items()})
+
+        try:
+            for outcome in await asyncio.gather(*map(embed, parts), return_exceptions=True):
+                if outcome:
+                    raise outcome
+            return results
         finally:
             for key in hashes:
-                in_progress.pop(key).set_result(vectors.get(key))
+                in_progress.pop(key).set_result(results.get(key))
 
     def _in_progress_here(self) -> _InProgress:
         """Give the texts that batches of the running event loop are embedding; a future belongs to one loop only."""
@@ -210,54 +243,61 @@ class Embedder:
 
     async def embed_queries(self, texts: Sequence[str]) -> np.ndarray:
         """Embed queries, the model's query instruction before each: (n, dim) float32."""
-        return await self._run(self._embed_queries, list(texts))
+        return await asyncio.wrap_future(self._runner.submit_queries(list(texts)))
 
     def embed_queries_sync(self, texts: Sequence[str]) -> np.ndarray:
         """Like `embed_queries`, for callers that are not async."""
-        return self._owner.submit(self._embed_queries, list(texts)).result()
+        return self._runner.submit_queries(list(texts)).result()
 
     def embed_chunks_sync(self, texts: Sequence[str], tokens: Sequence[int]) -> np.ndarray:
-        """Like `embed_chunks`, for callers that are not async, and for few texts."""
-        order = sorted(range(len(texts)), key=lambda row: -tokens[row])
-        sorted_texts, sorted_tokens = [texts[row] for row in order], [tokens[row] for row in order]
-        vectors = np.empty((len(texts), self.model.dimension), dtype=np.float32)
-        vectors[order] = self._owner.submit(self._embed_chunks, sorted_texts, sorted_tokens).result()
-        return vectors
+        """Embed chunks for callers that are not async: (n, dim) float32, unit length, in the order of `texts`.
 
-    async def _run(self, function: Callable[..., T], *arguments: object) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._owner, function, *arguments)
-
-    def _embed_chunks(self, texts: list[str], tokens: list[int]) -> np.ndarray:
-        engine, started = self._load(), time.perf_counter()
-        vectors = engine.embed_chunks(texts, tokens)
-        self.seconds += time.perf_counter() - started
-        return vectors
-
-    def _embed_queries(self, texts: list[str]) -> np.ndarray:
-        return self._load().embed_queries(texts)
-
-    def _load(self) -> Engine:
-        if self._engine is None:
-            self._engine = load_engine(self.model, self._settings)
-        return self._engine
+        Raises:
+            ModelError: The model gives no vector for a text.
+        """
+        parts = self._runner.share_out(tokens)
+        calls = [self._runner.submit_chunks(*_chosen(part, texts, tokens)) for part in parts]
+        done = _joined(parts, [call.result() for call in calls], self.model.dimension)
+        for row, reason in sorted(done.refused.items()):
+            raise ModelError(f"a text cannot be embedded ({reason}): it begins {texts[row][:40]!r}")
+        return done.values
 
 
-def model_of(recipe: Recipe, settings: Embedding) -> Model:
+def _chosen(rows: np.ndarray, texts: Sequence[str], tokens: Sequence[int]) -> tuple[list[str], list[int]]:
+    return [texts[row] for row in rows], [tokens[row] for row in rows]
+
+
+def _joined(parts: Sequence[np.ndarray], results: Sequence[Vectors], dimension: int) -> Vectors:
+    """Put the vectors of several calls into one array; `parts` has the rows of each call."""
+    values = np.empty((sum(map(len, parts)), dimension), dtype=np.float32)
+    refused: dict[int, str] = {}
+    for part, result in zip(parts, results, strict=True):
+        values[part] = result.values
+        refused |= {int(part[row]): reason for row, reason in result.refused.items()}
+    return Vectors(values, refused)
+
+
+def model_of(recipe: Recipe, settings: Embedding, endpoint: Endpoint | None = None) -> Model:
     """Find the model that a recipe names, also when the settings name another one.
 
+    Args:
+        recipe: The recipe of a version.
+        settings: How to find it.
+        endpoint: What the version has stored of the endpoint that embedded it.
+
     Raises:
-        ModelError: The model found under that name is another revision.
+        ModelError: The model found under that name is another revision, or no endpoint is known.
     """
-    wanted = {
-        "model": recipe.model,
-        "revision": hub_revision(recipe.model, recipe.revision),
-        "query_instruction": recipe.query_instruction,
-        "text_instruction": recipe.text_instruction,
-    }
-    model = find_model(settings.model_copy(update=wanted))
+    wanted = {"query_instruction": recipe.query_instruction, "text_instruction": recipe.text_instruction}
+    if recipe.api:
+        model = endpoint_model(recipe.model, recipe.dimension, settings.model_copy(update=wanted), endpoint)
+    else:
+        wanted |= {"model": recipe.model, "revision": hub_revision(recipe.model, recipe.revision)}
+        model = find_model(settings.model_copy(update=wanted))
     if model.revision != recipe.revision:
+        found = "its tokenizer is another one" if recipe.api else f"revision {model.revision} is installed here"
         raise ModelError(
-            f"the index was built with {recipe.model} revision {recipe.revision}, but revision {model.revision} is "
-            "installed here: queries must be embedded by the same model as the documents"
+            f"the index was built with {recipe.model} revision {recipe.revision}, but {found}: "
+            "queries must be embedded by the same model as the documents"
         )
     return model

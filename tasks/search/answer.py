@@ -25,8 +25,8 @@ from llama_index.core.response_synthesizers import ResponseMode
 from llama_index.core.retrievers import BaseRetriever
 from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
 from llama_index.core.utils import get_tokenizer
-from pydantic import SecretStr
 
+from roost.tasks.endpoint_errors import CalledEndpoint
 from roost.tasks.errors import ConfigurationError, RoostError, TransientError, UsageError
 from roost.tasks.search.endpoint import OPENAI_URL, make_endpoint
 from roost.tasks.search.hits import Hit
@@ -56,8 +56,6 @@ Question: {query_str}"""
 PROMPT_TOKENS = 400
 #: Tokens of the two marker lines around a hit, approximately.
 MARKER_TOKENS = 40
-#: Characters of an endpoint's error message that are repeated.
-MAX_ERROR_LENGTH = 200
 
 _CITATION = re.compile(r"\[(\d+(?:\s*[,;]\s*\d+)*)\]")
 
@@ -233,33 +231,20 @@ def _endpoint_errors(settings: LLM) -> Iterator[None]:
     An endpoint that answers something else makes the libraries raise almost any error. One that Roost's own code raised
     is a defect of Roost, and stays what it is.
     """
-    address = _address(settings)
+    called = CalledEndpoint(
+        f"the language model at {_address(settings)}", "ROOST_LLM", settings.model, settings.api_key, settings.timeout
+    )
     try:
         yield
     except RoostError:
         raise
-    except (openai.AuthenticationError, openai.PermissionDeniedError):
-        raise ConfigurationError(f"the language model at {address} refuses the key: set ROOST_LLM__API_KEY") from None
-    except (openai.NotFoundError, openai.BadRequestError, openai.UnprocessableEntityError) as error:
-        detail = _detail(error, settings.api_key)
-        raise ConfigurationError(f"the language model at {address} refuses {settings.model!r}: {detail}") from None
-    except openai.RateLimitError as error:
-        detail = _detail(error, settings.api_key)
-        raise TransientError(f"the language model at {address} is busy, or its quota is used up: {detail}") from None
-    except (openai.APITimeoutError, httpx.TimeoutException):
-        raise TransientError(f"no answer within {settings.timeout:g} s from the language model at {address}") from None
-    except (openai.APIConnectionError, httpx.HTTPError) as error:
-        detail = _detail(error, settings.api_key)
-        raise TransientError(
-            f"the language model at {address} does not answer, or the connection broke: {detail}"
-        ) from None
-    except (openai.OpenAIError, JSONDecodeError, ValueError, TypeError, AttributeError) as error:
+    except (openai.OpenAIError, httpx.HTTPError, JSONDecodeError, ValueError, TypeError, AttributeError) as error:
+        if explained := called.explain(error):
+            raise explained from None
         if _is_raised_here(error):
             raise
-        detail = _detail(error, settings.api_key)
-        raise TransientError(
-            f"the language model at {address} answered something other than a chat completion: {detail}"
-        ) from None
+        detail = called.detail(error)
+        raise TransientError(f"{called.subject} answered something other than a chat completion: {detail}") from None
 
 
 def _is_raised_here(error: BaseException) -> bool:
@@ -270,10 +255,3 @@ def _is_raised_here(error: BaseException) -> bool:
 
 def _address(settings: LLM) -> str:
     return settings.base_url or "OpenAI"
-
-
-def _detail(error: BaseException, key: SecretStr) -> str:
-    """Shorten an error's message to one line without the key."""
-    message = " ".join(str(getattr(error, "message", "") or error or type(error).__name__).split())
-    secret = key.get_secret_value()
-    return (message.replace(secret, "…") if secret else message)[:MAX_ERROR_LENGTH]

@@ -77,7 +77,7 @@ async def chunk_batch(loaded: Loaded, chunking: Chunking, model: Model, workers:
         except Exception:  # noqa: BLE001  whatever it is, one document's text caused it: find that one
             cut = await _cut_singly(blocks, sizes, workers, seconds)
     without_chunks = loaded.documents.join(cut.chunks, on="doc_id", how="anti")
-    rejects = pl.concat([loaded.rejects, _refuse(without_chunks, cut.errors)])
+    rejects = pl.concat([loaded.rejects, refuse(without_chunks, cut.errors)])
     documents = loaded.documents.join(without_chunks, on="doc_id", how="anti")
     return Chunked(loaded.name, documents, cut.chunks, rejects, time.perf_counter() - started)
 
@@ -113,8 +113,8 @@ async def _cut_singly(blocks: pl.DataFrame, sizes: CutSizes, workers: Workers, s
     return _Cut(pl.concat(chunks), errors)
 
 
-def _refuse(documents: pl.DataFrame, errors: dict[str, DocumentError]) -> pl.DataFrame:
-    """Make the frame of `REJECT` of documents without chunks."""
+def refuse(documents: pl.DataFrame, errors: dict[str, DocumentError]) -> pl.DataFrame:
+    """Make the frame of `REJECT` of documents that are not indexed; one without an error contains no text."""
     no_text = DocumentError("no_text", "the document contains no text to index")
     causes = [errors.get(document, no_text) for document in documents["doc_id"]]
     reasons = pl.Series([error.reason for error in causes], dtype=pl.String)

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import polars as pl
 
+from roost.tasks.errors import DocumentError
 from roost.tasks.ids import chunk_ids
 from roost.tasks.milvus.expressions import MAX_FILTER_VALUES, one_of
 from roost.tasks.milvus.store import Store
 from roost.tasks.models.embedded_texts import embedding_key, embedding_keys, embedding_texts
 from roost.tasks.models.embedder import Embedder
 from roost.tasks.records import Chunked, Embedded
+from roost.tasks.steps.chunk import refuse
 from roost.tasks.versions.framework_fields import CONTEXT_FIELD
 
 #: Rows in one answer: twice the hashes in the query, because several documents may contain the same text.
@@ -34,6 +37,8 @@ async def embed_batch(
 ) -> Embedded:
     """Give every chunk its vector: from memory or the store where its text is known, else from the model.
 
+    A document with a text that the model refuses is rejected alone.
+
     Args:
         chunked: The batch.
         embedder: The embedding model.
@@ -47,20 +52,22 @@ async def embed_batch(
     new = _without(texts, vectors)
     model = embedder.model
     lengths = new["tokens"] + model.special_tokens
-    new_vectors, embedded = await embedder.embed_once(new["key"].to_list(), new["text"].to_list(), lengths.to_list())
-    vectors |= new_vectors
+    done = await embedder.embed_once(new["key"].to_list(), new["text"].to_list(), lengths.to_list())
+    vectors |= done.vectors
     # The vectors of the other new texts come from batches in flight beside this one.
-    embedded |= embedder.take_ahead(texts["key"])
+    embedded = done.embedded | embedder.take_ahead(texts["key"])
     own = texts.filter(pl.col("key").is_in(list(embedded)))
-    rows = np.array([vectors[key] for key in embedding_keys(chunked.chunks)], dtype=np.float32)
+    kept = await asyncio.to_thread(_without_refused, chunked, done.refused)
+    keys = embedding_keys(kept.chunks)
+    rows = np.array([vectors[key] for key in keys], dtype=np.float32)
     return Embedded(
-        chunked.name,
-        chunked.documents,
-        chunked.chunks,
-        chunked.rejects,
+        kept.name,
+        kept.documents,
+        kept.chunks,
+        kept.rejects,
         rows.reshape(-1, model.dimension),
         embedded=own.height,
-        reused=chunked.chunks.height - own.height,
+        reused=len(keys) - len(embedded.intersection(keys)),
         tokens=int(own["tokens"].sum()),
         truncated=int((own["tokens"] + model.special_tokens - model.window).clip(lower_bound=0).sum()),
     )
@@ -95,6 +102,24 @@ async def _find_stored(
     embedder.remember(await reading)
     vectors = embedder.recall(texts["key"])
     return vectors | await look_up(_without(texts, vectors))
+
+
+def _without_refused(chunked: Chunked, refused: Mapping[str, str]) -> Chunked:
+    """Reject the documents of texts that have no vector; `refused` has the reasons by the key of the text."""
+    if not refused:
+        return chunked
+    errors: dict[str, DocumentError] = {}
+    columns = chunked.chunks.select("doc_id", "ordinal").iter_rows()
+    for (document, ordinal), key in zip(columns, embedding_keys(chunked.chunks), strict=True):
+        if key in refused and document not in errors:
+            errors[document] = DocumentError("not_embedded", f"chunk {ordinal}: {refused[key]}")
+    is_bad = pl.col("doc_id").is_in(list(errors))
+    return replace(
+        chunked,
+        documents=chunked.documents.filter(~is_bad),
+        chunks=chunked.chunks.filter(~is_bad),
+        rejects=pl.concat([chunked.rejects, refuse(chunked.documents.filter(is_bad), errors)]),
+    )
 
 
 async def find_known(

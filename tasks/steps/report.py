@@ -18,11 +18,14 @@ from roost.tasks.versions.version import Version
 
 #: Bytes of text in a chunk, for estimates: the average of the Prefect documentation's chunks at chunk size 240.
 CHUNK_BYTES = 540
+#: Bytes of text of one token, for estimates: of the same chunks, 94,302 tokens in 526 chunks.
+TOKEN_BYTES = 3.0
 #: Rows of a table of rejects; the JSON report and the ledger have all of them.
 MAX_REJECT_ROWS = 200
 #: URIs of no source that the lines about a backfill's choice name.
 MAX_UNKNOWN_NAMED = 20
 _SECONDS_DIGITS = 3
+_COST_DIGITS = 6
 
 
 class _Counts:
@@ -154,10 +157,17 @@ class Chosen:
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a run would take: chunks to embed, and seconds at the last run's speed; None where that is unknown."""
+    """What a run would take.
+
+    chunks, tokens: To embed, roughly.
+    seconds: At the last run's speed; None where that is unknown.
+    cost: Of the tokens; None where no price is set.
+    """
 
     chunks: int
     seconds: float | None
+    tokens: int = 0
+    cost: float | None = None
 
 
 @dataclass(frozen=True)
@@ -172,6 +182,7 @@ class IngestReport:
     not_chosen: Number of indexed documents, by source, that globs, include and exclude no longer choose; they stay.
     empty_sources: Sources that contain no document.
     rejects: All quarantined documents of these sources, by URI.
+    cost: Of the embedded tokens; None where no price is set.
     chosen: What a backfill chose from; None for an ingest.
     unread_pages: Pages of documents that this run read and indexed without them.
     """
@@ -189,6 +200,7 @@ class IngestReport:
     deleted_by_source: Mapping[str, int] = field(default_factory=dict)
     not_chosen: Mapping[str, int] = field(default_factory=dict)
     empty_sources: tuple[str, ...] = ()
+    cost: float | None = None
     chosen: Chosen | None = None
     unread_pages: tuple[UnreadPages, ...] = ()
 
@@ -286,8 +298,13 @@ class Tally:
         self.unread_pages += other.unread_pages
 
 
+def cost_of(tokens: int, price: float) -> float | None:
+    """Give the cost of tokens at a price of a million; None for no price."""
+    return round(tokens * price / 1_000_000, _COST_DIGITS) if price else None
+
+
 def make_report(
-    version: Version, plan: Plan, tally: Tally, ledger: pl.DataFrame, chunks: int, seconds: float
+    version: Version, plan: Plan, tally: Tally, ledger: pl.DataFrame, chunks: int, seconds: float, *, price: float = 0.0
 ) -> IngestReport:
     """Put the report of a run together.
 
@@ -298,6 +315,7 @@ def make_report(
         ledger: The index's whole ledger, a frame of `ledger.COUNTED` at least, read after the run.
         chunks: Rows of the version's collection, counted after the run.
         seconds: Duration of the whole run.
+        price: Price of a million tokens; 0 for none.
     """
     done = plan.documents.filter(~pl.col("doc_id").is_in(tally.rejected))
     refused = ledger.join(plan.documents, on="doc_id", how="semi").filter(pl.col("reason") != "")
@@ -317,6 +335,7 @@ def make_report(
         not_chosen=plan.not_chosen,
         empty_sources=plan.empty_sources,
         unread_pages=tuple(sorted(tally.unread_pages, key=lambda one: one.uri)),
+        cost=cost_of(tally.tokens.embedded, price),
     )
 
 
@@ -328,8 +347,9 @@ def make_plan_report(
     *,
     refusal: str | None = None,
     chosen: Chosen | None = None,
+    price: float = 0.0,
 ) -> PlanReport:
-    """Report what a run would do, with an estimate of the chunks to embed and of the time that takes.
+    """Report what a run would do, with an estimate of what is to be embedded, and of its time and cost.
 
     Args:
         index: Name of the index.
@@ -338,9 +358,11 @@ def make_plan_report(
         plan: What would be done.
         refusal: Why the run would be refused; None when it would not.
         chosen: What a backfill chose from.
+        price: Price of a million tokens; 0 for none.
     """
     work = plan.with_actions(*WORK_ACTIONS).filter(pl.col("action") != "renamed")
     chunks = int(work.select((text_bytes() / CHUNK_BYTES).ceil().sum()).item() or 0)
+    tokens = round(work.select(text_bytes().sum()).item() / TOKEN_BYTES)
     seconds = round(chunks / version.rate) if version and version.rate else None
     counts = _action_counts(plan.documents)
     return PlanReport(
@@ -348,7 +370,7 @@ def make_plan_report(
         version=version.name if version else None,
         fingerprint=recipe.fingerprint,
         documents=DocumentCounts(listed=plan.listed, skipped=plan.skipped.total(), **counts),
-        estimate=Estimate(chunks, seconds),
+        estimate=Estimate(chunks, seconds, tokens, cost_of(tokens, price)),
         would_refuse=refusal,
         deletions=deletions_by_source(plan.documents),
         not_chosen=plan.not_chosen,

@@ -50,6 +50,7 @@ REASONS = {
     "too_slow": "reading it took too long",
     "too_large": "reading it took too much memory",
     "failed": "reading it failed",
+    "not_embedded": "a part of it has no usable vector",
     "parser_died": "reading it crashed",
     "stalled": "the source stopped answering",
     "unreadable": "the file cannot be opened",
@@ -200,6 +201,8 @@ def _work(report: IngestReport) -> Iterator[tuple[str, str]]:
         "tokens left out, beyond the model's window": tokens.truncated,
     }
     yield from ((name, f"{count:,}") for name, count in rows.items() if count or name.endswith("index"))
+    if report.cost is not None:
+        yield "cost of the embedded tokens", f"{report.cost:g}"
     stages = {
         "listing and comparing": seconds.discover,
         "reading": seconds.load,

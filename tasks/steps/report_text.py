@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from roost.tasks.markdown import clipped
-from roost.tasks.steps.report import MAX_REJECT_ROWS, MAX_UNKNOWN_NAMED, IngestReport, PlanReport
+from roost.tasks.steps.report import MAX_REJECT_ROWS, MAX_UNKNOWN_NAMED, Estimate, IngestReport, PlanReport
 
 #: Characters of a reason's detail in a table; `roost status` and the ledger have all of it.
 DETAIL_WIDTH = 80
@@ -30,7 +30,7 @@ def choice_lines(report: PlanReport) -> Iterator[str]:
     if documents.has_work:
         minutes = None if estimate.seconds is None else max(1, round(estimate.seconds / _SECONDS_PER_MINUTE))
         speed = "" if minutes is None else f", {minutes} min at the last run's speed"
-        yield f"about {estimate.chunks} chunks to embed{speed}"
+        yield f"{to_embed(estimate)}{speed}"
     if chosen.resumed:
         yield f"continues a backfill that was interrupted: {documents.unchanged} documents are done"
     if chosen.undated:
@@ -38,6 +38,12 @@ def choice_lines(report: PlanReport) -> Iterator[str]:
     if chosen.unknown:
         more = " …" if len(chosen.unknown) > MAX_UNKNOWN_NAMED else ""
         yield f"in none of the sources: {', '.join(chosen.unknown[:MAX_UNKNOWN_NAMED])}{more}"
+
+
+def to_embed(estimate: Estimate) -> str:
+    """Say what is to be embedded: `about 120 chunks to embed, 21,600 tokens, cost 0.000432`."""
+    cost = "" if estimate.cost is None else f", cost {estimate.cost:g}"
+    return f"about {estimate.chunks:,} chunks to embed, {estimate.tokens:,} tokens{cost}"
 
 
 def warning_lines(report: IngestReport | PlanReport) -> Iterator[str]:

@@ -24,6 +24,7 @@ from roost.tasks.crash_points import crash_point
 from roost.tasks.errors import InconsistentIndexError, IndexFormatError, UsageError
 from roost.tasks.ids import digest
 from roost.tasks.milvus.store import Store
+from roost.tasks.models.endpoint import Endpoint
 from roost.tasks.models.recipe import SCHEMA_VERSION
 from roost.tasks.versions import ledger
 from roost.tasks.versions.fusion import Fusion
@@ -131,8 +132,11 @@ async def _write_export(store: Store, version: Version, folder: Path) -> Export:
     await asyncio.to_thread(documents.write_parquet, folder / _LEDGER_FILE)
     made = Export(version, found.rows, documents.height, str(found))
     exported = {name: value for name, value in asdict(version).items() if name not in _LOCAL_FIELDS}
-    if version.fusion is None:
-        del exported["fusion"]
+    for name in ("fusion", "endpoint"):  # earlier releases do not know them
+        if exported[name] is None:
+            del exported[name]
+    if version.endpoint:  # an import must not send texts to an address that came with a file
+        exported["endpoint"] = asdict(replace(version.endpoint, base_url="", api_version=""))
     facts = {
         "format": ARCHIVE_FORMAT,
         "rows": made.rows,
@@ -175,7 +179,8 @@ def read_export(folder: Path) -> Export:
         fields = facts["version"]
         recipe = decode_recipe(f"export {folder}", fields["recipe"])
         fusion = Fusion(**fields["fusion"]) if fields.get("fusion") else None
-        version = Version(**fields | {"recipe": recipe, "fusion": fusion})
+        endpoint = Endpoint(**fields["endpoint"]) if fields.get("endpoint") else None
+        version = Version(**fields | {"recipe": recipe, "fusion": fusion, "endpoint": endpoint})
         export = Export(version, facts["rows"], facts["documents"], facts["digest"], facts["covers_ledger"])
     except (OSError, ValueError, KeyError, TypeError):
         raise UsageError(f"{folder} is no complete export: it has no {_FACTS_FILE} that Roost wrote") from None
@@ -221,6 +226,7 @@ async def open_import(store: Store, export: Export, index: str) -> Version:
         metric=exported.metric,
         origin=export.digest,
         fusion=exported.fusion,
+        endpoint=exported.endpoint and replace(exported.endpoint, base_url="", api_version=""),
         ledger_format=LEDGER_FORMAT,
     )
     await create_version(store, version)

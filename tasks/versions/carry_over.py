@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from roost.tasks.errors import SourceError, UsageError
+from roost.tasks.models.endpoint import is_same_model
 from roost.tasks.models.recipe import Recipe
 from roost.tasks.sources.source import Source
 from roost.tasks.versions.deletion_limit import is_above_limit
@@ -41,15 +42,21 @@ def sources_of(version: Version) -> list[Source]:
     return [Source.model_validate(given) for given in version.given.values()]
 
 
+def can_reuse(one: Version, other: Version) -> bool:
+    """Return whether vectors of one version are vectors of the other: equal recipes and, at an endpoint, one model."""
+    if one.endpoint and other.endpoint and not is_same_model(one.endpoint.canary, other.endpoint.canary):
+        return False
+    return share_vectors(one.recipe, other.recipe)
+
+
 def share_vectors(one: Recipe, other: Recipe) -> bool:
     """Return whether equal texts have equal vectors with both recipes."""
-    return (one.model, one.revision, one.dimension, one.text_instruction, one.context) == (
-        other.model,
-        other.revision,
-        other.dimension,
-        other.text_instruction,
-        other.context,
-    )
+    return _vector_choices(one) == _vector_choices(other)
+
+
+def _vector_choices(recipe: Recipe) -> tuple[str | int, ...]:
+    """Give the choices of a recipe that decide the vector of a text."""
+    return recipe.api, recipe.model, recipe.revision, recipe.dimension, recipe.text_instruction, recipe.context
 
 
 def refuse_uncovered(ledger: pl.DataFrame, sources: Sequence[Source], index: str) -> None:

@@ -22,6 +22,7 @@ _Group = TypeVar("_Group")
 #: Words for the settings in messages.
 _WORDS = {
     ("embedding", "model"): "model",
+    ("embedding", "base_url"): "endpoint",
     ("embedding", "query_instruction"): "query instruction",
     ("embedding", "text_instruction"): "text instruction",
     ("embedding", "sparse"): "sparse index",
@@ -34,8 +35,13 @@ _WORDS = {
     ("milvus", "hnsw_m"): "HNSW M",
     ("milvus", "hnsw_ef_construction"): "HNSW efConstruction",
 }
+#: Settings that say where a model at an endpoint is.
+_OF_AN_ENDPOINT = ("base_url", "api_version", "tokenizer", "window")
 #: Settings that mean something for one model only.
-_OF_A_MODEL = ("revision", "query_instruction", "text_instruction")
+_OF_A_MODEL = ("revision", "query_instruction", "text_instruction", *_OF_AN_ENDPOINT)
+#: Settings that are not compared with a version's: the recipe is compared when the model is found. An endpoint may move
+#: to another address, and a tokenizer to another folder.
+_NOT_COMPARED = ("revision", *_OF_AN_ENDPOINT[1:])
 
 
 def settings_of(version: Version) -> dict[str, dict[str, Any]]:
@@ -45,10 +51,13 @@ def settings_of(version: Version) -> dict[str, dict[str, Any]]:
     if recipe.chunker != UNCUT:
         sizes = {"size": recipe.chunk_size, "overlap": recipe.chunk_overlap}
         chunking = {"method": "sentences", **sizes, "context": recipe.context}
+    place: dict[str, Any] = {"revision": hub_revision(recipe.model, recipe.revision), "base_url": ""}
+    if recipe.api:
+        place = {name: getattr(version.endpoint, name, "") for name in _OF_AN_ENDPOINT}
     return {
         "embedding": {
             "model": recipe.model,
-            "revision": hub_revision(recipe.model, recipe.revision),
+            **place,
             "query_instruction": recipe.query_instruction,
             "text_instruction": recipe.text_instruction,
             "sparse": recipe.sparse,
@@ -94,9 +103,11 @@ def refuse_changes(settings: Settings, version: Version) -> None:
     differing = []
     for name, facts in settings_of(version).items():
         group = getattr(settings, name)
-        for key in [key for key in facts if key in group.model_fields_set and key != "revision"]:
-            if getattr(group, key) != facts[key]:
-                differing.append((name, key, facts[key], getattr(group, key)))
+        for key in [key for key in facts if key in group.model_fields_set and key not in _NOT_COMPARED]:
+            mine = getattr(group, key)
+            is_moved = key == "base_url" and bool(mine) == bool(version.recipe.api)
+            if mine != facts[key] and not is_moved:
+                differing.append((name, key, facts[key], mine))
     if not differing:
         return
     uses = " and ".join(f"{_WORDS[name, key]} {_shown(built)}" for name, key, built, _ in differing)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from roost.tasks.errors import IndexFormatError, RecipeError, StoreError
 from roost.tasks.milvus.store import Store
+from roost.tasks.models.endpoint import Endpoint, check_canary
+from roost.tasks.models.model import Model
 from roost.tasks.models.recipe import Recipe, differences
 from roost.tasks.versions.fusion import DENSE, RRF, Fusion, decode_fusion, encode_fusion
 from roost.tasks.versions.ledger_format import FIRST_FORMAT, check_format, ledger_name
@@ -19,6 +21,7 @@ _FACTS, _RATE, _PLACES, _GIVEN = "roost.facts", "roost.rate", "roost.sources", "
 BUILT, PROMOTED, PREVIOUS = "roost.built", "roost.promoted", "roost.previous"
 QUALITY, ORIGIN, BACKFILLS = "roost.quality", "roost.origin", "roost.backfills"
 FORMAT, FILLING, FUSION = "roost.ledger_format", "roost.filling", "roost.fusion"
+_ENDPOINT = "roost.endpoint"
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,7 @@ class Version:
     backfills: Forced backfills that have not ended: key of the request -> id of its first run.
     ledger_format: Format of its rows; see `roost.tasks.versions.ledger_format`.
     fusion: The fusion that was chosen for it; None when none was.
+    endpoint: The endpoint that embeds it; None where the model runs in the process of a run.
     is_filling: Whether it is new and no run has completed in it yet.
     is_live: Whether the alias of the index pointed to it when it was read.
     """
@@ -58,6 +62,7 @@ class Version:
     backfills: Mapping[str, str] = field(default_factory=dict)
     ledger_format: int = FIRST_FORMAT
     fusion: Fusion | None = None
+    endpoint: Endpoint | None = None
     is_filling: bool = False
     is_live: bool = False
 
@@ -110,7 +115,11 @@ def encode_version(version: Version) -> dict[str, str]:
     }
     properties = {_FACTS: json.dumps(facts), FORMAT: str(version.ledger_format)}
     filling = {FILLING: "yes"} if version.is_filling else {}
-    optional = {ORIGIN: version.origin, FUSION: encode_fusion(version.fusion)}
+    optional = {
+        ORIGIN: version.origin,
+        FUSION: encode_fusion(version.fusion),
+        _ENDPOINT: json.dumps(asdict(version.endpoint)) if version.endpoint else "",
+    }
     return properties | filling | {name: value for name, value in optional.items() if value}
 
 
@@ -144,6 +153,7 @@ def decode_version(index: str, described: Mapping[str, Any]) -> Version | None:
         backfills=json.loads(properties.get(BACKFILLS) or "{}"),
         ledger_format=ledger_format,
         fusion=decode_fusion(properties.get(FUSION, "")),
+        endpoint=Endpoint(**json.loads(properties[_ENDPOINT])) if properties.get(_ENDPOINT) else None,
         is_filling=bool(properties.get(FILLING)),
     )
 
@@ -177,6 +187,27 @@ async def note_filled(store: Store, version: Version) -> None:
 async def note_fusion(store: Store, version: Version, fusion: Fusion | None) -> None:
     """Note how a version is searched from now on; None for the default."""
     await note(store, version, {FUSION: encode_fusion(fusion)})
+
+
+async def note_endpoint(store: Store, version: Version, model: Model) -> Version:
+    """Note the endpoint that embeds a version; its canary stays the one with which the version began.
+
+    Args:
+        store: Where the version is.
+        version: A version that this run has leased, before it writes vectors.
+        model: The model of this run.
+
+    Raises:
+        ModelError: Another model embedded the version under this name.
+    """
+    if model.endpoint is None:
+        return version
+    stored = version.endpoint or model.endpoint
+    check_canary(model.name, stored, model.endpoint.canary, version.index)
+    current = replace(model.endpoint, canary=stored.canary or model.endpoint.canary)
+    if current != version.endpoint:
+        await note(store, version, {_ENDPOINT: json.dumps(asdict(current))})
+    return replace(version, endpoint=current)
 
 
 async def note_places(

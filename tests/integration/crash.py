@@ -87,8 +87,9 @@ class Nursery:
             env: Settings beside the usual ones.
             attack: `fault="point:3"`, or `kill_before=3`, `kill_after=3` (calls that change something), or
                 `kill_seconds=0.2`, or `kill_within_lite="log"`; or `file_bytes=4096`, `memory_bytes=1048576`, limits of
-                the process; or `tell_at=3`, for `Job.wait_until_told`; or `away=["/docs/a.txt"]`, files that cannot be
-                read this time.
+                the process; or `kill_before_request=3`, `kill_after_request=3` (to an embedding endpoint), best with
+                `preload=["openai"]`, which no fork imports then; or `tell_at=3`, for `Job.wait_until_told`; or
+                `away=["/docs/a.txt"]`, files that cannot be read this time.
         """
         name = self.folder / uuid.uuid4().hex
         settings = dict(env or {})

@@ -28,6 +28,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from contextlib import redirect_stderr, redirect_stdout
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -64,6 +65,8 @@ from roost.tasks.errors import DocumentError, RoostError  # noqa: E402
 from roost.tasks.ids import hash_file  # noqa: E402
 from roost.tasks.milvus.store import open_store  # noqa: E402
 from roost.tasks.models import embedder  # noqa: E402
+from roost.tasks.models.endpoint_client import EndpointClient  # noqa: E402
+from roost.tasks.models.engine import Vectors  # noqa: E402
 from roost.tasks.models.model import Model, find_model  # noqa: E402
 from roost.tasks.records import TEXT_BLOCK  # noqa: E402
 from roost.tasks.settings import Embedding, load_settings  # noqa: E402
@@ -128,13 +131,19 @@ def check_interface(stand_in: type, original: type) -> None:
 class Embedder(embedder.Embedder):
     """Makes vectors without a model, and lets other batches run in between as the real one does."""
 
-    async def load(self) -> None:
-        """Do nothing: there is no model."""
+    seconds = 0.0
 
-    async def embed_chunks(self, texts: list[str], tokens: list[int]) -> np.ndarray:
+    async def load(self) -> None:
+        """Do nothing if there is no model."""
+        if self.model.endpoint:
+            await super().load()
+
+    async def embed_chunks(self, texts: list[str], tokens: list[int]) -> Vectors:
+        if self.model.endpoint:
+            return await super().embed_chunks(texts, tokens)
         await asyncio.sleep(0.001)
         self.seconds += 0.001
-        return np.array([vector_of(text) for text in texts], dtype=np.float32).reshape(-1, DIMENSION)
+        return Vectors(np.array([vector_of(text) for text in texts], dtype=np.float32).reshape(-1, DIMENSION))
 
 
 check_interface(Embedder, embedder.Embedder)
@@ -203,6 +212,24 @@ def count_calls(job: dict[str, Any], made: Counter[str]) -> None:
 
     for name in CHANGING:
         setattr(grpc_handler.GrpcHandler, name, counted(getattr(grpc_handler.GrpcHandler, name)))
+
+
+def count_requests(job: dict[str, Any]) -> None:
+    """Die before a request to an embedding endpoint is sent, or once it is answered."""
+    send = EndpointClient._send
+    made = [0]
+
+    async def counted(self: EndpointClient, texts: list[str]) -> Any:
+        made[0] += 1
+        number = made[0]
+        if number == job.get("kill_before_request"):
+            os.kill(os.getpid(), signal.SIGKILL)
+        answer = await send(self, texts)
+        if number == job.get("kill_after_request"):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return answer
+
+    EndpointClient._send = counted  # type: ignore[method-assign]
 
 
 def die_within_lite(step: str) -> None:
@@ -339,6 +366,7 @@ def do_steps(job: dict[str, Any]) -> list[dict[str, Any]]:
     passed: Counter[str] = Counter()
     count_calls(job, made)
     count_passes(passed)
+    count_requests(job)
     if "kill_within_lite" in job:
         die_within_lite(job["kill_within_lite"])
     keep_away(job.get("away", ()))
@@ -401,8 +429,11 @@ def main() -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the guards
     print("ready", flush=True)
     for line in sys.stdin:
+        job = json.loads(line)
+        for name in job.get("preload", ()):
+            import_module(name)
         if not os.fork():
-            guard(json.loads(line))
+            guard(job)
 
 
 if __name__ == "__main__":

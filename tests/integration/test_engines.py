@@ -201,9 +201,9 @@ async def test_each_text_gets_its_own_unit_vector_whatever_shares_its_call() -> 
     texts = ["trains", "a much longer sentence about ships " * 6, "", "trains", "日本語", "short one"]
     with Embedder(find_model(settings), settings) as embedder:
         tokens = [len(text.split()) + 2 for text in texts]
-        together = await embedder.embed_chunks(texts, tokens)
-        alone = np.concatenate([await embedder.embed_chunks([text], [9]) for text in texts])
-        none = await embedder.embed_chunks([], [])
+        together = (await embedder.embed_chunks(texts, tokens)).values
+        alone = np.concatenate([(await embedder.embed_chunks([text], [9])).values for text in texts])
+        none = (await embedder.embed_chunks([], [])).values
         query = await embedder.embed_queries(["trains"])
     assert together.shape == (6, 384)
     assert together.dtype == np.float32

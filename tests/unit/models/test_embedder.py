@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from tests.stand_ins import DIMENSION, HashEngine, made_model
 
 from roost.tasks.errors import ModelError
-from roost.tasks.models.embedder import MAX_REMEMBERED, TEXTS_PER_CALL, Embedder
-from roost.tasks.models.engine import cut_by_tokens
+from roost.tasks.models.embedder import MAX_REMEMBERED, Embedder
+from roost.tasks.models.engine import cut_by_tokens, cut_requests
+from roost.tasks.models.engine_thread import TEXTS_PER_CALL
 from roost.tasks.models.torch_device import CPU_LIMITS
 from roost.tasks.settings import Embedding
 
@@ -45,14 +46,25 @@ def test_calls_are_as_full_as_the_bounds_allow(tokens: list[int], budget: int) -
         assert len(call) == CPU_LIMITS.texts or (len(call) + 1) * max(call) > budget
 
 
+@given(tokens=TOKENS, budget=BUDGET, count=st.integers(1, 50))
+def test_requests_keep_the_order_and_are_as_full_as_both_limits_allow(
+    tokens: list[int], budget: int, count: int
+) -> None:
+    requests = [tokens[part] for part in cut_requests(tokens, budget, count)]
+    assert [token for request in requests for token in request] == tokens
+    assert all(1 <= len(request) <= count and (sum(request) <= budget or len(request) == 1) for request in requests)
+    for request, following in pairwise(requests):
+        assert len(request) == count or sum(request) + following[0] > budget
+
+
 async def test_more_texts_than_the_thread_takes_at_once_come_back_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("roost.tasks.models.embedder.load_engine", lambda model, settings: HashEngine())
     texts = [f"number {n}" for n in range(TEXTS_PER_CALL + 30)]
     with Embedder(made_model(), Embedding()) as embedder:
-        vectors = await embedder.embed_chunks(texts, [n % 5 for n in range(len(texts))])
-        assert np.array_equal(
-            vectors[[3, TEXTS_PER_CALL + 7]], await embedder.embed_chunks([texts[3], texts[TEXTS_PER_CALL + 7]], [2, 3])
-        )
+        vectors = (await embedder.embed_chunks(texts, [n % 5 for n in range(len(texts))])).values
+        chosen = [3, TEXTS_PER_CALL + 7]
+        alone = await embedder.embed_chunks([texts[row] for row in chosen], [2, 3])
+        assert np.array_equal(vectors[chosen], alone.values)
 
 
 def test_the_latest_vectors_are_remembered_and_no_more() -> None:
@@ -85,8 +97,9 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> Gate:
     return made
 
 
-def ask(embedder: Embedder, *texts: str) -> Coroutine[Any, Any, tuple[dict[str, np.ndarray], set[str]]]:
-    return embedder.embed_once(texts, texts, [1] * len(texts))
+async def ask(embedder: Embedder, *texts: str) -> tuple[dict[str, np.ndarray], set[str]]:
+    done = await embedder.embed_once(texts, texts, [1] * len(texts))
+    return done.vectors, done.embedded
 
 
 async def test_a_text_of_two_batches_in_flight_is_embedded_once_and_both_get_its_vector(gate: Gate) -> None:

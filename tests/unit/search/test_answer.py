@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 from pydantic import SecretStr
 
+from roost.tasks.endpoint_errors import CalledEndpoint
 from roost.tasks.errors import TransientError, UsageError
 from roost.tasks.search import answer
 from roost.tasks.search.hits import Hit
@@ -42,6 +43,7 @@ def test_our_own_type_error_is_not_blamed_on_the_language_model(monkeypatch):
 
 @pytest.mark.parametrize("before", range(180, 201, 4))
 def test_a_key_is_masked_before_its_end_is_cut_off(before):
-    said = answer._detail(ValueError("x" * before + KEY), SecretStr(KEY))
+    called = CalledEndpoint("the model", "ROOST_LLM", "m", SecretStr(KEY), 1.0)
+    said = called.detail(ValueError("x" * before + KEY))
     assert "sk-" not in said
     assert len(said) <= 200

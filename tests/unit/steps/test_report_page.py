@@ -10,9 +10,10 @@ from datetime import UTC, datetime, timedelta
 
 from tests.stand_ins import ingest_report
 
+from roost.tasks import errors
 from roost.tasks.report_page import PastReport, past_to_compare
 from roost.tasks.steps.report import IngestReport, Reject
-from roost.tasks.steps.report_page import figures_of, ingest_page
+from roost.tasks.steps.report_page import REASONS, figures_of, ingest_page
 
 NOW = datetime(2026, 11, 22, 5, tzinfo=UTC)
 REPORT = ingest_report()
@@ -47,6 +48,12 @@ def test_documents_that_failed_are_counted_named_and_explained_in_words() -> Non
     assert "# Ingest of docs: 3 documents updated, 2 documents not indexed" in text
     assert "| a.pdf | it is protected by a password | needs a password |" in text
     assert "`roost ingest SOURCE --index docs --retry-quarantined`" in text
+
+
+def test_every_reason_has_words_and_the_cost_is_shown_where_a_price_is_set() -> None:
+    assert REASONS.keys() == errors.REASONS.keys()
+    assert "| cost of the embedded tokens | 0.0027 |" in page(replace(REPORT, cost=0.0027))
+    assert "cost" not in page(REPORT)
 
 
 def test_a_later_run_is_compared_with_the_one_of_a_week_ago_and_draws_all_of_them() -> None:

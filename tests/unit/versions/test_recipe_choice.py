@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from roost.flows.parameters import RebuildRequest
 from roost.flows.running.choices import with_recipe_choices
 from roost.tasks.errors import ConfigurationError, RecipeError
-from roost.tasks.models.recipe import CHUNKER, UNCUT, Recipe
+from roost.tasks.models.endpoint import Endpoint, encode_canary
+from roost.tasks.models.recipe import CHUNKER, OPENAI_API, UNCUT, Recipe
 from roost.tasks.settings import load_settings
+from roost.tasks.versions.carry_over import can_reuse
 from roost.tasks.versions.recipe_choice import follow, refuse_changes
 from roost.tasks.versions.vector_index import VectorIndex
-from roost.tasks.versions.version import Version
+from roost.tasks.versions.version import Version, decode_version, encode_version
 
 COMMIT = "0123456789" * 4
 RECIPE = Recipe("some/model", COMMIT, 4, CHUNKER, 128, 12, "query: ", "passage: ", sparse="bm25", context="headings")
@@ -107,3 +110,39 @@ def test_a_chunk_size_below_the_overlap_that_the_index_has_is_one_line() -> None
     live = replace(LIVE, recipe=replace(RECIPE, chunk_overlap=24))
     with pytest.raises(ConfigurationError, match=r"'docs': overlap 24 must be smaller than size 20; .*--chunk-overlap"):
         follow(with_recipe_choices(load_settings(), RebuildRequest(chunk_size=20)), live)
+
+
+PLACE = Endpoint("http://a:1/v1", "", "some/tokenizer", 512, encode_canary(np.array([1.0, 0.0])))
+SERVED = replace(LIVE, recipe=replace(RECIPE, api=OPENAI_API), endpoint=PLACE)
+
+
+def test_the_endpoint_of_the_live_version_is_followed_and_may_move(monkeypatch) -> None:
+    found = follow(load_settings(), SERVED).embedding
+    assert (found.base_url, found.tokenizer, found.window) == ("http://a:1/v1", "some/tokenizer", 512)
+    assert found.key_for("http://a:1/v1").get_secret_value() == ""
+    monkeypatch.setenv("ROOST_EMBEDDING__BASE_URL", "http://b:2/v1/")
+    monkeypatch.setenv("ROOST_EMBEDDING__API_KEY", "sk-1")
+    settings = load_settings()
+    refuse_changes(settings, SERVED)
+    moved = follow(settings, SERVED).embedding
+    assert (moved.base_url, moved.tokenizer) == ("http://b:2/v1", "some/tokenizer")
+    assert moved.key_for("http://b:2/v1").get_secret_value() == "sk-1"
+    assert moved.key_for("http://a:1/v1").get_secret_value() == ""
+
+
+@pytest.mark.parametrize(("version", "url"), [(LIVE, "http://b:2/v1"), (SERVED, "")])
+def test_an_index_does_not_change_between_an_endpoint_and_this_process(monkeypatch, version: Version, url: str) -> None:
+    monkeypatch.setenv("ROOST_EMBEDDING__BASE_URL", url)
+    with pytest.raises(RecipeError, match="uses endpoint .* your setting is"):  # noqa: RUF043
+        refuse_changes(load_settings(), version)
+
+
+def test_what_is_stored_of_an_endpoint_is_no_part_of_the_fingerprint() -> None:
+    described = {"collection_name": SERVED.name, "properties": encode_version(SERVED)}
+    found = decode_version("docs", described)
+    assert found == SERVED
+    assert found.recipe.fingerprint == replace(SERVED, endpoint=None).recipe.fingerprint != RECIPE.fingerprint
+    moved = replace(PLACE, base_url="http://b:2/v1")
+    other = replace(PLACE, canary=encode_canary(np.array([0.0, 1.0])))
+    assert can_reuse(SERVED, replace(SERVED, endpoint=moved))
+    assert not can_reuse(SERVED, replace(SERVED, endpoint=other))

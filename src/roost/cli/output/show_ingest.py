@@ -12,7 +12,7 @@ from roost.cli.output.console import out
 from roost.cli.output.show_rejects import show_rejects
 from roost.tasks.steps.deletions import name_deletions
 from roost.tasks.steps.report import IngestReport, PlanReport
-from roost.tasks.steps.report_text import by_source, warning_lines
+from roost.tasks.steps.report_text import by_source, to_embed, warning_lines
 from roost.tasks.steps.unread_pages import unread_page_lines
 
 
@@ -21,6 +21,8 @@ def show_report(report: IngestReport) -> None:
     out.print(report.summary())
     stages = ", ".join(f"{name} {value:.1f}" for name, value in asdict(report.seconds).items() if name != "total")
     out.print(f"{report.seconds.total:.1f} s ({stages}; stages overlap)", style="dim")
+    if report.cost is not None:
+        out.print(f"{report.tokens.embedded:,} tokens embedded, cost {report.cost:g}")
     if len(report.deleted_by_source) > 1:
         out.print(f"deleted by source: {by_source(report.deleted_by_source)}", soft_wrap=True)
     for place in report.unlisted:
@@ -39,9 +41,9 @@ def show_plan(report: PlanReport) -> None:
     for name, count in asdict(report.documents).items():
         table.add_row(name, f"{count:,}")
     out.print_table(table)
-    chunks, seconds = report.estimate.chunks, report.estimate.seconds
+    seconds = report.estimate.seconds
     duration = f", {timedelta(seconds=seconds)} at the last run's speed" if seconds is not None else ""
-    out.print(f"about {chunks:,} chunks to embed{duration}; unchanged chunks are not embedded again")
+    out.print(f"{to_embed(report.estimate)}{duration}; unchanged chunks are not embedded again")
     for one in report.deletions:
         out.print(f"would delete {len(one.documents):,} documents of source {one.source!r}", soft_wrap=True)
     for line in name_deletions(report.deletions):
