@@ -37,7 +37,7 @@ test: $(STAMP)       ## run the tests: unit, Milvus Lite, a real Milvus server, 
 	$(BIN)/python -m pytest $(SPREAD) 4
 
 test-unit: $(STAMP)  ## run the unit tests: seconds, no model and no server
-	$(BIN)/python -m pytest $(WITHOUT) tests/unit
+	$(BIN)/python -m pytest $(WITHOUT) $(SPREAD) 2 tests/unit
 
 test-all: $(STAMP)   ## run the long form too: 1,000 crash schedules, every matrix (hours)
 	$(BIN)/python -m pytest $(SPREAD) 2 --long

@@ -56,8 +56,8 @@ class Ended:
 
     @property
     def killed(self) -> bool:
-        """Whether a signal ended it: SIGKILL, or SIGABRT where a library found no memory."""
-        return self.code < 0
+        """Whether it could not answer: SIGKILL ended it, or a library that found no memory (SIGABRT, or an exit)."""
+        return self.code != 0
 
 
 class Nursery:
@@ -126,7 +126,7 @@ class Job:
             time.sleep(0.01)
         answer = self.name.with_suffix(".answer")
         code = int(self.name.with_suffix(".ended").read_text())
-        assert code <= 0, answer.read_text()
+        assert code <= 0 or not answer.exists(), answer.read_text()
         answers = pickle.loads(answer.read_bytes()) if code == 0 else []
         for part in ("answer", "ended", "told"):
             self.name.with_suffix(f".{part}").unlink(missing_ok=True)
