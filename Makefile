@@ -10,7 +10,7 @@ SPREAD := --dist loadscope --no-loadscope-reorder --numprocesses
 # Plug-ins that come with langchain-tests; no unit test uses them, and they take time at the start and at each test.
 WITHOUT := -p no:benchmark -p no:codspeed -p no:recording
 
-.PHONY: help setup demo up test test-unit test-all test-server bench bench-cli check release clean
+.PHONY: help setup demo up test test-unit test-all test-server bench bench-cli docs pictures check release clean
 
 help:            ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -52,6 +52,13 @@ bench: $(STAMP)  ## measure speed against LlamaIndex, LangChain and the bare mod
 bench-cli: $(STAMP)  ## measure what a command costs from its start to its exit (RUNS=--runs=3)
 	$(BIN)/python -m tests.benchmarks.bench_cli $(RUNS)
 
+docs: $(STAMP)   ## build the documentation into site/; a broken link fails it
+	$(BIN)/python docs/make_reference.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+pictures: $(STAMP)  ## make the pictures of the documentation from the real terminal and UI; needs Chromium
+	$(BIN)/python docs/make_pictures.py
+
 check: $(STAMP)  ## lint, format, types, import rules
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -65,4 +72,4 @@ release: $(STAMP)  ## build what is published, check it, make SBOM and checksums
 	$(BIN)/python -m tests.release.make_release $(RELEASE)/bin
 
 clean:           ## remove .venv, build folders and caches
-	rm -rf $(VENV) $(RELEASE) build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(RELEASE) build dist site src/*.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -1,8 +1,9 @@
-"""The pages for developers name modules and tests that exist."""
+"""The pages name modules, tests and pages that exist; the pages made from the code are as the code."""
 
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -30,7 +31,7 @@ def test_every_test_that_attacks_an_invariant_exists() -> None:
 
 
 def test_every_page_that_a_page_links_to_exists() -> None:
-    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
     broken = [
         f"{page.name}: {link}"
         for page in pages
@@ -38,3 +39,16 @@ def test_every_page_that_a_page_links_to_exists() -> None:
         if not (page.parent / link).exists()
     ]
     assert broken == []
+
+
+def test_the_pages_made_from_the_code_are_as_the_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "docs"))
+    try:
+        import make_reference  # type: ignore[import-not-found]
+
+        kept = {page.name: page.read_text("utf-8") for page in (ROOT / "docs" / "reference").glob("*.md")}
+        assert {name: text for name, text in make_reference.pages().items() if kept.get(name) != text} == {}, (
+            "run `python docs/make_reference.py`"
+        )
+    finally:
+        sys.modules.pop("make_reference", None)

@@ -143,7 +143,7 @@ def test_the_first_line_of_every_command_s_help_fits_the_list_of_commands() -> N
 
 def test_every_option_that_the_readme_and_the_docs_name_exists() -> None:
     known = {each.name: _option_names(each) for each in COMMANDS}
-    pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
     uses = [use for page in pages for use in re.findall(r"\broost ([a-z]+)\b([^`|#\n]*)", page.read_text("utf-8"))]
     named = {
         (command, option)
