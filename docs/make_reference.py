@@ -1,4 +1,4 @@
-"""Write docs/reference from the code: commands, settings, parameters of flows, errors and exit codes.
+"""Write docs/reference from the code (commands, settings, parameters of flows, errors), and llms.txt from the pages.
 
 `python docs/make_reference.py` writes the pages; a unit test refuses pages that differ from the code.
 """
@@ -20,7 +20,8 @@ from roost.flows import parameters
 from roost.tasks import errors
 from roost.tasks.settings import PREFIX, Settings
 
-FOLDER = Path(__file__).parent / "reference"
+DOCS = Path(__file__).parent
+FOLDER = DOCS / "reference"
 #: Flows and the models of their forms.
 FORMS = {
     "ingest": parameters.IngestRequest,
@@ -46,6 +47,17 @@ def pages() -> dict[str, str]:
     """Make all pages: file names and their text."""
     made = {"commands.md": _commands(), "settings.md": _settings(), "flows.md": _flows(), "errors.md": _errors()}
     return {name: f"{NOTE}\n{text}" for name, text in made.items()}
+
+
+def llms_txt() -> str:
+    """Make `llms.txt` (https://llmstxt.org): every page with its title and its first sentence, for language models."""
+    lines = ["# Roost", "", f"> {app.help}", "", "## Pages", ""]
+    for page in sorted(DOCS.rglob("*.md")):
+        title, _, text = page.read_text("utf-8").removeprefix(NOTE).strip().partition("\n")
+        words = " ".join(text.strip().partition("\n\n")[0].split())
+        sentence = words.partition(". ")[0].rstrip(".:") if words[:1].isalnum() else ""
+        lines.append(f"- [{title.lstrip('# ')}]({page.relative_to(DOCS)})" + (f": {sentence}" if sentence else ""))
+    return "\n".join(lines) + "\n"
 
 
 def _commands() -> str:
@@ -134,3 +146,4 @@ if __name__ == "__main__":
     FOLDER.mkdir(exist_ok=True)
     for name, text in pages().items():
         (FOLDER / name).write_text(text, "utf-8")
+    (DOCS / "llms.txt").write_text(llms_txt(), "utf-8")

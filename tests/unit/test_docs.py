@@ -50,5 +50,6 @@ def test_the_pages_made_from_the_code_are_as_the_code(monkeypatch: pytest.Monkey
         assert {name: text for name, text in make_reference.pages().items() if kept.get(name) != text} == {}, (
             "run `python docs/make_reference.py`"
         )
+        assert (ROOT / "docs" / "llms.txt").read_text("utf-8") == make_reference.llms_txt()
     finally:
         sys.modules.pop("make_reference", None)
