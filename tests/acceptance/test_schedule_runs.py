@@ -115,10 +115,9 @@ def test_two_schedules_are_changed_and_outlive_a_killed_server_without_a_run_los
     stack.roost("schedule", two, "--index", "two", "--cron", "* * * * *", "--pool", POOL)
 
     until(lambda: stack.completed("one") and stack.completed("two"), 400)
-    evaluations = until(lambda: stack.runs("evaluation"), 120)
     request = {"index": "one", "questions": str(questions), "max_drop": 0.05, "timings": "none"}
-    thresholds = [{"measure": "nDCG@10", "value": 0.5}]
-    assert request | {"thresholds": thresholds} in [run["parameters"]["request"] for run in evaluations]
+    request["thresholds"] = [{"measure": "nDCG@10", "value": 0.5}]
+    until(lambda: any(run["parameters"]["request"] == request for run in stack.runs("evaluation")), 240)
 
     ui = browser.page
     ui.set_viewport_size({"width": 1400, "height": 1600})
