@@ -106,7 +106,7 @@ def _audit(tools: Path) -> str:
     try:
         _call(tools, "pip-audit", *options, "-r", str(DIST / REQUIREMENTS))
     except CheckError as error:
-        found = "it found known weaknesses, or got no answer: it needs a connection to https://pypi.org"
+        found = "it found known weaknesses, or got no answer: it needs a connection to the database of advisories"
         raise CheckError(f"{found}\n  {error}") from None
     return "no known weaknesses"
 
