@@ -56,8 +56,9 @@ docs: $(STAMP)   ## build the documentation into site/; a broken link fails it
 	$(BIN)/python docs/make_reference.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
-pictures: $(STAMP)  ## make the pictures of the documentation from the real terminal and UI; needs Chromium
+pictures: $(STAMP)  ## make the documentation's pictures and JSON from the real terminal and UI; needs Chromium
 	$(BIN)/python docs/make_pictures.py
+	$(BIN)/python docs/make_json.py
 
 check: $(STAMP)  ## lint, format, types, import rules
 	$(BIN)/ruff check .
