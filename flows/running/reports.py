@@ -42,7 +42,7 @@ REPORTS = {
     "verify": "verifications",
 }
 #: Where words and numbers of the reports are explained.
-DOCUMENTATION = "The words are explained in the README under *Terms*, the reports in `docs/deployments.md`."
+DOCUMENTATION = "The words are explained in `docs/terms.md`, the reports in `docs/deployments.md`."
 
 
 @dataclass(frozen=True)
