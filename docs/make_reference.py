@@ -5,13 +5,14 @@
 
 from __future__ import annotations
 
+import os
 import textwrap
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
+from unittest.mock import patch
 
-import click
 from pydantic import BaseModel, SecretStr
 
 from roost.cli.exit_codes import ExitCode
@@ -61,11 +62,11 @@ def llms_txt() -> str:
 
 
 def _commands() -> str:
-    parts = ["# Commands\n", f"{app.help}\n", f"{app.epilog}\n"]
-    for command in sorted(COMMANDS, key=lambda each: each.name or ""):
-        context = click.Context(command, info_name=f"roost {command.name}", max_content_width=100)
-        context.terminal_width = 100
-        parts.append(f"## roost {command.name}\n\n```text\n{command.get_help(context)}\n```\n")
+    parts = ["# Commands\n", f"{app.help}\n"]
+    with patch.dict(os.environ, COLUMNS="100"):  # the help is as wide as the terminal
+        for command in sorted(COMMANDS, key=lambda each: each.name or ""):
+            context = command.context_class(command, info_name=f"roost {command.name}")
+            parts.append(f"## roost {command.name}\n\n```text\n{command.get_help(context)}\n```\n")
     return "\n".join(parts)
 
 
