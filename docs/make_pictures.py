@@ -31,6 +31,12 @@ PICTURES = Path(__file__).parent / "pictures"
 COLUMNS = 100
 _SEQUENCE = re.compile(r"\x1b\[([?\d;]*)([A-Za-z])|\r\n|\r|\n|[^\x1b\r\n]+|\x1b.?")
 
+#: Puts a folder that readers may have in place of the temporary one.
+_GENERIC_PATHS = """folder => {
+  for (const field of document.querySelectorAll("textarea, input"))
+    if (field.value.startsWith(folder)) field.value = "/sources/docs";
+}"""
+
 
 class Screen:
     """What a terminal shows, as far as Roost's output uses one: lines that are written again, and colours."""
@@ -60,12 +66,12 @@ class Screen:
 
 
 def run_in_terminal(command: str, folder: Path, env: dict[str, str]) -> tuple[str, str]:
-    """Run a command in a pseudo-terminal; the fullest screen while it worked, and the last one.
+    """Run a command in a pseudo-terminal; the screen when some documents were done, and the last one.
 
     Raises:
-        subprocess.CalledProcessError: It failed.
+        SystemExit: It failed.
     """
-    screen, fullest = Screen(), ""
+    screen, working = Screen(), ""
     main, terminal = pty.openpty()
     size = {"COLUMNS": str(COLUMNS), "LINES": "30", "TERM": "xterm-256color"}
     with subprocess.Popen(  # noqa: S602  a command of this file
@@ -74,12 +80,12 @@ def run_in_terminal(command: str, folder: Path, env: dict[str, str]) -> tuple[st
         os.close(terminal)
         while data := _read(main):
             screen.feed(data.decode("utf-8", "replace"))
-            if "━" in screen.text and len(screen.text) >= len(fullest):
-                fullest = screen.text
+            if not working and re.search(r"indexing \S*?[1-9]\d*/", screen.text):
+                working = screen.text
         os.close(main)
     if running.returncode:
-        raise subprocess.CalledProcessError(running.returncode, command, screen.text)
-    return fullest, screen.text
+        raise SystemExit(f"{command}: {screen.text}")
+    return working, screen.text
 
 
 def _read(terminal: int) -> bytes:
@@ -114,6 +120,7 @@ def save_page(page: Page, url: str, name: str, wait_for: str, height: int = 900)
     page.goto(url)
     page.get_by_text(wait_for).first.wait_for(timeout=60_000)
     page.wait_for_timeout(2_000)  # charts and graphs are drawn after their data has come
+    page.evaluate(_GENERIC_PATHS, tempfile.gettempdir())
     page.screenshot(path=PICTURES / f"{name}.png")
 
 
@@ -138,7 +145,7 @@ def main() -> None:
         save_terminal("ingest", (ingest, ended), (search, run_in_terminal(search, folder, env)[1]))
         evaluate = "roost evaluate ./questions --index docs --timings none"
         save_terminal("evaluate", (evaluate, run_in_terminal(evaluate, folder, env)[1]))
-        run_in_terminal("roost schedule ./docs --index docs --every 1h", folder, env)
+        run_in_terminal("roost deploy && roost schedule ./docs --index docs --every 1h", folder, env)
         _save_pages(server.uri)
 
 
