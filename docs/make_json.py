@@ -28,7 +28,7 @@ COMMANDS = (
     "roost forget docs --index docs --yes",
     "roost delete docs --yes",
     "roost formats",
-    "roost doctor --index docs",
+    "roost doctor",
 )
 HEAD = """<!-- Written by docs/make_json.py from the output of the commands. -->
 
