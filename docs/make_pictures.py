@@ -79,7 +79,7 @@ def run_in_terminal(command: str, folder: Path, env: dict[str, str]) -> tuple[st
     ) as running:
         os.close(terminal)
         while data := _read(main):
-            screen.feed(data.decode("utf-8", "replace"))
+            screen.feed(data.decode("utf-8", "replace").replace(str(folder), "/home/you/station"))
             if not working and re.search(r"indexing \S*?[1-9]\d*/", screen.text):
                 working = screen.text
         os.close(main)
