@@ -346,10 +346,10 @@ def load_settings() -> Settings:
         if first["type"] == "extra_forbidden":  # in a group given as one JSON object
             _check_name(name)
         message = first["msg"].removeprefix("Value error, ")
-        raise ConfigurationError(f"{name}: {message} (see the documentation: Settings)") from None
+        raise ConfigurationError(f"{name}: {message} (see the docs: Settings)") from None
     except SettingsError:
         groups = ", ".join(name for name in _given_names() if "__" not in name)
-        raise ConfigurationError(f"{groups}: must be a JSON object of settings (see the documentation: Settings)") from None
+        raise ConfigurationError(f"{groups}: must be a JSON object of settings (see the docs: Settings)") from None
 
 
 def _check_name(name: str) -> None:

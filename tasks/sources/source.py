@@ -88,7 +88,7 @@ class Source(FormModel):
         if secret := find_secret(uri):
             raise SourceError(
                 f"source {hide_secrets(uri)}: its URL contains {secret}, which would be stored with every run; remove "
-                "it and configure it in fsspec, in ~/.config/fsspec/ or as FSSPEC_<PROTOCOL> (see the documentation: Sources and formats)"
+                "it and configure it in fsspec, in ~/.config/fsspec/ or as FSSPEC_<PROTOCOL> (see docs: Sources)"
             )
         return uri
 
