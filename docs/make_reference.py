@@ -65,8 +65,9 @@ def _commands() -> str:
     parts = ["# Commands\n", f"{app.help}\n"]
     with patch.dict(os.environ, COLUMNS="100"):  # the help is as wide as the terminal
         for command in sorted(COMMANDS, key=lambda each: each.name or ""):
-            context = command.context_class(command, info_name=f"roost {command.name}")
-            parts.append(f"## roost {command.name}\n\n```text\n{command.get_help(context)}\n```\n")
+            context = command.context_class(command, info_name=f"roost {command.name}", **app.context_settings)
+            with patch.object(command, "_help_option", None):  # click keeps it, with the names of its first context
+                parts.append(f"## roost {command.name}\n\n```text\n{command.get_help(context)}\n```\n")
     return "\n".join(parts)
 
 
