@@ -156,5 +156,5 @@ def test_without_a_record_parameters_and_schedules_stay_and_the_rest_is_the_file
 
 
 def test_an_unknown_name_is_refused_with_those_that_exist(prefect_api):
-    with pytest.raises(UsageError, match="unknown deployment 'nightly'; known: evaluation, "):
+    with pytest.raises(UsageError, match="unknown deployment 'nightly'; known: backfill, evaluation, "):
         asyncio.run(deploy(["nightly"]))

@@ -30,10 +30,10 @@ from roost.tasks.errors import (
     TransientError,
     UsageError,
 )
-from roost.tasks.ids import hash_file
 from roost.tasks.milvus.store import open_store
 from roost.tasks.models.model import find_model
 from roost.tasks.settings import Embedding, load_settings
+from roost.tasks.sources.connectors.items import hash_locations
 from roost.tasks.sources.source import Source
 from roost.tasks.steps import plan
 from roost.tasks.steps.report import ChunkCounts, StoreCounts
@@ -323,7 +323,7 @@ def test_a_file_with_a_new_time_and_the_same_content_is_hashed_once(lite, ingest
     chunks, _, before = stored()
     os.utime(source / "a.md", (1, 1))
     hashed = []
-    monkeypatch.setattr(plan, "hash_file", lambda location: hashed.append(location) or hash_file(location))
+    monkeypatch.setattr(plan, "hash_locations", lambda given: hashed.extend(given) or hash_locations(given))
     for _ in range(2):
         _, report = ingest(source)
         assert (report.documents.unchanged, report.documents.changed) == (2, 0)
