@@ -47,7 +47,7 @@ async def test_a_scanned_page_is_read_in_a_worker_and_a_page_with_text_is_not() 
 def test_without_the_extra_the_pages_are_named_and_the_document_is_read_again_with_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    parts = {"roost.tasks.sources.parsers.pdf.parser.has_ocr", "roost.tasks.sources.parsers.parse.has_ocr"}
+    parts = {"roost.tasks.sources.parsers.pdf.parser.has_ocr", "roost.tasks.sources.parsers.pdf.ocr.has_ocr"}
     with monkeypatch.context() as without:
         for part in parts:
             without.setattr(part, lambda: False)

@@ -12,7 +12,7 @@ from roost.flows.backfill import backfill
 from roost.flows.ingest import ingest as ingest_flow
 from roost.flows.parameters import BackfillRequest, IngestRequest
 from roost.flows.running.run import run_flow
-from roost.tasks.sources import opened_source
+from roost.tasks.sources.connectors import files
 from roost.tasks.sources.source import Source
 from roost.tasks.versions.version import decode_version
 
@@ -21,20 +21,20 @@ from roost.tasks.versions.version import decode_version
 def calls(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     """Count the decodings of a version, and the openings of each place."""
     counted: Counter[str] = Counter()
-    open_filesystem = opened_source._open_filesystem
+    open_filesystem = files._open_filesystem
 
     def decode(*arguments: Any, **options: Any) -> Any:
         counted["version"] += 1
         return decode_version(*arguments, **options)
 
-    def open_place(source: Source, uri: str) -> Any:
+    def open_place(place: Any, uri: str) -> Any:
         counted[uri] += 1
-        return open_filesystem(source, uri)
+        return open_filesystem(place, uri)
 
     for name, module in list(sys.modules.items()):
         if name.startswith("roost.") and getattr(module, "decode_version", None) is decode_version:
             monkeypatch.setattr(module, "decode_version", decode)
-    monkeypatch.setattr(opened_source, "_open_filesystem", open_place)
+    monkeypatch.setattr(files, "_open_filesystem", open_place)
     return counted
 
 
