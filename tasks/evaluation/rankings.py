@@ -201,5 +201,6 @@ async def chunk_places(store: Store, version: Version, documents: Sequence[str])
     frames = [schema.to_frame()]
     for first in range(0, len(documents), MAX_FILTER_VALUES):
         wanted = one_of("doc_id", documents[first : first + MAX_FILTER_VALUES])
-        frames += [pl.DataFrame(page, schema=schema) async for page in store.read_pages(version.name, fields, wanted)]
+        pages = store.read_pages(version.name, fields, wanted)
+        frames += [await asyncio.to_thread(pl.DataFrame, page, schema=schema) async for page in pages]
     return pl.concat(frames)

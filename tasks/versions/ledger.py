@@ -10,6 +10,7 @@ that cannot be read now stays `writing`, with the reason: a later run may comple
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -102,7 +103,8 @@ async def read_ledger(
     """
     schema = pl.Schema({name: ROW[name] for name in columns})
     stored = [name for name in columns if name in _stored(ledger)]
-    frames = [pl.DataFrame(page, schema=schema) async for page in store.read_pages(ledger, stored, filter)]
+    pages = store.read_pages(ledger, stored, filter)
+    frames = [await asyncio.to_thread(pl.DataFrame, page, schema=schema) async for page in pages]
     rows = pl.concat([schema.to_frame(), *frames]).filter(pl.col("status") != LEASE)
     return rows.with_columns(pl.col(name).fill_null("") for name in columns if name in _LATER_COLUMNS)
 
