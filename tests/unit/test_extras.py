@@ -6,8 +6,8 @@ import sys
 import tomllib
 from types import SimpleNamespace
 
-import fsspec.registry
 import pytest
+from fsspec.registry import _registry as loaded_filesystems
 from tests.conftest import ROOT
 from tests.stand_ins import listing_choices
 
@@ -81,7 +81,7 @@ def test_a_missing_package_is_one_line_with_the_command_that_installs_it(extra, 
 
     monkeypatch.setitem(sys.modules, package, None)  # import raises, find_spec returns None
     for protocol in ("s3", "gs", "abfs"):  # those that another test has loaded
-        monkeypatch.delitem(fsspec.registry._registry, protocol, raising=False)
+        monkeypatch.delitem(loaded_filesystems, protocol, raising=False)
     monkeypatch.setattr("huggingface_hub.snapshot_download", unreachable)
     with pytest.raises(RoostError) as caught:
         use(tmp_path)
