@@ -6,9 +6,10 @@ of a second.
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping, Sequence
 from html import escape
+
+from roost.tasks.markdown import svg_image
 
 WIDTH, HEIGHT = 900, 280
 #: Colours of the parts of a bar, from the bottom.
@@ -52,7 +53,7 @@ def bar_chart(title: str, labels: Sequence[str], parts: Mapping[str, Sequence[fl
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{HEIGHT}" viewBox="0 0 {WIDTH} {HEIGHT}" '
         f'font-family="sans-serif"><rect width="{WIDTH}" height="{HEIGHT}" fill="#ffffff"/>{"".join(drawn)}</svg>'
     )
-    return f"![{title}](data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()})"
+    return svg_image(title, svg)
 
 
 def _legend(parts: Mapping[str, Sequence[float]]) -> list[str]:

@@ -1,7 +1,8 @@
-"""Markdown of reports: texts that are escaped, and tables."""
+"""Markdown of reports: texts that are escaped, and tables and drawings."""
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -33,6 +34,11 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, left: int = 
 def clipped(text: str, length: int) -> str:
     """Clip a text to a number of characters, the last of them … where something is missing."""
     return text if len(text) <= length else text[: length - 1] + "…"
+
+
+def svg_image(title: str, svg: str) -> str:
+    """Write an SVG drawing as an image that contains it."""
+    return f"![{title}](data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()})"
 
 
 def _cell(value: Any) -> str:

@@ -13,6 +13,7 @@ from roost.flows.running.batches import Run, run_batches
 from roost.flows.running.cluster import run_batches_on_cluster
 from roost.flows.running.shards import run_shards
 from roost.tasks.errors import InconsistentIndexError, RoostError, RunError, VersionChangedError
+from roost.tasks.models.endpoint import token_price
 from roost.tasks.prefect_tasks import ingest as ingest_tasks
 from roost.tasks.records import DELETE_ACTIONS, WORK_ACTIONS, Plan
 from roost.tasks.steps.index import without_failed_moves
@@ -53,7 +54,7 @@ async def execute_plan(
         await _logging_errors("that the first run has completed", note_filled(store, version))
     run.tally.chunks += ChunkCounts(deleted=closed.deleted)
     seconds = time.perf_counter() - started
-    price = run.settings.embedding.price if run.model.endpoint else 0.0
+    price = token_price(run.model.endpoint, run.settings.embedding)
     report = make_report(version, plan, run.tally, closed.ledger, closed.chunks, seconds, price=price)
     return report, error
 

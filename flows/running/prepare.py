@@ -24,7 +24,7 @@ from roost.flows.running.scale_checks import check_engine, check_shards
 from roost.tasks.errors import RecipeError
 from roost.tasks.milvus.lock_wait import LeaseOwner
 from roost.tasks.milvus.store import Store, open_store
-from roost.tasks.models.endpoint import check_canary
+from roost.tasks.models.endpoint import check_canary, token_price
 from roost.tasks.models.endpoint_model import find_endpoint_model
 from roost.tasks.models.model import Model, find_model
 from roost.tasks.models.recipe import Recipe, make_recipe
@@ -73,7 +73,7 @@ class Prepared:
     @property
     def price(self) -> float:
         """Price of a million tokens; 0 for none."""
-        return self.settings.embedding.price if self.model.endpoint else 0.0
+        return token_price(self.model.endpoint, self.settings.embedding)
 
 
 async def prepare(

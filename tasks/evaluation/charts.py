@@ -6,7 +6,6 @@ megabytes.
 
 from __future__ import annotations
 
-import base64
 import math
 import sys
 from collections.abc import Sequence
@@ -17,6 +16,7 @@ from pygal.style import Style
 
 from roost.tasks.evaluation.measures import MAIN
 from roost.tasks.evaluation.report_parts import Timing, TrendPoint, WayResult
+from roost.tasks.markdown import svg_image
 
 # For its plugins, pygal installs an import hook of a deprecated kind for the whole process; none is installed here.
 sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, pygal.PluginImportFixer)]
@@ -113,8 +113,7 @@ def ways_chart(results: Sequence[WayResult]) -> str:
 
 
 def _image(chart: Any, description: str) -> str:
-    svg = base64.b64encode(chart.render(is_unicode=True).encode()).decode()
-    return f"![{description}](data:image/svg+xml;base64,{svg})"
+    return svg_image(description, chart.render(is_unicode=True))
 
 
 def _around(values: list[float | None], margin: float, maximum: float) -> tuple[float, float]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from roost.tasks.errors import ModelError
+from roost.tasks.settings import Embedding
 
 #: The canary text; a change of it makes all stored vectors worthless. It is embedded without an instruction.
 CANARY = "Seven grey herons stand in the shallow water below the mill, and none of them moves before noon."
@@ -36,6 +37,11 @@ class Endpoint:
     tokenizer: str = ""
     window: int = 0
     canary: str = ""
+
+
+def token_price(endpoint: Endpoint | None, settings: Embedding) -> float:
+    """Give the price of a million tokens at an endpoint; 0 for a model in this process, or when none is set."""
+    return settings.price if endpoint else 0.0
 
 
 def encode_canary(vector: np.ndarray) -> str:

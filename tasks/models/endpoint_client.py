@@ -21,7 +21,7 @@ from roost.tasks.settings import Embedding
 if TYPE_CHECKING:  # importing it takes a second, which only the first request pays
     import openai
 
-    from roost.tasks.endpoint_errors import CalledEndpoint
+    from roost.tasks.models.endpoint_errors import CalledEndpoint
 
 #: A vector, (d,) float32, or why the endpoint refuses the text.
 Answer: TypeAlias = "np.ndarray | str"
@@ -183,7 +183,7 @@ class EndpointClient:
 
     def _describe(self) -> CalledEndpoint:
         if self._called is None:
-            from roost.tasks.endpoint_errors import CalledEndpoint
+            from roost.tasks.models.endpoint_errors import CalledEndpoint
 
             subject = f"the embedding endpoint {self._endpoint.base_url}"
             key, timeout = self._settings.key_for(self._endpoint.base_url), self._settings.timeout

@@ -26,8 +26,8 @@ from llama_index.core.retrievers import BaseRetriever
 from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
 from llama_index.core.utils import get_tokenizer
 
-from roost.tasks.endpoint_errors import CalledEndpoint
 from roost.tasks.errors import ConfigurationError, RoostError, TransientError, UsageError
+from roost.tasks.models.endpoint_errors import CalledEndpoint
 from roost.tasks.search.endpoint import OPENAI_URL, make_endpoint
 from roost.tasks.search.hits import Hit
 from roost.tasks.settings import LLM

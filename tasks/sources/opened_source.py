@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from roost.tasks.errors import RoostError, SourceError
-from roost.tasks.foreign_errors import describe_error
 from roost.tasks.locations import is_database
 from roost.tasks.settings import Ingest
 from roost.tasks.sources.connectors.contract import Connection, Place
 from roost.tasks.sources.connectors.items import close_connection
 from roost.tasks.sources.connectors.registry import connector_for
+from roost.tasks.sources.foreign_errors import describe_error
 from roost.tasks.sources.source import Source, check_sources
 from roost.tasks.sources.stall import note_progress
 from roost.tasks.workers import Workers

@@ -8,7 +8,8 @@ from typing import Any
 
 from roost.tasks.errors import ConfigurationError
 from roost.tasks.sources.connectors.registry import load_connector
-from roost.tasks.sources.connectors.schemes import installed_entries, package_of
+from roost.tasks.sources.connectors.schemes import installed_entries
+from roost.tasks.sources.entry_points import package_of
 from roost.tasks.sources.parsers.registry import installed_entries as parser_entries
 from roost.tasks.sources.parsers.registry import load_parser
 
@@ -53,7 +54,7 @@ def _look(kind: str, entry: EntryPoint) -> Plugin:
         if kind == "source":
             load_connector(entry)
         else:
-            load_parser(entry, package)
+            load_parser(entry)
     except ConfigurationError as error:
         return Plugin(kind, entry.name, package, str(error))
     return Plugin(kind, entry.name, package, "")

@@ -12,7 +12,6 @@ from typing import Any
 import polars as pl
 
 from roost.tasks.errors import DocumentError, RoostError, SourceError
-from roost.tasks.foreign_errors import describe_error
 from roost.tasks.ids import digest
 from roost.tasks.locations import hide_secrets
 from roost.tasks.records import DOCUMENT
@@ -20,6 +19,7 @@ from roost.tasks.sources.connectors.contract import Entry, Item, Skipped, Unlist
 from roost.tasks.sources.connectors.files import FileConnection
 from roost.tasks.sources.connectors.items import ItemContent, item_location
 from roost.tasks.sources.document_rows import document_row, storable
+from roost.tasks.sources.foreign_errors import describe_error
 from roost.tasks.sources.item_spool import ItemSpool
 from roost.tasks.sources.mailboxes import is_mail, is_mailbox, list_contents
 from roost.tasks.sources.opened_source import OpenedSource

@@ -18,10 +18,10 @@ from fsspec.compression import compr
 from fsspec.utils import infer_compression
 
 from roost.tasks.errors import DocumentError, SourceError, unknown_value
-from roost.tasks.foreign_errors import describe_error
 from roost.tasks.ids import digest, doc_id
 from roost.tasks.locations import local_path, open_location
 from roost.tasks.records import DOCUMENT
+from roost.tasks.sources.foreign_errors import describe_error
 from roost.tasks.sources.source import Columns
 from roost.tasks.sources.table_readers import READERS, TableRow, row_error
 from roost.tasks.sources.table_uris import is_compressed, table_kind

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from roost.tasks.errors import DocumentError, RoostError, TransientError
-from roost.tasks.foreign_errors import describe_error
 from roost.tasks.ids import content_hash
 from roost.tasks.locations import local_path, open_location
 from roost.tasks.sources.connectors.contract import Content
 from roost.tasks.sources.connectors.items import ItemContent, ItemReader, is_item
+from roost.tasks.sources.foreign_errors import describe_error
 from roost.tasks.sources.parsers.parse import Reading, join_readings, parser_of, read, read_by_stand_in
 from roost.tasks.sources.parsers.parsed import PageRange, Parsed, ParserId, TextBlock
 from roost.tasks.sources.table_uris import row_format

@@ -14,11 +14,11 @@ from fsspec.implementations.local import LocalFileSystem
 from fsspec.utils import glob_translate
 
 from roost.tasks.errors import SourceError
-from roost.tasks.foreign_errors import describe_error
 from roost.tasks.locations import local_path, open_location, split_chain
 from roost.tasks.sources.connectors.change_tokens import change_token, strong_etag
 from roost.tasks.sources.connectors.contract import Content, Entry, Item, Metadata, Place, Skipped, Unlisted
 from roost.tasks.sources.connectors.walk import follow_link, is_empty, leads_outside, relative_path, walk_files
+from roost.tasks.sources.foreign_errors import describe_error
 from roost.tasks.sources.source import GLOB_CHARACTERS, absolute_uri
 
 #: Schemes whose packages the extra `sources` installs.

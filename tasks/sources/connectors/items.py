@@ -11,10 +11,10 @@ from typing import Any
 import orjson
 
 from roost.tasks.errors import DocumentError, RoostError, TransientError
-from roost.tasks.foreign_errors import describe_error
 from roost.tasks.ids import content_hash, digest, hash_file
 from roost.tasks.sources.connectors.contract import ClosableConnection, Connection, Content, Metadata, Place
 from roost.tasks.sources.connectors.registry import connector_for
+from roost.tasks.sources.foreign_errors import describe_error
 from roost.tasks.sources.source import Columns
 from roost.tasks.sources.text_encoding import clean
 

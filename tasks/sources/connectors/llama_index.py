@@ -13,9 +13,9 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from roost.tasks.errors import DocumentError, SourceError
-from roost.tasks.foreign_errors import describe_error
 from roost.tasks.settings import variable_of_source
 from roost.tasks.sources.connectors.contract import Content, Entry, Item, Metadata, Place, Unlisted
+from roost.tasks.sources.foreign_errors import describe_error
 
 _ROOM = "llama_index.readers"
 _FROM_ENV = "from_env"

@@ -10,9 +10,10 @@ from __future__ import annotations
 from importlib.metadata import EntryPoint
 
 from roost.tasks.errors import ConfigurationError
-from roost.tasks.foreign_errors import describe_error
 from roost.tasks.sources.connectors.contract import Connector
-from roost.tasks.sources.connectors.schemes import BUILT_IN, LOCAL, installed_entries, package_of, scheme_of
+from roost.tasks.sources.connectors.schemes import BUILT_IN, LOCAL, installed_entries, scheme_of
+from roost.tasks.sources.entry_points import package_of
+from roost.tasks.sources.foreign_errors import describe_error
 
 
 def connector_for(uri: str) -> Connector:

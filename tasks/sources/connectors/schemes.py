@@ -6,6 +6,7 @@ from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 
 from roost.tasks.locations import local_path
+from roost.tasks.sources.entry_points import package_of
 
 GROUP = "roost.sources"
 _ROOM = "roost.tasks.sources.connectors"
@@ -37,8 +38,3 @@ def lists_files(scheme: str) -> bool:
 def installed_entries() -> list[EntryPoint]:
     """List the entry points of connectors: those of installed packages first, then the built-in ones."""
     return [*sorted(entry_points(group=GROUP), key=lambda entry: (entry.name, package_of(entry))), *BUILT_IN]
-
-
-def package_of(entry: EntryPoint) -> str:
-    """Name the package that an entry point comes from."""
-    return entry.dist.name if entry.dist else "roost"

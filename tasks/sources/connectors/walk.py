@@ -11,7 +11,7 @@ from typing import Any
 
 from fsspec.implementations.local import LocalFileSystem
 
-from roost.tasks.foreign_errors import describe_error
+from roost.tasks.sources.foreign_errors import describe_error
 from roost.tasks.sources.stall import note_progress
 
 _log = logging.getLogger(__name__)

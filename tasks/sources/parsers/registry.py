@@ -12,6 +12,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import PurePosixPath
 
 from roost.tasks.errors import ConfigurationError
+from roost.tasks.sources.entry_points import package_of
 from roost.tasks.sources.media import MEDIA_SUFFIXES
 from roost.tasks.sources.parsers.parsed import first_line
 from roost.tasks.sources.parsers.parser import Parser
@@ -57,7 +58,7 @@ def registry() -> Registry:
     Raises:
         ConfigurationError: An installed parser cannot be loaded, or two packages read the same suffix.
     """
-    parsers = [Registered(load_parser(entry, _package(entry)), _package(entry)) for entry in installed_entries()]
+    parsers = [Registered(load_parser(entry), package_of(entry)) for entry in installed_entries()]
     owners: dict[str, str] = {}
     by_suffix: dict[str, Parser] = {}
     by_media_type: dict[str, Parser] = {}
@@ -76,7 +77,7 @@ def registry() -> Registry:
 
 def installed_entries() -> list[EntryPoint]:
     """List the entry points of parsers: the built-in ones first, then those of installed packages by package."""
-    return [*BUILT_IN, *sorted(entry_points(group=GROUP), key=_package)]
+    return [*BUILT_IN, *sorted(entry_points(group=GROUP), key=package_of)]
 
 
 def is_media(name: str) -> bool:
@@ -90,26 +91,19 @@ def suffix_of(name: str) -> str:
     return PurePosixPath(name).suffix.lower()
 
 
-def load_parser(entry: EntryPoint, package: str) -> Parser:
+def load_parser(entry: EntryPoint) -> Parser:
     """Load one parser.
 
     Raises:
         ConfigurationError: It cannot be imported, or is no parser; one line.
     """
+    what = f"parser {entry.name!r} of the package {package_of(entry)}"
     try:
         parser = entry.load()
     except Exception as error:
         raise ConfigurationError(
-            f"parser {entry.name!r} of the package {package} cannot be loaded ({type(error).__name__}: "
-            f"{first_line(error)}): upgrade or uninstall the package"
+            f"{what} cannot be loaded ({type(error).__name__}: {first_line(error)}): upgrade or uninstall the package"
         ) from error
     if not isinstance(parser, Parser):
-        raise ConfigurationError(
-            f"parser {entry.name!r} of the package {package} is no parser: {entry.value} lacks a part of "
-            "roost.parsers.Parser"
-        )
+        raise ConfigurationError(f"{what} is no parser: {entry.value} lacks a part of roost.parsers.Parser")
     return parser
-
-
-def _package(entry: EntryPoint) -> str:
-    return entry.dist.name if entry.dist else "roost"

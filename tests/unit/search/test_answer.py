@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 from pydantic import SecretStr
 
-from roost.tasks.endpoint_errors import CalledEndpoint
 from roost.tasks.errors import TransientError, UsageError
+from roost.tasks.models.endpoint_errors import CalledEndpoint
 from roost.tasks.search import answer
 from roost.tasks.search.hits import Hit
 from roost.tasks.settings import LLM

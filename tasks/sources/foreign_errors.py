@@ -1,6 +1,6 @@
 """Errors of other libraries, as they may stand in logs, the ledger, artifacts and messages: their type and status.
 
-Their text may contain what nobody should see there: URLs with signatures, headers, connection strings, rows.
+Their text may contain secrets: URLs with signatures, headers, connection strings, rows.
 """
 
 from __future__ import annotations
@@ -17,18 +17,13 @@ _SQLSTATE_LENGTH = 5
 def describe_error(error: BaseException) -> str:
     """Describe an error of another library, as in `ClientError, HTTP 403` or `No such file or directory`."""
     chain = list(_causes(error))
-    if isinstance(error, OSError) and error.errno is not None and not _has_status(chain):
+    status = next(filter(None, map(_status, chain)), "")
+    if isinstance(error, OSError) and error.errno is not None and not status:
         return os.strerror(error.errno)
     if isinstance(error, ImportError) and error.name:
         return f"{type(error).__name__}, module {error.name}"
     name = next((type(one).__name__ for one in chain if type(one).__module__ != "builtins"), type(error).__name__)
-    status = next(filter(None, map(_status, chain)), "")
     return ", ".join(filter(None, [name, status]))
-
-
-def http_status(error: BaseException) -> int | None:
-    """Give the HTTP status that an error, or one that caused it, carries; None without one."""
-    return next((status for one in _causes(error) if (status := _http_status(one)) is not None), None)
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
@@ -39,10 +34,6 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
         yield error
         wrapped = getattr(error, "orig", None)  # SQLAlchemy's
         error = wrapped if isinstance(wrapped, BaseException) else error.__cause__ or error.__context__
-
-
-def _has_status(chain: list[BaseException]) -> bool:
-    return any(map(_status, chain))
 
 
 def _status(error: BaseException) -> str:
@@ -58,9 +49,9 @@ def _http_status(error: BaseException) -> int | None:
     if isinstance(response, dict):  # botocore's
         found = (response.get("ResponseMetadata") or {}).get("HTTPStatusCode")
         return found if isinstance(found, int) else None
-    for holder in (error, response):
+    for source in (error, response):
         for name in _STATUS_NAMES:
-            value = getattr(holder, name, None)
+            value = getattr(source, name, None)
             if isinstance(value, int) and not isinstance(value, bool) and 100 <= value <= 599:
                 return int(value)
     return None
