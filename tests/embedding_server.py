@@ -15,10 +15,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import numpy as np
+from tests.http_server import QuietHandler, http_server
 
 from roost.tasks.models.endpoint import CANARY
 from roost.tasks.models.model import carried_folder, load_tokenizer
@@ -161,39 +161,12 @@ def embedding_server(**settings: Any) -> Iterator[EmbeddingServer]:
     """Serve on a free port of this host."""
     served = EmbeddingServer(**settings)
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+    class Handler(QuietHandler):
+        def answer(self) -> None:
             key = self.headers.get("api-key") or self.headers.get("Authorization", "").removeprefix("Bearer ")
-            status, headers, answer = served.answer(self.path, key, body)
-            self.send_response(status)
-            for name, value in {
-                "Content-Type": "application/json",
-                "Content-Length": str(len(answer)),
-                **headers,
-            }.items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(answer)
+            status, headers, body = served.answer(self.path, key, json.loads(self.body()))
+            self.send(status, body, {"Content-Type": "application/json", **headers})
 
-        def log_message(self, *words: object) -> None:
-            pass
-
-    class Server(ThreadingHTTPServer):
-        daemon_threads = True
-        request_queue_size = 64
-
-        def handle_error(self, request: Any, client_address: Any) -> None:
-            """Print nothing: clients are killed by tests."""
-
-    with Server(("127.0.0.1", 0), Handler) as server:
-        served.uri = f"http://127.0.0.1:{server.server_address[1]}/v1"
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
-        try:
-            yield served
-        finally:
-            server.shutdown()
-            thread.join()
+    with http_server(Handler) as port:
+        served.uri = f"http://127.0.0.1:{port}/v1"
+        yield served

@@ -8,13 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
 from types import ModuleType
 from typing import Any
 from urllib.parse import unquote
 
 from tests.conftest import ROOT
+from tests.http_server import QuietHandler, http_server
 
 PAGE = 3
 
@@ -59,28 +58,14 @@ class NotesServer:
 def notes_server(**notes: str) -> Iterator[NotesServer]:
     """Run a server."""
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
+    class Handler(QuietHandler):
+        def answer(self) -> None:
             status, body = state.answer(self.path)
-            data = json.dumps(body).encode()
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
+            self.send(status, json.dumps(body).encode())
 
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    state = NotesServer(f"notes://127.0.0.1:{server.server_port}", dict(notes))
-    thread = Thread(target=server.serve_forever, args=(0.01,), daemon=True)
-    thread.start()
-    try:
+    with http_server(Handler) as port:
+        state = NotesServer(f"notes://127.0.0.1:{port}", dict(notes))
         yield state
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 @cache

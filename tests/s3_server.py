@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.client import HTTPConnection
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
+
+from tests.http_server import QuietHandler, http_server
 
 #: How boto finds and enters the store.
 REGION = "us-east-1"
@@ -117,15 +117,13 @@ def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
 
 @contextmanager
 def _proxy(port: int) -> Iterator[S3Store]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
+    class Handler(QuietHandler):
         def answer(self) -> None:
             parts = urlsplit(self.path)
             path = parts.path.lstrip("/").partition("/")[2]
             query = {name: values[0] for name, values in parse_qs(parts.query, keep_blank_values=True).items()}
             request = Request(self.command, path, query)
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            body = self.body()
             fault = store.fault(request)
             if fault and fault.status:
                 status, headers = fault.status, {"Content-Type": "application/xml"}
@@ -161,19 +159,6 @@ def _proxy(port: int) -> Iterator[S3Store]:
             finally:
                 upstream.close()
 
-        do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = answer  # noqa: N815
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    store = S3Store(f"http://127.0.0.1:{server.server_port}", f"http://127.0.0.1:{port}")
-    thread = Thread(target=server.serve_forever, args=(0.01,), daemon=True)
-    thread.start()
-    try:
+    with http_server(Handler) as served:
+        store = S3Store(f"http://127.0.0.1:{served}", f"http://127.0.0.1:{port}")
         yield store
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

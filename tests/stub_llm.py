@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+from tests.http_server import QuietHandler, http_server
+
+_JSON = {"Content-Type": "application/json"}
 
 
 @dataclass
@@ -35,11 +37,9 @@ def stub_llm() -> Iterator[StubLLM]:
     """Serve on a free port of this host."""
     stub = StubLLM("")
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_POST(self) -> None:
-            stub.asked.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+    class Handler(QuietHandler):
+        def answer(self) -> None:
+            stub.asked.append(json.loads(self.body()))
             stub.keys.append(self.headers.get("Authorization", ""))
             turn = stub.turns[min(len(stub.asked), len(stub.turns)) - 1]
             getattr(self, f"_{turn}")()
@@ -63,7 +63,7 @@ def stub_llm() -> Iterator[StubLLM]:
             message = {"role": "assistant", "content": stub.reply}
             body: dict[str, Any] = {"id": "x", "object": "chat.completion", "created": 0, "model": "stub"}
             body["choices"] = [{"index": 0, "message": message, "finish_reason": "stop"}]
-            self._send(200, json.dumps(body).encode(), "application/json")
+            self.send(200, json.dumps(body).encode(), _JSON)
 
         def _broken(self) -> None:
             self._begin("text/event-stream")
@@ -76,7 +76,7 @@ def stub_llm() -> Iterator[StubLLM]:
             self._chunk(b"")
 
         def _page(self) -> None:
-            self._send(200, b"<html>It works!</html>", "text/html")
+            self.send(200, b"<html>It works!</html>", {"Content-Type": "text/html"})
 
         def _busy(self) -> None:
             self._error(429, "slow down", {"Retry-After": "0.05"})
@@ -92,14 +92,7 @@ def stub_llm() -> Iterator[StubLLM]:
             self.close_connection = True
 
         def _error(self, code: int, message: str, headers: dict[str, str]) -> None:
-            self._send(code, json.dumps({"error": {"message": message}}).encode(), "application/json", **headers)
-
-        def _send(self, code: int, body: bytes, kind: str, **headers: str) -> None:
-            self.send_response(code)
-            for name, value in {"Content-Type": kind, "Content-Length": str(len(body)), **headers}.items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(body)
+            self.send(code, json.dumps({"error": {"message": message}}).encode(), _JSON | headers)
 
         def _begin(self, kind: str) -> None:
             self.send_response(200)
@@ -115,24 +108,10 @@ def stub_llm() -> Iterator[StubLLM]:
             self.wfile.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
             self.wfile.flush()
 
-        def log_message(self, *words: object) -> None:
-            pass
-
-    class Server(ThreadingHTTPServer):
-        def handle_error(self, request: Any, client_address: Any) -> None:
-            """Print nothing for a client that has read what it wanted and closed the connection."""
-            if not isinstance(sys.exception(), ConnectionError):
-                super().handle_error(request, client_address)
-
     gone = threading.Event()
-    with Server(("127.0.0.1", 0), Handler) as server:
-        server.daemon_threads = True
-        stub.uri = f"http://127.0.0.1:{server.server_address[1]}/v1"
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
+    with http_server(Handler) as port:
+        stub.uri = f"http://127.0.0.1:{port}/v1"
         try:
             yield stub
         finally:
             gone.set()
-            server.shutdown()
-            thread.join()

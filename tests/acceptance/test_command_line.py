@@ -14,7 +14,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import IO, Any
 
@@ -22,6 +21,7 @@ import httpx
 import pytest
 from tests.acceptance.conftest import ROOST
 from tests.conftest import HANDBOOK_DOCUMENTS, ROOT
+from tests.http_server import QuietHandler, http_server
 from tests.waiting import until
 
 HANDBOOK = ROOT / "examples" / "handbook"
@@ -293,27 +293,19 @@ def _document_that_does_not_come() -> Iterator[str]:
     """Serve one document whose content never comes, so that the run that asks for it stays at work: its URL."""
     closing = threading.Event()
 
-    class Late(BaseHTTPRequestHandler):
-        def do_HEAD(self) -> None:
-            self.send_response(200)
-            self.send_header("Content-Length", "1000")
-            self.end_headers()
+    class Late(QuietHandler):
+        def answer(self) -> None:
+            self.send(200, b"", {"Content-Length": "1000"})
+            if self.command == "GET":
+                self.wfile.flush()
+                closing.wait()
+                self.close_connection = True
 
-        def do_GET(self) -> None:
-            self.do_HEAD()
-            self.wfile.flush()
-            closing.wait()
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Late) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+    with http_server(Late) as port:
         try:
-            yield f"http://127.0.0.1:{server.server_port}/late.md"
+            yield f"http://127.0.0.1:{port}/late.md"
         finally:
             closing.set()
-            server.shutdown()
 
 
 @contextmanager

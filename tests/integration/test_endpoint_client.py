@@ -94,7 +94,7 @@ async def test_requests_are_as_large_as_openai_allows_and_no_larger(server: Embe
             done = await embedder.embed_chunks(batch, [count_tokens(text) for text in batch])
             np.testing.assert_allclose(done.values, [server.vector(MODEL, text) for text in batch], atol=1e-6)
     asked = server.chunk_requests()
-    assert [len(one.texts) for one in asked if one.texts[0] in short] == [2_048, 2_048, 404]
+    assert sorted(len(one.texts) for one in asked if one.texts[0] in short) == [404, 2_048, 2_048]
     assert max(one.tokens for one in asked) > 299_000
     assert {one.status for one in asked} == {200}  # the server's limits are these
 

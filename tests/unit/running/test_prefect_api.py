@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import socket
-import threading
 from collections.abc import Iterator
 from contextvars import Context
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from dataclasses import dataclass
 
 import httpcore
 import pytest
 from prefect.settings import PREFECT_API_URL, get_current_settings, temporary_settings
+from tests.http_server import QuietHandler, http_server
 
 from roost.deployments.local import prefect_start
 from roost.deployments.local.prefect_choice import PrefectChoice
@@ -20,24 +20,24 @@ from roost.flows.running.prefect_api import check_server
 from roost.tasks.errors import ConfigurationError, RoostError, RunError, TransientError
 
 
+@dataclass
+class AnsweringServer:
+    """A server that answers every call with the same HTTP status."""
+
+    port: int
+    status: int = 200
+
+
 @pytest.fixture
-def answering() -> Iterator[HTTPServer]:
-    """A server that answers every call with the HTTP status `server.status`."""
+def answering() -> Iterator[AnsweringServer]:
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(self.server.status)  # type: ignore[attr-defined]
-            self.send_header("Content-Length", "2")
-            self.end_headers()
-            self.wfile.write(b"{}")
+    class Handler(QuietHandler):
+        def answer(self) -> None:
+            self.send(server.status, b"{}")
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with HTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    with http_server(Handler) as port:
+        server = AnsweringServer(port)
         yield server
-        server.shutdown()
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def answering() -> Iterator[HTTPServer]:
 )
 def test_a_server_that_refuses_is_one_line(answering, status, error, says) -> None:
     answering.status = status
-    url = f"http://127.0.0.1:{answering.server_port}/api"
+    url = f"http://127.0.0.1:{answering.port}/api"
     with temporary_settings({PREFECT_API_URL: url}), pytest.raises(error, match=says) as refused:
         check_server()
     assert url in str(refused.value)
