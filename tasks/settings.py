@@ -172,7 +172,7 @@ class Embedding(_Group):
 class Search(_Group):
     """The reranker: a cross-encoder that reads the query with each of the best chunks and orders them anew.
 
-    It runs as the embedding model does: ROOST_EMBEDDING__BACKEND, __DEVICE, __CACHE and __THREADS hold for it too.
+    It runs as the embedding model does: ROOST_EMBEDDING__BACKEND, __DEVICE, __CACHE and __THREADS apply to it too.
     """
 
     reranker: str = Field("", description="Cross-encoder: name on the Hugging Face hub, or folder; empty: none.")
