@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[1]
+from station import clean_env, make_station
+
 PAGE = Path(__file__).parent / "reference" / "json.md"
 COMMANDS = (
     "roost ingest ./docs --index docs",
@@ -43,13 +41,8 @@ keys may come with any release; keys that are here stay ([what is kept](../relea
 def main() -> None:
     parts = [HEAD]
     with tempfile.TemporaryDirectory() as made:
-        folder = Path(made) / "station"
-        folder.mkdir()
-        shutil.copytree(ROOT / "examples" / "handbook", folder / "docs")
-        shutil.copytree(ROOT / "examples" / "questions", folder / "questions")
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("ROOST_", "PREFECT_", "CI"))}
-        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        env = kept | {"PATH": path, "HOME": made, "ROOST_PREFECT__IDLE_MINUTES": "5"}
+        folder = make_station(Path(made))
+        env = clean_env(HOME=made, ROOST_PREFECT__IDLE_MINUTES="5")
         for command in COMMANDS:
             done = subprocess.run(  # noqa: S602  a command of this file
                 f"{command} --json", shell=True, cwd=folder, env=env, capture_output=True, text=True, check=False

@@ -12,7 +12,6 @@ import pty
 import re
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,10 +22,10 @@ import httpx
 from playwright.sync_api import Page, sync_playwright
 from rich.console import Console
 from rich.text import Text
+from station import clean_env, make_station
 
 from roost.deployments.local.servers import prefect_server
 
-ROOT = Path(__file__).parents[1]
 PICTURES = Path(__file__).parent / "pictures"
 COLUMNS = 100
 _SEQUENCE = re.compile(r"\x1b\[([?\d;]*)([A-Za-z])|\r\n|\r|\n|[^\x1b\r\n]+|\x1b.?")
@@ -132,13 +131,8 @@ def post(api: str, path: str, **body: Any) -> list[dict[str, Any]]:
 def main() -> None:
     PICTURES.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as made, prefect_server(Path(made) / "prefect") as server:
-        folder = Path(made) / "station"
-        folder.mkdir()
-        shutil.copytree(ROOT / "examples" / "handbook", folder / "docs")
-        shutil.copytree(ROOT / "examples" / "questions", folder / "questions")
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("ROOST_", "PREFECT_", "CI"))}
-        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        env = kept | {"PATH": path, "PREFECT_API_URL": server.uri}
+        folder = make_station(Path(made))
+        env = clean_env(PREFECT_API_URL=server.uri)
         ingest, search = "roost ingest ./docs --index docs", 'roost search "when is it safe after lightning?" --k 3'
         working, ended = run_in_terminal(ingest, folder, env)
         save_terminal("progress", (ingest, working))
