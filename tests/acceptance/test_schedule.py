@@ -136,6 +136,9 @@ def test_pause_resume_run_now_and_remove(roost_there, name, folder):
     assert (resumed["paused"], resumed["next_run"][10:]) == (False, "T18:00:00+00:00")
     run = roost_there("schedules", "--run-now", name, "--json").json["run"]
     assert "/runs/flow-run/" in run
+    typed = {"COMP_WORDS": f"roost schedules --pause {name[:5]}", "COMP_CWORD": "3"}
+    completed = roost_there(_ROOST_COMPLETE="bash_complete", **typed)
+    assert (completed.code, completed.out, completed.err) == (0, f"plain,{name}\n", "")
     removed = roost_there("schedules", "--remove", name)
     assert removed.out == f"{name}: removed; the index {name} stays (`roost delete {name}` deletes it)\n"
     gone = roost_there("schedules", "--remove", name)

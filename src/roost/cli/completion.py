@@ -22,8 +22,8 @@ SHELLS = ("bash", "zsh", "fish")
 def completion(*, shell: str) -> None:
     """Print the script that completes roost's commands.
 
-    Commands, options, choices, files and names of indexes are completed. Or put this line into ~/.bashrc:
-    eval "$(roost completion bash)". For zsh, fpath must contain the folder before compinit is called.
+    Commands, options, choices, files and names of indexes and schedules are completed. Or put this line into
+    ~/.bashrc: eval "$(roost completion bash)". For zsh, fpath must contain the folder before compinit is called.
     """
     from click.shell_completion import get_completion_class
 

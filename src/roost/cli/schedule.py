@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Coroutine
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -17,6 +18,7 @@ from roost.cli.output.next_step import tell_next
 from roost.cli.output.print_json import print_json
 from roost.cli.output.printable import printable
 from roost.cli.request_command import request_command
+from roost.cli.value_completion import complete_schedule
 from roost.tasks.errors import RoostError, TransientError, UsageError
 
 if TYPE_CHECKING:
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 MAX_ERROR_CHARACTERS = 600
+#: An option whose value is the name of a schedule.
+_name_option = partial(click.option, metavar="NAME", shell_complete=complete_schedule)
 
 
 @request_command(
@@ -93,10 +97,10 @@ def schedule(
 @command(
     examples=("roost schedules", "roost schedules --run-now docs", "roost schedules --pause docs"),
 )
-@click.option("--pause", metavar="NAME", help="Plan no more runs of a schedule until it is resumed.")
-@click.option("--resume", metavar="NAME", help="Plan runs of a paused schedule again.")
-@click.option("--remove", metavar="NAME", help="Delete a schedule; its index stays.")
-@click.option("--run-now", metavar="NAME", help="Start a run of a schedule at once.")
+@_name_option("--pause", help="Plan no more runs of a schedule until it is resumed.")
+@_name_option("--resume", help="Plan runs of a paused schedule again.")
+@_name_option("--remove", help="Delete a schedule; its index stays.")
+@_name_option("--run-now", help="Start a run of a schedule at once.")
 @json_option
 def schedules(*, pause: str | None, resume: str | None, remove: str | None, run_now: str | None, as_json: bool) -> None:
     """List schedules; pause, resume, remove or run one.

@@ -17,6 +17,13 @@ def complete_index(ctx: click.Context, parameter: click.Parameter, incomplete: s
     return [name for name in read_index_names() if name.startswith(incomplete)]
 
 
+def complete_schedule(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Complete the name of a schedule."""
+    from roost.deployments.schedule_names import read_schedule_names
+
+    return [name for name in read_schedule_names() if name.startswith(incomplete)]
+
+
 class PlaceValue(click.ParamType[str]):
     """A source, a folder or a file: any text, completed as a file."""
 

@@ -57,6 +57,12 @@ def test_a_wrong_setting_completes_nothing_and_writes_nothing_into_the_command_l
     assert completed("search", "x", "--index", "") == []
 
 
+def test_schedules_without_a_prefect_server_complete_nothing(completed, monkeypatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.setenv("PREFECT_API_URL", "")
+    assert completed("schedules", "--pause", "") == []
+
+
 @pytest.mark.parametrize("shell", SHELLS)
 def test_the_script_of_each_shell_is_understood_by_it(shell: str, capsys, tmp_path: Path) -> None:
     assert command_line.run(["completion", shell]) == 0
