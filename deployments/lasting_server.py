@@ -5,6 +5,7 @@ No module that this one imports at its top imports Prefect, which takes a second
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -40,6 +41,17 @@ def lasting_server() -> Iterator[str]:
         )
     with stack.serve():
         yield stack.url
+
+
+def access_command() -> str:
+    """Return the command that gives this shell the addresses of a running `roost up`; empty if it needs none."""
+    if configured_url():
+        return ""
+    try:
+        stack = find_stack()
+    except (OSError, ForeignFileError):
+        return ""
+    return f". {shlex.quote(stack.access_file)}" if stack else ""
 
 
 def configured_url() -> str:

@@ -23,10 +23,10 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.sorting import FlowRunSort
-from prefect.utilities.urls import url_for
 
 from roost.deployments.schedule_section import ENTRYPOINT
 from roost.deployments.schedule_times import describe_times
+from roost.deployments.ui_pages import ui_page
 
 #: Name of the flow, the first part of the deployments' names.
 FLOW = "ingest"
@@ -57,7 +57,8 @@ class RunSummary:
     def of(cls, run: FlowRun) -> RunSummary:
         """Summarize a run as the server has it."""
         message = (run.state.message or "") if run.state else ""
-        return cls(run.name, run.state_name or "", message, iso(run.start_time), iso(run.end_time), url_for(run))
+        page = ui_page("flow-run", run.id)
+        return cls(run.name, run.state_name or "", message, iso(run.start_time), iso(run.end_time), page)
 
 
 @dataclass(frozen=True)
@@ -145,7 +146,7 @@ async def describe(client: PrefectClient, deployment: DeploymentResponse) -> Sch
         work_pool=deployment.work_pool_name,
         next_run=iso(planned[0].expected_start_time) if planned else None,
         last_run=next((RunSummary.of(run) for run in last if _has_worked(run)), None),
-        url=url_for("deployment", obj_id=deployment.id),
+        url=ui_page("deployment", deployment.id),
     )
 
 

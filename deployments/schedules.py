@@ -12,7 +12,6 @@ from prefect.client.schemas.objects import StateType, WorkPool
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import get_current_settings
-from prefect.utilities.urls import url_for
 
 from roost.deployments.deploy import Deployed, deploy, deploy_section
 from roost.deployments.schedule_listing import (
@@ -26,6 +25,7 @@ from roost.deployments.schedule_listing import (
     record_name,
 )
 from roost.deployments.schedule_section import ScheduleRequest, make_section
+from roost.deployments.ui_pages import ui_page
 from roost.flows.parameters import IngestEvaluation
 from roost.tasks.errors import RoostError, UsageError, unknown_value
 
@@ -166,8 +166,8 @@ async def run_now(name: str) -> tuple[Schedule, str | None]:
         found = await _require(client, name)
         working = FlowRunFilter(deployment_id=of_deployments(found.id), state=in_states(*_ACTIVE))
         if runs := await client.read_flow_runs(flow_run_filter=working, limit=1):
-            raise RoostError(f"a run of {name} is working already: {url_for(runs[0])}")
-        return found, url_for(await client.create_flow_run_from_deployment(found.id))
+            raise RoostError(f"a run of {name} is working already: {ui_page('flow-run', runs[0].id)}")
+        return found, ui_page("flow-run", (await client.create_flow_run_from_deployment(found.id)).id)
 
 
 async def _require(client: PrefectClient, name: str) -> Schedule:

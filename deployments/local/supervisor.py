@@ -29,6 +29,7 @@ from roost.deployments.local.runs import cancel_runs, crash_dead_runs, find_ende
 from roost.deployments.local.server_process import Service, StackError, has_ended
 from roost.deployments.local.servers import milvus_lite, milvus_standalone, prefect_server, prefect_worker
 from roost.deployments.prefect_setup import POOL, ServerSetup, prepare
+from roost.deployments.ui_pages import ui_page
 
 #: A server that needs more restarts than this within the period is not started again.
 MAX_RESTARTS = 3
@@ -204,7 +205,7 @@ def _demo(echo: Echo, access: Access) -> Iterator[None]:
     while not (run := find_ended_run(FlowRunFilter(id=FlowRunFilterId(any_=[started.id])))):
         yield
     echo(f"demo: {run.state_name}: {run.state.message if run.state else ''}")
-    echo(f"demo: {access.prefect_ui}/runs/flow-run/{run.id}")
+    echo(f"demo: {ui_page('flow-run', run.id)}")
     if run.state_type != StateType.COMPLETED:
         return
     program = shlex.quote(str(Path(sys.argv[0]).absolute()))  # the other terminal may have another path

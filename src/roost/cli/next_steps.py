@@ -46,8 +46,16 @@ def after_search(query: str, index: str, *, found: bool, has_sections: bool) -> 
     )
 
 
-def after_status(found: StatusReport, *, has_schedules: bool) -> str:
-    """After the list of the indexes."""
+def after_status(found: StatusReport, *, has_schedules: bool, access_command: str) -> str:
+    """After the list of the indexes.
+
+    Args:
+        found: The indexes.
+        has_schedules: Whether one of them is refreshed on a schedule.
+        access_command: Gives the shell the addresses of the `roost up` that runs; empty if it has them.
+    """
+    if access_command:
+        return f"{access_command} && roost status, for the indexes of `roost up`"
     if not found.indexes:
         return FIRST_INGEST
     first = found.indexes[0]

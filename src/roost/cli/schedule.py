@@ -80,6 +80,9 @@ def schedule(
     if only_print:
         click.echo(as_yaml(make_section(wanted)), nl=False)
     else:
+        from roost.deployments.lasting_server import access_command
+
+        access = access_command()  # before Prefect is imported with the server's address
         from roost.deployments import schedules as operations
 
         done = _on_server(lambda: operations.schedule(wanted, overwrite=overwrite))
@@ -89,7 +92,7 @@ def schedule(
         else:
             from roost.cli.output.show_schedules import show_scheduled
 
-            show_scheduled(done, request.evaluation)
+            show_scheduled(done, request.evaluation, access)
     for line in warnings:
         print(f"roost: warning: {printable(line)}", file=sys.stderr)  # noqa: T201
 

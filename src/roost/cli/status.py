@@ -41,8 +41,10 @@ def status(*, index: str | None, as_json: bool) -> None:
         from roost.cli.output.show_status import show_status
 
         show_status(found, answer)
+        from roost.deployments.lasting_server import access_command
+
         has_schedules = answer is not None and any(each.schedules for each in answer.runs.values())
-        tell_next(next_steps.after_status(found, has_schedules=has_schedules))
+        tell_next(next_steps.after_status(found, has_schedules=has_schedules, access_command=access_command()))
 
 
 def _ask_prefect(indexes: list[str]) -> PrefectAnswer | None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from roost.deployments.lasting_server import NoServerError, configured_url, lasting_server
+from roost.deployments.lasting_server import NoServerError, access_command, configured_url, lasting_server
 from roost.deployments.local.running_stack import noted_stack
 
 
@@ -47,6 +47,8 @@ def test_the_server_of_a_running_roost_up_is_used_unless_another_one_is_set(tmp_
         with lasting_server() as url:
             assert url == get_current_settings().api.url == "http://127.0.0.1:4201/api"
             assert get_current_settings().api.auth_string.get_secret_value() == "roost:secret"
+            assert access_command() == ""
+        assert access_command() == f". {tmp_path / 'env'}"
         with temporary_settings({PREFECT_API_URL: "http://elsewhere/api"}), lasting_server() as url:
             assert url == configured_url() == "http://elsewhere/api"
     with pytest.raises(NoServerError), lasting_server():

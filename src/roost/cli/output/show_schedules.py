@@ -21,8 +21,14 @@ if TYPE_CHECKING:
 _MAX_SOURCES_CHARACTERS = 60
 
 
-def show_scheduled(done: Scheduled, evaluation: IngestEvaluation) -> None:
-    """Say what the schedule does, when it runs next, what was kept or replaced, and where to see it."""
+def show_scheduled(done: Scheduled, evaluation: IngestEvaluation, access_command: str) -> None:
+    """Say what the schedule does, when it runs next, what was kept or replaced, and where to see it.
+
+    Args:
+        done: What was done.
+        evaluation: What follows each run.
+        access_command: Gives this shell the addresses of the servers that run it; empty if it has them.
+    """
     found = done.schedule
     _line(f"{found.name}: {'created' if done.created else 'updated'}, {', '.join(found.times)}")
     _line(f"  sources     {', '.join(found.sources)}")
@@ -36,6 +42,8 @@ def show_scheduled(done: Scheduled, evaluation: IngestEvaluation) -> None:
     if done.deployed.kept:
         kept = ", ".join(done.deployed.kept)
         _line(f"  kept        as set on the server: {kept}; --overwrite takes what the command says")
+    if access_command:
+        _line(f"  status      {access_command} && roost status --index {found.index}")
     _line(f"Run it now: roost schedules --run-now {found.name}", style="dim")
 
 
