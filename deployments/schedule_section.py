@@ -10,6 +10,7 @@ import yaml
 
 from roost.deployments.schedule_times import ScheduleTimes
 from roost.flows.parameters import IngestRequest
+from roost.flows.running.artifact_key import artifact_key
 from roost.tasks.errors import SourceError, UsageError
 from roost.tasks.sources.source import absolute_uri, check_names, is_missing
 
@@ -81,8 +82,7 @@ def make_section(wanted: ScheduleRequest) -> dict[str, Any]:
     return {
         "name": wanted.name,
         "entrypoint": ENTRYPOINT,
-        "description": f"Bring the index {wanted.request.index} in step with its sources. Created by `roost schedule`; "
-        "what is changed here stays.",
+        "description": _description(wanted.request.index),
         "tags": ["roost"],
         "parameters": {"request": request},
         "schedules": [{**wanted.times.as_prefect(), "active": True}],
@@ -91,6 +91,16 @@ def make_section(wanted: ScheduleRequest) -> dict[str, Any]:
         "work_pool": {"name": wanted.pool},
         "pull": [{"roost.deployments.prefect_setup.find_code": {}}],
     }
+
+
+def _description(index: str) -> str:
+    """Write the text that the UI shows beside the runs; its links are relative to the page of a deployment."""
+    key = artifact_key(index)
+    return (
+        f"Bring the index {index} in step with its sources. What each run did, what failed and what to do: "
+        f"[ingest reports](../../artifacts/key/ingest-{key}). Whether the answers are as good as before: "
+        f"[evaluations](../../artifacts/key/evaluation-{key}). Created by `roost schedule`; what is changed here stays."
+    )
 
 
 def as_yaml(section: dict[str, Any]) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from uuid import UUID
@@ -13,6 +12,7 @@ from prefect.artifacts import (
     aupdate_progress_artifact,
 )
 
+from roost.flows.running.artifact_key import artifact_key
 from roost.flows.running.prefect_api import call_prefect, record
 from roost.flows.running.progress import (
     PROGRESS,
@@ -118,8 +118,3 @@ async def _update(progress: ProgressArtifact, index: str) -> None:
     finally:
         if (progress.percent, progress.description) != shown:
             await record("its progress", update, UPDATE_TIMEOUT_S)
-
-
-def artifact_key(index: str) -> str:
-    """Make an artifact key of an index's name: lower-case letters, digits and hyphens."""
-    return re.sub(r"[^a-z0-9]+", "-", index.lower()).strip("-")

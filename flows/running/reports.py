@@ -15,7 +15,7 @@ from prefect.artifacts import acreate_table_artifact
 from prefect.client.schemas.actions import ArtifactCreate
 from prefect.client.schemas.filters import ArtifactCollectionFilter, ArtifactCollectionFilterKey
 
-from roost.flows.running.artifacts import artifact_key
+from roost.flows.running.artifact_key import artifact_key
 from roost.flows.running.prefect_api import record
 from roost.flows.running.report_history import decoded, encoded
 from roost.tasks.evaluation.rebuild_page import rebuild_page

@@ -47,7 +47,7 @@ def _happened(report: EvaluationReport) -> str:
     before = report.compared_with
     judged = f"{asked}, and what it found was compared with the documents that answer them"
     if before is None:
-        return f"{judged}. It is the first evaluation with these questions: there is nothing to compare with."
+        return f"{judged}. It is the first evaluation with these questions{_with_other_questions(report)}."
     if MAIN not in before.quality:
         return f"{judged}."
     change = report.quality[MAIN].value - before.quality[MAIN].value
@@ -55,6 +55,16 @@ def _happened(report: EvaluationReport) -> str:
     if not round(change, 4):
         return f"{judged}. It answers as well as {then}."
     return f"{judged}. It answers {'better' if change > 0 else 'worse'} than {then} ({change:+.4f})."
+
+
+def _with_other_questions(report: EvaluationReport) -> str:
+    """Name the last evaluation, which had other questions; say so if there is none."""
+    others = [each for each in report.history if each.questions != report.questions.fingerprint]
+    if not others or others[-1].ndcg is None:
+        return ": there is nothing to compare with"
+    why = ", because sampled sentences change with the documents" if report.questions.sampled else ""
+    then = f"on {day(datetime.fromisoformat(others[-1].evaluated))} UTC"
+    return f". With other questions {MAIN} was {others[-1].ndcg:.4f} {then}; the two cannot be compared{why}"
 
 
 def _to_do(report: EvaluationReport) -> Iterator[str]:

@@ -123,7 +123,8 @@ def _quality_notes(measured: Measured) -> list[str]:
     if measured.questions.sampled:
         notes.append(
             "**Sentences sampled from the index (synthetic questions):** each must find the document that it is from. "
-            "They are easier than real questions: they show a drop of quality, not how useful the index is."
+            "They are easier than real questions: they show a drop of quality, not how useful the index is. Questions "
+            "of your own with known answers show both (`--questions`)."
         )
     if measured.ways and measured.questions.sampled:
         notes.append("**Copied sentences favour the search by words:** compare ways by questions that people ask.")

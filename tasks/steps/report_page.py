@@ -118,14 +118,14 @@ def _headline(report: IngestReport) -> str:
 
 def _happened(report: IngestReport, before: PastReport | None) -> str:
     counts = asdict(report.documents)
-    named = ", ".join(f"{counts[name]:,} {words}" for name, words in DONE.items() if counts[name])
+    named = ", ".join(f"{counts[name]:,} {words}" for name, words in DONE.items() if counts[name] and name != "deleted")
     rejected = len(report.rejects)
     if rejected:
         named += f"{', ' if named else ''}{rejected:,} could not be indexed"
     kind = "backfill chose" if report.chosen else "run found"
     sentence = (
-        f"The {kind} {counted(report.documents.listed, 'document')} in its sources: {named or 'none of them new'}. It "
-        f"took {seconds_text(report.seconds.total)}."
+        f"The {kind} {counted(report.documents.listed, 'document')} in its sources: {named or 'none of them new'}."
+        f"{_deleted(counts['deleted'])} It took {seconds_text(report.seconds.total)}."
     )
     if before is None or "rejected" not in before.values:
         return f"{sentence} There is no earlier report on this Prefect server to compare with."
@@ -134,6 +134,11 @@ def _happened(report: IngestReport, before: PastReport | None) -> str:
     return f"{sentence} Documents that are not indexed: {trend} than on {day(before.time)} UTC.".replace(
         "as many than on", "as many as on"
     )
+
+
+def _deleted(count: int) -> str:
+    """Say how many documents were deleted; they are not among those that the run found."""
+    return f" Deleted, because they are gone from the sources: {counted(count, 'document')}." if count else ""
 
 
 def _to_do(report: IngestReport) -> Iterator[str]:

@@ -69,11 +69,11 @@ def _happened(report: VerifyReport, before: PastReport | None) -> str:
             "which the next ingest indexes again."
         )
     if report.quarantined:
-        parts.append(f"{counted(report.quarantined, 'document')} could not be indexed earlier and were not compared.")
+        parts.append(f"Not compared: {counted(report.quarantined, 'document')} that could not be indexed earlier.")
     if before is None:
         parts.append("There is no earlier verification on this Prefect server to compare with.")
     elif "differences" in before.values:
-        parts.append(f"On {day(before.time)} UTC there were {before.values['differences']:,.0f} differences.")
+        parts.append(f"Differences on {day(before.time)} UTC: {before.values['differences']:,.0f}.")
     return " ".join(parts)
 
 

@@ -15,6 +15,7 @@ from roost.tasks.evaluation.report_parts import (
     Regression,
     SampleAnswer,
     Timing,
+    TrendPoint,
     UnknownJudgment,
 )
 from roost.tasks.evaluation.report_text import _answers, make_evaluation_page
@@ -99,6 +100,14 @@ def test_the_summary_is_one_line_in_ordinary_words():
         "docs: 3 questions, none judged; approximate search finds 99.9 % of the exact results; p95 5 ms; "
         "thresholds missed"
     )
+
+
+def test_new_questions_name_the_last_evaluation_and_say_that_it_cannot_be_compared():
+    first = make_report()
+    assert "the first evaluation with these questions: there is nothing" in make_evaluation_page(first).as_markdown()
+    earlier = TrendPoint("2026-11-13T10:00:00+00:00", "docs__v1", "q0", 0.4, 6.0, "passed")
+    text = make_evaluation_page(make_report(history=(earlier, first.trend_point))).as_markdown()
+    assert "With other questions nDCG@10 was 0.4000 on 13 Nov 10:00 UTC; the two cannot be compared." in text
 
 
 def test_the_markdown_has_a_section_for_everything_that_was_measured(full_report: EvaluationReport):

@@ -50,6 +50,11 @@ def test_documents_that_failed_are_counted_named_and_explained_in_words() -> Non
     assert "`roost ingest SOURCE --index docs --retry-quarantined`" in text
 
 
+def test_deleted_documents_are_not_counted_among_those_that_were_found() -> None:
+    text = page(replace(REPORT, documents=replace(REPORT.documents, deleted=2)))
+    assert "3 new, 1,197 unchanged. Deleted, because they are gone from the sources: 2 documents. It took" in text
+
+
 def test_every_reason_has_words_and_the_cost_is_shown_where_a_price_is_set() -> None:
     assert REASONS.keys() == errors.REASONS.keys()
     assert "| cost of the embedded tokens | 0.0027 |" in page(replace(REPORT, cost=0.0027))
