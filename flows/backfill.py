@@ -16,7 +16,7 @@ from prefect.client.schemas.objects import State
 from roost.flows.parameters import BackfillRequest
 from roost.flows.running import artifacts, events, reports
 from roost.flows.running.batches import Run
-from roost.flows.running.choices import backfill_key, plan_options
+from roost.flows.running.choices import backfill_key, plan_options, reads_all
 from roost.flows.running.ends import end_state, run_name, time_limit
 from roost.flows.running.execute import execute_plan
 from roost.flows.running.prepare import lease_owner, open_run, prepare
@@ -58,7 +58,9 @@ async def backfill(request: BackfillRequest) -> State[IngestReport | PlanReport]
         run = await open_run(stack, prepared, request.index)
         run.is_fresh = request.force
         report_progress(Stage("listing the sources"))
-        listing = await ingest_tasks.list_and_note(prepared.sources, prepared.spool, run.store, run.version)
+        listing = await ingest_tasks.list_and_note(
+            prepared.sources, prepared.spool, run.store, run.version, reads_all=reads_all(request)
+        )
         is_resumed = request.force and await _resume(run, request)
         options = plan_options(request, settings)
         forced_id = run.run_id if request.force else None

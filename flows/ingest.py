@@ -14,7 +14,7 @@ from prefect.states import Completed
 
 from roost.flows.parameters import IngestRequest
 from roost.flows.running import artifacts, events, reports
-from roost.flows.running.choices import plan_options
+from roost.flows.running.choices import plan_options, reads_all
 from roost.flows.running.ends import end_state, run_name, time_limit
 from roost.flows.running.execute import execute_plan
 from roost.flows.running.prepare import lease_owner, open_run, prepare
@@ -49,7 +49,9 @@ async def ingest(request: IngestRequest) -> State[IngestReport | PlanReport]:
         run = await open_run(stack, prepared, request.index)
         report_progress(Stage("listing the sources"))
         listing_started = time.perf_counter()
-        listing = await ingest_tasks.list_and_note(prepared.sources, prepared.spool, run.store, run.version)
+        listing = await ingest_tasks.list_and_note(
+            prepared.sources, prepared.spool, run.store, run.version, reads_all=reads_all(request)
+        )
         plan = await ingest_tasks.discover(
             request.index, listing, run.store, run.version, plan_options(request, settings)
         )

@@ -11,7 +11,7 @@ from prefect.states import Completed
 
 from roost.flows.parameters import ShardRequest
 from roost.flows.running.batches import Run, open_embedder, run_batches
-from roost.flows.running.choices import plan_options
+from roost.flows.running.choices import plan_options, reads_all
 from roost.flows.running.cluster import run_batches_on_cluster
 from roost.flows.running.ends import time_limit
 from roost.flows.running.prepare import Prepared, prepare
@@ -52,7 +52,9 @@ async def shard(request: ShardRequest) -> State[Tally]:
         await stack.enter_async_context(time_limit(settings))
         prepared = await prepare(stack, parent, settings, owner, create=False)
         run = await _open_shard_run(stack, prepared, request)
-        listing = await ingest_tasks.list_and_note(prepared.sources, prepared.spool, run.store, run.version)
+        listing = await ingest_tasks.list_and_note(
+            prepared.sources, prepared.spool, run.store, run.version, reads_all=reads_all(parent)
+        )
         plan = await _plan_part(run, listing, request)
         work = plan.with_actions(*WORK_ACTIONS)
         if work.height and settings.scale.engine == "local":

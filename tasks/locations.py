@@ -13,6 +13,11 @@ from urllib.parse import parse_qsl, urlsplit
 
 _FILE_SCHEMES = ("file://", "local://")
 _DATABASE_SCHEMES = ("sqlite://", "postgresql://")
+#: Put before the URL of a sitemap whose name does not tell that it is one.
+SITEMAP_PREFIX = "sitemap+"
+_NAMED_SITEMAP = re.compile(
+    r"https?://[^/?#]+/(?:[^?#]*/)?[^/?#]*sitemap[^/?#]*\.xml(?:\.gz)?(?:[?#].*)?", re.IGNORECASE
+)
 #: Schemes whose URLs have the name of a container, a repository or an account before `@`, and no secret.
 _PUBLIC_USERS = frozenset({"abfs", "abfss", "wasb", "wasbs", "adl", "az", "github", "git", "hdfs", "webhdfs"})
 #: Names of query parameters that contain a secret: of signed URLs, tokens, keys.
@@ -53,6 +58,12 @@ def split_chain(uri: str) -> list[str]:
 def is_database(uri: str) -> bool:
     """Whether a URI is a database's; its query may be SQL."""
     return uri.startswith(_DATABASE_SCHEMES)
+
+
+def is_sitemap(uri: str) -> bool:
+    """Whether a source's URI is the URL of a web site's sitemap: by its name, or by the prefix that says so."""
+    is_said = uri.startswith((f"{SITEMAP_PREFIX}http://", f"{SITEMAP_PREFIX}https://"))
+    return is_said or _NAMED_SITEMAP.fullmatch(uri) is not None
 
 
 def open_location(location: str) -> AbstractContextManager[IO[bytes]]:

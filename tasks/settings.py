@@ -237,6 +237,15 @@ class Ingest(_Group):
     )
 
 
+class Web(_Group):
+    """Reading of web sites by their sitemaps."""
+
+    rate: float = Field(5.0, gt=0, le=1000, description="Most requests to one site in a second.")
+    timeout: float = Field(30.0, gt=0, description="Time limit of one request, in seconds.")
+    page_mb: int = Field(10, ge=1, le=1024, description="Largest size of a page, uncompressed, in MiB.")
+    max_pages: int = Field(100_000, ge=1, description="Most pages of one site; of a larger one nothing is deleted.")
+
+
 class Scale(_Group):
     """The engine that processes the batches of a run. `dask` and `ray` need a Milvus server."""
 
@@ -324,6 +333,7 @@ class Settings(BaseSettings):
     chunking: Chunking = Chunking()
     search: Search = Search()
     ingest: Ingest = Ingest()
+    web: Web = Web()
     scale: Scale = Scale()
     evaluation: Evaluation = Evaluation()
     llm: LLM = LLM()

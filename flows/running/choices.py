@@ -28,6 +28,11 @@ def plan_options(request: IngestRequest | BackfillRequest | RebuildRequest, sett
     )
 
 
+def reads_all(request: IngestRequest | BackfillRequest) -> bool:
+    """Whether a run reads unchanged documents too."""
+    return request.force if isinstance(request, BackfillRequest) else request.checksum
+
+
 def max_delete_fraction(request: IngestRequest | RebuildRequest | VerifyRequest, settings: Settings) -> float:
     """Give the largest share of documents that a run may delete: the request's, or else the setting."""
     given = request.max_delete_fraction

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 
 from roost.flows.parameters import BackfillRequest, IngestRequest
-from roost.flows.running.choices import backfill_key, plan_options
+from roost.flows.running.choices import backfill_key, plan_options, reads_all
 from roost.flows.running.prepare import Prepared, prepare
 from roost.flows.running.scale_checks import check_shards
 from roost.tasks.milvus.lock_wait import LeaseOwner
@@ -14,7 +14,7 @@ from roost.tasks.prefect_tasks import ingest as ingest_tasks
 from roost.tasks.records import Plan
 from roost.tasks.settings import load_settings
 from roost.tasks.sources.listing import Listing, list_sources
-from roost.tasks.steps.list import refuse_unmatched
+from roost.tasks.steps.list import note_known, refuse_unmatched
 from roost.tasks.steps.report import Chosen, PlanReport, make_plan_report
 from roost.tasks.steps.select import Selected, plan_selected
 from roost.tasks.versions import unfinished_backfills
@@ -25,7 +25,7 @@ PlanSelected = Callable[..., Awaitable[tuple[Plan, Selected]]]
 
 async def preview_ingest(prepared: Prepared, request: IngestRequest) -> PlanReport:
     """Report what an ingest would do, or why it would be refused."""
-    listing = await _list(prepared)
+    listing = await _list(prepared, request)
     options = plan_options(request, prepared.settings)
     plan, refusal = await ingest_tasks.preview(request.index, listing, prepared.store, prepared.live, options)
     return make_plan_report(request.index, prepared.recipe, prepared.live, plan, refusal=refusal, price=prepared.price)
@@ -45,7 +45,7 @@ async def preview_backfill(
     continued_id = ""
     if request.force and not request.restart and live is not None:
         continued_id = unfinished_backfills.unfinished_run(live, backfill_key(request))
-    listing = await _list(prepared)
+    listing = await _list(prepared, request)
     options = plan_options(request, prepared.settings)
     forced_id = continued_id if request.force else None
     plan, selected = await plan_with(listing, store, live, options, request.selection, forced_id)
@@ -53,8 +53,9 @@ async def preview_backfill(
     return make_plan_report(request.index, prepared.recipe, live, plan, chosen=chosen, price=prepared.price)
 
 
-async def _list(prepared: Prepared) -> Listing:
+async def _list(prepared: Prepared, request: IngestRequest | BackfillRequest) -> Listing:
     """List the sources, and refuse what the run itself would refuse then."""
+    await note_known(prepared.sources, prepared.store, prepared.live, reads_all=reads_all(request))
     listing = await list_sources(prepared.sources, prepared.spool)
     refuse_unmatched(listing, prepared.live.places if prepared.live else ())
     return listing

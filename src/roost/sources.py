@@ -11,6 +11,7 @@ from __future__ import annotations
 from roost.tasks.errors import DocumentError, SourceError
 from roost.tasks.sources.connectors.contract import (
     ClosableConnection,
+    ComparingConnection,
     Connection,
     Connector,
     Content,
@@ -26,6 +27,7 @@ from roost.tasks.sources.source import Columns
 __all__ = [
     "ClosableConnection",
     "Columns",
+    "ComparingConnection",
     "Connection",
     "Connector",
     "Content",

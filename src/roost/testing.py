@@ -6,12 +6,14 @@ import json
 import pickle
 import random
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime
 
 from roost.parsers import DocumentError, PagedParser, PageRange, Parsed, Parser, TextBlock, clean
 from roost.sources import (
     ClosableConnection,
     Columns,
+    ComparingConnection,
     Connection,
     Connector,
     Content,
@@ -160,6 +162,8 @@ def check_source(
         for item in items:
             _check_item(connection, item)
         _check_unknown_key(connection)
+        if isinstance(connection, ComparingConnection):
+            _check_comparing(connection, items)
         if isinstance(connection, ClosableConnection):
             connection.close()
     assert listings[0] == listings[1], "listed over two connections, the entries differ"
@@ -194,8 +198,20 @@ def _check_item(connection: Connection, item: Item) -> None:
     json.dumps(dict(metadata.fields), allow_nan=False, default=str)
     if item.text is not None:
         assert (content, metadata) == (Content(item.text), item.metadata), f"{key!r}: list and read differ"
-    elif item.size is not None and isinstance(content.data, bytes):
+    elif item.content is not None:
+        assert (content, metadata) == (item.content, item.metadata), f"{key!r}: list and read differ"
+    if item.text is None and item.size is not None and isinstance(content.data, bytes):
         assert len(content.data) == item.size, f"{key!r}: listed with {item.size} bytes, read with {len(content.data)}"
+
+
+def _check_comparing(connection: ComparingConnection, items: list[Item]) -> None:
+    """Check that a place whose documents are all known lists the same ones, and asks for no key that is not chosen."""
+    known = {item.key: replace(item, content=None, metadata=Metadata()) for item in items}
+    connection.expect(known, lambda key: True)
+    again = [entry.key for entry in connection.list() if isinstance(entry, Item)]
+    assert again == [*known], "with all documents known, it lists others"
+    connection.expect({}, lambda key: False)
+    assert not any(isinstance(entry, Item) for entry in connection.list()), "it lists documents that are not chosen"
 
 
 def _check_unknown_key(connection: Connection) -> None:

@@ -58,9 +58,11 @@ POLICY: dict[str, Any] = {
 
 
 @task(name="list", task_run_name="list {version.index}", **POLICY)
-async def list_and_note(opened: Sequence[OpenedSource], spool: Path, store: Store, version: Version) -> Listing:
+async def list_and_note(
+    opened: Sequence[OpenedSource], spool: Path, store: Store, version: Version, *, reads_all: bool = False
+) -> Listing:
     """List the sources of an index, note where they are, and publish a new index."""
-    return await list_step.list_and_note(opened, spool, store, version)
+    return await list_step.list_and_note(opened, spool, store, version, reads_all=reads_all)
 
 
 @task(name="discover", task_run_name="discover {index}", **POLICY)

@@ -49,8 +49,9 @@ async def list_sources(opened: Sequence[OpenedSource], spool: Path) -> Listing:
     """
     listings = []
     for one in opened:
-        with TableWorker(one.choices) as list_table:
-            listings.append(await call_watched(f"listing {one.source.uri}", list_source, one, spool, list_table))
+        with TableWorker(one.choices) as worker:
+            what = f"listing {one.source.uri}"
+            listings.append(await call_watched(what, list_source, one, spool, worker, worker.hash))
     documents = pl.concat([DOCUMENT.to_frame(), *(listing.documents for listing in listings)])
     return Listing(
         documents=await asyncio.to_thread(refuse_unstorable, documents),

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from roost.tasks.errors import RoostError, SourceError
 from roost.tasks.locations import is_database
 from roost.tasks.settings import Ingest
-from roost.tasks.sources.connectors.contract import Connection, Place
+from roost.tasks.sources.connectors.contract import Connection, Item, Place
 from roost.tasks.sources.connectors.items import close_connection
 from roost.tasks.sources.connectors.registry import connector_for
 from roost.tasks.sources.foreign_errors import describe_error
@@ -45,6 +45,7 @@ class OpenedSource:
     key: The source's key, derived once and not for each of a million documents.
     place: What its connector opened.
     choices: How it is listed.
+    known: By key, the documents of the source that are indexed and need not be read again unless they have changed.
     """
 
     source: Source
@@ -52,6 +53,7 @@ class OpenedSource:
     place: Place
     connection: Connection
     choices: ListingChoices
+    known: Mapping[str, Item] = field(default_factory=dict)
 
 
 def open_sources(sources: Sequence[Source], choices: ListingChoices) -> list[OpenedSource]:

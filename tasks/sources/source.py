@@ -18,7 +18,7 @@ from pydantic import Field, field_validator
 from roost.tasks.errors import SourceError
 from roost.tasks.form_model import FormModel
 from roost.tasks.ids import digest
-from roost.tasks.locations import REFUSED_BY_SCHEMA, find_secret, hide_secrets, is_database, split_chain
+from roost.tasks.locations import REFUSED_BY_SCHEMA, find_secret, hide_secrets, is_database, is_sitemap, split_chain
 from roost.tasks.packaged_files import resolve_packaged
 from roost.tasks.sources.connectors.database_uris import absolute_database, database_place
 from roost.tasks.sources.connectors.schemes import lists_files
@@ -60,9 +60,10 @@ class Source(FormModel):
     uri: str = Field(
         min_length=1,
         title="Location",
-        description="A file, a folder, a glob, any fsspec URL (s3://, gs://, abfs://, https://, zip://) or a database "
-        "(sqlite://, postgresql://), as the worker sees it: /sources/handbook, /sources/docs/**/*.md, "
-        "s3://bucket/reports, /sources/corpus.jsonl, postgresql://reader@host/shop?table=articles",
+        description="A file, a folder, a glob, any fsspec URL (s3://, gs://, abfs://, https://, zip://), the sitemap "
+        "of a web site (https://host/sitemap.xml) or a database (sqlite://, postgresql://), as the worker sees it: "
+        "/sources/handbook, /sources/docs/**/*.md, s3://bucket/reports, /sources/corpus.jsonl, "
+        "postgresql://reader@host/shop?table=articles",
         examples=["./handbook", "docs/**/*.md", "s3://bucket/reports", "corpus.jsonl"],
         json_schema_extra={"not": {"pattern": REFUSED_BY_SCHEMA}},
     )
@@ -100,7 +101,9 @@ class Source(FormModel):
 
     @property
     def key(self) -> str:
-        """The name, given or derived from the place."""
+        """The name, given or derived from the place; of a web site, its host."""
+        if not self.name and is_sitemap(self.uri):
+            return urlsplit(self.uri).hostname or "source"
         place = self.place if self._lists_files else self.place.partition("#")[0]
         return self.name or PurePosixPath(place.rstrip("/")).name or "source"
 
@@ -120,7 +123,7 @@ class Source(FormModel):
 
     @property
     def _lists_files(self) -> bool:
-        return "://" not in self.uri or lists_files(self.uri.partition("://")[0])
+        return "://" not in self.uri or lists_files(self.uri)
 
     @property
     def _glob(self) -> str:

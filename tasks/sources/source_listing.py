@@ -15,9 +15,10 @@ from roost.tasks.errors import DocumentError, RoostError, SourceError
 from roost.tasks.ids import digest
 from roost.tasks.locations import hide_secrets
 from roost.tasks.records import DOCUMENT
-from roost.tasks.sources.connectors.contract import Entry, Item, Skipped, Unlisted
+from roost.tasks.sources.connectors.contract import ComparingConnection, Content, Entry, Item, Skipped, Unlisted
 from roost.tasks.sources.connectors.files import FileConnection
-from roost.tasks.sources.connectors.items import ItemContent, item_location
+from roost.tasks.sources.connectors.item_copies import write_copy
+from roost.tasks.sources.connectors.items import ItemContent, hash_location, item_location
 from roost.tasks.sources.document_rows import document_row, storable
 from roost.tasks.sources.foreign_errors import describe_error
 from roost.tasks.sources.item_spool import ItemSpool
@@ -51,18 +52,26 @@ class SourceListing:
     skipped: Counter[str] = field(default_factory=Counter)
 
 
-def list_source(opened: OpenedSource, spool: Path, list_table: ListTable = list_contents) -> SourceListing:
+def list_source(
+    opened: OpenedSource,
+    spool: Path,
+    list_table: ListTable = list_contents,
+    hash_item: Callable[[str], str] = hash_location,
+) -> SourceListing:
     """List one source as it is now.
 
     Args:
         opened: The source.
         spool: Folder for the rows of tables, and for texts that come with the listing; the batches read them there.
         list_table: Lists a table, a mail or a mailbox: `list_contents`, or the same in another process.
+        hash_item: Hashes an item whose content came with the listing: `hash_location`, or the same in another process.
 
     Raises:
         SourceError: The place is gone, or its content cannot be read with the source's choices.
     """
-    lister = _Lister(opened, spool, list_table)
+    if isinstance(opened.connection, ComparingConnection):
+        opened.connection.expect(opened.known, opened.source.chooses)
+    lister = _Lister(opened, spool, list_table, hash_item)
     for entry in _entries(opened):
         lister.add(entry)
     return lister.listing()
@@ -91,8 +100,10 @@ def _entries(opened: OpenedSource) -> Iterator[Entry]:
 class _Lister:
     """Collects what one source lists."""
 
-    def __init__(self, opened: OpenedSource, spool: Path, list_table: ListTable) -> None:
-        self._opened, self._spool, self._list_table = opened, spool, list_table
+    def __init__(
+        self, opened: OpenedSource, spool: Path, list_table: ListTable, hash_item: Callable[[str], str]
+    ) -> None:
+        self._opened, self._spool, self._list_table, self._hash_item = opened, spool, list_table, hash_item
         self._rows: list[dict[str, Any]] = []
         self._contained: list[pl.DataFrame] = []
         self._texts = ItemSpool(opened.key, spool)
@@ -122,8 +133,28 @@ class _Lister:
             self._skipped[entry.what] += 1
         elif entry.text is not None:
             self._texts.add(entry, entry.text)
+        elif entry.content is not None and not (is_table(entry.key) or is_mailbox(entry.key)):
+            self._rows.append(self._spooled(entry, entry.content))
         else:
             self._add_file(entry, is_single=is_single)
+
+    def _spooled(self, item: Item, content: Content) -> dict[str, Any]:
+        """Keep the content of an item in the spool, and make its row, with the hash of what of it is indexed."""
+        copy = self._copy_path(item, ".item")
+        location = item_location(self._opened.place, item.key, copy)
+        raw_hash = ItemContent(content, item.metadata).hash  # of a page that cannot be read: it is not tried again here
+        row = document_row(self._opened.key, item, location) | {"content_hash": raw_hash}
+        try:
+            write_copy(content, item.metadata, copy)
+            return row | {"content_hash": self._hash_item(location) or raw_hash}
+        except OSError as error:
+            refusal = DocumentError("unreadable", f"no copy of it can be made in the spool: {describe_error(error)}")
+        except DocumentError as error:
+            refusal = error
+        return row | {"reason": str(refusal)}
+
+    def _copy_path(self, item: Item, suffix: str) -> Path:
+        return self._spool / f"{digest(f'{self._opened.key} {item.key}'.encode())}{suffix}"
 
     def _add_file(self, item: Item, *, is_single: bool) -> None:
         is_storable = storable(item.key) == item.key
@@ -179,9 +210,9 @@ class _Lister:
         if item.location:
             return item.location
         suffixes = "".join(PurePosixPath(item.key).suffixes[-2:])  # they say how a table is read
-        copy = self._spool / f"{digest(f'{self._opened.key} {item.key}'.encode())}{suffixes}"
+        copy = self._copy_path(item, suffixes)
         try:
-            data = ItemContent(self._opened.connection.read(item.key)).data
+            data = ItemContent(item.content or self._opened.connection.read(item.key)).data
         except (RoostError, MemoryError):
             raise
         except Exception as error:  # noqa: BLE001  each client raises its own exceptions

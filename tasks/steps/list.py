@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection, Sequence
 from pathlib import Path
+
+import polars as pl
 
 from roost.tasks.errors import SourceError
 from roost.tasks.locations import hide_secrets
 from roost.tasks.milvus.store import Store
+from roost.tasks.sources.connectors.contract import ComparingConnection, Item
+from roost.tasks.sources.connectors.items import ITEM_SCHEME
 from roost.tasks.sources.listing import Listing, list_sources
 from roost.tasks.sources.opened_source import OpenedSource
 from roost.tasks.sources.source import Source, refuse_moved
+from roost.tasks.steps.changed_parsers import has_other_parser
+from roost.tasks.steps.plan import read_known_ledger
+from roost.tasks.versions.ledger import INDEXED
 from roost.tasks.versions.live_version import publish
 from roost.tasks.versions.version import Version, note_places
 
 
-async def list_and_note(opened: Sequence[OpenedSource], spool: Path, store: Store, version: Version) -> Listing:
+async def list_and_note(
+    opened: Sequence[OpenedSource], spool: Path, store: Store, version: Version, *, reads_all: bool = False
+) -> Listing:
     """List the sources of an index under its writer lease, note where they are, and publish a new index.
 
     The places are noted before any document is written, and a new index is published once its sources could be listed.
@@ -25,6 +35,7 @@ async def list_and_note(opened: Sequence[OpenedSource], spool: Path, store: Stor
         spool: Folder to which the rows of tables are written.
         store: Store with the lease.
         version: The version to write.
+        reads_all: Whether unchanged documents are read too.
 
     Raises:
         SourceError: A source cannot be listed, its derived name belongs to another place, or it is new and its glob or
@@ -32,11 +43,44 @@ async def list_and_note(opened: Sequence[OpenedSource], spool: Path, store: Stor
     """
     sources = [one.source for one in opened]
     refuse_moved(sources, version.places)
+    await note_known(opened, store, version, reads_all=reads_all)
     listing = await list_sources(opened, spool)
     refuse_unmatched(listing, version.places)
     await note_sources(store, version, sources)
     await publish(store, version)
     return listing
+
+
+async def note_known(
+    opened: Sequence[OpenedSource], store: Store | None, version: Version | None, *, reads_all: bool = False
+) -> None:
+    """Tell the sources that compare by themselves which documents the index has, before they are listed.
+
+    Args:
+        opened: The sources.
+        store: Where the ledger is; None without an index.
+        version: Version whose ledger is compared; None without an index.
+        reads_all: Whether unchanged documents are read too: then none is told.
+    """
+    comparing = [one for one in opened if isinstance(one.connection, ComparingConnection)]
+    ledger = await read_known_ledger(store, version) if comparing and not reads_all else None
+    for one in comparing:
+        one.known = {} if ledger is None else await asyncio.to_thread(known_items, ledger, one.key)
+
+
+def known_items(ledger: pl.DataFrame, source: str) -> dict[str, Item]:
+    """Give the indexed documents of a source, by key, that the same parser would read again.
+
+    Args:
+        ledger: Frame of `ledger.ROW`.
+        source: Key of the source.
+    """
+    rows = ledger.filter((pl.col("source") == source) & (pl.col("status") == INDEXED))
+    listed = rows.with_columns(location=pl.lit(ITEM_SCHEME), spool=pl.lit(""), reason=pl.lit(""))
+    named = listed.with_columns(known_parser="parser", known_reason="reason")
+    current = rows.filter(~has_other_parser(named))
+    fields = current.select("uri", "fingerprint", "modified", "size").iter_rows()
+    return {uri: Item(uri, fingerprint, modified, size) for uri, fingerprint, modified, size in fields}
 
 
 def refuse_unmatched(listing: Listing, known: Collection[str]) -> None:

@@ -61,6 +61,10 @@ def _azure(_folder):
     open_sources([Source(uri="abfs://container/docs")], listing_choices())
 
 
+def _web_site(_folder):
+    open_sources([Source(uri="https://docs.example.org/sitemap.xml")], listing_choices())
+
+
 @pytest.mark.parametrize(
     ("extra", "package", "use"),
     [
@@ -73,6 +77,7 @@ def _azure(_folder):
         ("sources", "s3fs", _s3),
         ("sources", "gcsfs", _gcs),
         ("sources", "adlfs", _azure),
+        ("sources", "trafilatura", _web_site),
     ],
 )
 def test_a_missing_package_is_one_line_with_the_command_that_installs_it(extra, package, use, monkeypatch, tmp_path):

@@ -127,7 +127,7 @@ def test_a_name_like_no_other_is_refused_with_the_names_of_its_group_or_the_grou
     assert refusal() == f"unknown setting ROOST_CHUNKING__PARAGRAPHS_KEPT; known: {known}"
     monkeypatch.delenv("ROOST_CHUNKING__PARAGRAPHS_KEPT")
     monkeypatch.setenv("ROOST_", SECRET)
-    groups = ("CHUNKING", "EMBEDDING", "EVALUATION", "INGEST", "LLM", "MILVUS", "PREFECT", "SCALE", "SEARCH")
+    groups = ("CHUNKING", "EMBEDDING", "EVALUATION", "INGEST", "LLM", "MILVUS", "PREFECT", "SCALE", "SEARCH", "WEB")
     assert refusal() == f"unknown setting ROOST_; known: {', '.join(f'ROOST_{group}__…' for group in groups)}"
 
 

@@ -5,7 +5,7 @@ Roost keeps the plan, the ledger, deletions and retries; a connector only says w
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol, TypeAlias, runtime_checkable
@@ -34,10 +34,12 @@ class Content:
     data: Bytes, which a parser of Roost reads; or the document's text.
     media_type: MIME type, as in `text/html`: the parser of bytes whose key has no suffix that a parser names. Of a
         text, empty for plain text that no parser reads.
+    is_web_page: Whether it is HTML of a web site, of which only the main text is indexed, without navigation.
     """
 
     data: bytes | str
     media_type: str = ""
+    is_web_page: bool = False
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,8 @@ class Item:
     size: Bytes; None where they are not known.
     location: Local path or fsspec URL at which every process can read it; empty to read it with `Connection.read`.
     text: Its text, for places that give it with the listing: it is then not read again. None where they do not.
-    metadata: With `text`, what `Connection.metadata` would give.
+    content: The same for content that a parser reads, or of which only the main text is indexed.
+    metadata: With `text` or `content`, what `Connection.metadata` would give.
     """
 
     key: str
@@ -74,6 +77,7 @@ class Item:
     size: int | None = None
     location: str = ""
     text: str | None = None
+    content: Content | None = None
     metadata: Metadata = field(default_factory=Metadata)
 
 
@@ -128,6 +132,20 @@ class ClosableConnection(Connection, Protocol):
 
     def close(self) -> None:
         """Close it."""
+
+
+@runtime_checkable
+class ComparingConnection(Connection, Protocol):
+    """A connection that asks its place for each document whether it has changed, as HTTP can."""
+
+    def expect(self, known: Mapping[str, Item], is_chosen: Callable[[str], bool]) -> None:
+        """Take what the next listing may compare with.
+
+        Args:
+            known: By key, the documents that are indexed, with fingerprint, time and size; without those that must be
+                read again. An item that is listed as it stands here, without content, counts as unchanged.
+            is_chosen: Whether the source's include and exclude choose a key; others need not be asked for.
+        """
 
 
 @runtime_checkable

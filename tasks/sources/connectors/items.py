@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -13,6 +14,7 @@ import orjson
 from roost.tasks.errors import DocumentError, RoostError, TransientError
 from roost.tasks.ids import content_hash, digest, hash_file
 from roost.tasks.sources.connectors.contract import ClosableConnection, Connection, Content, Metadata, Place
+from roost.tasks.sources.connectors.item_copies import read_copy
 from roost.tasks.sources.connectors.registry import connector_for
 from roost.tasks.sources.foreign_errors import describe_error
 from roost.tasks.sources.source import Columns
@@ -54,9 +56,10 @@ class ItemContent:
         return digest(known + b"\0" + self.data)
 
 
-def item_location(place: Place, key: str) -> str:
-    """Name an item so that `ItemReader` finds it in any process."""
-    return ITEM_SCHEME + json.dumps([place.uri, place.columns.model_dump(exclude_defaults=True), key])
+def item_location(place: Place, key: str, copy: Path | None = None) -> str:
+    """Name an item so that `ItemReader` finds it in any process; with a copy of its content, it reads that."""
+    copies = [str(copy)] if copy else []
+    return ITEM_SCHEME + json.dumps([place.uri, place.columns.model_dump(exclude_defaults=True), key, *copies])
 
 
 def is_item(location: str) -> bool:
@@ -84,10 +87,12 @@ class ItemReader:
             TransientError: Anything else: it may pass. The message has no text of the error.
             ConfigurationError: The connector cannot be loaded.
         """
-        uri, columns, key = json.loads(location.removeprefix(ITEM_SCHEME))
+        uri, columns, key, *copies = json.loads(location.removeprefix(ITEM_SCHEME))
         try:
+            for copy in filter(Path.exists, map(Path, copies)):
+                return _main_part(ItemContent(*read_copy(copy)))
             connection = self._connect(Place(uri, Columns(**columns)))
-            return ItemContent(connection.read(key), connection.metadata(key))
+            return _main_part(ItemContent(connection.read(key), connection.metadata(key)))
         except (RoostError, MemoryError):
             raise
         except (LookupError, FileNotFoundError):
@@ -107,6 +112,15 @@ class ItemReader:
         if name not in self._connections:
             self._connections[name] = connector_for(place.uri).connect(place)
         return self._connections[name]
+
+
+def _main_part(item: ItemContent) -> ItemContent:
+    """Reduce a web page to its main text; any other item stays as it is."""
+    if not item.content.is_web_page:
+        return item
+    from roost.tasks.sources.main_text import main_content
+
+    return replace(item, content=main_content(item.content))
 
 
 def close_connection(connection: Connection) -> None:

@@ -5,18 +5,21 @@ from __future__ import annotations
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 
-from roost.tasks.locations import local_path
+from roost.tasks.locations import is_sitemap, local_path
 from roost.tasks.sources.entry_points import package_of
 
 GROUP = "roost.sources"
 _ROOM = "roost.tasks.sources.connectors"
 #: Scheme of local paths, and that of all URLs whose scheme no other connector has.
 LOCAL, REMOTE = "file", "fsspec"
+#: Name of the connector of web sites, whose URIs have the scheme of the web and end with the name of a sitemap.
+SITEMAP = "sitemap"
 BUILT_IN = tuple(
     EntryPoint(name, f"{_ROOM}.{module}:CONNECTOR", GROUP)
     for name, module in [
         *((LOCAL, "files"), (REMOTE, "files")),
         *(("sqlite", "databases"), ("postgresql", "databases"), ("llamaindex", "llama_index")),
+        (SITEMAP, "web_sites"),
     ]
 )
 
@@ -25,13 +28,19 @@ def scheme_of(uri: str) -> str:
     """Give the scheme that names the connector of a source's URI: `LOCAL` and `REMOTE` for files."""
     if local_path(uri) is not None:
         return LOCAL
+    if is_sitemap(uri):
+        return SITEMAP
     scheme = uri.partition("://")[0].lower()
     return scheme if scheme in {entry.name for entry in installed_entries()} else REMOTE
 
 
+def lists_files(uri: str) -> bool:
+    """Whether the documents of a source are files, so that its URI may have a glob."""
+    return not is_sitemap(uri) and _lists_files(uri.partition("://")[0])
+
+
 @cache
-def lists_files(scheme: str) -> bool:
-    """Whether sources of a URI with this scheme are files, so that the URI may have a glob."""
+def _lists_files(scheme: str) -> bool:
     return scheme_of(f"{scheme}://") in (LOCAL, REMOTE)
 
 

@@ -30,7 +30,7 @@ def parse_html(data: bytes) -> Parsed:
     """
     from bs4 import BeautifulSoup
 
-    page = BeautifulSoup(_decode_html(data), "html.parser")
+    page = BeautifulSoup(decode_html(data), "html.parser")
     title = page.title.get_text(" ", strip=True) if page.title else ""
     language = page.html.get("lang") if page.html else None
     body = page.body or page
@@ -64,7 +64,12 @@ def html_to_markdown(html: str) -> str:
     return re.sub(r"\n{3,}", "\n\n", clean(text)).strip() + "\n"
 
 
-def _decode_html(data: bytes) -> str:
+def decode_html(data: bytes) -> str:
+    """Decode a web page: by the encoding that it declares, or else as text.
+
+    Raises:
+        DocumentError: The bytes are not text.
+    """
     from bs4.dammit import EncodingDetector
 
     declared = EncodingDetector.find_declared_encoding(data, is_html=True)
