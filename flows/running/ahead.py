@@ -1,7 +1,8 @@
 """The start of a first run: while Milvus makes the new index, which takes seconds, the first documents are embedded.
 
-Of these documents only vectors are kept, in the embedder's memory, by the hash of their text. The run lists, loads and
-chunks them again under its lease, as all others, and finds their vectors there: what has changed since is embedded.
+Of these documents vectors are kept, in the embedder's memory, by the hash of their text, and of large files the parsed
+text, by the hash of their content. The run lists, loads and chunks them under its lease, as all others, and finds both
+there: what has changed since is read and embedded.
 """
 
 from __future__ import annotations
@@ -30,8 +31,10 @@ from roost.tasks.sources.source_listing import list_source
 from roost.tasks.sources.stall import call_watched
 from roost.tasks.sources.tables import TableListing
 from roost.tasks.steps.batches import cut_batches
-from roost.tasks.steps.chunk import chunk_batch
+from roost.tasks.steps.chunk import chunk_batch, cut_sizes
+from roost.tasks.steps.files_ahead import FilesAhead
 from roost.tasks.steps.load import load_batch
+from roost.tasks.steps.pages_ahead import PagesAhead
 from roost.tasks.steps.plan import PlanOptions, plan_run
 from roost.tasks.versions.ledger import ROW
 from roost.tasks.versions.pruning import drop_without_alias
@@ -49,6 +52,7 @@ class FirstRun:
     """What a first run has before its index is made: processes that are not started and a model that is not loaded.
 
     is_lite: Whether the index is in Milvus Lite, which makes it at once: nothing is embedded ahead.
+    files: Takes up large files that are parsed before the index is made.
     """
 
     is_lite: bool
@@ -58,6 +62,7 @@ class FirstRun:
     workers: Workers
     embedder: Embedder
     spool: Path
+    files: FilesAhead
 
 
 async def acquire_new_version(
@@ -83,6 +88,7 @@ async def acquire_new_version(
     stack.push_async_callback(_end, loading, ahead)
     store, version = await stack.enter_async_context(leased)
     is_made.set()
+    run.files.close()
     try:
         await asyncio.shield(loading)
     except RoostError:
@@ -102,18 +108,32 @@ async def _embed_ahead(run: FirstRun, is_made: asyncio.Event) -> None:
     """Embed the first batches until the version is made; what goes wrong here is left to the run, which reports it."""
     if is_made.is_set():
         return
-    folder = run.spool / "ahead"
-    seconds = run.settings.ingest.parse_seconds
     try:
-        await asyncio.to_thread(folder.mkdir, exist_ok=True)
+        await _embed_batches(run, is_made)
+    except Exception as error:  # noqa: BLE001  a source, a worker or the model: the run meets it again
+        _log.debug("nothing more is embedded ahead: %s", error)
+
+
+async def _embed_batches(run: FirstRun, is_made: asyncio.Event) -> None:
+    folder = run.spool / "ahead"
+    seconds, chunking, workers = run.settings.ingest.parse_seconds, run.settings.chunking, run.workers
+    sizes = cut_sizes(chunking, run.model)
+    await asyncio.to_thread(folder.mkdir, exist_ok=True)
+    async with PagesAhead(workers, sizes, run.embedder, _find_none, seconds=seconds, is_before_run=True) as pages:
         for batch in await _first_batches(run, folder):
             if is_made.is_set():
                 break
-            loaded = await load_batch(batch, run.workers, folder / batch.name, seconds=seconds)
-            chunked = await chunk_batch(loaded, run.settings.chunking, run.model, run.workers, seconds=seconds)
+            texts, take_up = folder / batch.name, pages.on_pages
+            loaded = await load_batch(batch, workers, texts, seconds=seconds, on_pages=take_up, ahead=run.files)
+            if pages.has_begun:  # a large file: its batch takes its text over and cuts all of it
+                break
+            chunked = await chunk_batch(loaded, chunking, run.model, workers, seconds=seconds)
             await run.embedder.embed_ahead(chunked.chunks)
-    except Exception as error:  # noqa: BLE001  a source, a worker or the model: the run meets it again
-        _log.debug("nothing more is embedded ahead: %s", error)
+
+
+async def _find_none(chunks: pl.DataFrame) -> list[str]:
+    """Find no stored vector: there is no index yet."""
+    return []
 
 
 async def _first_batches(run: FirstRun, folder: Path) -> list[Batch]:

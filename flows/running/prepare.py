@@ -34,6 +34,7 @@ from roost.tasks.sources.source import refuse_moved
 from roost.tasks.sources.spool import spool_folder, sweep_spools
 from roost.tasks.sources.stall import call_watched
 from roost.tasks.steps.chunk import check_window
+from roost.tasks.steps.files_ahead import FilesAhead
 from roost.tasks.versions import carry_over
 from roost.tasks.versions.live_lease import acquire_live_lease
 from roost.tasks.versions.live_version import read_live_version, require_live_version, with_vector_index
@@ -200,6 +201,7 @@ async def _open_run(stack: AsyncExitStack, prepared: Prepared, index: str) -> Ru
     assert prepared.store is not None  # noqa: S101  only a dry run has none
     settings = prepared.settings
     embedder, workers = open_embedder(stack, prepared.model, settings.embedding), prepared.workers
+    files = FilesAhead(is_open=prepared.live is None)
     leased = acquire_live_lease(prepared.store, index, prepared.recipe, prepared.owner, prepared.live)
     if prepared.live is None:
         first = FirstRun(
@@ -210,6 +212,7 @@ async def _open_run(stack: AsyncExitStack, prepared: Prepared, index: str) -> Ru
             workers=workers,
             embedder=embedder,
             spool=prepared.spool,
+            files=files,
         )
         store, version = await acquire_new_version(stack, first, leased)
     else:
@@ -224,6 +227,7 @@ async def _open_run(stack: AsyncExitStack, prepared: Prepared, index: str) -> Ru
         embedder=embedder,
         spool=prepared.spool,
         run_id=str(runtime.flow_run.id or ""),
+        files_ahead=files,
     )
 
 

@@ -17,8 +17,9 @@ from roost.tasks.records import CHUNK
 from roost.tasks.steps.cut_sizes import CutSizes
 from roost.tasks.steps.cut_tables import cut_table
 from roost.tasks.steps.sections import Section, join_headings, join_paths, make_context, next_word, split_sections
-from roost.tasks.steps.splitters import count_tokens, sentence_splitter
+from roost.tasks.steps.splitters import sentence_splitter
 from roost.tasks.steps.text_files import read_blocks
+from roost.tasks.steps.token_count import count_tokens
 
 #: Longest chunk: at 4 bytes a character it fits Milvus' longest VARCHAR (65,535 bytes).
 MAX_CHUNK_CHARACTERS = 16_000

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from roost.tasks.models.embedded_texts import CONTEXT_END
-from roost.tasks.steps.splitters import count_tokens
+from roost.tasks.steps.token_count import count_tokens
 
 
 class CutSizes(NamedTuple):

@@ -8,9 +8,10 @@ so that its text does not depend on which ranges were parsed before the crash.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from itertools import takewhile
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
@@ -21,6 +22,7 @@ from roost.tasks.errors import DocumentError, RoostError
 from roost.tasks.sources.connectors.items import hash_location, is_item
 from roost.tasks.sources.parsers.parse import has_pages, has_stand_in, parser_of
 from roost.tasks.sources.parsers.parsed import PageRange
+from roost.tasks.steps.files_ahead import FilesAhead
 from roost.tasks.steps.load_file import (
     Outcome,
     copy_file,
@@ -35,8 +37,9 @@ from roost.tasks.workers import WorkerCrashError, WorkerError, Workers, WorkerSt
 MIN_PAGED_BYTES = 500_000
 PAGE_RANGES = 16
 
-#: Called with a file's name, its `doc_id` and its first page ranges, whenever these are more than before.
-OnPages: TypeAlias = Callable[[str, str, Sequence[Outcome]], None]
+#: Awaited with a file's name, its `doc_id` and its first page ranges, whenever these are more than before, and before
+#: the same process parses a further range.
+OnPages: TypeAlias = Callable[[str, str, Sequence[Outcome]], Awaitable[None]]
 
 
 class _File(NamedTuple):
@@ -49,7 +52,12 @@ class _File(NamedTuple):
 
 
 async def load_files(
-    files: pl.DataFrame, workers: Workers, texts: Path, seconds: float, on_pages: OnPages
+    files: pl.DataFrame,
+    workers: Workers,
+    texts: Path,
+    seconds: float,
+    on_pages: OnPages,
+    ahead: FilesAhead | None = None,
 ) -> dict[str, Outcome]:
     """Read and parse files.
 
@@ -59,6 +67,7 @@ async def load_files(
         texts: Folder for the parsed text.
         seconds: Limit of processor time for one file.
         on_pages: Told of the pages of large files as they are read.
+        ahead: Large files that are loaded before their batch is.
 
     Returns:
         What each gave, by `doc_id`.
@@ -66,7 +75,7 @@ async def load_files(
     is_few = files.height <= workers.size  # with more files than workers, none of these would be idle
     calls = [
         _Loading(
-            _File(row["location"], row["uri"], row["doc_id"], str(texts / f"{number}.arrow")), workers, seconds
+            _File(row["location"], row["uri"], row["doc_id"], str(texts / f"{number}.arrow")), workers, seconds, ahead
         ).load(_count_ranges(row) if is_few else 1, on_pages)
         for number, row in enumerate(files.iter_rows(named=True))
     ]
@@ -82,8 +91,9 @@ def _count_ranges(row: dict[str, Any]) -> int:
 class _Loading:
     """The loading of one file."""
 
-    def __init__(self, file: _File, workers: Workers, seconds: float) -> None:
+    def __init__(self, file: _File, workers: Workers, seconds: float, ahead: FilesAhead | None) -> None:
         self._file, self._workers, self._seconds = file, workers, seconds
+        self._ahead = ahead or FilesAhead(is_open=False)
         self._content_hash = ""  # of the copy that page ranges are parsed from
 
     async def load(self, count: int, on_pages: OnPages) -> Outcome:
@@ -110,7 +120,7 @@ class _Loading:
         return await self._workers.run(function, (file.location, file.name, file.doc_id, file.text), self._seconds)
 
     async def _load_in_ranges(self, count: int, on_pages: OnPages) -> Outcome:
-        """Copy the file, parse the page ranges of the copy, and join them; the first that is refused refuses the file.
+        """Copy the file, and parse the copy, unless the same file was or is being parsed ahead.
 
         Raises:
             WorkerError: As `_load_ranges`, or a process ended that copied or joined.
@@ -122,14 +132,23 @@ class _Loading:
             return Outcome("", found)
         self._content_hash = found
         try:
-            parts = await self._load_ranges(copy, count, on_pages)
+            return await self._ahead.load((file.doc_id, found), partial(self._load_copy, copy, count, on_pages))
         finally:
             await asyncio.to_thread(Path(copy).unlink, missing_ok=True)
+
+    async def _load_copy(self, copy: str, count: int, on_pages: OnPages) -> Outcome:
+        """Parse the page ranges of the copy, and join them; the first that is refused refuses the file.
+
+        Raises:
+            WorkerError: As `_load_ranges`, or the process ended that joined.
+        """
+        file = self._file
+        parts = await self._load_ranges(copy, count, on_pages)
         outcome = next((one for one in parts if isinstance(one.result, RoostError)), None)
         if outcome is None:
             arguments = (file.name, file.doc_id, file.text, parts)
             outcome = await self._workers.run(join_file, arguments, self._seconds)
-        return replace(outcome, content_hash=found)
+        return replace(outcome, content_hash=self._content_hash)
 
     async def _load_ranges(self, copy: str, count: int, on_pages: OnPages) -> list[Outcome]:
         """Parse page ranges in their order, as many at once as there are workers; after a refusal, begin no more.
@@ -154,7 +173,7 @@ class _Loading:
                 first = [done[n] for n in takewhile(done.__contains__, range(count))]
                 if told < len(first) < count:
                     told = len(first)
-                    on_pages(self._file.name, self._file.doc_id, first)
+                    await on_pages(self._file.name, self._file.doc_id, first)
 
         async def load_or_end() -> None:
             try:

@@ -24,9 +24,6 @@ from roost.tasks.steps.load_file import Outcome, join_parts
 from roost.tasks.steps.text_files import TextFile, place_blocks
 from roost.tasks.workers import Workers
 
-#: Most page ranges that are cut at once: cutting takes longer than parsing, and the model waits for its end.
-MAX_RANGES_AT_ONCE = 2
-
 _log = logging.getLogger(__name__)
 
 
@@ -41,6 +38,7 @@ class PagesAhead:
         find_known: Callable[[pl.DataFrame], Awaitable[Sequence[str]]],
         *,
         seconds: float,
+        is_before_run: bool = False,
     ) -> None:
         """Make it.
 
@@ -50,13 +48,14 @@ class PagesAhead:
             embedder: Embeds the chunks.
             find_known: Gives the keys of those texts of chunks (frame of `CHUNK`) whose vector is stored already.
             seconds: Limit of processor time for cutting the new pages of one document.
+            is_before_run: Whether the batch that takes the vectors comes later, in the run.
         """
         self._workers, self._sizes, self._embedder, self._seconds = workers, sizes, embedder, seconds
-        self._find_known = find_known
-        self._waiting: dict[str, tuple[str, Sequence[Outcome]]] = {}
+        self._find_known, self._is_before_run = find_known, is_before_run
         self._count_done: dict[str, int] = {}  # page ranges that were cut, by document
+        self._waiting: list[pl.DataFrame] = []  # chunks that were cut and not yet embedded
         self._embedded: set[str] = set()
-        self._is_loading = True
+        self._is_cutting = self._is_stopped = False
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> PagesAhead:
@@ -65,43 +64,62 @@ class PagesAhead:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.stop()
-        if self._task:
-            if error is not None:
-                self._task.cancel()
-            try:
+        if not self._is_before_run:
+            self.stop()
+        try:
+            if self._task:
+                if error is not None:
+                    self._task.cancel()
                 await asyncio.gather(self._task, return_exceptions=True)
-            finally:
+        finally:
+            if not self._is_before_run:
                 self._embedder.take_ahead(self._embedded)
 
-    def on_pages(self, name: str, doc_id: str, parts: Sequence[Outcome]) -> None:
-        """Take up a file's first page ranges, as `load_files.OnPages`; of each file the newest wait for their turn."""
+    @property
+    def has_begun(self) -> bool:
+        """Whether pages of a document were cut."""
+        return bool(self._count_done)
+
+    async def on_pages(self, name: str, doc_id: str, parts: Sequence[Outcome]) -> None:
+        """Cut a file's first page ranges, as `load_files.OnPages`: the model embeds them while later ones are parsed.
+
+        While the model is busy, pages are cut when there are twice as many of them: each time, all of them are joined.
+        """
+        count = self._count_done.get(doc_id, 0)
+        is_busy = self._task is not None and not self._task.done()
+        if len(parts) <= count or (is_busy and len(parts) < 2 * count) or self._is_cutting or self._is_stopped:
+            return
         if not self._sizes.size:  # the document will be one chunk
             return
-        self._waiting[doc_id] = (name, parts)
-        if self._is_loading and (self._task is None or self._task.done()):
-            self._task = asyncio.ensure_future(self._work())
+        self._is_cutting = True
+        self._count_done[doc_id] = len(parts)
+        try:
+            chunks = await self._workers.run(cut_pages, (name, doc_id, parts, count, self._sizes), self._seconds)
+        except Exception as error:  # noqa: BLE001  a worker, or the text: the batch meets it again
+            self._give_up(error)
+            return
+        finally:
+            self._is_cutting = False
+        self._waiting.append(chunks)
+        if self._task is None or self._task.done():
+            self._task = asyncio.ensure_future(self._embed())
 
     def stop(self) -> None:
-        """Begin no more: the batch is loaded. What is being cut or embedded is finished, and the batch finds it."""
-        self._is_loading = False
+        """Begin no more: the batch is cut. What is being embedded is finished, and the batch finds it."""
+        self._is_stopped = True
 
-    async def _work(self) -> None:
+    async def _embed(self) -> None:
         try:
-            while self._waiting and self._is_loading:
-                doc_id, (name, parts) = self._waiting.popitem()
-                count = self._count_done.get(doc_id, 0)
-                if len(parts) <= count:  # the batch is loaded once more
-                    continue
-                first = parts[: count + MAX_RANGES_AT_ONCE]
-                chunks = await self._workers.run(cut_pages, (name, doc_id, first, count, self._sizes), self._seconds)
-                self._count_done[doc_id] = len(first)
-                if len(first) < len(parts):
-                    self._waiting.setdefault(doc_id, (name, parts))
+            while self._waiting and not self._is_stopped:
+                chunks = pl.concat(self._waiting)
+                self._waiting.clear()
                 self._embedded |= await self._embedder.embed_ahead(chunks, await self._find_known(chunks))
-        except Exception as error:  # noqa: BLE001  a worker, the store or the model: the batch meets it again
-            self.stop()
-            _log.debug("nothing more is embedded ahead: %s", error)
+        except Exception as error:  # noqa: BLE001  the store or the model: the batch meets it again
+            self._give_up(error)
+
+    def _give_up(self, error: Exception) -> None:
+        self.stop()
+        _log.debug("nothing more is embedded ahead: %s", error)
 
 
 def cut_pages(name: str, doc_id: str, parts: Sequence[Outcome], count_done: int, sizes: CutSizes) -> pl.DataFrame:

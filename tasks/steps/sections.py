@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 from roost.tasks.models.embedded_texts import CONTEXT_END
 from roost.tasks.steps.cut_sizes import CutSizes
-from roost.tasks.steps.splitters import PATH_SEPARATOR, count_tokens, split_headings
+from roost.tasks.steps.splitters import PATH_SEPARATOR, split_headings
+from roost.tasks.steps.token_count import count_tokens
 
 #: Longest heading path that is kept.
 MAX_HEADING_CHARACTERS = 500

@@ -1,4 +1,4 @@
-"""The splitters of llama-index, by sentences and by headings, and the count of a model's tokens; for worker processes.
+"""The splitters of llama-index, by sentences and by headings; for worker processes.
 
 They are imported from their modules, not from their package, and made with a manager of events that does nothing: else
 llama-index imports all of itself (see `worker_imports`).
@@ -10,25 +10,12 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from functools import cache, lru_cache, partial
 from inspect import unwrap
-from pathlib import Path
 from typing import Any
 
-from roost.tasks.models.model import load_tokenizer
+from roost.tasks.steps.token_count import count_tokens
 
 #: Put between the headings of a path; unlike `/` it is in no heading.
 PATH_SEPARATOR = "\x1f"
-
-
-@lru_cache(maxsize=1024)  # a text is counted by the splitter, and again as the piece that it gives
-def count_tokens(text: str, tokenizer_file: str) -> int:
-    """Count a text's tokens, without the model's special ones."""
-    return len(tokenizer(tokenizer_file).encode(text, add_special_tokens=False))
-
-
-@lru_cache(maxsize=2)
-def tokenizer(file: str) -> Any:
-    """Load a model's `tokenizer.json`, once in a process."""
-    return load_tokenizer(Path(file))
 
 
 @lru_cache(maxsize=128)  # with contexts, one size for each length of a context

@@ -21,9 +21,9 @@ from roost.tasks.settings import Chunking, Embedding
 from roost.tasks.steps.chunk import chunk_batch, cut_sizes
 from roost.tasks.steps.embed import embed_batch
 from roost.tasks.steps.load import load_batch
-from roost.tasks.steps.load_file import load_range
+from roost.tasks.steps.load_file import join_file, load_range
 from roost.tasks.steps.load_files import PAGE_RANGES
-from roost.tasks.steps.pages_ahead import MAX_RANGES_AT_ONCE, PagesAhead, cut_pages
+from roost.tasks.steps.pages_ahead import PagesAhead, cut_pages
 from roost.tasks.workers import WorkerTimeLimitError
 
 MODEL, CHUNKING, PAGES = made_model(), Chunking(), 32
@@ -101,9 +101,9 @@ async def take(file: Path, workers: Workers, embedder: Embedder, known: Any = no
     pages = PagesAhead(workers, cut_sizes(CHUNKING, MODEL), embedder, known, seconds=60.0)
     async with pages:
         loaded = await load_batch(batch, workers, file.parent / "text", seconds=60.0, on_pages=pages.on_pages)
-        pages.stop()
         chunked = await chunk_batch(loaded, CHUNKING, MODEL, workers, seconds=60.0)
         workers.events.append("chunked")
+        pages.stop()
         embedded = await embed_batch(chunked, embedder, None, "")
         assert embedded.embedded == chunked.chunks["chunk_hash"].n_unique()
     return loaded, chunked
@@ -127,29 +127,28 @@ async def test_first_pages_are_embedded_before_the_last_are_parsed_and_each_text
     assert len(wrong) < 0.2 * len(engine.texts), "most first pages come out as in the whole document"
 
 
-async def test_pages_that_wait_are_cut_a_few_at_a_time_so_that_the_model_is_not_idle_until_all_are_cut(
+async def test_pages_are_cut_at_once_for_an_idle_model_and_for_a_busy_one_when_there_are_twice_as_many(
     file: Path, embedder: Embedder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cut: list[int] = []
-    is_half_parsed = asyncio.Event()
+    is_parsed = asyncio.Event()
 
     class Noting(Workers):
         async def run(self, function: Any, arguments: tuple[Any, ...], seconds: float | None = None) -> Any:
             if function is cut_pages:
-                cut.append(len(arguments[2]) - arguments[3])
-            found = await super().run(function, arguments, seconds)
-            if function is load_range and arguments[-1].number == PAGE_RANGES // 2:
-                is_half_parsed.set()
-            return found
+                cut.append(len(arguments[2]))
+            if function is join_file:
+                is_parsed.set()
+            return await super().run(function, arguments, seconds)
 
     async def known_late(chunks: pl.DataFrame) -> list[str]:
-        await is_half_parsed.wait()
+        await is_parsed.wait()
         return []
 
     workers = Noting()
     engine_of(workers, monkeypatch)
     await take(file, workers, embedder, known_late)
-    assert max(cut) == MAX_RANGES_AT_ONCE
+    assert cut == [1, 2, 4, 8]
 
 
 async def test_chunks_are_those_of_the_document_parsed_as_one(
