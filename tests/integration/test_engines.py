@@ -84,13 +84,14 @@ def test_a_text_has_the_same_vector_to_the_last_bit_whatever_shares_its_call() -
         assert np.array_equal(engine.embed_chunks([text], [0])[0], together[row])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("architecture", "pooling"),
     [
         ("bert", "cls"),
-        pytest.param("mpnet", "mean", marks=pytest.mark.long),
-        pytest.param("roberta", "mean", marks=pytest.mark.long),
-        pytest.param("electra", "max", marks=pytest.mark.long),
+        ("mpnet", "mean"),
+        ("roberta", "mean"),
+        ("electra", "max"),
     ],
 )
 def test_other_architectures_and_poolings_are_exported_too(

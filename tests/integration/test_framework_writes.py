@@ -182,6 +182,7 @@ def test_what_langchain_adds_has_its_metadata_for_all_readers_and_filters(copies
             opened.search("siren", options=SearchOptions(where="meta_id == 7"))
 
 
+@pytest.mark.usually("lite")
 def test_many_concurrent_writes_of_langchain_all_arrive(copies: tuple[str, str]) -> None:
     async def add() -> list[str]:
         async with aopen_index(copies[0]) as opened:

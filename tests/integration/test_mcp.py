@@ -68,6 +68,7 @@ async def test_an_agent_finds_what_a_search_finds_and_leaves_the_file_to_others(
         assert "2100 chunks, more than 200" in await refusal(client, "search", query="ladder", k=100, neighbours=10)
 
 
+@pytest.mark.long
 async def test_two_hundred_calls_at_once_are_all_answered(
     standalone_handbook: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

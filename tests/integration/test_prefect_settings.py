@@ -31,8 +31,8 @@ print(json.dumps([configured_url(), choice.api_url, str(choice.home), choice.dat
     [
         ("user/.prefect/profiles.toml", PROFILE, {}, DATABASE),
         ("prefect.toml", f'[api]\nurl = "{URL}"\n', {}, ""),
-        (".env", f"PREFECT_API_URL={URL}\n", {}, ""),
-        ("empty", "", {"PREFECT_API_URL": URL}, ""),
+        pytest.param(".env", f"PREFECT_API_URL={URL}\n", {}, "", marks=pytest.mark.long),
+        pytest.param("empty", "", {"PREFECT_API_URL": URL}, "", marks=pytest.mark.long),
     ],
     ids=["profile", "own file", "env file", "variable"],
 )

@@ -114,6 +114,7 @@ def test_every_search_gives_the_candidates_in_the_order_of_their_scores(
     assert len(loads) == 1
 
 
+@pytest.mark.long
 def test_an_evaluation_compares_the_reranked_way(reranked: str, tmp_path: Path) -> None:
     line = {"query": QUERY, "relevant": [roost.search(QUERY, reranked, k=1)[0].uri]}
     (tmp_path / "questions.jsonl").write_text(json.dumps(line), "utf-8")

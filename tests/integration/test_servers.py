@@ -100,6 +100,7 @@ def test_lite_serves_a_client_and_keeps_unflushed_rows_over_a_restart(tmp_path: 
     assert is_gone(second.pid)
 
 
+@pytest.mark.long  # roost up and the kept server start one in the usual form
 def test_prefect_server_answers_health_from_a_database_in_its_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
