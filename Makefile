@@ -10,7 +10,7 @@ SPREAD := --dist loadscope --no-loadscope-reorder --numprocesses
 # Plug-ins that come with langchain-tests; no unit test uses them, and they take time at the start and at each test.
 WITHOUT := -p no:benchmark -p no:codspeed -p no:recording
 
-.PHONY: help setup demo up test test-unit test-all test-server bench bench-cli docs pictures check release clean
+.PHONY: help setup demo up test test-unit test-all test-server bench bench-cli bench-scale docs pictures check release clean
 
 help:            ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -48,6 +48,9 @@ test-server: $(STAMP)  ## run what needs a Milvus server against yours: URI=http
 
 bench: $(STAMP)  ## measure speed against LlamaIndex, LangChain and the bare model (FULL=--full: the long form)
 	$(BIN)/python -m tests.benchmarks.bench $(FULL)
+
+bench-scale: $(STAMP)  ## measure the write path at a million chunks, and what follows (SCALE="--documents 1000": smaller)
+	$(BIN)/python -m tests.benchmarks.scale $(SCALE)
 
 bench-cli: $(STAMP)  ## measure what a command costs from its start to its exit (RUNS=--runs=3)
 	$(BIN)/python -m tests.benchmarks.bench_cli $(RUNS)

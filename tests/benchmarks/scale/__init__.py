@@ -1,0 +1,1 @@
+"""What an index of a million chunks costs: `make bench-scale`."""
