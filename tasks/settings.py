@@ -71,6 +71,11 @@ class Milvus(_Group):
         200, ge=8, description="HNSW: number of candidates while building (efConstruction)."
     )
     search_ef: int = Field(128, ge=1, description="HNSW: number of candidates while searching (ef).")
+    search_consistency: Literal["strong", "bounded"] = Field(
+        "strong",
+        description="Whether a search sees every write (`strong`: on a server it waits for the next tick of its clock, "
+        "by default every 0.2 s) or answers at once and may miss the writes of the last seconds (`bounded`).",
+    )
 
     @field_validator("uri")
     @classmethod

@@ -18,7 +18,7 @@ MAX_ROWS_ON_LOOP = 100
 
 
 class RowReads(Connection):
-    """Reads, all with Strong consistency: they see every acknowledged write.
+    """Reads with Strong consistency: they see every acknowledged write. Searches have the consistency of the settings.
 
     Every method raises `TransientError` and `StoreError` as `mapped_errors` says.
     """
@@ -104,6 +104,7 @@ class RowReads(Connection):
             "filter": filter,
             "search_params": params,
             **self._strong,
+            "consistency_level": self.settings.search_consistency.capitalize(),
         }
         with mapped_errors(self.settings.uri):
             if len(data) * limit > MAX_ROWS_ON_LOOP:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pymilvus import MilvusClient
+from pymilvus import AsyncMilvusClient, MilvusClient
 from tests.integration.handbook import QUESTIONS
 
 import roost
@@ -109,6 +109,25 @@ async def test_a_search_does_not_block_the_loop(handbook: str) -> None:
         hits = await roost.asearch(QUESTIONS[0], handbook, k=3)
     assert len(hits) == 3
     assert max(delays) < MAX_DELAY_S
+
+
+@pytest.mark.usually("standalone")
+@pytest.mark.parametrize("level", ["Strong", "Bounded"])
+async def test_a_search_sees_every_write_unless_the_settings_say_that_it_need_not(
+    handbook: str, monkeypatch: pytest.MonkeyPatch, level: str
+) -> None:
+    seen: list[str] = []
+    original = AsyncMilvusClient.search
+
+    async def spied(self: AsyncMilvusClient, *arguments: Any, **options: Any) -> Any:
+        seen.append(options["consistency_level"])
+        return await original(self, *arguments, **options)
+
+    monkeypatch.setattr(AsyncMilvusClient, "search", spied)
+    if level == "Bounded":
+        monkeypatch.setenv("ROOST_MILVUS__SEARCH_CONSISTENCY", "bounded")
+    assert await roost.asearch("honey", handbook)
+    assert seen == [level]
 
 
 async def test_cancelling_while_an_index_is_opened_closes_it(lite_handbook: tuple[str, str], monkeypatch) -> None:
