@@ -25,10 +25,11 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $@
 
 setup: $(STAMP)  ## create .venv with every version pinned
-	@echo ">> ready: $(BIN)/roost --help"
+	@echo ">> ready: . $(BIN)/activate, then roost --help"
 
 demo: $(STAMP)   ## index the example handbook and ask it its questions: no keys, no network
 	$(BIN)/roost demo
+	@echo ">> to use roost in this terminal: . $(BIN)/activate"
 
 up: $(STAMP)     ## run Milvus, the Prefect UI and a worker on this machine until Ctrl-C
 	$(BIN)/roost up

@@ -122,7 +122,7 @@ def test_two_schedules_are_changed_and_outlive_a_killed_server_without_a_run_los
     ui = browser.page
     ui.set_viewport_size({"width": 1400, "height": 1600})
     ui.goto(made["schedule"]["url"])
-    ui.get_by_text("Every minute").first.wait_for()
+    ui.get_by_text("Every 1 minute").first.wait_for()
     browser.picture("1-schedule")
 
     paused = stack.roost("schedules", "--pause", "two")["schedule"]
@@ -158,5 +158,5 @@ def test_two_schedules_are_changed_and_outlive_a_killed_server_without_a_run_los
     assert [each["name"] for each in stack.roost("schedules")["schedules"]] == ["one"]
     assert stack.roost("status", "--index", "two")["indexes"][0]["documents"]["indexed"] == 1
     ui.goto(made["schedule"]["url"])
-    ui.get_by_text("Every minute").first.wait_for()
+    ui.get_by_text("Every 1 minute").first.wait_for()
     browser.picture("2-after")
