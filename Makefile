@@ -19,7 +19,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@echo ">> creating $(VENV) (a few minutes the first time)"
 	@$(PYTHON) -c 'import sys; sys.exit("Roost needs Python 3.11 or later, this is %d.%d: make PYTHON=python3.11" % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
-	@echo ">> installing PyTorch first, pinned: an unpinned torch downloads several GB of CUDA packages"
+	@echo ">> installing PyTorch first: on Linux its default build has several GB of CUDA packages, docs/how-to/install.md"
 	$(BIN)/pip install --quiet --disable-pip-version-check torch==2.13.0 -c constraints.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS)]'
 	@touch $@
@@ -58,7 +58,7 @@ bench-cli: $(STAMP)  ## measure what a command costs from its start to its exit 
 
 docs: $(STAMP)   ## build the documentation into site/; a broken link fails it
 	$(BIN)/python docs/make_reference.py
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 pictures: $(STAMP)  ## make the documentation's pictures and JSON from the real terminal and UI; needs Chromium
 	$(BIN)/python docs/make_pictures.py

@@ -65,7 +65,7 @@ def test_the_demo_answers_nine_in_ten_questions_without_the_extra_ocr_and_names_
     assert _answers_nine_in_ten(demo_without_ocr)
     [unread] = demo_without_ocr.json["ingest"]["rejects"]
     assert unread["uri"] == "records/first-winter.pdf"
-    assert unread["reason"].endswith("pages 1 are scans: pip install 'roost[ocr]' and run it again")
+    assert unread["reason"].endswith("only scanned pages (1): pip install 'roost[ocr]' and run it again")
 
 
 @pytest.mark.long

@@ -57,7 +57,7 @@ def test_without_the_extra_the_pages_are_named_and_the_document_is_read_again_wi
     assert "Harbour news" in text_of(mixed.result)
     assert mixed.result.metadata["scanned_pages"] == "2"
     assert isinstance(scan.result, DocumentError)
-    assert str(scan.result) == "no_text: no text, and pages 1 are scans: pip install 'roost[ocr]' and run it again"
+    assert str(scan.result) == "no_text: no text, only scanned pages (1): pip install 'roost[ocr]' and run it again"
     assert not is_current(mixed.read_by.parser, "a.pdf")
     assert not is_current(scan.read_by.parser, "b.pdf")
 

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from roost.cli.begin import begin
+
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
@@ -19,6 +21,7 @@ def complete_index(ctx: click.Context, parameter: click.Parameter, incomplete: s
 
 def complete_schedule(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
     """Complete the name of a schedule."""
+    begin(quiet=True, imports_milvus=False)  # or Prefect writes a notice into the command line
     from roost.deployments.schedule_names import read_schedule_names
 
     return [name for name in read_schedule_names() if name.startswith(incomplete)]

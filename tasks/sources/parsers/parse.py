@@ -131,6 +131,6 @@ def _refuse_unparsable(data: bytes, name: str) -> None:
 def _refuse_without_text(parsed: Parsed) -> Parsed:
     if not parsed.has_text:
         if scans := parsed.metadata.get("scanned_pages"):
-            raise DocumentError("no_text", f"no text, and pages {scans} are scans: {how_to_read_scans()}")
+            raise DocumentError("no_text", f"no text, only scanned pages ({scans}): {how_to_read_scans()}")
         raise DocumentError("no_text", "the document contains no text")
     return parsed
