@@ -92,20 +92,21 @@ class ShardWatch:
 
     async def find_dead(self, running: Sequence[FlowRun]) -> list[FlowRun]:
         """Return those of the runs that count as running in Prefect but can no longer write."""
+        read_at = monotonic_now()
         try:
             leased = {row.id_range: row for row in await self._read_rows()} if running else {}
         except TransientError:
             return []
-        return [one for one in running if self._is_dead(one.id, leased.get(self._ranges[one.id]))]
+        return [one for one in running if self._is_dead(one.id, leased.get(self._ranges[one.id]), read_at)]
 
-    def _is_dead(self, run_id: UUID, lease: LeaseRow | None) -> bool:
-        now = monotonic_now()
+    def _is_dead(self, run_id: UUID, lease: LeaseRow | None, read_at: float) -> bool:
+        """Judge by the time at which the leases were read: this process may have been suspended since."""
         if lease is not None:
-            self._last_leased[run_id] = now
-            return self._leases.is_abandoned(lease)
+            self._last_leased[run_id] = monotonic_now()
+            return self._leases.is_abandoned(lease, read_at)
         if run_id in self._last_leased:  # it has released its lease, and has only to report
-            return now - self._last_leased[run_id] > EXPIRES_AFTER_S
-        return now - self._first_seen.setdefault(run_id, now) > START_TIMEOUT_S
+            return read_at - self._last_leased[run_id] > EXPIRES_AFTER_S
+        return read_at - self._first_seen.setdefault(run_id, monotonic_now()) > START_TIMEOUT_S
 
 
 def _shard_requests(run: Run, request: IngestRequest | BackfillRequest) -> list[ShardRequest]:

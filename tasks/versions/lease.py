@@ -206,6 +206,8 @@ async def _acquire(store: Store, version: Version, owner: LeaseOwner, id_range: 
         others: list[LeaseRow] = []
         try:
             others = await _read_other_leases(store, version, lease, watch)  # a refused run writes nothing
+            if others and lease.since:  # its withdrawal may not have reached Milvus
+                await store.delete(version.ledger, [lease.key])
             if not others and await _try_take(store, version, lease, watch):
                 return lease
             answered = monotonic_now()
@@ -224,15 +226,17 @@ async def _acquire(store: Store, version: Version, owner: LeaseOwner, id_range: 
 
 async def _try_take(store: Store, version: Version, lease: Lease, watch: LeaseWatch) -> bool:
     """Write the lease's row and read all rows again; of two that write at the same moment, one or both withdraw."""
-    is_granted = False
     lease.since = time_of_day()
+    lease.renewed = monotonic_now()
     try:
-        lease.renewed = monotonic_now()
         await write_lease(store, version.ledger, lease.row)
         is_granted = not await _read_other_leases(store, version, lease, watch)
-    finally:
-        if not is_granted:
+    except BaseException:
+        with suppress(RoostError):  # else it is not renewed, and expires; a cancelled wait ends all the same
             await store.delete(version.ledger, [lease.key])
+        raise
+    if not is_granted:
+        await store.delete(version.ledger, [lease.key])
     return is_granted
 
 
@@ -242,10 +246,10 @@ async def _read_other_leases(store: Store, version: Version, lease: Lease, watch
     Raises:
         ClockError: The clocks of this machine and of another owner's differ too much.
     """
-    mine = lease.row
+    mine, read_at = lease.row, monotonic_now()
     rows = [row for row in await read_leases(store, version.ledger) if row.overlaps(mine)]
-    watch.check_clocks([row for row in rows if not row.has_ended], version.index)
-    abandoned = [row for row in rows if watch.is_abandoned(row)]
+    watch.check_clocks([row for row in rows if not row.has_ended], version.index, read_at)
+    abandoned = [row for row in rows if watch.is_abandoned(row, read_at)]
     await store.delete(version.ledger, [row.key for row in abandoned])
     return [row for row in rows if row not in abandoned]
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import socket
 import time
+from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -70,37 +71,45 @@ class LeaseRow:
 
 
 class LeaseWatch:
-    """What this process has seen of the leases of others, by its own clock."""
+    """What this process has seen of the leases of others, by its own clock.
+
+    A process may be suspended between a read and its look at the answer, so a row counts as it was when the read was
+    sent: `read_at`, by `monotonic_now`.
+    """
 
     def __init__(self) -> None:
         """Begin to watch; nothing has been seen yet."""
         self._changed: dict[str, tuple[float, float]] = {}  # key -> (expiry, when it was first seen)
-        self._looked = monotonic_now()
+        self._read_at = monotonic_now()
+        self._looked_old: Counter[str] = Counter()  # key -> how many of its last renewals looked too old
 
-    def is_abandoned(self, row: LeaseRow) -> bool:
+    def is_abandoned(self, row: LeaseRow, read_at: float) -> bool:
         """Whether the owner can no longer write: its process has ended, or its row is unchanged for a whole lease."""
         expires, seen = self._changed.get(row.key, (None, 0.0))
         if expires != row.expires:
             seen = monotonic_now()
             self._changed[row.key] = (row.expires, seen)
-        return row.has_ended or monotonic_now() - seen > EXPIRES_AFTER_S
+        return row.has_ended or read_at - seen > EXPIRES_AFTER_S
 
-    def check_clocks(self, rows: list[LeaseRow], index: str) -> None:
+    def check_clocks(self, rows: list[LeaseRow], index: str, read_at: float) -> None:
         """Refuse when the clock of a row's writer and the own one differ too much.
 
-        A row cannot have been written in the future, and one that has changed since the last look cannot be older than
-        that look.
+        A row cannot have been written in the future, and one that has changed since the last read cannot be older than
+        that read: unless Milvus was slow to write it, so two such rows in succession are needed.
 
         Raises:
             ClockError: They do.
         """
-        seconds_between = monotonic_now() - self._looked
-        self._looked = monotonic_now()
+        seconds_between = monotonic_now() - self._read_at
+        self._read_at = read_at
         for row in rows:
             refuse_future_row(row, index)
+            if row.key not in self._changed or self._changed[row.key][0] == row.expires:
+                continue
             age = utc_now().timestamp() - row.written
-            was_renewed = row.key in self._changed and self._changed[row.key][0] != row.expires
-            if was_renewed and age > MAX_CLOCK_DIFFERENCE_S + seconds_between:
+            looks_old = age > MAX_CLOCK_DIFFERENCE_S + seconds_between
+            self._looked_old[row.key] = self._looked_old[row.key] + 1 if looks_old else 0
+            if self._looked_old[row.key] == 2:
                 raise _clock_error(row, index, f"{age:.0f} s ahead of")
 
 
