@@ -52,7 +52,7 @@ class FirstRun:
     """What a first run has before its index is made: processes that are not started and a model that is not loaded.
 
     is_lite: Whether the index is in Milvus Lite, which makes it at once: nothing is embedded ahead.
-    files: Takes up large files that are parsed before the index is made.
+    files: Keeps large files that are parsed before the index is made.
     """
 
     is_lite: bool
@@ -88,7 +88,6 @@ async def acquire_new_version(
     stack.push_async_callback(_end, loading, ahead)
     store, version = await stack.enter_async_context(leased)
     is_made.set()
-    run.files.close()
     try:
         await asyncio.shield(loading)
     except RoostError:
@@ -123,9 +122,9 @@ async def _embed_batches(run: FirstRun, is_made: asyncio.Event) -> None:
         for batch in await _first_batches(run, folder):
             if is_made.is_set():
                 break
-            texts, take_up = folder / batch.name, pages.on_pages
-            loaded = await load_batch(batch, workers, texts, seconds=seconds, on_pages=take_up, ahead=run.files)
-            if pages.has_begun:  # a large file: its batch takes its text over and cuts all of it
+            texts, on_pages, share = folder / batch.name, pages.on_pages, run.files.load_ahead
+            loaded = await load_batch(batch, workers, texts, seconds=seconds, on_pages=on_pages, share=share)
+            if run.files.is_used:  # its batch takes a large file over and cuts all of it
                 break
             chunked = await chunk_batch(loaded, chunking, run.model, workers, seconds=seconds)
             await run.embedder.embed_ahead(chunked.chunks)

@@ -26,7 +26,7 @@ from roost.tasks.settings import Embedding, Settings
 from roost.tasks.steps.batches import cut_batches
 from roost.tasks.steps.chunk import cut_sizes
 from roost.tasks.steps.embed import find_known
-from roost.tasks.steps.files_ahead import FilesAhead
+from roost.tasks.steps.files_ahead import Share, parse_alone
 from roost.tasks.steps.pages_ahead import PagesAhead
 from roost.tasks.steps.report import StageSeconds, Tally
 from roost.tasks.versions.version import Version
@@ -53,7 +53,7 @@ class Run:
     is_empty: Whether the version had no document when the run began; then there are no vectors to reuse in it.
     is_fresh: Whether all chunks are embedded, even when a vector of the same text is stored.
     reuse_from: Another version's collection, whose vectors of the same model are reused too; or empty.
-    files_ahead: Large files that are loaded before their batch is.
+    share: Parses large files, or takes them over where they are parsed ahead of their batch.
     """
 
     settings: Settings
@@ -67,7 +67,7 @@ class Run:
     is_empty: bool = False
     is_fresh: bool = False
     reuse_from: str = ""
-    files_ahead: FilesAhead | None = None
+    share: Share = parse_alone
     tally: Tally = field(default_factory=Tally)
 
 
@@ -132,9 +132,7 @@ async def run_batch(run: Run, batch: Batch) -> Tally:
     known = run.store if (run.reuse_from or not run.is_empty) and not run.is_fresh else None
     texts = run.spool / f"text-{batch.name}"
     async with _pages_ahead(run, known) as ahead:
-        loaded = await ingest_tasks.load(
-            batch, run.workers, texts, run.settings.ingest, ahead.on_pages, run.files_ahead
-        )
+        loaded = await ingest_tasks.load(batch, run.workers, texts, run.settings.ingest, ahead.on_pages, run.share)
         chunked = await ingest_tasks.chunk(loaded, run.settings.chunking, run.model, run.workers, run.settings.ingest)
         await asyncio.to_thread(shutil.rmtree, texts)
         ahead.stop()

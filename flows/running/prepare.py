@@ -116,6 +116,8 @@ async def prepare(
             open_store(settings.milvus, create=create and not is_rebuild, owner=owner)
         )
         live = await (require_live_version if is_rebuild else read_live_version)(store, request.index)
+        if live is None and not _is_dry_run(request):
+            workers.start()  # the first run has much to parse
     if live is not None and store is not None:
         settings = await _follow(store, live, settings, is_rebuild=is_rebuild)
         sources = sources or await call_watched(OPENING, open_with, carry_over.sources_of(live))
@@ -201,7 +203,7 @@ async def _open_run(stack: AsyncExitStack, prepared: Prepared, index: str) -> Ru
     assert prepared.store is not None  # noqa: S101  only a dry run has none
     settings = prepared.settings
     embedder, workers = open_embedder(stack, prepared.model, settings.embedding), prepared.workers
-    files = FilesAhead(is_open=prepared.live is None)
+    files = FilesAhead()
     leased = acquire_live_lease(prepared.store, index, prepared.recipe, prepared.owner, prepared.live)
     if prepared.live is None:
         first = FirstRun(
@@ -227,7 +229,7 @@ async def _open_run(stack: AsyncExitStack, prepared: Prepared, index: str) -> Ru
         embedder=embedder,
         spool=prepared.spool,
         run_id=str(runtime.flow_run.id or ""),
-        files_ahead=files,
+        share=files.load,
     )
 
 

@@ -28,7 +28,7 @@ from roost.tasks.steps import list as list_step
 from roost.tasks.steps.chunk import chunk_batch
 from roost.tasks.steps.close import Closed, close_run
 from roost.tasks.steps.embed import embed_batch
-from roost.tasks.steps.files_ahead import FilesAhead
+from roost.tasks.steps.files_ahead import Share
 from roost.tasks.steps.index import index_batch
 from roost.tasks.steps.load import load_batch
 from roost.tasks.steps.load_files import OnPages
@@ -95,13 +95,11 @@ async def choose(
 
 
 @task(name="load", task_run_name="load {batch.name}", **POLICY)
-async def load(
-    batch: Batch, workers: Workers, texts: Path, limits: Ingest, on_pages: OnPages, ahead: FilesAhead | None
-) -> Loaded:
+async def load(batch: Batch, workers: Workers, texts: Path, limits: Ingest, on_pages: OnPages, share: Share) -> Loaded:
     """Read and parse a batch; its text goes to files in the folder `texts`."""
     last_try = (runtime.task_run.run_count or 1) > RETRY_COUNT
     return await load_batch(
-        batch, workers, texts, seconds=limits.parse_seconds, last_try=last_try, on_pages=on_pages, ahead=ahead
+        batch, workers, texts, seconds=limits.parse_seconds, last_try=last_try, on_pages=on_pages, share=share
     )
 
 

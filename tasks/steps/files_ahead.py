@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import TypeAlias
 
 from roost.tasks.steps.load_file import Outcome
 from roost.tasks.steps.text_files import TextFile
+
+#: Parses a file, or takes over what another call gives for it. Awaited with the file's `doc_id`, the hash of its
+#: content, and what parses it.
+Share: TypeAlias = Callable[[str, str, Callable[[], Awaitable[Outcome]]], Awaitable[Outcome]]
 
 
 class FilesAhead:
@@ -15,30 +20,35 @@ class FilesAhead:
     Their text files must last until the batch has been cut.
     """
 
-    def __init__(self, *, is_open: bool = True) -> None:
-        """Make it; files are taken up while it is open."""
-        self._is_open = is_open
+    def __init__(self) -> None:
         self._outcomes: dict[tuple[str, str], asyncio.Future[Outcome | None]] = {}
+        #: Whether any file was parsed or taken over.
+        self.is_used = False
 
-    def close(self) -> None:
-        """Take up no more files; those that are taken up are handed over once each."""
-        self._is_open = False
+    async def load_ahead(self, doc_id: str, content_hash: str, parse: Callable[[], Awaitable[Outcome]]) -> Outcome:
+        """Parse a file before its batch does, as `Share`; what it gives is kept until the batch takes it over."""
+        return await self._load((doc_id, content_hash), parse, is_kept=True)
 
-    async def load(self, key: tuple[str, str], parse: Callable[[], Awaitable[Outcome]]) -> Outcome:
-        """Give what parsing this file gave before, or what it gives now: a file that was refused is parsed again.
+    async def load(self, doc_id: str, content_hash: str, parse: Callable[[], Awaitable[Outcome]]) -> Outcome:
+        """Parse a file for its batch, as `Share`, or take it over, once; one that was refused is parsed again."""
+        return await self._load((doc_id, content_hash), parse, is_kept=False)
 
-        Args:
-            key: `doc_id` and hash of the content.
-            parse: Parses the file.
-        """
+    async def _load(self, key: tuple[str, str], parse: Callable[[], Awaitable[Outcome]], *, is_kept: bool) -> Outcome:
+        self.is_used = True
         if (other := self._outcomes.pop(key, None)) and (outcome := await asyncio.shield(other)):
             return outcome
-        if not self._is_open:
-            return await parse()
-        taken_up = self._outcomes[key] = asyncio.get_running_loop().create_future()
+        shared = self._outcomes[key] = asyncio.get_running_loop().create_future()
         outcome = None
         try:
             outcome = await parse()
             return outcome
         finally:
-            taken_up.set_result(outcome if outcome and isinstance(outcome.result, TextFile) else None)
+            is_read = outcome is not None and isinstance(outcome.result, TextFile)
+            shared.set_result(outcome if is_read else None)
+            if not (is_kept and is_read) and self._outcomes.get(key) is shared:
+                del self._outcomes[key]
+
+
+async def parse_alone(doc_id: str, content_hash: str, parse: Callable[[], Awaitable[Outcome]]) -> Outcome:
+    """Parse a file that no other call parses, as `Share`."""
+    return await parse()

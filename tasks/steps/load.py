@@ -20,7 +20,7 @@ from roost.tasks.records import LOADED, REJECT, TEXT_PLACE, Batch, Loaded
 from roost.tasks.sources.parsers.parsed import ParserId
 from roost.tasks.sources.table_uris import row_format
 from roost.tasks.sources.tables import read_rows
-from roost.tasks.steps.files_ahead import FilesAhead
+from roost.tasks.steps.files_ahead import Share, parse_alone
 from roost.tasks.steps.load_file import Outcome, plain_text
 from roost.tasks.steps.load_files import OnPages, load_files
 from roost.tasks.steps.metadata import pack_metadata
@@ -42,7 +42,7 @@ async def load_batch(
     seconds: float,
     last_try: bool = True,
     on_pages: OnPages = _ignore_pages,
-    ahead: FilesAhead | None = None,
+    share: Share = parse_alone,
 ) -> Loaded:
     """Read and parse every document of a batch.
 
@@ -53,7 +53,7 @@ async def load_batch(
         seconds: Limit of processor time for one document.
         last_try: Whether a network failure refuses its document instead of raising.
         on_pages: Told of the pages of large files as they are read.
-        ahead: Large files that are loaded before their batch is.
+        share: Parses large files, or takes them over from another call.
 
     Raises:
         TransientError: A source did not answer, and there are tries left; or the text cannot be written.
@@ -67,7 +67,7 @@ async def load_batch(
     if rows.height:
         names = rows.select("doc_id", "uri", "content_hash", "spool", "row")
         outcomes |= await workers.run(load_rows, (names, str(texts / "rows.arrow")))
-    outcomes |= await load_files(files, workers, texts, seconds, on_pages, ahead)
+    outcomes |= await load_files(files, workers, texts, seconds, on_pages, share)
     failures = (one.result for one in outcomes.values() if isinstance(one.result, TransientError))
     if (failure := next(failures, None)) and not last_try:
         raise failure

@@ -22,7 +22,7 @@ from roost.tasks.errors import DocumentError, RoostError
 from roost.tasks.sources.connectors.items import hash_location, is_item
 from roost.tasks.sources.parsers.parse import has_pages, has_stand_in, parser_of
 from roost.tasks.sources.parsers.parsed import PageRange
-from roost.tasks.steps.files_ahead import FilesAhead
+from roost.tasks.steps.files_ahead import Share
 from roost.tasks.steps.load_file import (
     Outcome,
     copy_file,
@@ -57,7 +57,7 @@ async def load_files(
     texts: Path,
     seconds: float,
     on_pages: OnPages,
-    ahead: FilesAhead | None = None,
+    share: Share,
 ) -> dict[str, Outcome]:
     """Read and parse files.
 
@@ -67,7 +67,7 @@ async def load_files(
         texts: Folder for the parsed text.
         seconds: Limit of processor time for one file.
         on_pages: Told of the pages of large files as they are read.
-        ahead: Large files that are loaded before their batch is.
+        share: Parses large files, or takes them over from another call.
 
     Returns:
         What each gave, by `doc_id`.
@@ -75,7 +75,7 @@ async def load_files(
     is_few = files.height <= workers.size  # with more files than workers, none of these would be idle
     calls = [
         _Loading(
-            _File(row["location"], row["uri"], row["doc_id"], str(texts / f"{number}.arrow")), workers, seconds, ahead
+            _File(row["location"], row["uri"], row["doc_id"], str(texts / f"{number}.arrow")), workers, seconds, share
         ).load(_count_ranges(row) if is_few else 1, on_pages)
         for number, row in enumerate(files.iter_rows(named=True))
     ]
@@ -91,9 +91,9 @@ def _count_ranges(row: dict[str, Any]) -> int:
 class _Loading:
     """The loading of one file."""
 
-    def __init__(self, file: _File, workers: Workers, seconds: float, ahead: FilesAhead | None) -> None:
+    def __init__(self, file: _File, workers: Workers, seconds: float, share: Share) -> None:
         self._file, self._workers, self._seconds = file, workers, seconds
-        self._ahead = ahead or FilesAhead(is_open=False)
+        self._share = share
         self._content_hash = ""  # of the copy that page ranges are parsed from
 
     async def load(self, count: int, on_pages: OnPages) -> Outcome:
@@ -120,7 +120,7 @@ class _Loading:
         return await self._workers.run(function, (file.location, file.name, file.doc_id, file.text), self._seconds)
 
     async def _load_in_ranges(self, count: int, on_pages: OnPages) -> Outcome:
-        """Copy the file, and parse the copy, unless the same file was or is being parsed ahead.
+        """Copy the file, and parse the copy, or take over what another call gives for the same content.
 
         Raises:
             WorkerError: As `_load_ranges`, or a process ended that copied or joined.
@@ -132,7 +132,7 @@ class _Loading:
             return Outcome("", found)
         self._content_hash = found
         try:
-            return await self._ahead.load((file.doc_id, found), partial(self._load_copy, copy, count, on_pages))
+            return await self._share(file.doc_id, found, partial(self._load_copy, copy, count, on_pages))
         finally:
             await asyncio.to_thread(Path(copy).unlink, missing_ok=True)
 

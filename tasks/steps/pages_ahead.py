@@ -75,19 +75,14 @@ class PagesAhead:
             if not self._is_before_run:
                 self._embedder.take_ahead(self._embedded)
 
-    @property
-    def has_begun(self) -> bool:
-        """Whether pages of a document were cut."""
-        return bool(self._count_done)
-
     async def on_pages(self, name: str, doc_id: str, parts: Sequence[Outcome]) -> None:
         """Cut a file's first page ranges, as `load_files.OnPages`: the model embeds them while later ones are parsed.
 
-        While the model is busy, pages are cut when there are twice as many of them: each time, all of them are joined.
+        While chunks wait for the model, pages are cut when there are twice as many: each time, all of them are joined.
         """
         count = self._count_done.get(doc_id, 0)
-        is_busy = self._task is not None and not self._task.done()
-        if len(parts) <= count or (is_busy and len(parts) < 2 * count) or self._is_cutting or self._is_stopped:
+        enough = 2 * count if self._waiting else count + 1
+        if len(parts) < enough or self._is_cutting or self._is_stopped:
             return
         if not self._sizes.size:  # the document will be one chunk
             return

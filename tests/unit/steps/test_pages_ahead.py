@@ -127,7 +127,7 @@ async def test_first_pages_are_embedded_before_the_last_are_parsed_and_each_text
     assert len(wrong) < 0.2 * len(engine.texts), "most first pages come out as in the whole document"
 
 
-async def test_pages_are_cut_at_once_for_an_idle_model_and_for_a_busy_one_when_there_are_twice_as_many(
+async def test_pages_are_cut_at_once_and_while_chunks_wait_for_the_model_when_there_are_twice_as_many(
     file: Path, embedder: Embedder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cut: list[int] = []
