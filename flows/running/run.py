@@ -69,6 +69,8 @@ def run_flow(
     flow: Flow[[Request], Coroutine[Any, Any, State[Report]]],
     request: Request,
     progress: ProgressCallback | None = None,
+    *,
+    is_last: bool = True,
 ) -> tuple[str, Report]:
     """Run a flow in this process; return its outcome and its report.
 
@@ -76,6 +78,7 @@ def run_flow(
         flow: Flow with one parameter, `request`, whose final state has the report as its data.
         request: The flow's parameter.
         progress: Called with every event of the run, on the event loop; None keeps the caller's callback.
+        is_last: Whether a server that ends with this process must have recorded all of the run at its end.
 
     Returns:
         The report's `outcome`, `Partial` for example, and the report.
@@ -84,7 +87,7 @@ def run_flow(
         RoostError: The flow failed with this error.
         asyncio.CancelledError: The run was cancelled, by SIGTERM, Ctrl-C or in the Prefect UI.
     """
-    return run_async(lambda: run_flow_async(flow, request, progress))
+    return run_async(lambda: run_flow_async(flow, request, progress, is_last=is_last))
 
 
 def run_async(work: Callable[[], Coroutine[Any, Any, Report]]) -> Report:
@@ -96,6 +99,8 @@ async def run_flow_async(
     flow: Flow[[Request], Coroutine[Any, Any, State[Report]]],
     request: Request,
     progress: ProgressCallback | None = None,
+    *,
+    is_last: bool = True,
 ) -> tuple[str, Report]:
     """Do the same as `run_flow` in the running event loop, without handling signals."""
     from roost.flows.running.prefect_api import UNRECORDED, missing_message
@@ -110,7 +115,7 @@ async def run_flow_async(
         callers += unrecorded
     if unrecorded:
         report_progress(Warned(missing_message(unrecorded)))
-    else:
+    elif is_last:
         await _wait_until_recorded(run_id)
     if isinstance(result, BaseException):
         if isinstance(result, RoostError):

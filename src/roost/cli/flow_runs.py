@@ -50,8 +50,15 @@ class FlowRunner:
     def __init__(self, server: CommandPrefect, progress: ProgressCallback) -> None:
         self._server, self._show = server, progress
 
-    def run(self, flow: Flow[[Request], Coroutine[Any, Any, State[Report]]], request: Request) -> tuple[str, Report]:
+    def run(
+        self, flow: Flow[[Request], Coroutine[Any, Any, State[Report]]], request: Request, *, is_last: bool = True
+    ) -> tuple[str, Report]:
         """Run a flow to its end; return its outcome and its report.
+
+        Args:
+            flow: The flow.
+            request: Its request.
+            is_last: Whether a server that ends with the command must have recorded all of the run at its end.
 
         Raises:
             ConfigurationError: Prefect's server refuses the password, or its URL is wrong.
@@ -65,7 +72,7 @@ class FlowRunner:
         self._server.wait_until_ready()
         with _sent_at_end(self._progress):
             self._progress(Stage("opening Milvus and the model"))
-            return run_flow(flow, request, self._progress)
+            return run_flow(flow, request, self._progress, is_last=is_last)
 
     def _progress(self, event: Progress) -> None:
         """Show an event; of the start, the address of the run's page."""

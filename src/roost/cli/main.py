@@ -33,6 +33,7 @@ from roost.cli.status import status
 from roost.cli.tune import tune
 from roost.cli.verify import verify
 from roost.cli.versions import export, import_, promote, prune, rebuild, rollback, versions
+from roost.cli.watch import watch
 from roost.flows.running.interrupts import is_stopping, stopped_by_signals
 from roost.tasks.errors import RoostError, exhausted
 
@@ -73,7 +74,7 @@ def app(context: click.Context) -> None:
 
 
 SECTIONS = {
-    "Keep an index in step": (ingest, backfill, schedule, schedules, status, verify),
+    "Keep an index in step": (ingest, watch, backfill, schedule, schedules, status, verify),
     "Search and measure": (search, ask, mcp, evaluate, tune),
     "Versions of an index": (versions, rebuild, promote, rollback, prune, export, import_),
     "Delete": (forget, delete),
