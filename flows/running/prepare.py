@@ -9,6 +9,7 @@ acquires the lease of the live version, or of a new one. A rebuild writes anothe
 from __future__ import annotations
 
 import asyncio
+import logging
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -19,7 +20,7 @@ from prefect import get_run_logger, runtime
 from roost.flows.parameters import BackfillRequest, IngestRequest, RebuildRequest
 from roost.flows.running.ahead import FirstRun, acquire_new_version
 from roost.flows.running.batches import Run, open_embedder, waiting_reporter
-from roost.flows.running.progress import report_waiting
+from roost.flows.running.progress import Warned, report_progress, report_waiting
 from roost.flows.running.scale_checks import check_engine, check_shards
 from roost.tasks.errors import RecipeError
 from roost.tasks.milvus.lock_wait import LeaseOwner
@@ -30,6 +31,7 @@ from roost.tasks.models.model import Model, find_model
 from roost.tasks.models.recipe import Recipe, make_recipe
 from roost.tasks.settings import Settings
 from roost.tasks.sources.opened_source import ListingChoices, OpenedSource, close_sources, open_sources
+from roost.tasks.sources.parsers.registry import registry
 from roost.tasks.sources.source import refuse_moved
 from roost.tasks.sources.spool import spool_folder, sweep_spools
 from roost.tasks.sources.stall import call_watched
@@ -41,6 +43,8 @@ from roost.tasks.versions.live_version import read_live_version, require_live_ve
 from roost.tasks.versions.recipe_choice import follow, refuse_changes
 from roost.tasks.versions.version import Version, check_recipe, note_endpoint
 from roost.tasks.workers import Workers
+
+_log = logging.getLogger(__name__)
 
 Request = IngestRequest | BackfillRequest | RebuildRequest
 
@@ -98,6 +102,7 @@ async def prepare(
         ConflictError: Another process has locked the Milvus Lite file for longer than the owner waits.
     """
     check_engine(settings)
+    await _tell_problems()
     is_rebuild = isinstance(request, RebuildRequest)
     if not isinstance(request, RebuildRequest):
         await check_shards(request, settings)
@@ -129,6 +134,13 @@ async def prepare(
     if live is not None and (is_rebuild or _is_dry_run(request)):  # other runs check it under the lease
         refuse_moved([one.source for one in sources], live.places)
     return Prepared(settings, model, recipe, sources, spool, workers, owner, store, live)
+
+
+async def _tell_problems() -> None:
+    """Tell which installed parsers cannot be loaded; their files are read as if they were not installed."""
+    for line in (await asyncio.to_thread(registry)).problems:
+        _log.warning(line)
+        report_progress(Warned(line))
 
 
 async def _follow(store: Store, live: Version, settings: Settings, *, is_rebuild: bool) -> Settings:

@@ -59,7 +59,7 @@ def list_formats() -> Formats:
     """List the formats in the order of their names; plain text, which reads every other suffix, is the last.
 
     Raises:
-        ConfigurationError: An installed parser cannot be loaded.
+        ConfigurationError: Two packages have a parser for one suffix.
     """
     found = registry()
     formats = []

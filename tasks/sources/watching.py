@@ -19,6 +19,8 @@ QUIET_S, MAX_WAIT_S = 0.3, 2.0
 #: How long the operating system's changes are collected before they are looked at, and how often a watch looks whether
 #: it is to end, ms.
 _COLLECT_MS, _LOOK_MS = 50, 250
+#: Interval at which the thread that waits for changes looks whether a run is due.
+_POLL_S = 0.15
 
 
 class SourceWatch:
@@ -77,7 +79,7 @@ class SourceWatch:
         """
         with self._changed:
             while not self._is_due():
-                self._changed.wait(QUIET_S / 2 if self._first else None)
+                self._changed.wait(_POLL_S)  # not for ever: after an event loop, Ctrl-C ends no wait for a lock
                 self._raise_problem()
             self._first = self._last = 0.0
 

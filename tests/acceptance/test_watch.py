@@ -96,5 +96,5 @@ def test_a_place_that_cannot_be_watched_is_wrong_usage(roost: Roost) -> None:
     ended = roost("watch", "s3://bucket/docs")
     assert (ended.code, ended.err) == (
         2,
-        "roost: s3://bucket/docs: only local files and folders can be watched; use roost schedule\n",
+        "roost: s3://bucket/docs cannot be watched: only local files and folders can; use roost schedule\n",
     )

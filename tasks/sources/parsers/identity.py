@@ -31,6 +31,8 @@ def identity(parser: Parser, name: str, used: tuple[str, ...] = ()) -> ParserId:
 def is_current(recorded: str, name: str) -> bool:
     """Whether a document would be read by the same version of the same parser and packages.
 
+    While a parser cannot be loaded, what no loaded one has read stays as it is.
+
     Args:
         recorded: What the ledger keeps; empty for a document that was read before ledgers kept it: its text has not
             changed where a parser of Roost still is in its first revision.
@@ -40,7 +42,7 @@ def is_current(recorded: str, name: str) -> bool:
     version, *others = recorded.split(_SEPARATOR)
     if not version:
         return parser.version == f"roost-{parser.name} 1"
-    is_same = parser.version == version
+    is_same = parser.version == version or _is_of_missing(version)
     for other in others:
         if other.startswith(_INSTEAD):
             known = {one.parser.version for one in registry().parsers}
@@ -48,3 +50,9 @@ def is_current(recorded: str, name: str) -> bool:
         elif other != used_package(other.rpartition(" ")[0]):
             return False
     return is_same
+
+
+def _is_of_missing(version: str) -> bool:
+    """Whether a version may be that of a parser which cannot be loaded: no loaded one has its package."""
+    found = registry()
+    return bool(found.problems) and version.split()[0] not in {one.parser.version.split()[0] for one in found.parsers}

@@ -40,11 +40,15 @@ class Registered:
 
 @dataclass(frozen=True)
 class Registry:
-    """All parsers, and which of them reads a suffix or a MIME type."""
+    """All parsers, and which of them reads a suffix or a MIME type.
+
+    problems: A line for each installed parser that cannot be loaded: its files are read as if it were not installed.
+    """
 
     parsers: tuple[Registered, ...]
     by_suffix: dict[str, Parser]
     by_media_type: dict[str, Parser]
+    problems: tuple[str, ...] = ()
 
     def parser_for(self, name: str) -> Parser:
         """Choose the parser by a file's suffix: that of plain text where no parser names the suffix."""
@@ -56,9 +60,15 @@ def registry() -> Registry:
     """Load all parsers. A parser of an installed package takes the place of a built-in one with the same suffix.
 
     Raises:
-        ConfigurationError: An installed parser cannot be loaded, or two packages read the same suffix.
+        ConfigurationError: Two packages read the same suffix.
     """
-    parsers = [Registered(load_parser(entry), package_of(entry)) for entry in installed_entries()]
+    parsers, problems = [], []
+    for entry in installed_entries():
+        package = package_of(entry)
+        try:
+            parsers.append(Registered(load_parser(entry), package))
+        except ConfigurationError as error:
+            problems.append(str(error))
     owners: dict[str, str] = {}
     by_suffix: dict[str, Parser] = {}
     by_media_type: dict[str, Parser] = {}
@@ -72,7 +82,7 @@ def registry() -> Registry:
             owners[suffix] = one.package
             by_suffix[suffix] = one.parser
         by_media_type |= dict.fromkeys(one.parser.media_types, one.parser)
-    return Registry(tuple(parsers), by_suffix, by_media_type)
+    return Registry(tuple(parsers), by_suffix, by_media_type, tuple(problems))
 
 
 def installed_entries() -> list[EntryPoint]:

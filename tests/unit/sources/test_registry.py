@@ -108,14 +108,26 @@ def test_a_parser_of_an_installed_package_reads_its_suffix_and_is_named(installe
     [
         ([("x", "MISSING", "bad")], "parser 'x' of the package bad cannot be loaded .AttributeError.*uninstall"),
         ([("x", "NO_PARSER", "bad")], "parser 'x' of the package bad is no parser"),
-        ([("x", "SHOUT", "one"), ("y", "SHOUT", "two")], "packages one and two both have a parser for .shout"),
     ],
 )
-def test_a_parser_that_cannot_be_used_is_one_line_with_its_package(
+def test_a_parser_that_cannot_be_loaded_is_one_line_and_what_it_has_read_stays(
     installed: Callable[..., None], entries: list[tuple[str, str, str]], said: str
 ) -> None:
     installed(*entries)
-    with pytest.raises(ConfigurationError, match=said) as caught:
+    [line] = registry().problems
+    assert re.search(said, line)
+    assert len(line.splitlines()) == 1
+    assert text_of(parse(b"words", "a.shout")) == "words"
+    assert is_current("shouting 1", "a.shout")
+    assert is_current("shouting 1", "a.pdf")
+    assert not is_current("roost-markdown 0", "a.md")
+    installed()
+    assert not is_current("shouting 1", "a.shout")
+
+
+def test_two_packages_with_a_parser_for_one_suffix_are_refused(installed: Callable[..., None]) -> None:
+    installed(("x", "SHOUT", "one"), ("y", "SHOUT", "two"))
+    with pytest.raises(ConfigurationError, match=r"packages one and two both have a parser for \.shout") as caught:
         registry()
     assert len(str(caught.value).splitlines()) == 1
 
