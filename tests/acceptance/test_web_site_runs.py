@@ -1,20 +1,12 @@
-"""Whole runs over a web site through the command: unchanged, changed, refused, interrupted."""
+"""Whole runs over a web site through the command: unchanged, changed, refused; test_remote_sources.py kills one."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
 from tests.acceptance.conftest import Roost
 from tests.web_site import WebSite, web_site
-
-from roost.tasks.milvus.store import open_store
-from roost.tasks.settings import Milvus
-from roost.tasks.versions.ledger import read_ledger
-from roost.tasks.versions.live_version import require_live_version
 
 PAGES = 14
 RATE = {"ROOST_WEB__RATE": "1000"}
@@ -28,19 +20,6 @@ def site() -> Iterator[WebSite]:
 
 def text(number: int) -> str:
     return f"Harbour {number} has {number} boats. " * 40
-
-
-def rows_of(file: Path) -> tuple[Any, Any]:
-    """The chunk rows of an index, with their vectors, and its ledger, without who wrote them and when."""
-
-    async def read() -> tuple[Any, Any]:
-        async with open_store(Milvus(uri=str(file))) as store:
-            version = await require_live_version(store, "docs")
-            rows = [row async for page in store.read_pages(version.name, ["*"]) for row in page]
-            ledger = await read_ledger(store, version.ledger)
-        return sorted(rows, key=lambda row: row["id"]), ledger.drop("run_id", "updated_at", "seen_at").sort("uri")
-
-    return asyncio.run(read())
 
 
 @pytest.mark.long
@@ -76,21 +55,3 @@ def test_a_web_site_is_kept_in_step(roost: Roost, site: WebSite) -> None:
     url = f"{site.uri}/docs/9"
     found = roost("search", "Which harbour has boats?", "--where", f'url == "{url}"', "--json").json
     assert {hit["uri"] for hit in found["hits"]} == {"docs/9"}
-
-
-@pytest.mark.long
-def test_a_run_that_is_killed_between_reading_and_commit_ends_as_a_clean_one(
-    roost: Roost, site: WebSite, tmp_path: Path
-) -> None:
-    crashed, clean = tmp_path / "crashed.db", tmp_path / "clean.db"
-    settings = RATE | {"ROOST_MILVUS__URI": str(crashed), "ROOST_INGEST__BATCH_BYTES": "4096"}
-    for point in ("after_intent:2", "after_chunks:3"):
-        ended = roost("ingest", site.sitemap, **settings, PYTEST_ROOST_CRASH_POINT=point)
-        assert ended.code == -9, ended.err
-    site.put("/docs/3", text(200))
-    ended = roost("ingest", site.sitemap, **settings, PYTEST_ROOST_CRASH_POINT="before_intent:1")
-    assert ended.code == -9, ended.err
-    assert roost("ingest", site.sitemap, **settings).code == 0
-    assert roost("ingest", site.sitemap, **settings | {"ROOST_MILVUS__URI": str(clean)}).code == 0
-    assert rows_of(crashed)[0] == rows_of(clean)[0]
-    assert rows_of(crashed)[1].equals(rows_of(clean)[1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import sqlite3
@@ -12,12 +13,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import asyncpg
 import pytest
 from tests.acceptance.postgres import postgres, programs
 from tests.conftest import ROOT
 from tests.integration.conftest import same
+
+from roost.tasks.milvus.store import open_store
+from roost.tasks.settings import load_settings
+from roost.tasks.versions.live_version import require_live_version
 
 pytestmark = pytest.mark.long
 
@@ -91,8 +97,6 @@ def _sqlite(folder: Path) -> Iterator[Remote]:
 def _postgresql(folder: Path) -> Iterator[Remote]:
     if programs() is None:
         pytest.skip("no PostgreSQL is installed here (Debian's package postgresql)")
-    import asyncio
-
     with postgres(folder / "postgres") as url:
         url = url.replace("+asyncpg", "")
 
@@ -110,7 +114,28 @@ def _postgresql(folder: Path) -> Iterator[Remote]:
         yield Remote(words, lambda documents: execute([*_statements(documents)]), {"PGPASSWORD": SECRET})
 
 
-PLACES = {"s3": _s3, "sqlite": _sqlite, "postgresql": _postgresql}
+@contextmanager
+def _web(folder: Path) -> Iterator[Remote]:
+    pytest.importorskip("trafilatura", reason="the extra `sources` contains trafilatura")
+    from tests.web_site import web_site
+
+    with web_site() as site:
+
+        def write(documents: dict[str, str | None]) -> None:
+            for key, text in documents.items():
+                path = f"/{quote(key)}"
+                site.pages.pop(path, None) if text is None else site.put(path, text)
+
+        def downloads() -> dict[str, int]:
+            found = {path: status for path, status in site.asked if status == 200 and "note" in path}
+            site.asked.clear()
+            return found
+
+        environment = {"ROOST_WEB__RATE": "1000", "HTTPS_PROXY": f"http://user:{SECRET}@127.0.0.1:1"}
+        yield Remote([site.sitemap], write, environment, downloads)
+
+
+PLACES = {"s3": _s3, "sqlite": _sqlite, "postgresql": _postgresql, "web": _web}
 
 
 @pytest.mark.parametrize("kind", PLACES)
@@ -158,14 +183,24 @@ def test_a_remote_source_is_followed_through_changes_deletions_and_a_crash_and_e
         assert report["documents"]["deleted"] == 2
         assert report["store"]["documents"] == DOCUMENTS - 1
         ingest("clean.db")
-    rows = []
+    rows, properties = [], ""
     for name in ("one.db", "clean.db"):
         monkeypatch.setenv("ROOST_MILVUS__URI", str(tmp_path / name))
         rows.append(read("docs"))
+        properties += asyncio.run(_properties())
     assert same(*rows)
+    assert "roost.sources" in properties
+    assert SECRET not in properties
     assert SECRET not in "".join(outputs)
     assert [file for file in _files(tmp_path) if SECRET.encode() in file.read_bytes()] == []
     assert SECRET not in _recorded(prefect)
+
+
+async def _properties() -> str:
+    """The properties of the collections of the index."""
+    async with open_store(load_settings().milvus) as store:
+        version = await require_live_version(store, "docs")
+        return str([await store.describe_collection(name) for name in (version.name, version.ledger)])
 
 
 def _files(folder: Path) -> Iterator[Path]:
