@@ -35,11 +35,11 @@ RETRY_S = 10.0
 @json_option
 @verbose_option
 def watch(request: IngestRequest, *, as_json: bool, verbose: bool) -> None:
-    """Keep an index in step with local folders, seconds after each change, until Ctrl-C.
+    """Keep an index in step with local folders.
 
-    Begins with a run as of `roost ingest`; each change of a file starts another one. Name all sources of the index:
-    documents that are no longer in them are deleted from the index. Between runs the file of Milvus Lite is free for
-    other commands. A run that fails is said, and repeated.
+    Begins with a run as of `roost ingest`; each change of a file starts another one, until Ctrl-C. Name all
+    sources of the index: documents that are no longer in them are deleted from the index. Between runs the file of
+    Milvus Lite is free for other commands. A run that fails is said, and repeated.
     """
     begin(quiet=not verbose, imports_milvus=False)
     from roost.tasks.settings import load_settings

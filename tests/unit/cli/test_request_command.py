@@ -22,7 +22,11 @@ from roost.tasks.sources.source import Columns
 
 REQUESTS = [command for command in COMMANDS if isinstance(command, RequestCommand)]
 #: Fields that a command leaves out: `roost ingest` starts no evaluation, and a dry run on a schedule is of no use.
-NOT_OFFERED = {"ingest": ("evaluation",), "schedule": ("dry_run",)}
+NOT_OFFERED = {
+    "ingest": ("evaluation",),
+    "watch": ("evaluation", "dry_run", "shards"),
+    "schedule": ("dry_run",),
+}
 MODELS = [model for model in vars(parameters).values() if isinstance(model, type) and issubclass(model, FormModel)]
 
 
