@@ -16,13 +16,14 @@ from roost.flows.parameters import IngestRequest
 from roost.flows.running import artifacts, events, reports
 from roost.flows.running.choices import plan_options, reads_all
 from roost.flows.running.ends import end_state, run_name, time_limit
-from roost.flows.running.execute import execute_plan
+from roost.flows.running.execute import execute_plan, logging_errors
 from roost.flows.running.prepare import lease_owner, open_run, prepare
 from roost.flows.running.preview import preview_ingest
 from roost.flows.running.progress import Stage, report_progress
 from roost.tasks.prefect_tasks import ingest as ingest_tasks
 from roost.tasks.settings import load_settings
 from roost.tasks.steps.report import IngestReport, PlanReport, StageSeconds
+from roost.tasks.versions.version import note_tables
 
 
 @flow(name="ingest", flow_run_name=run_name("ingest {request.index}"), persist_result=False, validate_parameters=True)
@@ -57,6 +58,8 @@ async def ingest(request: IngestRequest) -> State[IngestReport | PlanReport]:
         )
         run.tally.seconds += StageSeconds(discover=time.perf_counter() - listing_started)
         report, error = await execute_plan(run, plan, started, request)
+        if error is None:
+            await logging_errors("which tables are committed", note_tables(run.store, run.version, listing.tables))
     await reports.publish(report, plan.skipped)
     if error:
         raise error

@@ -51,7 +51,7 @@ async def execute_plan(
     if request is not None and error is None:  # a rebuild writes a version that the alias does not point to yet
         error = await _alias_changed(run)
     if version.is_filling and error is None:
-        await _logging_errors("that the first run has completed", note_filled(store, version))
+        await logging_errors("that the first run has completed", note_filled(store, version))
     run.tally.chunks += ChunkCounts(deleted=closed.deleted)
     seconds = time.perf_counter() - started
     price = token_price(run.model.endpoint, run.settings.embedding)
@@ -84,10 +84,10 @@ async def _note_rate(run: Run) -> None:
     """Store how fast this run embedded, for the estimates of later plans."""
     embedded = run.tally.chunks.embedded
     if embedded >= MIN_MEASURED_CHUNKS and run.embedder.seconds:
-        await _logging_errors("the embedding rate", note_rate(run.store, run.version, embedded / run.embedder.seconds))
+        await logging_errors("the embedding rate", note_rate(run.store, run.version, embedded / run.embedder.seconds))
 
 
-async def _logging_errors(what: str, noting: Awaitable[None]) -> None:
+async def logging_errors(what: str, noting: Awaitable[None]) -> None:
     """Store a property that no run needs; an error is only logged."""
     try:
         await noting

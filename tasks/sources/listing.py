@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import polars as pl
@@ -26,12 +26,14 @@ class Listing:
     documents: Frame of `DOCUMENT`.
     unlisted: (source key, URI prefix) of what could not be listed.
     skipped: Files without text, counted by suffix, and empty files.
+    tables: Key of a source -> as in `SourceListing`.
     """
 
     documents: pl.DataFrame
     sources: tuple[Source, ...]
     unlisted: tuple[tuple[str, str], ...]
     skipped: Counter[str]
+    tables: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     @property
     def empty_sources(self) -> list[Source]:
@@ -60,4 +62,5 @@ async def list_sources(opened: Sequence[OpenedSource], spool: Path) -> Listing:
             (one.key, prefix) for one, listing in zip(opened, listings, strict=True) for prefix in listing.unlisted
         ),
         skipped=sum((listing.skipped for listing in listings), Counter[str]()),
+        tables={one.key: listing.tables for one, listing in zip(opened, listings, strict=True)},
     )

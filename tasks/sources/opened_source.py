@@ -12,6 +12,7 @@ from roost.tasks.sources.connectors.contract import Connection, Item, Place
 from roost.tasks.sources.connectors.items import close_connection
 from roost.tasks.sources.connectors.registry import connector_for
 from roost.tasks.sources.foreign_errors import describe_error
+from roost.tasks.sources.known_tables import KnownTable
 from roost.tasks.sources.source import Source, check_sources
 from roost.tasks.sources.stall import note_progress
 from roost.tasks.workers import Workers
@@ -46,6 +47,7 @@ class OpenedSource:
     place: What its connector opened.
     choices: How it is listed.
     known: By key, the documents of the source that are indexed and need not be read again unless they have changed.
+    tables: By key, its tables that need not be read again unless they have changed.
     """
 
     source: Source
@@ -54,6 +56,7 @@ class OpenedSource:
     connection: Connection
     choices: ListingChoices
     known: Mapping[str, Item] = field(default_factory=dict)
+    tables: Mapping[str, KnownTable] = field(default_factory=dict)
 
 
 def open_sources(sources: Sequence[Source], choices: ListingChoices) -> list[OpenedSource]:

@@ -22,6 +22,7 @@ from roost.tasks.sources.connectors.items import ItemContent, hash_location, ite
 from roost.tasks.sources.document_rows import document_row, storable
 from roost.tasks.sources.foreign_errors import describe_error
 from roost.tasks.sources.item_spool import ItemSpool
+from roost.tasks.sources.known_tables import noted_table, table_fingerprint
 from roost.tasks.sources.mailboxes import is_mail, is_mailbox, list_contents
 from roost.tasks.sources.opened_source import OpenedSource
 from roost.tasks.sources.parsers.registry import is_media, suffix_of
@@ -45,11 +46,13 @@ class SourceListing:
     documents: Frame of `DOCUMENT`.
     unlisted: URI prefixes below which something could not be listed; no document there counts as missing.
     skipped: Files without text, counted by suffix, and empty files.
+    tables: By URI, what is to be noted of the tables that were listed whole, once their rows are committed.
     """
 
     documents: pl.DataFrame
     unlisted: list[str] = field(default_factory=list)
     skipped: Counter[str] = field(default_factory=Counter)
+    tables: dict[str, str] = field(default_factory=dict)
 
 
 def list_source(
@@ -109,11 +112,12 @@ class _Lister:
         self._texts = ItemSpool(opened.key, spool)
         self._unlisted: list[str] = []
         self._skipped: Counter[str] = Counter()
+        self._tables: dict[str, str] = {}
 
     def listing(self) -> SourceListing:
         """Give all that was added."""
         documents = [pl.DataFrame(self._rows, schema=DOCUMENT), *self._contained, self._texts.documents()]
-        return SourceListing(pl.concat(documents), self._unlisted, self._skipped)
+        return SourceListing(pl.concat(documents), self._unlisted, self._skipped, self._tables)
 
     def add(self, entry: Entry) -> None:
         """Add an entry, unless the source's include and exclude leave it out; they do not apply to a single file.
@@ -175,6 +179,11 @@ class _Lister:
 
     def _add_table(self, item: Item, *, is_single: bool) -> None:
         """Add a table's rows or a mailbox's mails; one that cannot be read is added as one refused document."""
+        known, fingerprint = self._opened.tables.get(item.key), self._fingerprint(item)
+        if known is not None and known.fingerprint == fingerprint:
+            self._contained.append(known.documents)
+            self._tables[item.key] = noted_table(fingerprint, known.documents.height)
+            return
         location = ""
         try:
             location = self._openable(item)
@@ -188,6 +197,11 @@ class _Lister:
         self._contained.append(documents)
         if not is_complete:
             self._unlisted.append(f"{item.key}#")
+        elif fingerprint:
+            self._tables[item.key] = noted_table(fingerprint, documents.height)
+
+    def _fingerprint(self, item: Item) -> str:
+        return table_fingerprint(item, self._opened.source.columns) if is_table(item.key) else ""
 
     def _add_attachments(self, item: Item, mail: dict[str, Any]) -> None:
         """Add the attachments of a mail, with its time; one that cannot be read is refused when it is loaded."""

@@ -13,6 +13,7 @@ from roost.tasks.locations import hide_secrets
 from roost.tasks.milvus.store import Store
 from roost.tasks.sources.connectors.contract import ComparingConnection, Item
 from roost.tasks.sources.connectors.items import ITEM_SCHEME
+from roost.tasks.sources.known_tables import known_tables, noted_fingerprint
 from roost.tasks.sources.listing import Listing, list_sources
 from roost.tasks.sources.opened_source import OpenedSource
 from roost.tasks.sources.source import Source, refuse_moved
@@ -20,7 +21,7 @@ from roost.tasks.steps.changed_parsers import has_other_parser
 from roost.tasks.steps.plan import read_known_ledger
 from roost.tasks.versions.ledger import INDEXED
 from roost.tasks.versions.live_version import publish
-from roost.tasks.versions.version import Version, note_places
+from roost.tasks.versions.version import Version, note_places, note_tables
 
 
 async def list_and_note(
@@ -47,6 +48,7 @@ async def list_and_note(
     listing = await list_sources(opened, spool)
     refuse_unmatched(listing, version.places)
     await note_sources(store, version, sources)
+    await note_tables(store, version, _still_noted(version, listing))  # before rows of a changed one are written
     await publish(store, version)
     return listing
 
@@ -62,10 +64,26 @@ async def note_known(
         version: Version whose ledger is compared; None without an index.
         reads_all: Whether unchanged documents are read too: then none is told.
     """
-    comparing = [one for one in opened if isinstance(one.connection, ComparingConnection)]
-    ledger = await read_known_ledger(store, version) if comparing and not reads_all else None
-    for one in comparing:
-        one.known = {} if ledger is None else await asyncio.to_thread(known_items, ledger, one.key)
+    noted = version.tables if version else {}
+    needing = [one for one in opened if isinstance(one.connection, ComparingConnection) or one.key in noted]
+    ledger = await read_known_ledger(store, version) if needing and not reads_all else None
+    for one in needing:
+        one.known, one.tables = {}, {}
+        if ledger is not None:
+            one.known = await asyncio.to_thread(known_items, ledger, one.key)
+            one.tables = await asyncio.to_thread(known_tables, ledger, one.key, noted.get(one.key, {}))
+
+
+def _still_noted(version: Version, listing: Listing) -> dict[str, dict[str, str]]:
+    """Keep of what is noted of the tables of the listed sources those that are listed with the same fingerprint."""
+    return {
+        source: {
+            uri: text
+            for uri, text in version.tables.get(source, {}).items()
+            if noted_fingerprint(listed.get(uri, "")) == noted_fingerprint(text)
+        }
+        for source, listed in listing.tables.items()
+    }
 
 
 def known_items(ledger: pl.DataFrame, source: str) -> dict[str, Item]:

@@ -21,7 +21,9 @@ _FACTS, _RATE, _PLACES, _GIVEN = "roost.facts", "roost.rate", "roost.sources", "
 BUILT, PROMOTED, PREVIOUS = "roost.built", "roost.promoted", "roost.previous"
 QUALITY, ORIGIN, BACKFILLS = "roost.quality", "roost.origin", "roost.backfills"
 FORMAT, FILLING, FUSION = "roost.ledger_format", "roost.filling", "roost.fusion"
-_ENDPOINT = "roost.endpoint"
+_ENDPOINT, _TABLES = "roost.endpoint", "roost.tables"
+#: Most tables of which a version keeps what it has read; the others are read by each run.
+MAX_TABLES = 500
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,7 @@ class Version:
     ledger_format: Format of its rows; see `roost.tasks.versions.ledger_format`.
     fusion: The fusion that was chosen for it; None when none was.
     endpoint: The endpoint that embeds it; None where the model runs in the process of a run.
+    tables: Name of a source -> URI of a table -> what is noted of it once all its rows are committed.
     is_filling: Whether it is new and no run has completed in it yet.
     is_live: Whether the alias of the index pointed to it when it was read.
     """
@@ -63,6 +66,7 @@ class Version:
     ledger_format: int = FIRST_FORMAT
     fusion: Fusion | None = None
     endpoint: Endpoint | None = None
+    tables: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     is_filling: bool = False
     is_live: bool = False
 
@@ -154,6 +158,7 @@ def decode_version(index: str, described: Mapping[str, Any]) -> Version | None:
         ledger_format=ledger_format,
         fusion=decode_fusion(properties.get(FUSION, "")),
         endpoint=Endpoint(**json.loads(properties[_ENDPOINT])) if properties.get(_ENDPOINT) else None,
+        tables=json.loads(properties.get(_TABLES) or "{}"),
         is_filling=bool(properties.get(FILLING)),
     )
 
@@ -233,3 +238,18 @@ async def forget_place(store: Store, version: Version, source: str) -> None:
     kept = {_PLACES: version.places, _GIVEN: version.given}
     without = {name: {key: value for key, value in known.items() if key != source} for name, known in kept.items()}
     await note(store, version, {name: json.dumps(value, ensure_ascii=False) for name, value in without.items()})
+
+
+async def note_tables(store: Store, version: Version, tables: Mapping[str, Mapping[str, str]]) -> None:
+    """Note what a version has of the tables of some sources; writes nothing when nothing is new.
+
+    Args:
+        store: Where the version is.
+        version: As it was read when the run began.
+        tables: Name of a source -> URI of a table -> what is noted of it: all that is known of the source.
+    """
+    known = {source: dict(noted) for source, noted in {**version.tables, **tables}.items() if noted}
+    if sum(map(len, known.values())) > MAX_TABLES:
+        known = {}
+    if known != version.tables:
+        await note(store, version, {_TABLES: json.dumps(known, ensure_ascii=False)})

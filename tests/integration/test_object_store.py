@@ -256,3 +256,31 @@ def test_a_member_of_an_archive_in_the_store_is_read_by_ranges(store: S3Store, p
     [opened] = open_sources([Source(uri=uri, name=NAME)], listing_choices())
     assert list_source(opened, tmp_path).documents["uri"].to_list() == ["a.md"]
     assert sum(store.downloads().values()) < 12 * 2**20
+
+
+@pytest.mark.long
+def test_a_table_with_the_same_etag_is_not_read_again(
+    store: S3Store, put: Any, lite: str, ingest: Any, stored: Any
+) -> None:
+    def table(*ids: int, word: str = "noon") -> None:
+        put(**{"docs/ferries.csv": "id,text\n" + "".join(f"{n},The ferry {n} leaves at {word}.\n" for n in ids)})
+
+    def run(**choices: Any) -> tuple[int, int, int, bool]:
+        store.seen.clear()
+        counts = ingest(source, **choices)[1].documents
+        return counts.added, counts.changed, counts.deleted, "docs/ferries.csv" in store.downloads()
+
+    source = Source(uri=f"s3://{BUCKET}/docs", name=NAME)
+    table(*range(9))
+    assert run() == (9, 0, 0, True)
+    assert run() == (0, 0, 0, False)
+    assert run(checksum=True) == (0, 0, 0, True)
+    assert run() == (0, 0, 0, False)
+    table(*range(1, 10), word="one")
+    assert run(keep_missing=True) == (1, 8, 0, True)
+    assert run(max_delete_fraction=1.0) == (0, 0, 1, True)  # the row that was kept is in the ledger, not in the table
+    assert run() == (0, 0, 0, False)
+    assert sorted(stored()[2]["uri"]) == [f"ferries.csv#{n}" for n in range(1, 10)]
+    put(**{"docs/ferries.csv": "id,text\n1,One.\n1,Twice.\n"})
+    assert run(max_delete_fraction=1.0)[3]
+    assert run(max_delete_fraction=1.0)[3]  # a row of it is quarantined
