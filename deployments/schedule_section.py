@@ -64,6 +64,8 @@ def resolve_places(request: IngestRequest) -> tuple[IngestRequest, list[str]]:
     sources = [source.from_anywhere() for source in request.sources]
     check_names(sources)
     missing = [source.uri for source in request.sources if is_missing(source)]
+    files = dict.fromkeys(source.metadata.file for source in request.sources)
+    missing += [file for file in files if file and "://" not in file and not Path(file).expanduser().exists()]
     evaluation = request.evaluation
     if evaluation.questions:
         if "://" not in evaluation.questions and not Path(evaluation.questions).expanduser().exists():

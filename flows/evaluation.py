@@ -141,6 +141,7 @@ async def _measure(request: EvaluationRequest, settings: Settings, given: Questi
             found=await search(store, version, models, to_answer, k=HITS_PER_ANSWER) if to_answer else [],
             chunks=await store.count(version.name),
             is_reranked=reranker is not None,
+            has_required_filter=bool(settings.search.required_filter.strip()),
         )
 
 

@@ -140,7 +140,7 @@ async def _list_first(
         carry_over.refuse_foreign(await count_foreign(store, live), live.index)
     folder = pass_folder(prepared.spool, 0)
     folder.mkdir()
-    listed = await list_sources(prepared.sources, folder)
+    listed = await list_sources(prepared.sources, folder, replace(live.field_facts, are_fixed=False))
     if not leave_out:
         await asyncio.to_thread(carry_over.refuse_unlisted, ledger, listed.documents, listed.unlisted, live.index)
     await plan_run(listed, ledger, options)

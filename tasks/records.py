@@ -47,6 +47,10 @@ PLANNED = _with(
     attempts=pl.Int64,  # failures in a row
     moved_from=pl.String,  # `doc_id` of the missing document with the same content, deleted with this one's commit
     is_touched=pl.Boolean,  # unchanged, but with another time or fingerprint than its ledger row
+    fields=pl.String,  # fields that rules give to it, a JSON object; empty for none
+    fields_hash=pl.String,  # digest of them; empty for none
+    known_fields_hash=pl.String,  # that of its stored rows, by its ledger row
+    has_other_fields=pl.Boolean,  # whether its stored rows have other given fields
 )
 
 #: A text block of a loaded document, in an Arrow file.
@@ -98,9 +102,23 @@ REJECT = _with(PLANNED, detail=pl.String, **_READ)
 
 
 #: Actions of a plan, in the order in which they are shown.
-ACTIONS = ("unchanged", "added", "changed", "renamed", "deleted", "retry", "forced", "reread", "quarantined")
+ACTIONS = (
+    "unchanged",
+    "added",
+    "changed",
+    "metadata",
+    "renamed",
+    "deleted",
+    "retry",
+    "forced",
+    "reread",
+    "quarantined",
+)
 #: Actions of documents that are loaded, chunked, embedded and written.
 WORK_ACTIONS = ("added", "changed", "renamed", "retry", "forced", "reread")
+#: Actions of documents whose rows get other given fields and keep their vectors, where these fields are other ones.
+#: A document in quarantine has its earlier chunks.
+FIELD_ACTIONS = ("metadata", "quarantined")
 #: Actions of documents that are deleted; the content of `moved` ones was found at another URI.
 DELETE_ACTIONS = ("deleted", "moved")
 
@@ -115,6 +133,9 @@ class Plan:
     not_chosen: Key of a source -> number of its indexed documents that globs, include and exclude no longer choose.
     empty_sources: Keys of the sources that list no document.
     is_first: Whether the ledger has no document, so that the index has no chunk that Roost wrote.
+    field_kinds: Name of a field that rules give -> its kind.
+    unmatched_rules: Rules for metadata that match no document.
+    contradictions: Rules for metadata that give different values to one field.
     """
 
     documents: pl.DataFrame
@@ -123,6 +144,9 @@ class Plan:
     not_chosen: Mapping[str, int] = field(default_factory=dict)
     empty_sources: tuple[str, ...] = ()
     is_first: bool = False
+    field_kinds: Mapping[str, str] = field(default_factory=dict)
+    unmatched_rules: tuple[str, ...] = ()
+    contradictions: tuple[str, ...] = ()
 
     def with_actions(self, *actions: str) -> pl.DataFrame:
         """Select the documents with one of these actions."""

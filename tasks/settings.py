@@ -175,10 +175,16 @@ class Embedding(_Group):
 
 
 class Search(_Group):
-    """The reranker: a cross-encoder that reads the query with each of the best chunks and orders them anew.
+    """The filter of all searches, and the reranker.
 
-    It runs as the embedding model does: ROOST_EMBEDDING__BACKEND, __DEVICE, __CACHE and __THREADS apply to it too.
+    The reranker is a cross-encoder that reads the query with each of the best chunks and orders them anew. It runs as
+    the embedding model does: ROOST_EMBEDDING__BACKEND, __DEVICE, __CACHE and __THREADS apply to it too.
     """
+
+    required_filter: str = Field(
+        "",
+        description="Filter that everything read by searches must match too; empty: none. Evaluations do not use it.",
+    )
 
     reranker: str = Field("", description="Cross-encoder: name on the Hugging Face hub, or folder; empty: none.")
     reranker_revision: str = Field("", description="Commit, tag or branch on the hub; empty: the newest.")

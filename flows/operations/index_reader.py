@@ -16,6 +16,7 @@ from roost.tasks.models.endpoint import Endpoint
 from roost.tasks.models.model import Model
 from roost.tasks.models.recipe import Recipe
 from roost.tasks.models.reranker import shared_reranker
+from roost.tasks.search.checked_filter import require_filter
 from roost.tasks.search.hits import Hit, SearchOptions, check_query
 from roost.tasks.search.neighbours import read_hit
 from roost.tasks.search.retrieve import Models, search
@@ -70,7 +71,7 @@ class IndexReader:
         check_query(query)
         while True:
             async with self._store() as store:
-                version = await require_live_version(store, index)
+                version = await self._version(store, index)
                 if embedder := self._ready.get((version.recipe, version.endpoint)):
                     models = Models(embedder, self._reranker)
                     [hits] = await search(store, version, models, [query], k=k, options=options)
@@ -89,12 +90,18 @@ class IndexReader:
             UsageError: There is no such index or chunk.
         """
         async with self._store() as store:
-            return await read_hit(store, await require_live_version(store, index), key, neighbours)
+            return await read_hit(store, await self._version(store, index), key, neighbours)
 
     async def status(self, index: str) -> dict[str, Any]:
         """Describe one index, or all if the name is empty; the keys are those of `roost status --json`."""
         async with self._file:
             return (await describe_indexes(index or None)).as_dict()
+
+    async def _version(self, store: Store, index: str) -> Version:
+        """Read the live version of an index, of which the store reads only what the settings allow."""
+        version = await require_live_version(store, index)
+        await require_filter(store, version, self._settings.search.required_filter)
+        return version
 
     @asynccontextmanager
     async def _store(self) -> AsyncIterator[Store]:

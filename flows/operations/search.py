@@ -9,6 +9,7 @@ from roost.tasks.milvus.lock_wait import LeaseOwner
 from roost.tasks.milvus.store import open_store
 from roost.tasks.models.embedder import Embedder, model_of
 from roost.tasks.models.reranker import shared_reranker
+from roost.tasks.search.checked_filter import require_filter
 from roost.tasks.search.hits import Hit, SearchOptions
 from roost.tasks.search.retrieve import Models, search
 from roost.tasks.settings import load_settings
@@ -38,6 +39,7 @@ async def search_index(index: str, queries: list[str], k: int, options: SearchOp
         opening = open_store(settings.milvus, create=False, owner=LeaseOwner("roost search"))
         store = await stack.enter_async_context(opening)
         version = await require_live_version(store, index)
+        await require_filter(store, version, settings.search.required_filter)
         model = await asyncio.to_thread(model_of, version.recipe, settings.embedding, version.endpoint)
         embedder = Embedder(model, settings.embedding)
         stack.push_async_callback(asyncio.to_thread, embedder.close)  # closing frees the model, which takes a while

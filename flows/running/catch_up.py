@@ -27,7 +27,7 @@ from roost.tasks.steps.list import note_sources
 from roost.tasks.steps.plan import PlanOptions, find_missing
 from roost.tasks.steps.report import IngestReport
 from roost.tasks.versions.ledger_snapshot import LedgerSnapshot
-from roost.tasks.versions.version import Version
+from roost.tasks.versions.version import Version, note_field_facts
 from roost.tasks.workers import Workers
 
 #: Passes after which sources that change all the time are not followed any further.
@@ -128,10 +128,11 @@ async def _run_pass(build: Build, listed: Listing | None) -> bool:
         folder.mkdir()
         listed = await rebuild_tasks.list_again(build.sources, folder, build.target)
     await note_sources(build.target_store, build.target, listed.sources)
+    build.target = await note_field_facts(build.target_store, build.target, listed.given.facts)
     build.listed = listed
     ledger = await read_target_ledger(build)
     plan = await rebuild_tasks.discover(listed, build.target, ledger.rows, build.options)
-    has_work = plan.with_actions(*WORK_ACTIONS, *DELETE_ACTIONS).height > 0
+    has_work = plan.with_actions(*WORK_ACTIONS, *DELETE_ACTIONS).height or plan.documents["has_other_fields"].any()
     changed = False
     if has_work or build.is_report_outdated:
         changed = await _execute(build, plan, started)

@@ -42,7 +42,11 @@ def max_delete_fraction(request: IngestRequest | RebuildRequest | VerifyRequest,
 def backfill_key(request: BackfillRequest) -> str:
     """Name a backfill by what it chooses, not by how it is run: 32 hex digits, equal for its continuation."""
     how = {"dry_run", "restart", "on_conflict", "shards"}
-    return request_key(request.model_dump(mode="json", exclude=how))
+    chosen = request.model_dump(mode="json", exclude=how)
+    for source, given in zip(request.sources, chosen["sources"], strict=True):
+        if source.metadata.is_empty:  # so that a backfill of an earlier release is continued
+            del given["metadata"]
+    return request_key(chosen)
 
 
 def with_recipe_choices(settings: Settings, request: RebuildRequest) -> Settings:

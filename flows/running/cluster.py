@@ -197,14 +197,20 @@ def _check_spool(batch: Batch) -> None:
 
 async def _with_written_chunks(batch: Batch, store: Store, version: Version) -> Batch:
     """Update the chunk counts of a batch that a worker may have written in part before it died."""
-    columns = ["doc_id", "chunk_count", "pending_chunk_count"]
+    columns = ["doc_id", "chunk_count", "pending_chunk_count", "fields_hash"]
     rows = await store.fetch(version.ledger, "doc_id", batch.documents["doc_id"].to_list(), columns)
-    schema = {"doc_id": pl.String, "chunk_count": pl.Int64, "pending_chunk_count": pl.Int64}
-    found = pl.DataFrame(rows, schema=schema)
+    schema = {
+        "doc_id": pl.String,
+        "chunk_count": pl.Int64,
+        "pending_chunk_count": pl.Int64,
+        "fields_hash_now": pl.String,
+    }
+    found = pl.DataFrame([{**row, "fields_hash_now": row.get("fields_hash") or ""} for row in rows], schema=schema)
     old_chunks = pl.max_horizontal("old_chunks", "chunk_count", "pending_chunk_count")
     documents = batch.documents.join(found, on="doc_id", how="left", maintain_order="left")
     documents = documents.with_columns(old_chunks=old_chunks, committed=pl.coalesce("chunk_count", "committed"))
-    return replace(batch, documents=documents.drop("chunk_count", "pending_chunk_count"))
+    documents = documents.with_columns(known_fields_hash=pl.coalesce("fields_hash_now", "known_fields_hash"))
+    return replace(batch, documents=documents.drop("chunk_count", "pending_chunk_count", "fields_hash_now"))
 
 
 _embedder_lock = threading.Lock()

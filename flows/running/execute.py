@@ -11,6 +11,7 @@ from prefect import get_run_logger
 from roost.flows.parameters import BackfillRequest, IngestRequest
 from roost.flows.running.batches import Run, run_batches
 from roost.flows.running.cluster import run_batches_on_cluster
+from roost.flows.running.progress import Stage, report_progress
 from roost.flows.running.shards import run_shards
 from roost.tasks.errors import InconsistentIndexError, RoostError, RunError, VersionChangedError
 from roost.tasks.models.endpoint import token_price
@@ -18,6 +19,7 @@ from roost.tasks.prefect_tasks import ingest as ingest_tasks
 from roost.tasks.records import DELETE_ACTIONS, WORK_ACTIONS, Plan
 from roost.tasks.steps.index import without_failed_moves
 from roost.tasks.steps.report import ChunkCounts, IngestReport, make_report
+from roost.tasks.steps.rewrite_fields import select_for_rewrite
 from roost.tasks.versions.version import note_filled, note_rate
 
 #: Chunks that a run must embed for its rate to be stored: fewer say nothing about the next run.
@@ -44,6 +46,11 @@ async def execute_plan(
     if work.height:
         run.is_empty = plan.is_first
         await _run_work(run, work, request)
+    rewritten = select_for_rewrite(plan, run.tally.rejected)
+    if rewritten.height:
+        report_progress(Stage(f"rewriting the metadata of {rewritten.height:,} documents"))
+        rows = await ingest_tasks.rewrite_fields(version, store, rewritten)
+        run.tally.chunks += ChunkCounts(written=rows)
     await _note_rate(run)
     gone = without_failed_moves(gone, plan.documents.filter(pl.col("doc_id").is_in(run.tally.rejected)))
     closed = await ingest_tasks.close(version, store, gone, plan, run.run_id)

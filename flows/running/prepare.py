@@ -30,6 +30,7 @@ from roost.tasks.models.endpoint_model import find_endpoint_model
 from roost.tasks.models.model import Model, find_model
 from roost.tasks.models.recipe import Recipe, make_recipe
 from roost.tasks.settings import Settings
+from roost.tasks.sources.metadata.give import check_rules
 from roost.tasks.sources.opened_source import ListingChoices, OpenedSource, close_sources, open_sources
 from roost.tasks.sources.parsers.registry import registry
 from roost.tasks.sources.source import refuse_moved
@@ -109,6 +110,7 @@ async def prepare(
     workers = Workers(workers=settings.ingest.parse_workers, memory_mb=settings.ingest.parse_memory_mb)
     open_with = partial(open_sources, choices=ListingChoices.of(settings.ingest, workers))
     sources = await call_watched(OPENING, open_with, request.sources) if request.sources or not is_rebuild else []
+    await call_watched("reading the metadata", check_rules, request.sources)
     found = None
     if settings.milvus.is_missing:  # a model that cannot be used must not leave an empty file behind
         found = await _find_model(settings)

@@ -14,6 +14,7 @@ from roost.tasks.prefect_tasks import ingest as ingest_tasks
 from roost.tasks.records import Plan
 from roost.tasks.settings import load_settings
 from roost.tasks.sources.listing import Listing, list_sources
+from roost.tasks.sources.metadata.facts import FieldFacts
 from roost.tasks.steps.list import note_known, refuse_unmatched
 from roost.tasks.steps.report import Chosen, PlanReport, make_plan_report
 from roost.tasks.steps.select import Selected, plan_selected
@@ -55,9 +56,10 @@ async def preview_backfill(
 
 async def _list(prepared: Prepared, request: IngestRequest | BackfillRequest) -> Listing:
     """List the sources, and refuse what the run itself would refuse then."""
-    await note_known(prepared.sources, prepared.store, prepared.live, reads_all=reads_all(request))
-    listing = await list_sources(prepared.sources, prepared.spool)
-    refuse_unmatched(listing, prepared.live.places if prepared.live else ())
+    live = prepared.live
+    await note_known(prepared.sources, prepared.store, live, reads_all=reads_all(request))
+    listing = await list_sources(prepared.sources, prepared.spool, live.field_facts if live else FieldFacts())
+    refuse_unmatched(listing, live.places if live else ())
     return listing
 
 

@@ -43,6 +43,7 @@ class Measured:
     found: Hits of the first questions, which the language model answers.
     chunks: Number of chunks of the version.
     is_reranked: Whether searches of this index are reranked, unlike those that were measured.
+    has_required_filter: Whether searches here read only a part of the index, unlike those that were measured.
     """
 
     version: Version
@@ -54,6 +55,7 @@ class Measured:
     found: list[list[Hit]]
     chunks: int
     is_reranked: bool
+    has_required_filter: bool = False
 
 
 @dataclass(frozen=True)
@@ -137,6 +139,11 @@ def _quality_notes(measured: Measured) -> list[str]:
         notes.append(
             "Quality and latency are those of the search **without the reranker** that is set "
             "(ROOST_SEARCH__RERANKER): compare ways with `--compare chosen,rerank`."
+        )
+    if measured.has_required_filter:
+        notes.append(
+            "All of the index was measured, **without the filter that is required here** "
+            "(ROOST_SEARCH__REQUIRED_FILTER)."
         )
     recall = measured.quality.ann_recall
     if recall is not None and recall < MIN_ANN_RECALL:

@@ -44,6 +44,7 @@ class Connection:
         self._threads = CallThreads(writes=writes)
         self._check: Callable[[], float] = _allow
         self._writes: set[asyncio.Future[Any]] = set()  # in flight; of all copies of this store
+        self._required: dict[str, str] = {}  # collection -> filter of all its reads; of all copies of this store
 
     def guarded(self, check: Callable[[], float], lease_key: str) -> Self:
         """Copy this store so that each write first calls `check`, after its wait at the gate.

@@ -19,6 +19,11 @@ def one_of(field: str, values: Iterable[str]) -> str:
     return f"{field} in [{', '.join(quoted(value) for value in values)}]"
 
 
+def both(one: str, other: str) -> str:
+    """Combine two filters by `and`; an empty one matches all rows. Neither may leave a parenthesis open."""
+    return f"({one}) and ({other})" if one and other else one or other
+
+
 def cut_values(values: Sequence[str]) -> Iterator[Sequence[str]]:
     """Cut values into parts of at most `MAX_FILTER_VALUES`, one for each filter."""
     return (values[first : first + MAX_FILTER_VALUES] for first in range(0, len(values), MAX_FILTER_VALUES))

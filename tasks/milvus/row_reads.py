@@ -8,7 +8,7 @@ from typing import Any
 
 from roost.tasks.milvus.connection import Connection
 from roost.tasks.milvus.error_mapping import mapped_errors
-from roost.tasks.milvus.expressions import MAX_FILTER_VALUES, cut_values, one_of
+from roost.tasks.milvus.expressions import MAX_FILTER_VALUES, both, cut_values, one_of
 
 #: Rows in one page of a whole collection.
 PAGE_ROWS = 16_000
@@ -23,8 +23,26 @@ class RowReads(Connection):
     Every method raises `TransientError` and `StoreError` as `mapped_errors` says.
     """
 
+    def require_filter(self, collection: str, filter: str) -> None:
+        """Combine every read of a collection with a filter by `and`, from now on.
+
+        Args:
+            collection: Its name, not an alias of it.
+            filter: Filter as Milvus reads it.
+        """
+        self._required[collection] = filter
+
+    def required_filter(self, collection: str) -> str:
+        """Give the filter that all reads of a collection have; empty for none."""
+        return self._required.get(collection, "")
+
+    def _with_required(self, collection: str, filter: str) -> str:
+        """Combine a filter, in which no parenthesis is left open, with the required one."""
+        return both(self.required_filter(collection), filter)
+
     async def count(self, collection: str, filter: str = "") -> int:
         """Count the rows that a filter matches, just-written ones included."""
+        filter = self._with_required(collection, filter)
         with mapped_errors(self.settings.uri):
             rows = await self._rows.query(collection, filter=filter, output_fields=["count(*)"], **self._strong)
         return int(rows[0]["count(*)"])
@@ -33,6 +51,7 @@ class RowReads(Connection):
         self, collection: str, filter: str, fields: list[str], *, limit: int | None = None
     ) -> list[dict[str, Any]]:
         """Read the rows that a filter matches, just-written ones included."""
+        filter = self._with_required(collection, filter)
         options: dict[str, Any] = {"filter": filter, "output_fields": fields, **self._strong}
         if limit:
             options["limit"] = limit
@@ -101,7 +120,7 @@ class RowReads(Connection):
             "anns_field": field,
             "limit": limit,
             "output_fields": fields,
-            "filter": filter,
+            "filter": self._with_required(collection, filter),
             "search_params": params,
             **self._strong,
             "consistency_level": self.settings.search_consistency.capitalize(),
@@ -124,6 +143,7 @@ class RowReads(Connection):
         query is also the Strong read that the iterator, which ignores the consistency level, needs before it. It runs
         in a thread: to unpack thousands of rows takes tenths of a second.
         """
+        filter = self._with_required(collection, filter)
         first = await self._read_call(
             self._sync.query,
             collection,

@@ -25,6 +25,7 @@ from roost.tasks.settings import Chunking, Ingest
 from roost.tasks.sources.listing import Listing
 from roost.tasks.sources.opened_source import OpenedSource
 from roost.tasks.steps import list as list_step
+from roost.tasks.steps import rewrite_fields as rewrite_step
 from roost.tasks.steps.chunk import chunk_batch
 from roost.tasks.steps.close import Closed, close_run
 from roost.tasks.steps.embed import embed_batch
@@ -122,6 +123,12 @@ async def embed(
 async def index(embedded: Embedded, store: Store, version: Version, run_id: str) -> Written:
     """Write a batch."""
     return await index_batch(embedded, store, version, run_id=run_id)
+
+
+@task(name="rewrite fields", task_run_name="rewrite fields of {version.index}", **POLICY)
+async def rewrite_fields(version: Version, store: Store, documents: pl.DataFrame) -> int:
+    """Give documents other fields, with their stored texts and vectors."""
+    return await rewrite_step.rewrite_fields(store, version, documents)
 
 
 @task(name="close", task_run_name="close {version.index}", **POLICY)

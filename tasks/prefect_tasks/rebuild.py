@@ -27,7 +27,7 @@ from roost.tasks.versions.version import Version
 @task(name="list", task_run_name="list {version.index}", **POLICY)
 async def list_again(sources: Sequence[OpenedSource], spool: Path, version: Version) -> Listing:
     """List the sources as they are now."""
-    return await list_sources(sources, spool)
+    return await list_sources(sources, spool, version.field_facts)
 
 
 @task(name="read ledger", task_run_name="read ledger of {version.name}", **POLICY)

@@ -16,6 +16,7 @@ _EXAMPLE = "as in --where 'source == \"handbook\" and page > 2'"
 _TOKEN = re.compile(
     r"""\s*(?:
         (?P<string>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')
+      | (?P<date>\d{4}-\d\d-\d\d(?:T\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:?\d\d)?)?(?![\w.]))
       | (?P<number>-?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?(?![\w.]))
       | (?P<word>[A-Za-z_]\w*)
       | (?P<sign>==|!=|<=|>=|<|>|&&|\|\||!|[()\[\],=])
@@ -30,7 +31,7 @@ Value = str | int | float | bool
 
 @dataclass(frozen=True)
 class Token:
-    """A token of a filter: its kind (string, number, word, sign, end), text, and position."""
+    """A token of a filter: its kind (string, date, number, word, sign, end), text, and position."""
 
     kind: str
     text: str

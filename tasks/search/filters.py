@@ -2,6 +2,7 @@
 
     source == "handbook" and page > 2
     not (uri like "staff/%" or page in [1, 2, 3])
+    modified >= 2026-01-01 and "ops" in teams
 
 No part of the text is pasted into the expression: every name is checked, and every literal is quoted again.
 """
@@ -9,14 +10,11 @@ No part of the text is pasted into the expression: every name is checked, and ev
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from pymilvus import DataType
-
-from roost.tasks.errors import UsageError, did_you_mean
+from roost.tasks.errors import UsageError
 from roost.tasks.milvus.expressions import quoted
-from roost.tasks.milvus.store import Store
 from roost.tasks.search.filter_tokens import (
     KEYWORDS,
     Token,
@@ -28,8 +26,7 @@ from roost.tasks.search.filter_tokens import (
     read_tokens,
     unquoted,
 )
-from roost.tasks.versions.schema import SPARSE
-from roost.tasks.versions.version import Version
+from roost.tasks.sources.metadata.kinds import ITEM_KINDS, PLURALS, Kind, as_date, is_date
 
 #: Characters of a filter.
 MAX_LENGTH = 10_000
@@ -37,10 +34,14 @@ MAX_LENGTH = 10_000
 MAX_DEPTH = 50
 #: Values of a list in a filter.
 MAX_VALUES = 1_000
-#: Chunks that are read to name the metadata which an index has.
-MAX_SAMPLED_ROWS = 1_000
 
 _COMPARISONS = ("==", "!=", "<", "<=", ">", ">=")
+#: Kinds of tokens that are values.
+_LITERALS = ("string", "number", "date")
+#: Functions of Milvus that tell whether a list has values, as LlamaIndex writes them -> as they are written here.
+_CONTAINS = {
+    f"{kind}_contains{end}": f"json_contains{end}" for kind in ("json", "array") for end in ("", "_any", "_all")
+}
 #: Keywords of Milvus' expressions, which are not accepted as names of fields.
 _MILVUS_KEYWORDS = re.compile(
     r"(exists|is|null|json_\w+|array_\w+|text_match|phrase_match|random_sample|st_\w+)", re.IGNORECASE
@@ -52,19 +53,19 @@ class Where:
     """A checked filter.
 
     text: The filter as Milvus reads it; empty matches every row.
-    names: Names in it that are not fields of the schema: names of the documents' own metadata.
+    names: Names in it that are not known: names of the documents' own metadata.
     """
 
     text: str = ""
     names: frozenset[str] = frozenset()
 
 
-def parse_where(text: str, fields: Mapping[str, type[str] | type[int]]) -> Where:
+def parse_where(text: str, fields: Mapping[str, Kind]) -> Where:
     """Parse a filter and write it again for Milvus.
 
     Args:
         text: The filter; blank for none.
-        fields: Fields of the schema that can be compared, and the type of their values.
+        fields: Fields that are known, and the kind of their values.
 
     Raises:
         UsageError: The filter is invalid, or compares a field with a value of another type; the message says where.
@@ -82,7 +83,7 @@ def parse_where(text: str, fields: Mapping[str, type[str] | type[int]]) -> Where
 class _Parser:
     """A recursive descent parser: or, and, not, comparison."""
 
-    def __init__(self, text: str, fields: Mapping[str, type[str] | type[int]]) -> None:
+    def __init__(self, text: str, fields: Mapping[str, Kind]) -> None:
         self._text = text
         self._fields = fields
         self._tokens = read_tokens(text)
@@ -119,18 +120,45 @@ class _Parser:
         return self._comparison()
 
     def _comparison(self) -> str:
+        if self._next.kind in _LITERALS or plain(self._next) in ("true", "false"):
+            return self._membership()
+        if self._next.text.lower() in _CONTAINS and self._after_next.text == "(":
+            return self._function(_CONTAINS[self._take().text.lower()])
         field = self._field()
         if self._took("="):
             raise self._wrong("a comparison is written ==")
         sign = self._take()
         word = plain(sign)
         if sign.kind == "sign" and word in _COMPARISONS:
-            return f"{field} {word} {literal(self._value(field))}"
+            return f"{field} {word} {self._scalar(field)}"
         if word == "like":
             return self._like(field)
         if word == "in" or (word == "not" and self._took("in")):
-            return f"{field} {'not in' if word == 'not' else 'in'} [{', '.join(self._values(field))}]"
+            values = self._list(lambda: self._scalar(field))
+            return f"{field} {'not in' if word == 'not' else 'in'} [{', '.join(values)}]"
         raise self._wrong(f"after {field!r} comes one of {' '.join(_COMPARISONS)} in, not in, like", sign)
+
+    def _membership(self) -> str:
+        """Parse `"ops" in teams`: whether a list has a value."""
+        token = self._take()
+        is_negated = self._took("not")
+        if not self._took("in"):
+            raise self._wrong("the name of a field is expected here, or in after a value", token)
+        field = self._field()
+        contains = f"json_contains({field}, {self._item(field, token)})"
+        return f"not ({contains})" if is_negated else contains
+
+    def _function(self, name: str) -> str:
+        """Parse `json_contains(teams, "ops")`, as Milvus, LlamaIndex and this parser write it."""
+        self._expect("(")
+        field = self._field()
+        self._expect(",")
+        if name == "json_contains":
+            values = self._item(field, self._take())
+        else:
+            values = f"[{', '.join(self._list(lambda: self._item(field, self._take())))}]"
+        self._expect(")")
+        return f"{name}({field}, {values})"
 
     def _field(self) -> str:
         token = self._take()
@@ -143,47 +171,76 @@ class _Parser:
         return token.text
 
     def _like(self, field: str) -> str:
-        value = self._value(field)
-        if not isinstance(value, str):
-            raise self._wrong('like needs a text with % for anything, as in uri like "staff/%"')
-        return f"{field} like {quoted(value)}"
+        kind = self._fields.get(field, "text")
+        if kind not in ("text", "date"):
+            raise self._wrong(f"like needs a text, and {field} has {PLURALS[kind]}")
+        token = self._take()
+        if token.kind != "string":
+            raise self._wrong('like needs a text with % for anything, as in uri like "staff/%"', token)
+        return f"{field} like {quoted(unquoted(token))}"
 
-    def _values(self, field: str) -> list[str]:
+    def _list(self, parse: Callable[[], str]) -> list[str]:
         self._expect("[")
         if self._next.text == "]":
             raise self._wrong("an empty list matches nothing")
-        values = [literal(self._value(field))]
+        values = [parse()]
         while self._took(","):
-            values.append(literal(self._value(field)))
+            values.append(parse())
         self._expect("]")
         if len(values) > MAX_VALUES:
             raise self._wrong(f"a list may have at most {MAX_VALUES:,} values")
         return values
 
-    def _value(self, field: str) -> Value:
+    def _scalar(self, field: str) -> str:
+        """Parse a value with which a field is compared, and write it as Milvus reads it."""
+        kind = self._fields.get(field)
+        if kind in ITEM_KINDS:
+            raise self._wrong(f'{field} has {PLURALS[kind]}: write whether they have a value, as in "ops" in {field}')
         token = self._take()
-        if token.kind == "string":
-            value: Value = unquoted(token)
+        return self._written(field, kind, token)
+
+    def _item(self, field: str, token: Token) -> str:
+        """Check a value that a list may have, and write it as Milvus reads it."""
+        kind = self._fields.get(field)
+        if kind is not None and kind not in ITEM_KINDS:
+            raise self._wrong(f"{field} has {PLURALS[kind]}, not lists: write {field} == {token.text}", token)
+        return self._written(field, ITEM_KINDS[kind] if kind else None, token)
+
+    def _written(self, field: str, kind: Kind | None, token: Token) -> str:
+        """Write a value as Milvus reads it; dates as they are stored.
+
+        Raises:
+            UsageError: It is none, or of another kind than the field's.
+        """
+        if token.kind in ("string", "date"):
+            value: Value = unquoted(token) if token.kind == "string" else token.text
         elif token.kind == "number":
             value = parse_number(token)
         elif plain(token) in ("true", "false"):
             value = plain(token) == "true"
         else:
-            raise self._wrong("a value is expected here: a number, or a text in quotes", token)
-        self._check(field, value, token)
-        return value
-
-    def _check(self, field: str, value: Value, token: Token) -> None:
-        expected = self._fields.get(field)
-        fits = {str: isinstance(value, str), int: type(value) in (int, float), None: True}[expected]
-        if not fits:
-            raise self._wrong(
-                f"{field} has {'texts' if expected is str else 'numbers'} as values, not {token.text}", token
+            raise self._wrong("a value is expected here: a number, a date, or a text in quotes", token)
+        fits = {
+            "text": token.kind == "string",
+            "number": token.kind == "number",
+            "boolean": isinstance(value, bool),
+            "date": isinstance(value, str) and is_date(value),
+            None: token.kind != "date" or is_date(token.text),
+        }
+        if not fits[kind]:
+            expected = (
+                f"{field} has {PLURALS[kind]} as values, not {token.text}" if kind else f"there is no {token.text}"
             )
+            raise self._wrong(expected, token)
+        return literal(as_date(value) if kind == "date" or token.kind == "date" else value)
 
     @property
     def _next(self) -> Token:
         return self._tokens[self._at]
+
+    @property
+    def _after_next(self) -> Token:
+        return self._tokens[min(self._at + 1, len(self._tokens) - 1)]
 
     def _take(self) -> Token:
         token = self._next
@@ -206,34 +263,3 @@ class _Parser:
 
 def _joined(parts: list[str], word: str) -> str:
     return parts[0] if len(parts) == 1 else f"({f' {word} '.join(parts)})"
-
-
-async def checked_where(store: Store, version: Version, text: str) -> str:
-    """Parse a filter and check it against an index: its fields, and the names of the documents' own metadata.
-
-    Returns:
-        The filter as Milvus reads it; empty for none.
-
-    Raises:
-        UsageError: The filter is invalid for this index.
-    """
-    if not text.strip():
-        return ""
-    described = await store.describe_collection(version.name) or {}
-    kinds = {DataType.VARCHAR: str, DataType.INT64: int}
-    fields = {field["name"]: kinds[field["type"]] for field in described["fields"] if field["type"] in kinds}
-    where = parse_where(text, fields)
-    for name in sorted(where.names):
-        if not await store.query(version.name, f"exists $meta[{quoted(name)}]", ["id"], limit=1):
-            own = sorted(await _metadata_names(store, version) - set(fields))
-            hint = did_you_mean(name, [*fields, *own])
-            known = f"fields: {', '.join(sorted(fields))}; metadata: {', '.join(own) or 'none'}"
-            advice = f"{hint} There are {known}" if hint else known
-            raise UsageError(f"no chunk of index {version.index!r} has a field {name!r}; {advice}")
-    return where.text
-
-
-async def _metadata_names(store: Store, version: Version) -> set[str]:
-    """Name the documents' own metadata, as found in the first chunks of many documents."""
-    rows = await store.query(version.name, "ordinal == 0", ["*"], limit=MAX_SAMPLED_ROWS)
-    return {name for row in rows for name in row if not name.startswith("_")} - {"vector", SPARSE}

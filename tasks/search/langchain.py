@@ -12,6 +12,7 @@ from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 from langchain_core.retrievers import BaseRetriever
 from pydantic import PrivateAttr
+from pymilvus import AsyncMilvusClient, Collection
 
 from roost.tasks.errors import UsageError
 from roost.tasks.milvus.connection import connection_options
@@ -19,8 +20,11 @@ from roost.tasks.milvus.expressions import cut_values, one_of
 from roost.tasks.milvus.store import Store
 from roost.tasks.models.embedder import Embedder
 from roost.tasks.search.added_texts import added_metadata, added_row, embed_added_texts
+from roost.tasks.search.filters import parse_where
 from roost.tasks.search.langchain_bridge import BridgedMilvus, check_bridged_versions
+from roost.tasks.search.restricted_clients import Restriction, SchemaOnlyCollection, restrict
 from roost.tasks.search.row_search import FoundRow, RowSearch
+from roost.tasks.sources.metadata.kinds import Kind
 from roost.tasks.versions.schema import SPARSE
 from roost.tasks.versions.version import Version
 
@@ -51,16 +55,47 @@ class IndexMilvus(BridgedMilvus):
 
     Rows are written, deleted and read by id through Roost's store, in its own loop: one write at a time on Milvus Lite,
     and a row whose id exists is replaced. Its errors are Roost's: `TransientError`, `StoreError`. Searches are the
-    library's. Arguments for which there is a setting (`timeout`, `batch_size`) have no effect on writes.
+    library's, and read only what the required filter matches. Arguments for which there is a setting (`timeout`,
+    `batch_size`) have no effect on writes.
     """
 
+    _restriction: Restriction | None = None  # until it is made
+
     def __init__(
-        self, store: Store, version: Version, embedder: Embedder, portal: BlockingPortal, **options: Any
+        self,
+        store: Store,
+        version: Version,
+        embedder: Embedder,
+        portal: BlockingPortal,
+        fields: Mapping[str, Kind] | None = None,
+        **options: Any,
     ) -> None:
         """Open the library's store with its own options; the other arguments are those of `langchain_store`."""
         self._index_embeddings = IndexEmbeddings(embedder)
         super().__init__(embedding_function=self._index_embeddings, collection_name=version.name, **options)
         self._store, self._version, self._portal = store, version, portal
+        self._restriction = Restriction(version.name, store.required_filter(version.name), fields or {})
+        restrict(self.client, self._restriction)
+
+    @property
+    def aclient(self) -> AsyncMilvusClient:
+        """The async client."""
+        client = super().aclient
+        if self._restriction:
+            restrict(client, self._restriction)
+        return client
+
+    @property
+    def col(self) -> Collection | None:
+        """The library's own handle of the collection, for its schema."""
+        found: Collection | None = super().col
+        if found is not None and self._restriction and self._restriction.required:
+            found.__class__ = SchemaOnlyCollection
+        return found
+
+    @col.setter
+    def col(self, value: Collection | None) -> None:
+        BridgedMilvus.col.fset(self, value)  # type: ignore[attr-defined]
 
     def add_texts(
         self,
@@ -200,6 +235,8 @@ class IndexMilvus(BridgedMilvus):
         return [self.to_document(row) for row in rows]
 
     async def _find(self, expr: str, fields: list[str] | None, limit: int) -> list[Document]:
+        if self._restriction and self._restriction.required:
+            expr = parse_where(expr, self._restriction.fields).text
         rows = await self._store.query(self._version.name, expr, ["*"], limit=limit)
         documents = [self.to_document(row) for row in rows]
         if fields is not None:
@@ -226,7 +263,13 @@ def _ids(documents: list[Document], ids: list[str] | None = None, **_: Any) -> A
 
 
 def langchain_store(
-    store: Store, version: Version, embedder: Embedder, portal: BlockingPortal, *, ef: int = 0
+    store: Store,
+    version: Version,
+    embedder: Embedder,
+    portal: BlockingPortal,
+    *,
+    ef: int = 0,
+    fields: Mapping[str, Kind] | None = None,
 ) -> IndexMilvus:
     """Open a version as LangChain's store.
 
@@ -236,6 +279,7 @@ def langchain_store(
         embedder: The version's model.
         portal: The thread whose loop the open Milvus belongs to.
         ef: Minimum breadth of a search (HNSW's `ef`).
+        fields: Fields whose kind is known, where a filter is required.
 
     Raises:
         ConfigurationError: See `check_bridged_versions`.
@@ -246,6 +290,7 @@ def langchain_store(
         version,
         embedder,
         portal,
+        fields,
         connection_args=connection_options(store.settings),
         consistency_level="Strong",
         search_params={"metric_type": version.metric, "params": {"ef": max(store.settings.search_ef, ef)}},

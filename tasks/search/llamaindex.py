@@ -6,6 +6,7 @@ The underscored methods are the extension points that LlamaIndex documents for e
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.bridge.pydantic import PrivateAttr
@@ -18,7 +19,9 @@ from roost.tasks.milvus.connection import connection_options
 from roost.tasks.milvus.store import Store
 from roost.tasks.models.embedder import Embedder
 from roost.tasks.search.added_texts import embed_added_texts
+from roost.tasks.search.restricted_clients import Restriction, restrict
 from roost.tasks.search.row_search import FoundRow, RowSearch
+from roost.tasks.sources.metadata.kinds import Kind
 from roost.tasks.versions.version import Version
 
 
@@ -47,7 +50,9 @@ class IndexEmbedding(BaseEmbedding):
         return await asyncio.to_thread(self._get_text_embedding, text)
 
 
-def llamaindex_store(store: Store, version: Version, *, ef: int = 0) -> MilvusVectorStore:
+def llamaindex_store(
+    store: Store, version: Version, *, ef: int = 0, fields: Mapping[str, Kind] | None = None
+) -> MilvusVectorStore:
     """Open a version as LlamaIndex's own store.
 
     The store gets the name of the version's collection instead of the index's name: the library looks for the name in
@@ -57,8 +62,9 @@ def llamaindex_store(store: Store, version: Version, *, ef: int = 0) -> MilvusVe
         store: The open Milvus; both share a connection.
         version: The version to open.
         ef: Minimum breadth of a search (HNSW's `ef`).
+        fields: Fields whose kind is known, where a filter is required.
     """
-    return MilvusVectorStore(
+    vectors = MilvusVectorStore(
         **connection_options(store.settings),
         collection_name=version.name,
         dim=version.recipe.dimension,
@@ -71,6 +77,10 @@ def llamaindex_store(store: Store, version: Version, *, ef: int = 0) -> MilvusVe
         search_config={"metric_type": version.metric, "params": {"ef": max(store.settings.search_ef, ef)}},
         consistency_level="Strong",
     )
+    restriction = Restriction(version.name, store.required_filter(version.name), fields or {})
+    restrict(vectors.client, restriction)
+    restrict(vectors.aclient, restriction)
+    return vectors
 
 
 class IndexRetriever(BaseRetriever):

@@ -25,13 +25,14 @@ from roost.tasks.milvus.lock_wait import LeaseOwner
 from roost.tasks.milvus.store import Store, open_store
 from roost.tasks.models.embedder import Embedder, model_of
 from roost.tasks.models.reranker import shared_reranker
-from roost.tasks.search.filters import checked_where
+from roost.tasks.search.checked_filter import checked_where, filter_fields, require_filter
 from roost.tasks.search.fused_search import choose_fusion
 from roost.tasks.search.hits import Hit, RetrieverKeywords, SearchOptions
 from roost.tasks.search.reranking import choose_count
 from roost.tasks.search.retrieve import Models, search
 from roost.tasks.search.row_search import RowSearch
 from roost.tasks.settings import Settings, load_settings
+from roost.tasks.sources.metadata.kinds import Kind
 from roost.tasks.versions.live_version import require_live_version
 from roost.tasks.versions.version import Version
 
@@ -102,7 +103,7 @@ class OpenIndex:
         """
         from roost.tasks.search.llamaindex import close_llamaindex, llamaindex_store
 
-        vectors = llamaindex_store(self._store, self.version, ef=ef)
+        vectors = llamaindex_store(self._store, self.version, ef=ef, fields=self._fields)
         self._aclose.push_async_callback(close_llamaindex, vectors)
         self._close.callback(vectors.client.close)
         return vectors
@@ -143,7 +144,7 @@ class OpenIndex:
         """
         from roost.tasks.search.langchain import langchain_store
 
-        vectors = langchain_store(self._store, self.version, self.embedder, self._portal, ef=ef)
+        vectors = langchain_store(self._store, self.version, self.embedder, self._portal, ef=ef, fields=self._fields)
         self._aclose.push_async_callback(vectors.aclose)
         self._close.callback(vectors.close)
         return vectors
@@ -169,6 +170,10 @@ class OpenIndex:
     async def alangchain_retriever(self, *, k: int = 5, **options: Unpack[RetrieverKeywords]) -> LangChainRetriever:
         """Do the same as `langchain_retriever` without blocking the running loop."""
         return await asyncio.to_thread(self.langchain_retriever, k=k, **options)
+
+    @property
+    def _fields(self) -> dict[str, Kind]:
+        return self._portal.call(filter_fields, self._store, self.version)
 
     def _row_search(self, k: int, options: SearchOptions) -> RowSearch:
         """Check the options of a retriever, and make its search."""
@@ -261,6 +266,7 @@ def _opened(index: str, settings: Settings | None) -> Iterator[OpenIndex]:
         opening = open_store(settings.milvus, create=False, owner=LeaseOwner("an open index"))
         store = stack.enter_context(portal.wrap_async_context_manager(opening))
         version = portal.call(require_live_version, store, index)
+        portal.call(require_filter, store, version, settings.search.required_filter)
         model = model_of(version.recipe, settings.embedding, version.endpoint)
         embedder = stack.enter_context(Embedder(model, settings.embedding))
         models = Models(embedder, shared_reranker(settings.search, settings.embedding))

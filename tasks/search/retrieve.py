@@ -15,8 +15,8 @@ from roost.tasks.milvus.store import Store
 from roost.tasks.models.embedder import Embedder
 from roost.tasks.models.reranker import Reranker
 from roost.tasks.search.added_texts import count_tokens
+from roost.tasks.search.checked_filter import checked_where
 from roost.tasks.search.diversity import choose_diverse
-from roost.tasks.search.filters import checked_where
 from roost.tasks.search.fused_search import choose_fusion, search_fused
 from roost.tasks.search.hits import FIELDS, Hit, HitRow, SearchOptions, hit_row, make_hits
 from roost.tasks.search.neighbours import with_neighbours

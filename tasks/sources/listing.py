@@ -11,6 +11,8 @@ from pathlib import Path
 import polars as pl
 
 from roost.tasks.records import DOCUMENT
+from roost.tasks.sources.metadata.facts import FieldFacts
+from roost.tasks.sources.metadata.give import GivenFields, RuledSource, give_fields
 from roost.tasks.sources.opened_source import OpenedSource
 from roost.tasks.sources.source import Source
 from roost.tasks.sources.source_listing import list_source
@@ -27,6 +29,7 @@ class Listing:
     unlisted: (source key, URI prefix) of what could not be listed.
     skipped: Files without text, counted by suffix, and empty files.
     tables: Key of a source -> as in `SourceListing`.
+    given: The fields that rules give to the documents.
     """
 
     documents: pl.DataFrame
@@ -34,6 +37,7 @@ class Listing:
     unlisted: tuple[tuple[str, str], ...]
     skipped: Counter[str]
     tables: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    given: GivenFields = field(default_factory=GivenFields)
 
     @property
     def empty_sources(self) -> list[Source]:
@@ -42,11 +46,17 @@ class Listing:
         return [source for source in self.sources if source.key not in others]
 
 
-async def list_sources(opened: Sequence[OpenedSource], spool: Path) -> Listing:
+async def list_sources(opened: Sequence[OpenedSource], spool: Path, facts: FieldFacts | None = None) -> Listing:
     """List all sources as they are now, one after another, in a thread; tables in worker processes.
 
+    Args:
+        opened: The sources.
+        spool: Folder for rows of tables.
+        facts: What the index knows of fields; None to give no fields.
+
     Raises:
-        SourceError: A place is gone, or its content cannot be read with the source's choices.
+        SourceError: A place is gone, its content cannot be read with the source's choices, or a rule for metadata is
+            wrong.
         RunError: A place hangs.
     """
     listings = []
@@ -55,8 +65,14 @@ async def list_sources(opened: Sequence[OpenedSource], spool: Path) -> Listing:
             what = f"listing {one.source.uri}"
             listings.append(await call_watched(what, list_source, one, spool, worker, worker.hash))
     documents = pl.concat([DOCUMENT.to_frame(), *(listing.documents for listing in listings)])
+    documents = await asyncio.to_thread(refuse_unstorable, documents)
+    given = GivenFields()
+    if facts is not None:
+        ruled = [RuledSource(one.key, one.source.from_anywhere().metadata) for one in opened]
+        given = await call_watched("reading the metadata", give_fields, documents, ruled, facts)
     return Listing(
-        documents=await asyncio.to_thread(refuse_unstorable, documents),
+        documents=documents,
+        given=given,
         sources=tuple(one.source for one in opened),
         unlisted=tuple(
             (one.key, prefix) for one, listing in zip(opened, listings, strict=True) for prefix in listing.unlisted

@@ -22,6 +22,7 @@ from roost.tasks.locations import REFUSED_BY_SCHEMA, find_secret, hide_secrets, 
 from roost.tasks.packaged_files import resolve_packaged
 from roost.tasks.sources.connectors.database_uris import absolute_database, database_place
 from roost.tasks.sources.connectors.schemes import lists_files
+from roost.tasks.sources.metadata.choices import Metadata
 from roost.tasks.sources.table_uris import file_of
 
 GLOB_CHARACTERS = re.compile(r"[*?\[]")
@@ -77,6 +78,9 @@ class Source(FormModel):
     exclude: list[str] = Field([], title="Exclude", description="Glob of files to leave out, as in drafts/**.")
     columns: Columns = Field(
         Columns(), title="Table columns", description="For tables: the columns of id, title, text and metadata."
+    )
+    metadata: Metadata = Field(
+        Metadata(), title="Given metadata", description="Fields that the documents get, for filters of searches."
     )
 
     @field_validator("uri")
@@ -134,19 +138,26 @@ class Source(FormModel):
     def given(self) -> dict[str, Any] | None:
         """The choices of this source as JSON, with an absolute URI; None where the URL has a query: it may be a secret.
 
-        Kept with an index, so that a rebuild can list the source again.
+        Kept with an index, so that a rebuild can list the source again. Its metadata are kept apart (`FieldFacts`).
         """
         last = split_chain(self.uri)[-1]
         if "://" in last and urlsplit(last).query and not is_database(last):
             return None
-        return self.from_anywhere().model_dump(exclude_defaults=True)
+        return self.from_anywhere().model_dump(exclude_defaults=True, exclude={"metadata"})
 
     def from_anywhere(self) -> Source:
-        """Give the same source with an absolute URI, for processes with another working folder."""
+        """Give the same source with absolute places, for processes with another working folder."""
+        places: dict[str, Any] = {"uri": self._absolute_uri}
+        if self.metadata.file:
+            places["metadata"] = self.metadata.model_copy(update={"file": absolute_uri(self.metadata.file)})
+        return self.model_copy(update=places)
+
+    @property
+    def _absolute_uri(self) -> str:
         if is_database(self.uri):
-            return self.model_copy(update={"uri": absolute_database(self.uri)})
+            return absolute_database(self.uri)
         *inner, last = split_chain(self.uri)
-        return self.model_copy(update={"uri": "::".join([*inner, absolute_uri(last)])})
+        return "::".join([*inner, absolute_uri(last)])
 
     @property
     def is_narrowed(self) -> bool:

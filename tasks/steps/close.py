@@ -43,7 +43,8 @@ async def close_run(version: Version, store: Store, gone: pl.DataFrame, plan: Pl
     """
     await touch_rows(store, version.ledger, plan.documents.filter("is_touched"))
     deleted = await delete_documents(store, version, gone, run_id=run_id)
-    if store.is_lite and plan.with_actions(*WORK_ACTIONS, *DELETE_ACTIONS).height:
+    has_written = plan.with_actions(*WORK_ACTIONS, *DELETE_ACTIONS).height or plan.documents["has_other_fields"].any()
+    if store.is_lite and has_written:
         await store.flush(version.name)  # Lite searches unflushed rows ten times slower
     # Reads that see all writes share the wait for the server's clock when they are gathered.
     ledger, chunks, ours = await asyncio.gather(

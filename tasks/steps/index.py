@@ -27,7 +27,7 @@ from roost.tasks.milvus.store import Store
 from roost.tasks.records import Embedded, Written
 from roost.tasks.steps.chunk_rows import chunk_rows
 from roost.tasks.versions import ledger
-from roost.tasks.versions.ledger import INDEXED, QUARANTINED, WRITING
+from roost.tasks.versions.ledger import INDEXED, QUARANTINED, UNKNOWN_FIELDS, WRITING
 from roost.tasks.versions.version import Version
 
 
@@ -64,6 +64,7 @@ async def quarantine(store: Store, version: Version, rejects: pl.DataFrame, *, r
             **_read_as(row),
             "reason": f"{row['reason']}: {row['detail']}",
             "attempts": row["attempts"] + 1,
+            "fields_hash": row["known_fields_hash"],
             **await _state_after_refusal(store, version, row),
         }
         for row in rejects.iter_rows(named=True)
@@ -152,6 +153,7 @@ def _intent_rows(documents: pl.DataFrame) -> Iterator[dict[str, Any]]:
             "reason": "",
             "attempts": 0,
             "content_hash": "",
+            "fields_hash": UNKNOWN_FIELDS,
             "chunk_count": row["committed"],
             "pending_chunk_count": max(row["new_chunks"], row["old_chunks"]),
         }
@@ -165,6 +167,7 @@ def _commit_rows(documents: pl.DataFrame) -> Iterator[dict[str, Any]]:
             "status": INDEXED,
             "reason": "",
             "attempts": 0,
+            "fields_hash": row["fields_hash"],
             "chunk_count": row["new_chunks"],
             "pending_chunk_count": 0,
         }

@@ -21,7 +21,7 @@ from roost.tasks.steps.changed_parsers import has_other_parser
 from roost.tasks.steps.plan import read_known_ledger
 from roost.tasks.versions.ledger import INDEXED
 from roost.tasks.versions.live_version import publish
-from roost.tasks.versions.version import Version, note_places, note_tables
+from roost.tasks.versions.version import Version, note_field_facts, note_places, note_tables
 
 
 async def list_and_note(
@@ -29,7 +29,8 @@ async def list_and_note(
 ) -> Listing:
     """List the sources of an index under its writer lease, note where they are, and publish a new index.
 
-    The places are noted before any document is written, and a new index is published once its sources could be listed.
+    The places and the kinds of fields are noted before any document is written, and a new index is published once its
+    sources could be listed.
 
     Args:
         opened: The sources.
@@ -39,16 +40,17 @@ async def list_and_note(
         reads_all: Whether unchanged documents are read too.
 
     Raises:
-        SourceError: A source cannot be listed, its derived name belongs to another place, or it is new and its glob or
-            include matches nothing.
+        SourceError: A source cannot be listed, its derived name belongs to another place, it is new and its glob or
+            include matches nothing, or a rule for metadata is wrong.
     """
     sources = [one.source for one in opened]
     refuse_moved(sources, version.places)
     await note_known(opened, store, version, reads_all=reads_all)
-    listing = await list_sources(opened, spool)
+    listing = await list_sources(opened, spool, version.field_facts)
     refuse_unmatched(listing, version.places)
     await note_sources(store, version, sources)
     await note_tables(store, version, _still_noted(version, listing))  # before rows of a changed one are written
+    await note_field_facts(store, version, listing.given.facts)
     await publish(store, version)
     return listing
 

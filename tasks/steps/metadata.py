@@ -1,4 +1,4 @@
-"""Metadata of a document as one JSON object that Milvus can store: scalars only, of bounded size."""
+"""Metadata of a document as one JSON object that Milvus can store: scalars and lists of them, of bounded size."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ MAX_METADATA_CHARACTERS = 4_000
 
 
 def pack_metadata(metadata: Mapping[str, Any]) -> str:
-    """Write metadata as a JSON object: numbers and booleans stay, other values become text or their JSON."""
+    """Write metadata as a JSON object: numbers, booleans and lists stay, other values become text or their JSON."""
     packed: dict[str, Any] = {}
     room = MAX_METADATA_CHARACTERS
     for key, value in metadata.items():
-        plain = value if _is_storable_number(value) else _as_text(value)[:MAX_VALUE_CHARACTERS]
+        is_plain = _is_storable_number(value) or _is_storable_list(value)
+        plain = value if is_plain else _as_text(value)[:MAX_VALUE_CHARACTERS]
         room -= len(key) + len(str(plain))
         if room < 0:
             break
@@ -31,6 +32,14 @@ def _is_storable_number(value: Any) -> bool:
     if isinstance(value, float):
         return math.isfinite(value)
     return isinstance(value, int) and -(2**63) <= value < 2**63
+
+
+def _is_storable_list(value: Any) -> bool:
+    """Whether a filter can find the values of a list: all are texts, or all are numbers."""
+    if not isinstance(value, list) or not value or len(str(value)) > MAX_VALUE_CHARACTERS:
+        return False
+    is_numbers = all(_is_storable_number(one) and not isinstance(one, bool) for one in value)
+    return is_numbers or all(isinstance(one, str) for one in value)
 
 
 def _as_text(value: Any) -> str:

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import polars as pl
 
 from roost.tasks.errors import REASONS, UsageError
-from roost.tasks.ids import ALL_IDS, IdRange, in_id_range
+from roost.tasks.ids import ALL_IDS, IdRange, digest, in_id_range
 from roost.tasks.milvus.store import Store
-from roost.tasks.records import PLANNED, Plan
+from roost.tasks.records import FIELD_ACTIONS, PLANNED, Plan
 from roost.tasks.sources.connectors.items import hash_locations
 from roost.tasks.sources.listing import Listing
 from roost.tasks.sources.source import Source
@@ -89,7 +89,18 @@ def _plan_and_check(listing: Listing, ledger: pl.DataFrame, options: PlanOptions
     )
     not_chosen = {} if options.keep_missing or options.delete_excluded else count_not_chosen(ledger, listing)
     empty = tuple(source.key for source in listing.empty_sources)
-    plan = Plan(documents, listing.skipped, listing.unlisted, not_chosen, empty, is_first=ledger.is_empty())
+    given = listing.given
+    plan = Plan(
+        documents,
+        listing.skipped,
+        listing.unlisted,
+        not_chosen,
+        empty,
+        is_first=ledger.is_empty(),
+        field_kinds=given.facts.kinds,
+        unmatched_rules=given.unmatched,
+        contradictions=given.contradictions,
+    )
     return plan, refused
 
 
@@ -114,14 +125,17 @@ def make_plan(listing: Listing, ledger: pl.DataFrame, options: PlanOptions) -> p
         known_hash="content_hash",
         known_reason="reason",
         known_parser="parser",
+        known_fields_hash="fields_hash",
         committed="chunk_count",
         old_chunks=OLD_CHUNKS,
     )
     joined = (
         listing.documents.filter(in_id_range(options.id_range))
         .join(known, on="doc_id", how="left")
+        .join(listing.given.documents, on="doc_id", how="left")
         .with_columns(pl.col("old_chunks", "committed", "attempts").fill_null(0), moved_from=pl.lit(""))
     )
+    joined = _with_fields(joined)
     hashed = _hash_changed(joined, always=options.checksum)
     hashed = hashed.with_columns(has_other_parser=has_other_parser(hashed))
     documents = hashed.with_columns(action=_action(options)).with_columns(is_touched=_is_touched())
@@ -221,6 +235,7 @@ def _action(options: PlanOptions) -> pl.Expr:
         (pl.col("has_other_parser"), "reread"),
         (is_quarantined & is_retried, "retry"),
         (is_quarantined, "quarantined"),
+        (pl.col("has_other_fields"), "metadata"),
     ]
     return pl.coalesce(*(pl.when(rule).then(pl.lit(action)) for rule, action in rules), pl.lit("unchanged"))
 
@@ -229,7 +244,17 @@ def _is_touched() -> pl.Expr:
     """Whether an unchanged document has a new time or fingerprint, which its ledger row is to get."""
     has_new_time = pl.col("modified") != pl.col("known_modified")
     has_new_fingerprint = (pl.col("fingerprint") != "") & (pl.col("fingerprint") != pl.col("known_fingerprint"))
-    return pl.col("action").is_in(["unchanged", "quarantined"]) & (has_new_time | has_new_fingerprint)
+    return pl.col("action").is_in(["unchanged", *FIELD_ACTIONS]) & (has_new_time | has_new_fingerprint)
+
+
+def _with_fields(joined: pl.DataFrame) -> pl.DataFrame:
+    """Complete the fields that rules give, and find the documents whose stored rows have other ones."""
+    filled = joined.with_columns(pl.col("fields", "known_fields_hash").fill_null(""))
+    texts = filled["fields"].unique()
+    hashes = pl.Series([digest(text.encode()) if text else "" for text in texts], dtype=pl.String)
+    hashed = filled.with_columns(fields_hash=pl.col("fields").replace_strict(texts, hashes, return_dtype=pl.String))
+    is_other = (pl.col("fields_hash") != pl.col("known_fields_hash")) & (pl.col("old_chunks") > 0)
+    return hashed.with_columns(has_other_fields=is_other)
 
 
 def _find_moves(documents: pl.DataFrame, missing: pl.DataFrame) -> pl.DataFrame:
@@ -290,6 +315,9 @@ def _plan_deletions(missing: pl.DataFrame, documents: pl.DataFrame) -> pl.DataFr
         committed="chunk_count",
         moved_from=pl.lit(""),
         is_touched=pl.lit(value=False),
+        fields=pl.lit(""),
+        known_fields_hash="fields_hash",
+        has_other_fields=pl.lit(value=False),
         location=pl.lit(""),
         spool=pl.lit(""),
         row=pl.lit(-1),

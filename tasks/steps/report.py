@@ -11,6 +11,7 @@ import polars as pl
 from roost.tasks.models.recipe import Recipe
 from roost.tasks.records import ACTIONS, WORK_ACTIONS, Chunked, Embedded, Loaded, Plan, Written, text_bytes
 from roost.tasks.steps.deletions import SourceDeletions, deletions_by_source
+from roost.tasks.steps.rule_report import RuleReport
 from roost.tasks.steps.select import Selected
 from roost.tasks.steps.unread_pages import UnreadPages, find_unread_pages
 from roost.tasks.versions.ledger import INDEXED
@@ -41,6 +42,7 @@ class DocumentCounts:
     """Documents of a run by what was, or would be, done to them.
 
     listed: Documents that the sources contain; of a backfill, those that it chose.
+    metadata: Unchanged documents that got other fields by rules; nothing of them was embedded.
     quarantined: Documents that are not indexed, with a reason each.
     retried: Documents whose last write was cut off, or whose failure is tried again.
     forced: Unchanged documents that a backfill embeds again.
@@ -52,6 +54,7 @@ class DocumentCounts:
     unchanged: int = 0
     added: int = 0
     changed: int = 0
+    metadata: int = 0
     renamed: int = 0
     deleted: int = 0
     forced: int = 0
@@ -67,7 +70,9 @@ class DocumentCounts:
 
     def named(self) -> Iterator[str]:
         """Name the counts that are not zero, without `listed`: `3 added`."""
-        return (f"{count} {name}" for name, count in asdict(self).items() if count and name != "listed")
+        words = {"metadata": "with other metadata"}
+        counts = ((words.get(name, name), count) for name, count in asdict(self).items() if name != "listed")
+        return (f"{count} {name}" for name, count in counts if count)
 
 
 @dataclass(frozen=True)
@@ -185,6 +190,7 @@ class IngestReport:
     cost: Of the embedded tokens; None where no price is set.
     chosen: What a backfill chose from; None for an ingest.
     unread_pages: Pages of documents that this run read and indexed without them.
+    metadata: The rules for metadata.
     """
 
     index: str
@@ -203,6 +209,7 @@ class IngestReport:
     cost: float | None = None
     chosen: Chosen | None = None
     unread_pages: tuple[UnreadPages, ...] = ()
+    metadata: RuleReport = field(default_factory=RuleReport)
 
     @property
     def outcome(self) -> str:
@@ -236,6 +243,7 @@ class PlanReport:
     deletions: The documents that would be deleted, by source.
     not_chosen, empty_sources: As in `IngestReport`.
     chosen: What a backfill chose from; None for an ingest.
+    metadata: The rules for metadata.
     """
 
     index: str
@@ -249,6 +257,7 @@ class PlanReport:
     empty_sources: tuple[str, ...] = ()
     chosen: Chosen | None = None
     dry_run: bool = True
+    metadata: RuleReport = field(default_factory=RuleReport)
 
     @property
     def outcome(self) -> str:
@@ -335,6 +344,7 @@ def make_report(
         not_chosen=plan.not_chosen,
         empty_sources=plan.empty_sources,
         unread_pages=tuple(sorted(tally.unread_pages, key=lambda one: one.uri)),
+        metadata=RuleReport.of(plan),
         cost=cost_of(tally.tokens.embedded, price),
     )
 
@@ -376,6 +386,7 @@ def make_plan_report(
         not_chosen=plan.not_chosen,
         empty_sources=plan.empty_sources,
         chosen=chosen,
+        metadata=RuleReport.of(plan),
     )
 
 

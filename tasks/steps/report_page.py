@@ -31,6 +31,7 @@ MAX_BARS = 12
 DONE = {
     "added": "new",
     "changed": "changed",
+    "metadata": "given other metadata",
     "renamed": "renamed",
     "deleted": "deleted, gone from the source",
     "forced": "read again as asked",
@@ -104,7 +105,7 @@ def ingest_page(report: IngestReport, skipped: Counter[str], past: Sequence[Past
 
 def _changed(report: IngestReport) -> int:
     done = report.documents
-    return done.added + done.changed + done.renamed + done.deleted + done.forced + done.reread
+    return done.added + done.changed + done.metadata + done.renamed + done.deleted + done.forced + done.reread
 
 
 def _headline(report: IngestReport) -> str:

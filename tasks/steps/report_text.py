@@ -21,6 +21,7 @@ def choice_lines(report: PlanReport) -> Iterator[str]:
     work = {
         "added": documents.added,
         "changed": documents.changed,
+        "with other metadata": documents.metadata,
         "retried": documents.retried,
         "forced": documents.forced,
         "read by another parser": documents.reread,
@@ -47,7 +48,7 @@ def to_embed(estimate: Estimate) -> str:
 
 
 def warning_lines(report: IngestReport | PlanReport) -> Iterator[str]:
-    """Say which sources contain no document, and how many indexed documents are no longer chosen."""
+    """Say which sources contain no document, how many documents are no longer chosen, and which rules do not work."""
     for source in report.empty_sources:
         yield f"Source {source!r} contains no document: check its place, its glob, include and exclude."
     if count := sum(report.not_chosen.values()):
@@ -55,6 +56,7 @@ def warning_lines(report: IngestReport | PlanReport) -> Iterator[str]:
             f"{count} documents are no longer chosen by globs, include and exclude ({by_source(report.not_chosen)}): "
             "they stay searchable; remove them with --delete-excluded."
         )
+    yield from report.metadata.lines()
 
 
 def reject_rows(report: IngestReport) -> list[dict[str, str]]:

@@ -22,7 +22,7 @@ from roost.tasks.versions.ledger import QUARANTINED
 from roost.tasks.versions.version import Version
 
 #: Actions of documents that a run without `force` does not process.
-_UNPROCESSED = ("unchanged", "quarantined")
+_UNPROCESSED = ("unchanged", "metadata", "quarantined")
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ from roost.tasks.ids import digest
 from roost.tasks.milvus.store import Store
 from roost.tasks.models.endpoint import Endpoint
 from roost.tasks.models.recipe import SCHEMA_VERSION
+from roost.tasks.sources.metadata.facts import FieldFacts
 from roost.tasks.versions import ledger
 from roost.tasks.versions.fusion import Fusion
 from roost.tasks.versions.ledger import WRITING, read_ledger
@@ -132,8 +133,8 @@ async def _write_export(store: Store, version: Version, folder: Path) -> Export:
     await asyncio.to_thread(documents.write_parquet, folder / _LEDGER_FILE)
     made = Export(version, found.rows, documents.height, str(found))
     exported = {name: value for name, value in asdict(version).items() if name not in _LOCAL_FIELDS}
-    for name in ("fusion", "endpoint"):  # earlier releases do not know them
-        if exported[name] is None:
+    for name in ("fusion", "endpoint", "field_facts"):  # earlier releases do not know them
+        if not getattr(version, name):
             del exported[name]
     if version.endpoint:  # an import must not send texts to an address that came with a file
         exported["endpoint"] = asdict(replace(version.endpoint, base_url="", api_version=""))
@@ -180,7 +181,9 @@ def read_export(folder: Path) -> Export:
         recipe = decode_recipe(f"export {folder}", fields["recipe"])
         fusion = Fusion(**fields["fusion"]) if fields.get("fusion") else None
         endpoint = Endpoint(**fields["endpoint"]) if fields.get("endpoint") else None
-        version = Version(**fields | {"recipe": recipe, "fusion": fusion, "endpoint": endpoint})
+        given = FieldFacts(**fields.get("field_facts", {}))
+        decoded = {"recipe": recipe, "fusion": fusion, "endpoint": endpoint, "field_facts": given}
+        version = Version(**fields | decoded)
         export = Export(version, facts["rows"], facts["documents"], facts["digest"], facts["covers_ledger"])
     except (OSError, ValueError, KeyError, TypeError):
         raise UsageError(f"{folder} is no complete export: it has no {_FACTS_FILE} that Roost wrote") from None
@@ -227,6 +230,7 @@ async def open_import(store: Store, export: Export, index: str) -> Version:
         origin=export.digest,
         fusion=exported.fusion,
         endpoint=exported.endpoint and replace(exported.endpoint, base_url="", api_version=""),
+        field_facts=exported.field_facts,
         ledger_format=LEDGER_FORMAT,
     )
     await create_version(store, version)

@@ -7,16 +7,13 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from roost.tasks.sources.metadata.names import RESERVED_FIELDS
+
 #: The field with the context that a chunk was embedded with; chunks without one do not have it.
 CONTEXT_FIELD = "embedded_context"
-#: Field names that a document's own metadata may not take.
-RESERVED_FIELDS = frozenset(
-    {
-        *("id", "vector", "sparse", "text", "doc_id", "source", "uri", "ordinal", "chunk_hash"),
-        *("page", "heading", "start", "end", "title", CONTEXT_FIELD),
-        *("document_id", "ref_doc_id", "pk", "embedding", "distance", "score"),
-    }
-)
+#: The field that names the fields which rules gave to a document: a JSON object of each to the document's own value of
+#: this name, null where it has none. Rows of documents without given fields do not have it.
+GIVEN_FIELD = "_given"
 
 
 def field_name(name: str) -> str:

@@ -11,7 +11,7 @@ that cannot be read now stays `writing`, with the reason: a later run may comple
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import polars as pl
@@ -53,6 +53,7 @@ _LATER_COLUMNS = pl.Schema(
         "format": pl.String,  # what the document was read as: `pdf`, `markdown`, `csv row`
         "fingerprint": pl.String,  # strong token of the content from the source, as an ETag; empty where it gives none
         "metadata_hash": pl.String,  # digest of the title and metadata, apart from the content
+        "fields_hash": pl.String,  # digest of the fields that rules gave to the chunk rows; empty for none
         "seen_at": pl.String,  # ISO 8601, UTC: the last write of the row by a run that listed the document
     }
 )
@@ -64,6 +65,8 @@ COMPARED = tuple(name for name in ROW if name not in ("metadata_hash", "seen_at"
 #: Columns that show the result of a run; of a large ledger the others need not be read for that.
 COUNTED = ("doc_id", "uri", "status", "chunk_count", "pending_chunk_count", "reason")
 
+#: In place of a digest of given fields, while the chunk rows are written: some may have others.
+UNKNOWN_FIELDS = "unknown"
 #: Rows that are read and written together where only their time changes.
 _TOUCHED_ROWS = 5_000
 #: Most bytes of the VARCHAR fields; of the others `_LENGTH`.
@@ -136,6 +139,20 @@ async def touch_rows(store: Store, ledger: str, documents: pl.DataFrame) -> None
         rows = await store.fetch(ledger, "doc_id", list(tokens), list(ROW))
         stamp = {"updated_at": now, "seen_at": now}
         await store.upsert(ledger, (_as_stored(ledger, row | tokens[row["doc_id"]] | stamp) for row in rows))
+
+
+async def note_fields(store: Store, ledger: str, rows: Sequence[dict[str, Any]], hashes: Mapping[str, str]) -> None:
+    """Write the digests of documents' given fields into their rows; the run that read the documents stays known.
+
+    Args:
+        store: Where the ledger is.
+        ledger: Name of its collection.
+        rows: Rows of `ROW`.
+        hashes: Digest by `doc_id`, or `UNKNOWN_FIELDS`.
+    """
+    now = utc_now().isoformat(timespec="seconds")
+    stamped = ({**row, "fields_hash": hashes[row["doc_id"]], "updated_at": now, "seen_at": now} for row in rows)
+    await store.upsert(ledger, (_as_stored(ledger, row) for row in stamped))
 
 
 async def copy_rows(store: Store, ledger: str, target: str) -> None:

@@ -12,6 +12,7 @@ from roost.tasks.milvus.store import Store
 from roost.tasks.models.endpoint import Endpoint, check_canary
 from roost.tasks.models.model import Model
 from roost.tasks.models.recipe import Recipe, differences
+from roost.tasks.sources.metadata.facts import FieldFacts
 from roost.tasks.versions.fusion import DENSE, RRF, Fusion, decode_fusion, encode_fusion
 from roost.tasks.versions.ledger_format import FIRST_FORMAT, check_format, ledger_name
 from roost.tasks.versions.vector_index import VectorIndex
@@ -21,7 +22,7 @@ _FACTS, _RATE, _PLACES, _GIVEN = "roost.facts", "roost.rate", "roost.sources", "
 BUILT, PROMOTED, PREVIOUS = "roost.built", "roost.promoted", "roost.previous"
 QUALITY, ORIGIN, BACKFILLS = "roost.quality", "roost.origin", "roost.backfills"
 FORMAT, FILLING, FUSION = "roost.ledger_format", "roost.filling", "roost.fusion"
-_ENDPOINT, _TABLES = "roost.endpoint", "roost.tables"
+_ENDPOINT, _TABLES, _FIELDS = "roost.endpoint", "roost.tables", "roost.fields"
 #: Most tables of which a version keeps what it has read; the others are read by each run.
 MAX_TABLES = 500
 
@@ -44,6 +45,7 @@ class Version:
     fusion: The fusion that was chosen for it; None when none was.
     endpoint: The endpoint that embeds it; None where the model runs in the process of a run.
     tables: Name of a source -> URI of a table -> what is noted of it once all its rows are committed.
+    field_facts: The fields that rules gave to its documents.
     is_filling: Whether it is new and no run has completed in it yet.
     is_live: Whether the alias of the index pointed to it when it was read.
     """
@@ -67,6 +69,7 @@ class Version:
     fusion: Fusion | None = None
     endpoint: Endpoint | None = None
     tables: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    field_facts: FieldFacts = field(default_factory=FieldFacts)
     is_filling: bool = False
     is_live: bool = False
 
@@ -123,6 +126,7 @@ def encode_version(version: Version) -> dict[str, str]:
         ORIGIN: version.origin,
         FUSION: encode_fusion(version.fusion),
         _ENDPOINT: json.dumps(asdict(version.endpoint)) if version.endpoint else "",
+        _FIELDS: version.field_facts.encode(),
     }
     return properties | filling | {name: value for name, value in optional.items() if value}
 
@@ -159,6 +163,7 @@ def decode_version(index: str, described: Mapping[str, Any]) -> Version | None:
         fusion=decode_fusion(properties.get(FUSION, "")),
         endpoint=Endpoint(**json.loads(properties[_ENDPOINT])) if properties.get(_ENDPOINT) else None,
         tables=json.loads(properties.get(_TABLES) or "{}"),
+        field_facts=FieldFacts.decode(properties.get(_FIELDS, "")),
         is_filling=bool(properties.get(FILLING)),
     )
 
@@ -233,11 +238,22 @@ async def note_places(
     await note(store, version, {name: json.dumps(value, ensure_ascii=False) for name, value in both.items()})
 
 
+async def note_field_facts(store: Store, version: Version, facts: FieldFacts) -> Version:
+    """Note the kinds of fields and the rules that are in force; writes nothing when nothing is new."""
+    if facts.encode() != version.field_facts.encode():
+        await note(store, version, {_FIELDS: facts.encode()})
+    return replace(version, field_facts=facts)
+
+
 async def forget_place(store: Store, version: Version, source: str) -> None:
-    """Drop what a version knows of a source: where it was read, and how it was requested."""
+    """Drop what a version knows of a source: where it was read, how it was requested, and its rules for metadata."""
     kept = {_PLACES: version.places, _GIVEN: version.given}
     without = {name: {key: value for key, value in known.items() if key != source} for name, known in kept.items()}
-    await note(store, version, {name: json.dumps(value, ensure_ascii=False) for name, value in without.items()})
+    rules = {key: value for key, value in version.field_facts.rules.items() if key != source}
+    changed = {name: json.dumps(value, ensure_ascii=False) for name, value in without.items()}
+    if rules != version.field_facts.rules:
+        changed[_FIELDS] = replace(version.field_facts, rules=rules).encode()
+    await note(store, version, changed)
 
 
 async def note_tables(store: Store, version: Version, tables: Mapping[str, Mapping[str, str]]) -> None:

@@ -114,7 +114,7 @@ async def as_filters_and_names(store: Store, version: Version) -> None:
 
 
 async def search_nothing(store: Store, version: Version, where: str) -> None:
-    from roost.tasks.search.filters import checked_where
+    from roost.tasks.search.checked_filter import checked_where
 
     checked = await checked_where(store, version, where)
     rows = await store.query(version.name, checked, ["uri"], limit=100)

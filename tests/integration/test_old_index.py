@@ -22,6 +22,7 @@ from roost.flows.running.run import run_flow
 from roost.tasks.errors import IndexFormatError, RoostError
 from roost.tasks.milvus.store import Store, open_store
 from roost.tasks.models.embedder import Embedder
+from roost.tasks.search.hits import SearchOptions
 from roost.tasks.settings import load_settings
 from roost.tasks.sources.source import Source
 from roost.tasks.versions import archive, ledger, ledger_format, migrations
@@ -312,3 +313,17 @@ def test_an_export_of_an_older_format_is_migrated_when_it_is_read(export, monkey
         archive.read_export(export)
     monkeypatch.setitem(archive.ARCHIVE_MIGRATIONS, 2, lambda facts: facts | {"rows": facts["rows"] + 1})
     assert archive.read_export(export).rows == 7
+
+
+def test_an_old_index_gets_fields_without_embedding(old_lite: str, no_embedding: None) -> None:
+    from roost.flows.ingest import ingest
+    from roost.tasks.sources.metadata.choices import Metadata
+
+    source = Source(uri=str(FIXTURE / "docs"), name="docs", metadata=Metadata(values=["team=harbour"]))
+    _, report = run_flow(ingest, IngestRequest(sources=[source], index=INDEX))
+    assert (report.documents.metadata, report.documents.unchanged, report.chunks.embedded) == (5, 0, 0)
+    assert read_version().ledger_format == ledger_format.LEDGER_FORMAT
+    hits = asyncio.run(search_index(INDEX, list(QUESTIONS), 1, SearchOptions(where='team == "harbour"')))
+    assert [found[0].uri for found in hits] == list(QUESTIONS.values())
+    check_unchanged()
+    assert verify().ok

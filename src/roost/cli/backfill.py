@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @request_command(
     "BackfillRequest",
-    source_options=("columns",),
+    source_options=("columns", "metadata"),
     examples=(
         "roost backfill ./docs --since 2026-11-01 --until 2026-11-15",
         'roost backfill ./docs --only "staff/**" --dry-run',

@@ -33,6 +33,7 @@ def check_request(
     """
     from roost.tasks.milvus.lite_lock import refuse_locked
     from roost.tasks.settings import load_settings
+    from roost.tasks.sources.metadata.give import check_rules
     from roost.tasks.sources.source import check_sources
     from roost.tasks.versions.names import check_index_name
 
@@ -40,6 +41,7 @@ def check_request(
     check_index_name(request.index)
     if sources := getattr(request, "sources", None):
         check_sources(sources)
+        check_rules(sources)
     if getattr(request, "on_conflict", "wait") == "refuse" or not settings.ingest.wait_seconds:
         refuse_locked(settings.milvus)
 

@@ -21,12 +21,13 @@ if TYPE_CHECKING:
 
 @request_command(
     "IngestRequest",
-    source_options=("include", "exclude", "columns"),
+    source_options=("include", "exclude", "columns", "metadata"),
     without=("evaluation",),
     examples=(
         "roost ingest ./docs --index docs",
         'roost ingest ./docs s3://bucket/reports --exclude "drafts/**" --dry-run',
         "roost ingest faq.csv --index faq --id-column key --text-column answer",
+        "roost ingest ./docs --metadata fields.csv --metadata-pattern '{team}/{year}/**' --set department=research",
     ),
 )
 @json_option

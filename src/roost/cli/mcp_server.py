@@ -106,7 +106,8 @@ def _add_tools(server: MCPServer[None], reader: IndexReader, settings: Settings,
     ) -> dict[str, Any]:
         """List indexes with their documents, chunks and the first of their quarantined documents."""
         with _tool_errors():
-            return _shortened(await reader.status(index))
+            report = await reader.status(index)
+            return _shortened(report, names_rejects=not settings.search.required_filter.strip())
 
 
 def _check_size(k: int, neighbours: int) -> None:
@@ -122,10 +123,11 @@ def _check_size(k: int, neighbours: int) -> None:
         )
 
 
-def _shortened(report: dict[str, Any]) -> dict[str, Any]:
-    """Limit the quarantined documents of each index, and say how many there are."""
+def _shortened(report: dict[str, Any], *, names_rejects: bool) -> dict[str, Any]:
+    """Limit the quarantined documents of each index, and say how many there are; with a required filter name none."""
+    count = MAX_REJECTS if names_rejects else 0
     indexes = [
-        one | {"rejects": one["rejects"][:MAX_REJECTS], "quarantined": len(one["rejects"])} for one in report["indexes"]
+        one | {"rejects": one["rejects"][:count], "quarantined": len(one["rejects"])} for one in report["indexes"]
     ]
     return report | {"indexes": indexes}
 

@@ -13,6 +13,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
         *("index", "version", "include", "exclude", "since", "until", "only", "uris", "only_failed"),
         *("retry_quarantined", "checksum", "force", "restart"),
     ),
+    "Metadata": ("metadata_file", "metadata_patterns", "metadata_values", "metadata_forget"),
     "Tables and databases": ("id_column", "title_column", "text_column", "metadata_column", "cursor_column"),
     "Ranking": ("k", "where", "diverse", "fusion", "weight", "rerank", "by"),
     "Text of each hit": ("neighbours", "parent", "parent_tokens"),

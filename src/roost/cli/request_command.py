@@ -60,7 +60,13 @@ SPELLINGS: Mapping[str, Spelling] = {
     "allow_deletions": Spelling(metavar="SOURCE"),
     "include": Spelling(metavar="GLOB"),
     "exclude": Spelling(metavar="GLOB"),
+    "metadata_file": Spelling(names=("--metadata",), value=PlaceValue(), metavar="FILE"),
+    "metadata_patterns": Spelling(names=("--metadata-pattern",), metavar="PATTERN"),
+    "metadata_values": Spelling(names=("--set",), metavar="NAME=VALUE"),
+    "metadata_forget": Spelling(names=("--no-metadata",)),
 }
+#: Fields of `Source` whose value is a model again -> the name of an option of one of its fields.
+SOURCE_MODELS: Mapping[str, str] = {"columns": "{}_column", "metadata": "metadata_{}"}
 
 
 class RequestCommand(HelpfulCommand):
@@ -129,9 +135,10 @@ class RequestCommand(HelpfulCommand):
     def _make_request(self, values: dict[str, Any]) -> BaseModel:
         """Take the values of the model's fields out of `values` and make the request of them."""
         from_source = {name: values.pop(name) for name in self._source_options if name in values}
-        if "columns" in self._source_options:
-            columns = {name: values.pop(f"{name}_column") for name in _columns_model().model_fields}
-            from_source["columns"] = _drop_empty(columns)
+        for name in self._source_options:
+            if name in SOURCE_MODELS:
+                own = {key: values.pop(SOURCE_MODELS[name].format(key)) for key in _source_model(name).model_fields}
+                from_source[name] = _drop_empty(own)
         given = {name: values.pop(name) for name in self.model.model_fields if name in values}
         for name in self._nested:
             own = {key: values.pop(key) for key in self._nested_model(name).model_fields}
@@ -156,17 +163,19 @@ def _source_parameters(names: tuple[str, ...]) -> Iterator[click.Parameter]:
     from roost.tasks.sources.source import Source
 
     for name in names:
-        if name != "columns":
+        if name not in SOURCE_MODELS:
             yield _option(name, Source.model_fields[name])
             continue
-        for column, field in _columns_model().model_fields.items():
-            yield _option(f"{column}_column", field, metavar="COLUMN")
+        for own, field in _source_model(name).model_fields.items():
+            yield _option(SOURCE_MODELS[name].format(own), field, metavar="COLUMN" if name == "columns" else None)
 
 
-def _columns_model() -> type[BaseModel]:
-    from roost.tasks.sources.source import Columns
+def _source_model(name: str) -> type[BaseModel]:
+    """Give the model of a field of `Source` that is one of `SOURCE_MODELS`."""
+    from roost.tasks.sources.source import Source
 
-    return Columns
+    model: type[BaseModel] = _value_type(Source.model_fields[name])
+    return model
 
 
 def _argument(name: str, field: FieldInfo) -> click.Argument:

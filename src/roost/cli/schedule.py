@@ -32,7 +32,7 @@ _name_option = partial(click.option, metavar="NAME", shell_complete=complete_sch
 
 @request_command(
     "IngestRequest",
-    source_options=("include", "exclude", "columns"),
+    source_options=("include", "exclude", "columns", "metadata"),
     without=("dry_run",),
     nested=("evaluation",),
     examples=(

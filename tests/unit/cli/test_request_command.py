@@ -18,6 +18,7 @@ from roost.flows import parameters
 from roost.flows.parameters import BackfillRequest, EvaluationRequest, IngestRequest, RebuildRequest, VerifyRequest
 from roost.tasks.evaluation.thresholds import Threshold
 from roost.tasks.form_model import FormModel
+from roost.tasks.sources.metadata.choices import Metadata
 from roost.tasks.sources.source import Columns
 
 REQUESTS = [command for command in COMMANDS if isinstance(command, RequestCommand)]
@@ -82,6 +83,15 @@ def test_the_values_of_the_options_become_the_request(monkeypatch) -> None:
         shards=3,
     )
     assert request_of(monkeypatch, "verify", "--repair") == VerifyRequest(repair=True)
+
+
+def test_the_options_for_metadata_become_a_part_of_each_source(monkeypatch) -> None:
+    for command in ("ingest", "backfill", "schedule"):
+        words = ("--metadata", "f.csv", "--metadata-pattern", "{team}/**", "--set", "a=1", "--set", "b=2")
+        asked = request_of(monkeypatch, command, "notes", *words)
+        given = Metadata(file="f.csv", patterns=["{team}/**"], values=["a=1", "b=2"])
+        assert asked.sources[0].metadata == given
+    assert request_of(monkeypatch, "ingest", "notes", "--no-metadata").sources[0].metadata == Metadata(forget=True)
 
 
 def test_the_options_of_a_schedule_s_evaluation_become_its_field(monkeypatch) -> None:

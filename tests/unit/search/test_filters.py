@@ -12,9 +12,12 @@ from milvus_lite.search.filter.parser import parse_expr
 from pymilvus import DataType
 
 from roost.tasks.errors import UsageError
-from roost.tasks.search.filters import MAX_DEPTH, MAX_LENGTH, Where, checked_where, parse_where
+from roost.tasks.search.checked_filter import checked_where
+from roost.tasks.search.filters import MAX_DEPTH, MAX_LENGTH, Where, parse_where
+from roost.tasks.sources.metadata.facts import FieldFacts
+from roost.tasks.sources.metadata.kinds import Kind
 
-FIELDS: dict[str, type[str] | type[int]] = {"source": str, "uri": str, "page": int, "ordinal": int}
+FIELDS: dict[str, Kind] = {"source": "text", "uri": "text", "page": "number", "ordinal": "number"}
 
 
 @pytest.mark.parametrize(
@@ -65,7 +68,7 @@ def test_names_outside_the_schema_are_the_documents_own() -> None:
         ("page > other", "a value is expected here"),
         ("page > 1; drop", "cannot be part of a filter"),
         ("$meta['x'] == 1", "cannot be part of a filter"),
-        ("json_contains(x, 1)", "a keyword of Milvus"),
+        ("text_match(x, 1)", "a keyword of Milvus"),
         ("exists owner", "a keyword of Milvus"),
         ("page like 2", "like needs a text"),
         ("page > 99999999999999999999", "larger than Milvus can store"),
@@ -157,8 +160,57 @@ class FewRows:
 
 
 async def test_an_unknown_field_is_refused_with_the_names_of_all_documents_metadata() -> None:
-    version: Any = SimpleNamespace(name="docs__v1", index="docs")
+    version: Any = SimpleNamespace(name="docs__v1", index="docs", field_facts=FieldFacts())
     with pytest.raises(UsageError) as refused:
         await checked_where(FewRows(), version, 'ownr == "Ilse"')  # type: ignore[arg-type]
     known = "did you mean 'owner'? There are fields: ordinal, source; metadata: owner"
     assert str(refused.value) == f"no chunk of index 'docs' has a field 'ownr'; {known}"
+
+
+KINDS: dict[str, Kind] = {"modified": "date", "teams": "texts", "sizes": "numbers", "open": "boolean", "team": "text"}
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("modified >= 2026-01-01", 'modified >= "2026-01-01"'),
+        ("modified<2026-01-01T10:00+02:00", 'modified < "2026-01-01T08:00:00Z"'),
+        ("modified in ['2026-01-01 08:00', 2026-01-02]", 'modified in ["2026-01-01T08:00:00Z", "2026-01-02"]'),
+        ("created >= 2026-01-01", 'created >= "2026-01-01"'),
+        ('"ops" in teams', 'json_contains(teams, "ops")'),
+        ('"ops" not in teams and 3 in sizes', '(not (json_contains(teams, "ops")) and json_contains(sizes, 3))'),
+        ("'a' in tags", 'json_contains(tags, "a")'),
+        ("ARRAY_CONTAINS(teams, 'ops')", 'json_contains(teams, "ops")'),
+        ('array_contains_any(teams, ["a", "b"])', 'json_contains_any(teams, ["a", "b"])'),
+        ("open == True", "open == true"),
+    ],
+)
+def test_dates_and_lists_are_written_as_milvus_reads_them(written: str, meant: str) -> None:
+    where = parse_where(written, KINDS)
+    assert where.text == meant
+    assert parse_where(meant, KINDS).names == where.names, "what is written can be read again"
+    parse_expr(meant)
+
+
+@pytest.mark.parametrize(
+    ("written", "says"),
+    [
+        ('modified > "soon"', 'modified has dates as values, not "soon"'),
+        ("modified > 2026-02-30", "modified has dates as values, not 2026-02-30"),
+        ("created > 2026-02-30", "there is no 2026-02-30"),
+        ("team == 2026-01-01", "team has texts as values"),
+        ('teams == "ops"', 'teams has lists of texts: write whether they have a value, as in "ops" in teams'),
+        ('"ops" in team', 'team has texts, not lists: write team == "ops"'),
+        ("3 in teams", "teams has texts as values, not 3"),
+        ('open == "yes"', 'open has true or false as values, not "yes"'),
+        ("open == 1", "open has true or false as values"),
+        ('teams like "o%"', "like needs a text, and teams has lists of texts"),
+        ("team == 'a') or (team != 'a'", "the filter should end here"),
+        ("team == 'a' or true", "the name of a field is expected here"),
+        ("json_contains(teams, 'a'", ") is expected here"),
+    ],
+)
+def test_a_value_of_another_kind_or_an_open_parenthesis_is_refused(written: str, says: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse_where(written, KINDS)
+    assert says in str(caught.value)

@@ -1,4 +1,4 @@
-"""Metadata: of any kind, it becomes scalars that Milvus stores, of bounded size."""
+"""Metadata: of any kind, it becomes what Milvus stores, of bounded size."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_metadata_of_any_kind_becomes_scalars_that_milvus_takes(metadata: dict[s
     packed = json.loads(pack_metadata(metadata))
     assert list(packed) == [key for key in metadata if key in packed]
     for value in packed.values():
-        assert isinstance(value, str | bool | int | float)
+        assert isinstance(value, str | bool | int | float | list)
         assert not isinstance(value, str) or len(value) <= MAX_VALUE_CHARACTERS
         assert not isinstance(value, int) or -(2**63) <= value < 2**63, "a JSON field of Milvus holds 64 bits"
 
@@ -33,6 +33,12 @@ def test_metadata_of_any_kind_becomes_scalars_that_milvus_takes(metadata: dict[s
 def test_plain_values_stay_as_they_are_and_others_become_their_json() -> None:
     packed = json.loads(pack_metadata({"a": "text", "b": 7, "c": True, "d": 1.5, "e": ["x", 1], "f": {"k": None}}))
     assert packed == {"a": "text", "b": 7, "c": True, "d": 1.5, "e": '["x", 1]', "f": '{"k": null}'}
+
+
+def test_lists_of_texts_or_of_numbers_stay_lists_for_filters() -> None:
+    packed = json.loads(pack_metadata({"a": ["x", "y"], "b": [1, 2.5], "c": [], "d": [True], "e": ["x" * 3_000]}))
+    assert (packed["a"], packed["b"], packed["c"], packed["d"]) == (["x", "y"], [1, 2.5], "[]", "[true]")
+    assert len(packed["e"]) == MAX_VALUE_CHARACTERS
 
 
 def test_metadata_is_cut_to_a_bounded_size() -> None:

@@ -106,6 +106,8 @@ def test_what_this_backfill_already_forced_is_not_forced_again():
             attempts=pl.lit(0),
             moved_from=pl.lit(""),
             is_touched=pl.lit(value=False),
+            has_other_fields=pl.lit(value=False),
+            **{name: pl.lit("") for name in ("fields", "fields_hash", "known_fields_hash")},
             action=pl.Series(["added", "unchanged", "unchanged", "quarantined"]),
         )
         .select(list(PLANNED))

@@ -35,7 +35,14 @@ async def write(collection: str, **changed: Any) -> dict[str, Any]:
 
 async def test_a_ledger_of_the_first_format_gets_no_later_columns() -> None:
     first, current = await write("docs__ledger", parser="p"), await write("docs__ledger2", parser="p")
-    assert current.keys() - first.keys() == {"parser", "format", "fingerprint", "metadata_hash", "seen_at"}
+    assert current.keys() - first.keys() == {
+        "parser",
+        "format",
+        "fingerprint",
+        "metadata_hash",
+        "fields_hash",
+        "seen_at",
+    }
     assert current["parser"] == "p"
 
 
