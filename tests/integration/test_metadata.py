@@ -158,7 +158,7 @@ def test_a_rebuild_and_an_import_follow_the_rules_and_a_rebuild_changes_a_kind(
     rules.write_text("match,level\nteam1/**,3\n")
     ingest(source(docs, file=str(rules), patterns=["{team}/**"]))
     before, _, _ = stored()
-    run_flow(rebuild, RebuildRequest(index=index, fresh=True, sample=8))
+    run_flow(rebuild, RebuildRequest(index=index, fresh=True, max_drop=1.0))
     after, _, _ = stored()
     fields = ["_given", "level", "team", "uri"]
     assert after.select(fields).sort("uri").equals(before.select(fields).sort("uri"))
@@ -166,7 +166,7 @@ def test_a_rebuild_and_an_import_follow_the_rules_and_a_rebuild_changes_a_kind(
     rules.write_text("match,level:text\nteam1/**,3\n")
     with pytest.raises(UsageError, match="field 'level' has numbers in this index, not texts"):
         ingest(source(docs))
-    run_flow(rebuild, RebuildRequest(index=index, fresh=True, sample=8))
+    run_flow(rebuild, RebuildRequest(index=index, fresh=True, max_drop=1.0))
     assert set(stored()[0]["level"].drop_nulls()) == {"3"}
     state, again = ingest(source(docs))
     assert (state, again.documents.unchanged, again.metadata.kinds["level"]) == ("Completed", 8, "text")

@@ -28,7 +28,7 @@ RETRY_S = 10.0
 
 @request_command(
     "IngestRequest",
-    source_options=("include", "exclude", "columns"),
+    source_options=("include", "exclude", "columns", "metadata"),
     without=("evaluation", "dry_run", "shards"),
     examples=("roost watch ./docs", "roost watch ./docs ./notes --index docs --exclude 'drafts/**'"),
 )

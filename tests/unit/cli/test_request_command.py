@@ -86,7 +86,7 @@ def test_the_values_of_the_options_become_the_request(monkeypatch) -> None:
 
 
 def test_the_options_for_metadata_become_a_part_of_each_source(monkeypatch) -> None:
-    for command in ("ingest", "backfill", "schedule"):
+    for command in ("ingest", "backfill", "schedule", "watch"):
         words = ("--metadata", "f.csv", "--metadata-pattern", "{team}/**", "--set", "a=1", "--set", "b=2")
         asked = request_of(monkeypatch, command, "notes", *words)
         given = Metadata(file="f.csv", patterns=["{team}/**"], values=["a=1", "b=2"])
