@@ -5,9 +5,11 @@ A local path is never taken for a URL, a chain of URLs or a pattern, whatever ch
 
 from __future__ import annotations
 
+import errno
+import os
 import re
+import stat
 from contextlib import AbstractContextManager
-from pathlib import Path
 from typing import IO
 from urllib.parse import parse_qsl, urlsplit
 
@@ -42,6 +44,10 @@ _QUERY = re.compile(
 _AFTER_URL = ":,.;)]"
 
 
+class NoFileError(OSError):
+    """A local path has a pipe or a device."""
+
+
 def local_path(location: str) -> str | None:
     """Give the path of a local file or folder; None where the location is any other URL."""
     for scheme in _FILE_SCHEMES:
@@ -67,14 +73,31 @@ def is_sitemap(uri: str) -> bool:
 
 
 def open_location(location: str) -> AbstractContextManager[IO[bytes]]:
-    """Open a file to read its bytes: a local one as it is, any other by fsspec."""
+    """Open a file to read its bytes: a local one as it is, any other by fsspec.
+
+    Raises:
+        NoFileError: It is a pipe or a device.
+        OSError: It cannot be opened, or is a folder.
+    """
     path = local_path(location)
     if path is not None:
-        return Path(path).open("rb")
+        return _open_regular(path)
     import fsspec  # here: every command imports the errors, and they this module
 
     opened: AbstractContextManager[IO[bytes]] = fsspec.open(location, "rb")
     return opened
+
+
+def _open_regular(path: str) -> IO[bytes]:
+    """Open a local file, and nothing that may have come in its place: a pipe would block, a device never end."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    mode = os.fstat(descriptor).st_mode
+    if stat.S_ISREG(mode):
+        return os.fdopen(descriptor, "rb")
+    os.close(descriptor)
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+    raise NoFileError("it is a pipe or a device, and no file")
 
 
 def find_secret(uri: str) -> str:

@@ -185,9 +185,16 @@ class Workers:
                 raise
         self._lone_tries += 1
         async with self._alone():
-            await asyncio.to_thread(self.stop)  # what the processes have leaked goes with them
-            self._pool = self._new_pool()
-            return await self._run_once(function, arguments, seconds)
+            await self._renew_processes()  # what they have leaked goes with them
+            try:
+                return await self._run_once(function, arguments, seconds)
+            except WorkerMemoryError:
+                await self._renew_processes()  # the next task would find no memory
+                raise
+
+    async def _renew_processes(self) -> None:
+        await asyncio.to_thread(self.stop)
+        self._pool = self._new_pool()
 
     @asynccontextmanager
     async def _beside_others(self) -> AsyncIterator[None]:

@@ -18,7 +18,7 @@ from roost.tasks.models.embedded_texts import embedding_texts
 from roost.tasks.models.endpoint import Endpoint
 from roost.tasks.models.endpoint_model import endpoint_model
 from roost.tasks.models.endpoint_runner import EndpointRunner
-from roost.tasks.models.engine import Runner, Vectors
+from roost.tasks.models.engine import Runner, Vectors, is_usable
 from roost.tasks.models.engine_choice import load_engine
 from roost.tasks.models.engine_thread import EngineThread
 from roost.tasks.models.model import Model, find_model, hub_revision
@@ -274,6 +274,8 @@ def _joined(parts: Sequence[np.ndarray], results: Sequence[Vectors], dimension: 
     for part, result in zip(parts, results, strict=True):
         values[part] = result.values
         refused |= {int(part[row]): reason for row, reason in result.refused.items()}
+    for row in np.flatnonzero(~is_usable(values)):
+        refused.setdefault(int(row), "the model gave a vector of zeros, or with numbers that are not finite")
     return Vectors(values, refused)
 
 

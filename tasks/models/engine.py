@@ -60,6 +60,19 @@ class Vectors:
     refused: Mapping[int, str] = field(default_factory=dict)
 
 
+def is_usable(vectors: np.ndarray) -> np.ndarray:
+    """Say which vectors can be stored and searched: Milvus Lite takes NaN, and a zero vector has no cosine.
+
+    Args:
+        vectors: (n, dim) float32.
+
+    Returns:
+        (n,) bool.
+    """
+    usable: np.ndarray = np.isfinite(vectors).all(axis=1) & vectors.any(axis=1)
+    return usable
+
+
 class Runner(Protocol):
     """Embeds texts for callers in any thread. Each `submit` method returns at once."""
 

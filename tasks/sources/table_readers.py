@@ -126,13 +126,22 @@ def _split_csv(stream: Iterable[str], delimiter: str) -> Iterator[tuple[int, lis
     """Yield rows with the number of their last line.
 
     Raises:
-        DocumentError: A quote never closes; `csv` would take all rows below it for one cell.
+        DocumentError: A row is too long to be in memory; or a quote never closes, and `csv` would take all rows below
+            it for one cell.
     """
     quotes: list[int] = []
+    length = 0
 
     def counted() -> Iterator[str]:
-        for line in stream:
+        nonlocal length
+        for number, line in enumerate(stream, start=1):
             quotes.append(line.count('"'))
+            length += len(line)
+            if length > MAX_LINE_LENGTH:
+                first = number - len(quotes) + 1
+                raise DocumentError(
+                    "too_large", f"the row of line {first} is longer than {MAX_LINE_LENGTH // 2**20} MiB"
+                )
             yield line
 
     rows = csv.reader(counted(), delimiter=delimiter)
@@ -140,6 +149,7 @@ def _split_csv(stream: Iterable[str], delimiter: str) -> Iterator[tuple[int, lis
     for values in rows:
         last = quotes.copy()
         quotes.clear()
+        length = 0
         yield rows.line_num, values
     if len(last) > 1 and sum(last) % 2:
         raise DocumentError("damaged", f"a quote that opens in line {rows.line_num - len(last) + 1} never closes")

@@ -305,6 +305,8 @@ def _local_file(location: str, name: str, spool: Path, max_copied_mb: int) -> tu
     """
     path, has_codec = local_path(location), is_compressed(name)
     if path is not None and not has_codec:
+        if not Path(path).is_file():  # it was one when it was listed
+            raise DocumentError("unreadable", "it is gone, or no longer a file")
         return Path(path), False
     copy = spool / f"{_spool_name(location)}{table_kind(name)}"
     try:

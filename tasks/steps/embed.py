@@ -16,6 +16,7 @@ from roost.tasks.milvus.expressions import MAX_FILTER_VALUES, one_of
 from roost.tasks.milvus.store import Store
 from roost.tasks.models.embedded_texts import embedding_key, embedding_keys, embedding_texts
 from roost.tasks.models.embedder import Embedder
+from roost.tasks.models.engine import is_usable
 from roost.tasks.records import Chunked, Embedded
 from roost.tasks.steps.chunk import refuse
 from roost.tasks.versions.framework_fields import CONTEXT_FIELD
@@ -201,7 +202,10 @@ def _without(texts: pl.DataFrame, known: dict[str, np.ndarray]) -> pl.DataFrame:
 
 
 def _vectors_by_key(rows: list[dict[str, Any]]) -> dict[str, np.ndarray]:
-    return {
+    """Give the vectors of stored rows; another program may have written some that cannot be used."""
+    vectors = {
         embedding_key(row["chunk_hash"], row.get(CONTEXT_FIELD) or ""): np.asarray(row["vector"], dtype=np.float32)
         for row in rows
     }
+    usable = is_usable(np.stack(list(vectors.values()))) if vectors else ()
+    return {key: vector for (key, vector), is_kept in zip(vectors.items(), usable, strict=True) if is_kept}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import time
 import zipfile
 import zlib
@@ -12,7 +13,7 @@ from typing import Any
 
 from roost.tasks.errors import DocumentError, RoostError, TransientError
 from roost.tasks.ids import content_hash
-from roost.tasks.locations import local_path, open_location
+from roost.tasks.locations import NoFileError, local_path, open_location
 from roost.tasks.sources.connectors.contract import Content
 from roost.tasks.sources.connectors.items import ItemContent, ItemReader, is_item
 from roost.tasks.sources.foreign_errors import describe_error
@@ -22,6 +23,8 @@ from roost.tasks.sources.table_uris import row_format
 from roost.tasks.sources.text_encoding import clean
 from roost.tasks.steps.text_files import TextFile, TextFileError
 
+#: Most characters of text of one document: to embed as much takes hours.
+MAX_TEXT_CHARACTERS = 100_000_000
 #: Of documents that no parser read.
 NO_PARSER = ParserId()
 #: The connections of this worker process; they end with it.
@@ -156,9 +159,22 @@ def join_parts(name: str, parts: Sequence[Outcome]) -> Reading:
     return _refused_if_failed(name, lambda: join_readings(readings, name))
 
 
+def _refuse_larger_than_memory(location: str) -> None:
+    path, limit = local_path(location), resource.getrlimit(resource.RLIMIT_DATA)[0]
+    if path is None or limit == resource.RLIM_INFINITY:
+        return
+    if (size := Path(path).stat().st_size) > limit:
+        raise DocumentError(
+            "too_large",
+            f"it has {size:,} bytes, and a worker may use {limit:,} bytes of memory (ROOST_INGEST__PARSE_MEMORY_MB)",
+        )
+
+
 def _outcome(file_hash: str, reading: Reading, doc_id: str, text: str) -> Outcome:
     """Write the text of a file that was read."""
     parsed = reading.result
+    if isinstance(parsed, Parsed) and sum(len(block.text) for block in parsed.blocks) > MAX_TEXT_CHARACTERS:
+        parsed = DocumentError("too_large", f"it has more than {MAX_TEXT_CHARACTERS:,} characters of text: split it")
     result = TextFile.write(text, {doc_id: parsed})[doc_id] if isinstance(parsed, Parsed) else parsed
     return Outcome(file_hash, result, reading.read_by)
 
@@ -188,7 +204,12 @@ def read_file(location: str) -> bytes:
     """
     try:
         with open_location(location) as stream:
+            _refuse_larger_than_memory(location)
             return bytes(stream.read())
+    except DocumentError:
+        raise
+    except NoFileError as error:
+        raise DocumentError("unreadable", str(error)) from None
     except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
         if isinstance(error.__cause__, OSError):  # fsspec reports an unreachable web server as FileNotFoundError
             raise TransientError(f"{location}: {describe_error(error.__cause__)}") from None

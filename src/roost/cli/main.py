@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from typing import NoReturn
@@ -21,7 +22,7 @@ from roost.cli.formats import formats
 from roost.cli.garbage import collect_rarely
 from roost.cli.ingest import ingest
 from roost.cli.mcp import mcp
-from roost.cli.output.printable import printable
+from roost.cli.output.printable import PrintableRecord, printable
 from roost.cli.plugins import plugins
 from roost.cli.quantize import quantize
 from roost.cli.removal import delete, forget
@@ -89,6 +90,7 @@ for title, commands in SECTIONS.items():
 def main() -> NoReturn:
     """Run the command line, and exit with the code for the way in which the command ended."""
     collect_rarely()
+    logging.setLogRecordFactory(PrintableRecord)
     with stopped_by_signals(tell_stopping):
         code = _run_to_code()
     leave(code)

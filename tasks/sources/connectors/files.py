@@ -43,6 +43,7 @@ class FileConnector:
         has_glob = GLOB_CHARACTERS.search(path) and not _exists(place, filesystem, path)
         base = GLOB_CHARACTERS.split(path)[0].rpartition("/")[0] if has_glob else path
         _refuse_missing(place, filesystem, base)
+        _refuse_irregular(place, filesystem, base)
         pattern = re.compile(glob_translate(path)) if has_glob else None
         return FileConnection(place, filesystem, base, pattern, filesystem.isfile(base))
 
@@ -164,6 +165,12 @@ def _open_filesystem(place: Place, uri: str) -> tuple[Any, str]:
 def _refuse_missing(place: Place, filesystem: Any, base: str) -> None:
     if base != "" and not _exists(place, filesystem, base):
         raise SourceError(f"no such file or folder: {place.uri}")
+
+
+def _refuse_irregular(place: Place, filesystem: Any, base: str) -> None:
+    is_local = isinstance(filesystem, LocalFileSystem)
+    if is_local and base and not (filesystem.isfile(base) or filesystem.isdir(base)):
+        raise SourceError(f"neither a file nor a folder but a pipe or a device: {place.uri}")
 
 
 def _exists(place: Place, filesystem: Any, path: str) -> bool:

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from roost.cli.demo_report import DemoAnswer, DemoReport
+from roost.cli.main import main
 from roost.cli.output import show_demo as demo
 from roost.cli.output import show_hits as hits
 from roost.cli.output.console import SafeConsole
@@ -39,6 +40,18 @@ def test_nothing_that_is_printed_keeps_a_control_character(shown, terminal: bool
     text = file.getvalue()
     assert not {letter for letter in text if ord(letter) < 32 or 127 <= ord(letter) < 160} - {"\n"}
     assert "�[2J" in text
+
+
+def test_log_messages_of_a_command_have_no_control_characters(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("roost.cli.main._run_to_code", lambda: 0)
+    monkeypatch.setattr("roost.cli.main.leave", lambda code: None)
+    before = logging.getLogRecordFactory()
+    try:
+        main()
+        record = logging.getLogger("roost").makeRecord("roost", logging.WARNING, "", 0, "the page %s", (EVIL,), None)
+    finally:
+        logging.setLogRecordFactory(before)
+    assert record.getMessage() == "the page " + EVIL.translate(dict.fromkeys([0x1B, 0x07, 0x9B, 0x7F], "�"))
 
 
 def test_colours_of_our_own_stay() -> None:

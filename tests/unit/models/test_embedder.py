@@ -19,6 +19,7 @@ from roost.tasks.models.engine import cut_by_tokens, cut_requests
 from roost.tasks.models.engine_thread import TEXTS_PER_CALL
 from roost.tasks.models.torch_device import CPU_LIMITS
 from roost.tasks.settings import Embedding
+from roost.tasks.steps.embed import _vectors_by_key
 
 TOKENS = st.lists(st.integers(0, 600), max_size=300)
 BUDGET = st.integers(64, 8192)
@@ -65,6 +66,32 @@ async def test_more_texts_than_the_thread_takes_at_once_come_back_in_order(monke
         chosen = [3, TEXTS_PER_CALL + 7]
         alone = await embedder.embed_chunks([texts[row] for row in chosen], [2, 3])
         assert np.array_equal(vectors[chosen], alone.values)
+
+
+@pytest.mark.parametrize("bad", [0.0, np.nan, np.inf])
+async def test_a_vector_of_zeros_or_without_finite_numbers_refuses_its_text_alone(
+    monkeypatch: pytest.MonkeyPatch, bad: float
+) -> None:
+    class BadEngine(HashEngine):
+        def embed_chunks(self, texts: Sequence[str], tokens: Sequence[int]) -> np.ndarray:
+            vectors = super().embed_chunks(texts, tokens).copy()
+            vectors[[text == "odd" for text in texts]] = bad
+            return vectors
+
+    monkeypatch.setattr("roost.tasks.models.embedder.load_engine", lambda *_: BadEngine())
+    with Embedder(made_model(), Embedding()) as embedder:
+        done = await embedder.embed_once(["1", "2"], ["odd", "even"], [3, 3])
+        assert list(done.vectors) == ["2"]
+        assert done.refused == {"1": "the model gave a vector of zeros, or with numbers that are not finite"}
+        with pytest.raises(ModelError, match="vector of zeros"):
+            embedder.embed_chunks_sync(["odd"], [3])
+
+
+def test_a_stored_vector_that_cannot_be_used_is_not_reused() -> None:
+    values = {"good": [1.0, 2.0], "zero": [0.0, 0.0], "nan": [np.nan, 1.0]}
+    found = _vectors_by_key([{"chunk_hash": name, "vector": vector} for name, vector in values.items()])
+    assert len(found) == 1
+    assert _vectors_by_key([]) == {}
 
 
 def test_the_latest_vectors_are_remembered_and_no_more() -> None:

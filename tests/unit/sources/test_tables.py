@@ -439,7 +439,7 @@ def test_a_line_that_does_not_end_is_refused_before_it_is_in_memory(
 
 def test_a_cell_that_does_not_end_is_refused(listed: Lister, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("roost.tasks.sources.table_readers.MAX_LINE_LENGTH", 1000)
-    with pytest.raises(DocumentError, match="field larger than field limit"):
+    with pytest.raises(DocumentError, match="too_large: the row of line 2 is longer than"):
         listed("a.csv", b'id,text\n1,"' + b"many lines\n" * 1000 + b'"\n')
 
 

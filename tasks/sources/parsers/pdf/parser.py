@@ -19,6 +19,9 @@ from roost.tasks.sources.parsers.pdf.pypdf_pages import read_with_pypdf
 from roost.tasks.sources.parsers.pdf.repeated import drop_repeated
 from roost.tasks.sources.text_encoding import clean
 
+#: Most pages of one file: a file of a few megabytes can claim a million.
+MAX_PAGES = 50_000
+
 
 class PdfParser:
     """The parser of PDF: pypdfium2, and pypdf for files and pages that pypdfium2 cannot read."""
@@ -113,6 +116,10 @@ def _make_document(parts: Sequence[Pages]) -> Parsed:
 
 
 def _parse_document(document: Any, data: bytes, pages: PageRange) -> Pages:
+    if len(document) > MAX_PAGES:
+        raise DocumentError(
+            "too_large", f"it has {len(document):,} pages, and at most {MAX_PAGES:,} are read: split it"
+        )
     read = [read_page(document, index) for index in pages.of(len(document))]
     read, used = _read_rest(read, data)
     if any(page.is_tabular for page in read):
