@@ -153,7 +153,7 @@ def test_a_shard_whose_machine_dies_ends_its_run_and_the_next_one_is_exact(
 ):
     monkeypatch.setattr(work_pool, "POLL_INTERVAL_S", 0.5)
     source = folder(
-        **{f"{n}.md": f"# Ship {n}\n\n{f'Ship {n} sails at noon with her lamps lit. ' * 60}" for n in range(240)}
+        **{f"{n}.md": f"# Ship {n}\n\n{f'Ship {n} sails at noon with her lamps lit. ' * 60}" for n in range(120)}
     )
     with ExitStack() as stack:
         with monkeypatch.context() as far:
@@ -171,7 +171,7 @@ def test_a_shard_whose_machine_dies_ends_its_run_and_the_next_one_is_exact(
             ingest(source, shards=2)
         dying.join()
     written = stored()[2].filter(pl.col("status") == "indexed").height
-    assert 0 < written < 240
+    assert 0 < written < 120
     ingest(source)
     assert same(stored(), by_itself(source))
 
