@@ -144,7 +144,7 @@ def main() -> None:
 
 
 def _save_pages(api: str) -> None:
-    ui = api.removesuffix("/api")
+    ui = api.removesuffix("/api") + "/v2"
     [run] = post(api, "flow_runs/filter", flows={"name": {"any_": ["ingest"]}}, limit=1)
     [deployment] = post(api, "deployments/filter", deployments={"name": {"like_": "docs"}}, limit=1)
     with opened_page() as page:
