@@ -24,6 +24,10 @@ from roost.tasks.steps.load_file import Outcome, join_parts
 from roost.tasks.steps.text_files import TextFile, place_blocks
 from roost.tasks.workers import Workers
 
+#: Most page ranges that are cut at once: what comes out otherwise in the whole document is embedded in vain,
+#: and of later pages this is more.
+MAX_RANGES_AT_ONCE = 2
+
 _log = logging.getLogger(__name__)
 
 
@@ -64,8 +68,7 @@ class PagesAhead:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if not self._is_before_run:
-            self.stop()
+        self.stop()
         try:
             if self._task:
                 if error is not None:
@@ -78,18 +81,18 @@ class PagesAhead:
     async def on_pages(self, name: str, doc_id: str, parts: Sequence[Outcome]) -> None:
         """Cut a file's first page ranges, as `load_files.OnPages`: the model embeds them while later ones are parsed.
 
-        While chunks wait for the model, pages are cut when there are twice as many: each time, all of them are joined.
+        While chunks wait for the model, none are cut.
         """
         count = self._count_done.get(doc_id, 0)
-        enough = 2 * count if self._waiting else count + 1
-        if len(parts) < enough or self._is_cutting or self._is_stopped:
+        if len(parts) <= count or self._waiting or self._is_cutting or self._is_stopped:
             return
         if not self._sizes.size:  # the document will be one chunk
             return
         self._is_cutting = True
-        self._count_done[doc_id] = len(parts)
+        first = parts[: count + MAX_RANGES_AT_ONCE]
+        self._count_done[doc_id] = len(first)
         try:
-            chunks = await self._workers.run(cut_pages, (name, doc_id, parts, count, self._sizes), self._seconds)
+            chunks = await self._workers.run(cut_pages, (name, doc_id, first, count, self._sizes), self._seconds)
         except Exception as error:  # noqa: BLE001  a worker, or the text: the batch meets it again
             self._give_up(error)
             return

@@ -127,7 +127,7 @@ async def test_first_pages_are_embedded_before_the_last_are_parsed_and_each_text
     assert len(wrong) < 0.2 * len(engine.texts), "most first pages come out as in the whole document"
 
 
-async def test_pages_are_cut_at_once_and_while_chunks_wait_for_the_model_when_there_are_twice_as_many(
+async def test_few_pages_are_cut_at_once_and_none_while_chunks_wait_for_the_model(
     file: Path, embedder: Embedder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cut: list[int] = []
@@ -148,7 +148,7 @@ async def test_pages_are_cut_at_once_and_while_chunks_wait_for_the_model_when_th
     workers = Noting()
     engine_of(workers, monkeypatch)
     await take(file, workers, embedder, known_late)
-    assert cut == [1, 2, 4, 8]
+    assert cut == [1, 2]
 
 
 async def test_chunks_are_those_of_the_document_parsed_as_one(
