@@ -179,6 +179,7 @@ def test_a_rebuild_and_an_import_follow_the_rules_and_a_rebuild_changes_a_kind(
         assert {hit.uri.split("/")[0] for hit in hits} == {"team1"}
 
 
+@pytest.mark.long
 def test_a_document_that_cannot_be_read_any_more_gets_its_fields_too(
     lite: str, ingest: Ingest, stored: Stored, tmp_path: Path
 ) -> None:
