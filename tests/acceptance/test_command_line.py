@@ -99,7 +99,7 @@ def test_the_tutorial_files_are_found_by_their_content_and_page(roost, data, tmp
     assert ended.code == 0, ended.err
     report = ended.json
     others = {"index", "version", "fingerprint", "rejects", "unlisted", "deleted_by_source", "not_chosen"}
-    assert set(REPORT_KEYS) | others | {"empty_sources", "unread_pages", "cost"} == set(report)
+    assert set(REPORT_KEYS) | others | {"empty_sources", "unread_pages", "cost", "metadata"} == set(report)
     assert all(keys <= set(report[name]) for name, keys in REPORT_KEYS.items())
     assert report["documents"]["added"] == report["store"]["documents"] == 4
     learned = roost("search", "What did the author learn?", "--index", "tutorial", "--json").json

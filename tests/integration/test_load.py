@@ -51,23 +51,37 @@ async def test_a_bad_document_refuses_itself_alone_and_says_why(
     workers: Workers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("roost.tasks.workers.WALL_TIME_FACTOR", 0.5)
+    monkeypatch.setattr("roost.tasks.steps.load_files.load_file", worker_tasks.load_when_told)
     (tmp_path / "good.md").write_text("---\ntitle: Good\nyear: 2024\n---\n# Heading\n\nBody.")
     (tmp_path / "empty.md").write_text("")
     (tmp_path / "blank.txt").write_text(" \n")
     (tmp_path / "bad.pdf").write_bytes(b"%PDF-1.7 cut")
     (tmp_path / "noise.dat").write_bytes(gzip.compress(os.urandom(5000), mtime=0))
     (tmp_path / "folder.md").mkdir()
-    os.mkfifo(tmp_path / "hangs.md")  # opening it waits for a writer that never comes
+    (tmp_path / "hangs.md").write_text("It is not read in time.")
+    os.mkfifo(tmp_path / "hangs.md.pipe")
+    os.mkfifo(tmp_path / "pipe.md")  # to open it would wait for a writer that never comes
     with (tmp_path / "huge.txt").open("wb") as file:
         file.truncate(900 * 2**20)
-    names = ["good.md", "empty.md", "blank.txt", "bad.pdf", "noise.dat", "folder.md", "hangs.md", "huge.txt", "gone.md"]
+    names = [
+        "good.md",
+        "empty.md",
+        "blank.txt",
+        "bad.pdf",
+        "noise.dat",
+        "folder.md",
+        "hangs.md",
+        "pipe.md",
+        "huge.txt",
+        "gone.md",
+    ]
     rows = [listed(name, tmp_path / name) for name in names]
     rows.append(listed("named.md", tmp_path / "good.md", reason="bad_row: said the listing: twice"))
     loaded = await load_batch(Batch("docs-0000", pl.concat(rows)), workers, tmp_path / "text", seconds=3.0)
     assert refused(loaded) == {
         "empty.md": "empty", "blank.txt": "no_text", "bad.pdf": "damaged", "noise.dat": "unknown_format",
-        "folder.md": "unreadable", "hangs.md": "stalled", "huge.txt": "too_large", "gone.md": "unreadable",
-        "named.md": "bad_row",
+        "folder.md": "unreadable", "hangs.md": "stalled", "pipe.md": "unreadable", "huge.txt": "too_large",
+        "gone.md": "unreadable", "named.md": "bad_row",
     }  # fmt: skip
     assert loaded.rejects.schema == REJECT
     assert all(loaded.rejects["detail"].str.len_chars() > 5)
@@ -109,9 +123,11 @@ async def waiting_worker(other_than: int = 0) -> int:
 
 @pytest.mark.skipif(not Path("/proc/self/wchan").is_file(), reason="needs /proc to find the worker")
 async def test_a_document_whose_parser_is_killed_is_read_by_another_and_refused_when_that_is_killed_too(
-    tmp_path: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    os.mkfifo(tmp_path / "deadly.md")
+    monkeypatch.setattr("roost.tasks.steps.load_files.load_file", worker_tasks.load_when_told)
+    (tmp_path / "deadly.md").write_text("# Read at last")
+    os.mkfifo(pipe := tmp_path / "deadly.md.pipe")
     work = Batch("docs-0000", listed("deadly.md", tmp_path / "deadly.md"))
     with Workers(workers=1, memory_mb=512) as alone:
         for kills, expected in ((1, {}), (2, {"deadly.md": "parser_died"})):
@@ -120,8 +136,9 @@ async def test_a_document_whose_parser_is_killed_is_read_by_another_and_refused_
             for _ in range(kills):
                 killed = await waiting_worker(other_than=killed)
                 os.kill(killed, signal.SIGKILL)
-            await waiting_worker(other_than=killed)  # what is written before is written for the dead one
-            await asyncio.to_thread((tmp_path / "deadly.md").write_text, "# Read at last")
+            if not expected:
+                await waiting_worker(other_than=killed)  # what is written before is written for the dead one
+                await asyncio.to_thread(pipe.write_text, "go on")
             assert refused(await loading) == expected
 
 

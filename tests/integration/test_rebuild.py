@@ -33,7 +33,7 @@ from roost.tasks.settings import load_settings
 from roost.tasks.sources import listing
 from roost.tasks.sources.opened_source import OpenedSource
 from roost.tasks.sources.source import Source
-from roost.tasks.sources.source_listing import ListTable, list_source
+from roost.tasks.sources.source_listing import list_source
 from roost.tasks.versions import promotion
 from roost.tasks.versions.carry_over import find_lost
 from roost.tasks.versions.ledger import read_ledger
@@ -230,9 +230,9 @@ def test_a_rebuild_refuses_to_lose_what_it_cannot_list_and_what_a_framework_adde
     with pytest.raises(UsageError, match="sampled questions judge no spans"):
         rebuild(fresh=True, thresholds={"chunk nDCG@10": 0.5})
 
-    def hidden(source: OpenedSource, spool: Path, list_table: ListTable) -> Any:
+    def hidden(source: OpenedSource, *others: Any) -> Any:
         """As when the folder may not be read: root, who runs tests in containers, may read every one."""
-        found = list_source(source, spool, list_table)
+        found = list_source(source, *others)
         return replace(
             found, documents=found.documents.filter(~pl.col("uri").str.starts_with("deep/")), unlisted=["deep/"]
         )

@@ -6,6 +6,9 @@ import os
 import signal
 import time
 from pathlib import Path
+from typing import Any
+
+from roost.tasks.steps.load_file import load_file
 
 _left_behind: list[bytes] = []
 
@@ -45,6 +48,14 @@ def note_and_wait(log: str, name: str, seconds: float) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         time.sleep(seconds)
         file.write(f"{name} ends\n")
+
+
+def load_when_told(location: str, *others: str) -> Any:
+    """Load a file; if there is a pipe beside it, wait before for what somebody writes there."""
+    pipe = Path(f"{location}.pipe")
+    if pipe.exists():
+        pipe.read_bytes()
+    return load_file(location, *others)
 
 
 def crash(*_: object) -> None:
