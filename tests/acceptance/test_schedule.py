@@ -146,6 +146,7 @@ def test_pause_resume_run_now_and_remove(roost_there, name, folder):
     assert gone.err.startswith(f"roost: unknown schedule '{name}'")
 
 
+@pytest.mark.long
 def test_the_printed_file_deploys_with_prefect_as_the_command_does(roost_there, name, folder, tmp_path, prefect_api):
     docs = folder(**{"a.md": "# A"})
     words = ("schedule", docs, "--index", name, "--every", "6h", "--min", "nDCG@10=0.5")

@@ -45,7 +45,7 @@ ONCE = [
     "after_rows_deleted:1",
 ]
 #: Random schedules on Milvus Lite and on the real server: how many run usually, how many in the long form.
-LITE_SCHEDULES, SERVER_SCHEDULES = (8, 1000), (1, 12)
+LITE_SCHEDULES, SERVER_SCHEDULES = (5, 1000), (1, 12)
 EDITS = "grow grow shrink shrink rename rename delete delete add rewrite swap"
 
 

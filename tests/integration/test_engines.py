@@ -215,6 +215,7 @@ async def test_each_text_gets_its_own_unit_vector_whatever_shares_its_call() -> 
     assert none.shape == (0, 384)
 
 
+@pytest.mark.long
 async def test_a_model_whose_weights_do_not_load_is_refused_in_one_line(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:

@@ -102,6 +102,7 @@ def test_the_watch_finds_a_callback_of_ours_that_blocks_and_leaves_out_prefects(
 
 
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallinfo2"), reason="needs glibc 2.33 to read the bytes in use")
+@pytest.mark.long
 def test_memory_does_not_grow_while_a_run_goes_on(standalone):
     sizes = {"documents": 1_000, "pages": 8}
     # What a thread has freed and keeps for itself would count as in use: a fixed amount for each thread, filled slowly.

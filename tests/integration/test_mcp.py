@@ -80,6 +80,7 @@ async def test_two_hundred_calls_at_once_are_all_answered(
         assert all(found == first for found in await asyncio.gather(*calls))
 
 
+@pytest.mark.long
 def test_a_rollback_and_a_promotion_under_load_give_no_error_and_no_empty_answer(
     ingest: Any, index: str, standalone: str, folder: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -111,7 +111,7 @@ async def test_a_search_does_not_block_the_loop(handbook: str) -> None:
     assert max(delays) < MAX_DELAY_S
 
 
-@pytest.mark.usually("standalone")
+@pytest.mark.usually("lite")
 @pytest.mark.parametrize("level", ["Strong", "Bounded"])
 async def test_a_search_sees_every_write_unless_the_settings_say_that_it_need_not(
     handbook: str, monkeypatch: pytest.MonkeyPatch, level: str

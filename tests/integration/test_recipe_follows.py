@@ -31,6 +31,7 @@ def rebuild(prefect_api: str, index: str) -> Any:
     return lambda **choices: run_flow(rebuild_flow, RebuildRequest(index=index, max_drop=1.0, **choices))
 
 
+@pytest.mark.long
 def test_after_a_rebuild_with_another_chunk_size_all_goes_on_with_default_settings(
     lite, ingest, rebuild, folder, stored, index, tmp_path, monkeypatch
 ):
