@@ -40,10 +40,6 @@ _TOGETHER = {
     "tests/integration/test_docs.py": "handbook",
     "tests/integration/test_answer.py": "handbook",
     "tests/integration/test_hostile.py": "handbook",
-    "tests/integration/test_mcp.py": "handbook",
-    "tests/integration/test_public_api.py": "handbook",
-    "tests/integration/test_required_filter.py": "handbook",
-    "tests/integration/test_reranking.py": "handbook",
     "tests/integration/test_langchain_standard.py": "langchain",
     "tests/integration/test_evaluation.py": "evaluation",  # it looks at all collections that timings make
 }

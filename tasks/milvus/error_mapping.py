@@ -20,6 +20,8 @@ from roost.tasks.errors import CollectionNotFoundError, RoostError, StoreError, 
 
 # Milvus' merr: unavailable, out of memory, busy, limited; not loaded, no channel and node gone: while it restarts.
 _TRANSIENT_CODES = {2, 3, 4, 5, 8, 9, 101, 503, 901, 902, 903}
+# An unexpected error. Milvus 2.3.5 wraps in it the missing channel (503) of a collection that is dropped during a read.
+_UNEXPECTED_CODE, _NO_CHANNEL = 65_535, "channel not available"
 _CONNECT_CODE = 2
 # No such collection, no such alias.
 _NOT_FOUND_CODES = {100, 1600}
@@ -104,7 +106,7 @@ def is_refused_token(error: BaseException) -> bool:
 
 
 def _is_transient(error: BaseException) -> bool:
-    """Judge by codes and causes, never by the message's text."""
+    """Judge by codes and causes; by the message's text only where it alone says that a channel is missing."""
     origin = _origin(error)
     for one in (error, origin):
         if isinstance(one, grpc.RpcError):
@@ -118,7 +120,8 @@ def _is_transient(error: BaseException) -> bool:
         return False
     # Code 1 is Milvus' "not ready", and also pymilvus' own code for any error without one.
     not_ready = error.code == 1 and error.compatible_code != common_pb2.UnexpectedError
-    return not_ready or error.code in _TRANSIENT_CODES
+    no_channel = error.code == _UNEXPECTED_CODE and _NO_CHANNEL in error.message
+    return not_ready or no_channel or error.code in _TRANSIENT_CODES
 
 
 def _origin(error: BaseException) -> BaseException | None:

@@ -112,7 +112,7 @@ class Keeping(RuleBasedStateMachine):
         shutil.rmtree(self.folder)
 
 
-@pytest.mark.parametrize("max_examples", [2, pytest.param(40, marks=pytest.mark.long)])
+@pytest.mark.parametrize("max_examples", [4, pytest.param(40, marks=pytest.mark.long)])
 def test_whatever_happens_a_run_that_ends_leaves_what_the_model_says(max_examples, nursery):
     machine = type("Machine", (Keeping,), {"nursery": nursery})
     run_state_machine_as_test(

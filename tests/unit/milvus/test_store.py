@@ -326,6 +326,9 @@ def kind_of(error: BaseException) -> type[Exception]:
         caused(MilvusException(message="rpc timed out"), rpc(grpc.StatusCode.DEADLINE_EXCEEDED)),
         caused(MilvusException(message="waited too long"), TimeoutError()),
         caused(MilvusException(message="Retry timeout: 30s"), MilvusException(message="Retry timeout: 30s")),
+        MilvusException(
+            65_535, "fail to Query, reason=delegator closed during wait tsafe: channel not available[channel=c]"
+        ),
         answered(1, common_pb2.NotReadyServe, "service not ready"),
         answered(2, common_pb2.UnexpectedError, "service unavailable"),
         answered(8, common_pb2.RateLimit, "rate limit exceeded"),
