@@ -60,21 +60,21 @@ class Restriction:
         ]
 
 
-class RestrictedClient(MilvusClient):  # type: ignore[misc]
-    """A client with a restriction."""
+class _RestrictedReads:
+    """The reads of a client with a restriction: those of an async client give awaitables, as its own do."""
 
     restriction: Restriction
 
     def search(self, collection_name: str, data: Any = None, filter: str = "", *args: Any, **kwargs: Any) -> Any:
         """Search what may be read."""
         _refuse_ids(kwargs)
-        return super().search(collection_name, data, self.restriction.combine(collection_name, filter), *args, **kwargs)
+        combined = self.restriction.combine(collection_name, filter)
+        return super().search(collection_name, data, combined, *args, **kwargs)  # type: ignore[misc]
 
     def hybrid_search(self, collection_name: str, reqs: Any, *args: Any, **kwargs: Any) -> Any:
         """Search what may be read, in several ways."""
-        return super().hybrid_search(
-            collection_name, self.restriction.combine_requests(collection_name, reqs), *args, **kwargs
-        )
+        combined = self.restriction.combine_requests(collection_name, reqs)
+        return super().hybrid_search(collection_name, combined, *args, **kwargs)  # type: ignore[misc]
 
     def query(
         self,
@@ -88,11 +88,15 @@ class RestrictedClient(MilvusClient):  # type: ignore[misc]
     ) -> Any:
         """Read what may be read."""
         combined = self.restriction.combine_ids(collection_name, filter, ids)
-        return super().query(collection_name, combined, output_fields, timeout, None, *args, **kwargs)
+        return super().query(collection_name, combined, output_fields, timeout, None, *args, **kwargs)  # type: ignore[misc]
 
     def get(self, collection_name: str, ids: Any, output_fields: Any = None, *args: Any, **kwargs: Any) -> Any:
         """Read rows by id."""
         return self.query(collection_name, "", output_fields or ["*"], None, ids)
+
+
+class RestrictedClient(_RestrictedReads, MilvusClient):  # type: ignore[misc]
+    """A client with a restriction."""
 
     def query_iterator(self, *args: Any, **kwargs: Any) -> NoReturn:
         """Refuse: read with `query`."""
@@ -103,39 +107,8 @@ class RestrictedClient(MilvusClient):  # type: ignore[misc]
         _refuse("search_iterator")
 
 
-class RestrictedAsyncClient(AsyncMilvusClient):  # type: ignore[misc]
+class RestrictedAsyncClient(_RestrictedReads, AsyncMilvusClient):  # type: ignore[misc]
     """The same for async code."""
-
-    restriction: Restriction
-
-    async def search(self, collection_name: str, data: Any = None, filter: str = "", *args: Any, **kwargs: Any) -> Any:
-        """Search what may be read."""
-        _refuse_ids(kwargs)
-        combined = self.restriction.combine(collection_name, filter)
-        return await super().search(collection_name, data, combined, *args, **kwargs)
-
-    async def hybrid_search(self, collection_name: str, reqs: Any, *args: Any, **kwargs: Any) -> Any:
-        """Search what may be read, in several ways."""
-        combined = self.restriction.combine_requests(collection_name, reqs)
-        return await super().hybrid_search(collection_name, combined, *args, **kwargs)
-
-    async def query(
-        self,
-        collection_name: str,
-        filter: str = "",
-        output_fields: Any = None,
-        timeout: Any = None,
-        ids: Any = None,
-        *args: Any,
-        **kwargs: Any,
-    ) -> Any:
-        """Read what may be read."""
-        combined = self.restriction.combine_ids(collection_name, filter, ids)
-        return await super().query(collection_name, combined, output_fields, timeout, None, *args, **kwargs)
-
-    async def get(self, collection_name: str, ids: Any, output_fields: Any = None, *args: Any, **kwargs: Any) -> Any:
-        """Read rows by id."""
-        return await self.query(collection_name, "", output_fields or ["*"], None, ids)
 
 
 class SchemaOnlyCollection(Collection):  # type: ignore[misc]

@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import Phase
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, rule
 from tests.integration.crash import SETTINGS, Nursery, Site, State, vector_of
 from tests.integration.crash_corpus import Corpus
+from tests.state_machines import run_machine
 
 from roost.tasks.crash_points import POINTS
 from roost.tasks.ids import chunk_hash, content_hash, doc_id
@@ -115,17 +116,6 @@ class Keeping(RuleBasedStateMachine):
 @pytest.mark.parametrize("max_examples", [4, pytest.param(40, marks=pytest.mark.long)])
 def test_whatever_happens_a_run_that_ends_leaves_what_the_model_says(max_examples, nursery):
     machine = type("Machine", (Keeping,), {"nursery": nursery})
-    run_state_machine_as_test(
-        machine,
-        settings=settings(
-            max_examples=max_examples,
-            stateful_step_count=14,
-            derandomize=True,
-            deadline=None,
-            database=None,
-            suppress_health_check=list(HealthCheck),
-            print_blob=False,
-            phases=[Phase.generate],  # a failure is shown as found: making it shorter takes hundreds of runs
-        ),
-    )
+    # A failure is shown as found: making it shorter takes hundreds of runs.
+    run_machine(machine, runs=max_examples, steps=14, phases=[Phase.generate])
     assert machine.killed >= 2  # or nothing was tried

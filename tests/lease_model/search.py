@@ -144,7 +144,7 @@ def _all_possible(world: World, bounds: Bounds) -> Iterator[Action]:
             yield "finish", number
         if process.is_awake:
             yield "pause", number
-            if bounds.hosts.count(process.host) > 1:  # elsewhere nobody can tell it from one that is suspended for ever
+            if bounds.hosts.count(process.host) > 1:  # elsewhere it cannot be told from one that is suspended for ever
                 yield "kill", number
         elif process.is_suspended:
             yield "resume", number

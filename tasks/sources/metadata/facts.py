@@ -39,5 +39,5 @@ class FieldFacts:
         return cls(**json.loads(text)) if text else cls()
 
     def choices_for(self, source: str, asked: Metadata) -> Metadata:
-        """Give the choices that hold for a source: those asked for, else those that are in force."""
+        """Give the choices that apply to a source: those asked for, else those that are in force."""
         return Metadata.model_validate(self.rules.get(source, {})) if asked.is_empty else asked

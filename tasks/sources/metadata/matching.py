@@ -1,4 +1,4 @@
-"""Matching of rules to documents: which rules hold for each, and which value is taken where several give one."""
+"""Matching of rules to documents: which rules apply to each, and which value is taken where several give one."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ QUERIES = [f"question {number}" for number in range(200)]
 MIN_RECALL = 0.95
 #: Scores this close are equal: the server computes in single precision.
 TOLERANCE = 1e-4
-SETTLE_TIMEOUT_S = 1_800.0
+RECALL_TIMEOUT_S = 1_800.0
 POLL_INTERVAL_S = 5.0
 STOP_TIMEOUT_S = 120.0
 
@@ -64,9 +64,9 @@ class Bench:
             written = await self._write(source)
             if not written["complete"]:
                 return {"write": written}
-            settled = await self._settle()
+            recalled = await self._wait_for_recall()
             times = await search_times(INDEX, len(QUERIES))
-            found = {"write": written, "settle": settled, "search_at_rest": summary(times)}
+            found = {"write": written, "settle": recalled, "search_at_rest": summary(times)}
             write_documents(source, range(0, documents, round(1 / CHANGED)), edition=2)
             found["nightly"] = _brief(await self._run("ingest", INDEX, source))
             found["verify"] = _brief(await self._run("verify", INDEX, source))
@@ -77,7 +77,7 @@ class Bench:
             watching.cancel()
 
     async def _write(self, source: Path) -> dict[str, Any]:
-        """Ingest, and search meanwhile; ended in good order when the memory is full."""
+        """Ingest, and search at the same time; ended in good order when the memory is full."""
         times: list[float] = []
         searching = asyncio.ensure_future(search_while(INDEX, times))
         ended = await self._run("ingest", INDEX, source, notes=self._notes)
@@ -94,14 +94,14 @@ class Bench:
             **_course(ended["samples"]),
         }
 
-    async def _settle(self) -> dict[str, Any]:
+    async def _wait_for_recall(self) -> dict[str, Any]:
         """Wait until all rows are indexed, and until searches find what an exact search finds."""
         started = time.perf_counter()
         exact = exact_scores(self._notes, QUERIES)
         found: dict[str, Any] = {}
         async with open_store(load_settings().milvus) as store:
             version = await require_live_version(store, INDEX)
-            while time.perf_counter() - started < SETTLE_TIMEOUT_S:
+            while time.perf_counter() - started < RECALL_TIMEOUT_S:
                 unindexed = await store.count_unindexed_rows(version.name, "vector")
                 if not unindexed and "indexed_s" not in found:
                     found["indexed_s"] = round(time.perf_counter() - started, 1)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import HealthCheck, Phase, settings
-from hypothesis.stateful import run_state_machine_as_test
+from hypothesis import Phase
 from tests.lease_model.install import Current, simulated
 from tests.lease_model.machine import Contest
 from tests.lease_model.search import OWNED, Bounds, search
 from tests.lease_model.world import Message, Process, World
+from tests.state_machines import run_machine
 
 from roost.tasks.versions import lease
 
@@ -33,19 +33,7 @@ def plant(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def compete(current: Current, runs: int, phases: tuple[Phase, ...] = (Phase.generate, Phase.shrink)) -> type[Contest]:
     contest = type("Contest", (Contest,), {"current": current})
-    run_state_machine_as_test(
-        contest,
-        settings=settings(
-            max_examples=runs,
-            stateful_step_count=40,
-            derandomize=True,
-            deadline=None,
-            database=None,
-            suppress_health_check=list(HealthCheck),
-            print_blob=False,
-            phases=phases,
-        ),
-    )
+    run_machine(contest, runs=runs, steps=40, phases=phases)
     return contest
 
 

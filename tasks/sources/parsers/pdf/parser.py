@@ -19,7 +19,7 @@ from roost.tasks.sources.parsers.pdf.pypdf_pages import read_with_pypdf
 from roost.tasks.sources.parsers.pdf.repeated import drop_repeated
 from roost.tasks.sources.text_encoding import clean
 
-#: Most pages of one file: a file of a few megabytes can claim a million.
+#: Most pages of one file: a file of a few megabytes can state a million.
 MAX_PAGES = 50_000
 
 
