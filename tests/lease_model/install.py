@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 from types import SimpleNamespace
 from unittest.mock import patch
 
-from tests.lease_model.world import EPOCH, Process, World
+from tests.lease_model.process import Process
+from tests.lease_model.world import EPOCH, World
 
 from roost.tasks.milvus import lock_wait
 from roost.tasks.versions import lease, lease_rows, ledger

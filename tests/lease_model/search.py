@@ -29,6 +29,8 @@ _FAULTS = {"lose", "pause", "kill"}
 Action = tuple[str, int]
 #: After this the first process has the lease, and the second one wants it.
 OWNED: tuple[Action, ...] = (("pass", 0), ("start", 1))
+#: After this the first process has the lease, a worker has joined it, and a third process wants it.
+JOINED: tuple[Action, ...] = (("pass", 0), ("start", 1), ("deliver", 1), ("start", 2))
 
 
 @dataclass(frozen=True)
@@ -39,12 +41,14 @@ class Bounds:
     faults: Most of them that are faults: a message or its answer lost, a process suspended or killed.
     hosts: The machine of each process, in the order in which they start.
     first: What is done before, and is not counted.
+    joined: Whether the second process is a worker that joins the lease of the first.
     """
 
     actions: int
     faults: int
     hosts: tuple[str, ...] = ("a", "b")
     first: tuple[Action, ...] = ()
+    joined: bool = False
 
 
 @dataclass
@@ -95,11 +99,13 @@ def broken_rules(world: World) -> list[str]:
     return world.rights.wrongly_written + clocks + problems
 
 
-def carry_out(world: World, action: Action, hosts: tuple[str, ...]) -> None:
+def carry_out(world: World, action: Action, bounds: Bounds) -> None:
     """Do one action."""
     name, number = action
     if name == "start":
-        world.start(hosts[number])
+        is_worker = bounds.joined and number == 1
+        part = {"parent": world.processes[0], "joins": True} if is_worker else {"is_joined": bounds.joined}
+        world.start(bounds.hosts[number], **part)
     elif name == "pass":
         world.pass_time(STEPS_S[number], deliver=True)
     elif name in ("apply", "deliver", "lose"):
@@ -114,9 +120,8 @@ def carry_out(world: World, action: Action, hosts: tuple[str, ...]) -> None:
 def _reach(current: Current, bounds: Bounds, actions: tuple[Action, ...]) -> World:
     current.world.close()
     world = current.world = World()
-    world.start(bounds.hosts[0])
-    for action in (*bounds.first, *actions):
-        carry_out(world, action, bounds.hosts)
+    for action in (("start", 0), *bounds.first, *actions):
+        carry_out(world, action, bounds)
     return world
 
 
@@ -130,7 +135,7 @@ def _faults(actions: tuple[Action, ...]) -> int:
 
 
 def _all_possible(world: World, bounds: Bounds) -> Iterator[Action]:
-    if len(world.processes) < len(bounds.hosts):
+    if len(world.processes) < len(bounds.hosts) and (not bounds.joined or world.processes[0].lease_key):
         yield "start", len(world.processes)
     for number, message in enumerate(world.messages):
         if message.to_apply:
@@ -141,6 +146,7 @@ def _all_possible(world: World, bounds: Bounds) -> Iterator[Action]:
     for number, process in enumerate(world.processes):
         if process.may_write:
             yield "write", number
+        if process.may_finish:
             yield "finish", number
         if process.is_awake:
             yield "pause", number
@@ -158,9 +164,13 @@ def main() -> None:
     parser.add_argument("--faults", type=int, default=2)
     parser.add_argument("--hosts", default="ab", help="the machine of each process: ab, aa, aba")
     parser.add_argument("--owned", action="store_true", help="begin when one has the lease and another wants it")
+    parser.add_argument(
+        "--joined", action="store_true", help="the second one joins the lease of the first: with --owned"
+    )
     options = parser.parse_args()
     started = time.process_time()
-    bounds = Bounds(options.actions, options.faults, tuple(options.hosts), OWNED if options.owned else ())
+    first = (JOINED if options.joined else OWNED) if options.owned else ()
+    bounds = Bounds(options.actions, options.faults, tuple(options.hosts), first, options.joined)
     found = search(bounds)
     print(json.dumps(asdict(found) | asdict(bounds) | {"cpu_s": round(time.process_time() - started, 1)}))
 

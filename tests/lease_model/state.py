@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from types import AsyncGeneratorType, CoroutineType, FrameType
 from typing import Any
 
+from tests.lease_model.process import Process
 from tests.lease_model.process_loop import ProcessLoop
-from tests.lease_model.world import EPOCH, Process, World
+from tests.lease_model.world import EPOCH, World
 
 from roost.tasks.versions.lease import Lease
 from roost.tasks.versions.lease_rows import LeaseRow, LeaseWatch
@@ -27,7 +28,8 @@ def _of_process(process: Process) -> list[Any]:
     if not process.is_gone:
         for task in process.loop.tasks:
             positions += [_of_frame(frame) for frame in _frames(task.get_coro())]
-    return [process.host, process.is_paused, process.is_gone, process.grant, positions, _timers(process.loop)]
+    ends = [process.is_paused, process.is_gone, process.waits_to_end]
+    return [process.host, *ends, process.grant, positions, _timers(process.loop)]
 
 
 def _timers(loop: ProcessLoop) -> list[float]:

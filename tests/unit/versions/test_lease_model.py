@@ -8,8 +8,9 @@ import pytest
 from hypothesis import Phase
 from tests.lease_model.install import Current, simulated
 from tests.lease_model.machine import Contest
-from tests.lease_model.search import OWNED, Bounds, search
-from tests.lease_model.world import Message, Process, World
+from tests.lease_model.process import Message, Process
+from tests.lease_model.search import JOINED, OWNED, Bounds, search
+from tests.lease_model.world import World
 from tests.state_machines import run_machine
 
 from roost.tasks.versions import lease
@@ -45,10 +46,13 @@ def message_of(world: World, process: Process) -> Message:
 @pytest.mark.parametrize("runs", [25, pytest.param(500, marks=pytest.mark.long)])
 def test_whatever_happens_only_the_last_owner_of_the_lease_writes(current: Current, runs: int) -> None:
     contest = compete(current, runs)
-    print(f"{contest.steps} steps, {contest.grants} grants, {contest.writes} writes")
+    print(
+        f"{contest.steps} steps, {contest.grants} grants, {contest.shard_grants} of them to parts of a run, "
+        f"{contest.writes} writes, {contest.joined_writes} of them by workers that joined"
+    )
     assert contest.steps >= 20 * runs
     assert contest.grants >= runs  # or nothing was tried
-    assert contest.writes > 0
+    assert min(contest.shard_grants, contest.writes, contest.joined_writes) > 0
 
 
 def test_the_machine_finds_a_lease_that_does_not_look_at_its_renewal(current: Current, plant: None) -> None:
@@ -72,6 +76,13 @@ def test_the_search_finds_a_lease_that_does_not_look_at_its_renewal(plant: None,
         pytest.param(Bounds(actions=6, faults=2, first=OWNED), 3_000, marks=pytest.mark.long),
         pytest.param(Bounds(actions=5, faults=2, hosts=("a", "a"), first=OWNED), 3_000, marks=pytest.mark.long),
         pytest.param(Bounds(actions=5, faults=2, hosts=("a", "b", "a"), first=OWNED), 3_000, marks=pytest.mark.long),
+        (Bounds(actions=2, faults=1, hosts=("a", "b", "b"), first=JOINED, joined=True), 50),
+        pytest.param(
+            Bounds(actions=5, faults=2, hosts=("a", "b", "b"), first=JOINED, joined=True), 3_000, marks=pytest.mark.long
+        ),
+        pytest.param(
+            Bounds(actions=5, faults=2, hosts=("a", "a", "a"), first=JOINED, joined=True), 3_000, marks=pytest.mark.long
+        ),
     ],
     ids=str,
 )
