@@ -10,7 +10,7 @@ SPREAD := --dist loadscope --no-loadscope-reorder --numprocesses
 # Plug-ins that come with langchain-tests; no unit test uses them, and they take time at the start and at each test.
 WITHOUT := -p no:benchmark -p no:codspeed -p no:recording
 
-.PHONY: help setup demo up test test-unit test-all test-server bench bench-cli bench-scale docs pictures check release clean
+.PHONY: help setup demo up test test-unit test-all test-server bench bench-cli bench-scale docs pictures check release lock clean
 
 help:            ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -75,6 +75,11 @@ release: $(STAMP)  ## build what is published, check it, make SBOM and checksums
 	$(RELEASE)/bin/pip install --quiet --disable-pip-version-check -r tests/release/requirements.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS),sources]'
 	$(BIN)/python -m tests.release.make_release $(RELEASE)/bin
+
+lock: $(STAMP)   ## write the hashes of all pinned packages, for the image and the release
+	$(PYTHON) -m venv $(RELEASE)
+	$(RELEASE)/bin/pip install --quiet --disable-pip-version-check -r tests/release/requirements.txt
+	$(BIN)/python -m tests.release.lock $(RELEASE)/bin
 
 clean:           ## remove .venv, build folders and caches
 	rm -rf $(VENV) $(RELEASE) build dist site src/*.egg-info .pytest_cache .mypy_cache .ruff_cache

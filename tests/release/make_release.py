@@ -17,6 +17,7 @@ from importlib.metadata import PathDistribution, version
 from pathlib import Path
 
 from tests.conftest import ROOT
+from tests.release.lock import LOCK, locked
 from tests.release.packages import EXTRAS, is_refused, licences_of, with_requirements
 
 DIST = ROOT / "dist"
@@ -72,14 +73,16 @@ def _build(tools: Path) -> str:
 
 
 def _write_requirements() -> str:
-    """Write what an installation with all extras consists of, pinned as it is installed here."""
+    """Write what an installation with all extras consists of, as it is installed here, with the hashes of the lock."""
     found, missing = _packages()
-    names = sorted(found)
-    lines = [f"{name}=={version(name).partition('+')[0]}\n" for name in names]
-    (DIST / REQUIREMENTS).write_text("".join(lines))
     if missing:
         raise CheckError(f"not installed, so not checked: {', '.join(sorted(missing))}: install all extras")
-    return f"{len(names)} in {REQUIREMENTS}"
+    entries = locked(LOCK.read_text("utf-8"))
+    pins = {name: f"{name}=={version(name).partition('+')[0]}" for name in sorted(found)}
+    if other := [pin for name, pin in pins.items() if entries.get(name, "").partition(" ")[0] != pin]:
+        raise CheckError(f"installed here, but not in {LOCK.name}: {', '.join(other)}: make lock")
+    (DIST / REQUIREMENTS).write_text("".join(entries[name] for name in pins))
+    return f"{len(pins)} in {REQUIREMENTS}, with hashes"
 
 
 def _packages() -> tuple[set[str], set[str]]:
