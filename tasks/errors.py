@@ -28,19 +28,20 @@ import tempfile
 from collections.abc import Iterable, Sequence
 
 from roost.tasks.locations import hide_secrets
+from roost.tasks.printable import printable
 
 
 class RoostError(Exception):
     """Base of all errors that Roost raises; the message says what happened, to which value, and what to do.
 
     Messages come to the terminal, the ledger, artifacts, events and logs: users, passwords and queries of the URLs in
-    them are removed.
+    them are removed, and control characters replaced.
     """
 
     exit_code = 1
 
     def __init__(self, *parts: object) -> None:
-        super().__init__(*(hide_secrets(part) if isinstance(part, str) else part for part in parts))
+        super().__init__(*(printable(hide_secrets(part)) if isinstance(part, str) else part for part in parts))
 
 
 class UsageError(RoostError):

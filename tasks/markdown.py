@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from roost.tasks.printable import printable_line
+
 #: Characters of a cell of a table.
 CELL_WIDTH = 160
 
@@ -15,8 +17,13 @@ _MARKS = re.compile(r"[\\`*\[\]<>|~&]|(?<!\w)[@_]|_(?!\w)|(?<!\S)#")
 
 
 def escaped(text: str) -> str:
-    """Write a text of a document, its name or a reason so that it stays plain text."""
-    return _MARKS.sub(r"\\\g<0>", text)
+    """Write a text of a document, its name or a reason as one line that stays plain text."""
+    return _MARKS.sub(r"\\\g<0>", printable_line(text))
+
+
+def paragraphs(text: str) -> str:
+    """Write a longer text, with its paragraphs, so that it stays plain text."""
+    return "\n\n".join(filter(None, map(escaped, text.split("\n\n"))))
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, left: int = 1) -> str:
@@ -42,4 +49,4 @@ def svg_image(title: str, svg: str) -> str:
 
 
 def _cell(value: Any) -> str:
-    return escaped(clipped(" ".join(str(value).split()), CELL_WIDTH))
+    return escaped(clipped(printable_line(str(value)), CELL_WIDTH))

@@ -1,7 +1,7 @@
 """Events of runs in Prefect's event feed, for automations. Their resource is the index, `roost.index.<name>`.
 
 Payloads contain numbers, names and a summary, never a document's text or a setting. Names of
-documents in a summary are escaped: the web hook that gets it shows Markdown.
+documents in a summary are escaped: the web hook that gets it shows Markdown, or marks of its own (Slack).
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ DROPPED = "roost.quality.dropped"
 MAX_REJECTS = 20
 #: Documents that the summary of an event names.
 MAX_NAMED = 3
+#: What chats read as links and mentions, whatever stands before it, and what looks like it.
+_LOOKALIKES = str.maketrans("<>@", "‹›＠")
 
 
 def emit_ingested(report: IngestReport, evaluation: EvaluationRequest) -> None:
@@ -50,7 +52,7 @@ def emit_quarantined(report: IngestReport) -> None:
     count = report.documents.quarantined
     if not count:
         return
-    named = ", ".join(escaped(reject.uri) for reject in report.rejects[:MAX_NAMED])
+    named = ", ".join(escaped(reject.uri.translate(_LOOKALIKES)) for reject in report.rejects[:MAX_NAMED])
     named += ", …" if count > MAX_NAMED else ""
     summary = f"{count} documents of {report.index} are quarantined: {named}"
     rejects = [asdict(reject) for reject in report.rejects[:MAX_REJECTS]]

@@ -9,7 +9,7 @@ from roost.tasks.evaluation.evaluation_page import evaluation_page
 from roost.tasks.evaluation.measures import COMPARED, MAIN, Estimate
 from roost.tasks.evaluation.report import EvaluationReport
 from roost.tasks.evaluation.report_parts import SampleAnswer
-from roost.tasks.markdown import clipped, escaped, table
+from roost.tasks.markdown import clipped, escaped, paragraphs, table
 from roost.tasks.report_page import ReportPage
 
 #: Rows of a table that may be long; the files contain all rows.
@@ -180,7 +180,7 @@ def _answers(answers: Sequence[SampleAnswer]) -> str:
     parts = []
     for answer in answers:
         hits = "\n".join(f"- {escaped(hit)}" for hit in answer.hits)
-        parts.append(f"**{escaped(answer.question)}**\n\n{escaped(answer.answer or answer.error)}\n\n{hits}")
+        parts.append(f"**{escaped(answer.question)}**\n\n{paragraphs(answer.answer or answer.error)}\n\n{hits}")
     return "\n\n".join(parts)
 
 

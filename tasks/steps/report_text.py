@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from roost.tasks.markdown import clipped
+from roost.tasks.printable import printable_line
 from roost.tasks.steps.report import MAX_REJECT_ROWS, MAX_UNKNOWN_NAMED, Estimate, IngestReport, PlanReport
 
 #: Characters of a reason's detail in a table; `roost status` and the ledger have all of it.
@@ -64,7 +65,8 @@ def reject_rows(report: IngestReport) -> list[dict[str, str]]:
     rows = []
     for reject in report.rejects[:MAX_REJECT_ROWS]:
         kind, _, detail = reject.reason.partition(": ")
-        rows.append({"document": reject.uri, "reason": kind, "detail": clipped(" ".join(detail.split()), DETAIL_WIDTH)})
+        detail = clipped(printable_line(detail), DETAIL_WIDTH)
+        rows.append({"document": printable_line(reject.uri), "reason": kind, "detail": detail})
     return rows
 
 

@@ -14,7 +14,7 @@ from roost.tasks.markdown import escaped, table
         ("<img src=x onerror=y>", r"\<img src=x onerror=y\>"),
         ("<!channel> @all &lt;", r"\<!channel\> \@all \&lt;"),
         ("# heading", r"\# heading"),
-        ("a\n# heading", "a\n\\# heading"),
+        ("a\n# heading", r"a \# heading"),
         ("_a_ *b* `c` ~d~ |", r"\_a\_ \*b\* \`c\` \~d\~ \|"),
     ],
 )

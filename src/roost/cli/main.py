@@ -22,7 +22,7 @@ from roost.cli.formats import formats
 from roost.cli.garbage import collect_rarely
 from roost.cli.ingest import ingest
 from roost.cli.mcp import mcp
-from roost.cli.output.printable import PrintableRecord, printable
+from roost.cli.output.printable_record import PrintableRecord
 from roost.cli.plugins import plugins
 from roost.cli.quantize import quantize
 from roost.cli.removal import delete, forget
@@ -37,6 +37,7 @@ from roost.cli.versions import export, import_, promote, prune, rebuild, rollbac
 from roost.cli.watch import watch
 from roost.flows.running.interrupts import is_stopping, stopped_by_signals
 from roost.tasks.errors import RoostError, exhausted
+from roost.tasks.printable import printable
 
 #: Names of exceptions that mean a signal ended the run: asyncio's and Prefect's (for SIGTERM). They are compared by
 #: name because importing asyncio takes 0.06 s and Prefect a second, which `roost --help` must not wait for.

@@ -16,10 +16,10 @@ from roost.cli.command_help import command
 from roost.cli.options import json_option
 from roost.cli.output.next_step import tell_next
 from roost.cli.output.print_json import print_json
-from roost.cli.output.printable import printable
 from roost.cli.request_command import request_command
 from roost.cli.value_completion import complete_schedule
 from roost.tasks.errors import RoostError, TransientError, UsageError
+from roost.tasks.printable import printable
 
 if TYPE_CHECKING:
     from roost.flows.parameters import IngestRequest

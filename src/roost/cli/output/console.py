@@ -14,7 +14,7 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from roost.cli.output.printable import printable
+from roost.tasks.printable import printable
 
 #: Characters of a chunk's text that a list of hits shows.
 SNIPPET_LENGTH = 240

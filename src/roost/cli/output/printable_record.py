@@ -1,17 +1,10 @@
-"""Texts without control characters, for terminals."""
+"""Log records without control characters, for terminals."""
 
 from __future__ import annotations
 
 import logging
-import re
 
-#: Control characters (C0, DEL, C1) but tab and line feed: they move the cursor, set the title, or hide text.
-_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-
-
-def printable(text: str) -> str:
-    """Replace the control characters of a text from documents, file names, or a language model."""
-    return _CONTROL.sub("�", text.replace("\r\n", "\n"))
+from roost.tasks.printable import printable
 
 
 class PrintableRecord(logging.LogRecord):

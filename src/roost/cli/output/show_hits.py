@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from rich.text import Text
 
 from roost.cli.output.console import SNIPPET_LENGTH, out, shortened
-from roost.cli.output.printable import printable
+from roost.tasks.printable import printable
 from roost.tasks.search.hits import Hit
 from roost.tasks.search.snippets import make_snippet
 
