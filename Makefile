@@ -10,7 +10,7 @@ SPREAD := --dist loadscope --no-loadscope-reorder --numprocesses
 # Plug-ins that come with langchain-tests; no unit test uses them, and they take time at the start and at each test.
 WITHOUT := -p no:benchmark -p no:codspeed -p no:recording
 
-.PHONY: help setup demo up test test-unit test-all test-server bench bench-cli bench-scale docs pictures check release lock clean
+.PHONY: help setup demo up test test-unit test-all test-server bench bench-cli bench-scale soak docs pictures check release lock clean
 
 help:            ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -55,6 +55,10 @@ bench-scale: $(STAMP)  ## measure the write path at a million chunks, and what f
 
 bench-cli: $(STAMP)  ## measure what a command costs from its start to its exit (RUNS=--runs=3)
 	$(BIN)/python -m tests.benchmarks.bench_cli $(RUNS)
+
+soak: $(STAMP)   ## everything at once under attack, then judged (MINUTES=10, HOURS=1, SEED=1, PLANT=lost-write)
+	$(BIN)/python -m tests.soak $(if $(HOURS),--hours $(HOURS),--minutes $(or $(MINUTES),10)) --seed $(or $(SEED),1) \
+		$(if $(PLANT),--plant $(PLANT))
 
 docs: $(STAMP)   ## build the documentation into site/; a broken link fails it
 	$(BIN)/python docs/make_reference.py

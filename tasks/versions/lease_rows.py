@@ -61,8 +61,7 @@ class LeaseRow:
     @property
     def has_ended(self) -> bool:
         """Whether its owner was a process of this machine that no longer exists."""
-        host, _, pid = self.process.rpartition(" ")
-        return host == _host() and not _is_alive(int(pid))
+        return has_process_ended(self.process)
 
     def overlaps(self, other: LeaseRow) -> bool:
         """Whether two leases exclude each other: they cover common documents, and neither is a part of the other."""
@@ -177,6 +176,12 @@ def _clock_error(row: LeaseRow, index: str, difference: str) -> ClockError:
         f"index {index!r}; at most {MAX_CLOCK_DIFFERENCE_S:.0f} s are allowed: synchronize the clocks (NTP), then run "
         "it again"
     )
+
+
+def has_process_ended(process: str) -> bool:
+    """Whether a process, as `this_process` names it, was one of this machine and no longer exists."""
+    host, _, pid = process.rpartition(" ")
+    return host == _host() and not _is_alive(int(pid))
 
 
 def _is_alive(pid: int) -> bool:

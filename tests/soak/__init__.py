@@ -1,0 +1,1 @@
+"""Everything at once, under attack, judged at the end: `make soak`."""

@@ -1,0 +1,106 @@
+"""The parts of `make soak` that decide: the plan of a seed, the sources' model, the judge."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.soak.judge import Held, compare, problems
+from tests.soak.plan import KINDS, decisions
+from tests.soak.sources import Sources
+from tests.soak.windows import GRACE_S, Window, Windows
+
+CHUNKS = [
+    {"id": f"aa-{number:06}", "doc_id": "aa", "uri": "a.md", "ordinal": number, "text": "x", "vector": [1.0, 0.0]}
+    for number in range(3)
+]
+LEDGER = [{"doc_id": "aa", "uri": "a.md", "status": "indexed", "chunk_count": 3, "run_id": "1"}]
+REPORT: dict[str, Any] = {
+    "minutes": 1.0,
+    "seed": 1,
+    "faults": {"kill_run": 1},
+    "runs": {"Completed": 3, "Crashed": 1},
+    "searches": {"ok": 5, "empty": 0, "error": 2},
+    "lost": 0,
+    "duplicated": 0,
+    "orphaned": 0,
+    "hung": 0,
+    "rss_start_mb": {"search": 200},
+    "rss_end_mb": {"search": 210},
+    "fds_start": {"search": 20},
+    "fds_end": {"search": 22},
+}
+
+
+def test_a_seed_decides_all_faults_and_another_one_others() -> None:
+    first, again, other = (list(itertools.islice(decisions(seed), 30)) for seed in (1, 1, 2))
+    assert first == again
+    assert [one.kind for one in first] != [one.kind for one in other]
+    assert {one.kind for one in first[: len(KINDS)]} == set(KINDS)
+    assert all(KINDS[one.kind][0] <= one.seconds <= KINDS[one.kind][1] for one in first)
+
+
+def test_a_seed_decides_all_edits_and_the_model_knows_every_file(tmp_path: Path) -> None:
+    one, same = Sources(tmp_path / "one", 5), Sources(tmp_path / "same", 5)
+    assert one.edit(60) == same.edit(60)
+    for sources in (one, same):
+        known = {document.path: document.text for document in sources.documents()}
+        files = (file for file in sources.root.rglob("*") if file.is_file())
+        assert {str(file.relative_to(sources.root)): file.read_text() for file in files} == known
+
+
+def test_equal_indexes_have_no_losses_whatever_run_wrote_them() -> None:
+    by_another_run = [row | {"run_id": "2", "updated_at": "later"} for row in LEDGER]
+    losses = compare(Held(CHUNKS, by_another_run), Held(CHUNKS, LEDGER))
+    assert (losses.lost, losses.duplicated, losses.orphaned, losses.lines) == (0, 0, 0, [])
+
+
+@pytest.mark.parametrize(
+    ("chunks", "ledger", "hidden", "expected"),
+    [
+        (CHUNKS[1:], LEDGER, 0, (1, 0, 0)),
+        ([CHUNKS[0] | {"text": "y"}, *CHUNKS[1:]], LEDGER, 0, (1, 0, 0)),
+        ([CHUNKS[0] | {"vector": [0.0, 1.0]}, *CHUNKS[1:]], LEDGER, 0, (1, 0, 0)),
+        ([*CHUNKS, CHUNKS[0]], LEDGER, 0, (0, 1, 0)),
+        (CHUNKS, LEDGER, 2, (0, 2, 0)),
+        ([*CHUNKS, CHUNKS[0] | {"id": "aa-000009"}], LEDGER, 0, (0, 0, 1)),
+        (CHUNKS, [], 0, (1, 0, 0)),
+        (CHUNKS, [LEDGER[0] | {"status": "writing"}], 0, (2, 0, 0)),
+        (CHUNKS, [*LEDGER, LEDGER[0] | {"doc_id": "bb"}], 0, (0, 0, 1)),
+    ],
+)
+def test_every_difference_from_a_clean_index_is_counted(chunks, ledger, hidden, expected) -> None:
+    losses = compare(Held(chunks, ledger, hidden), Held(CHUNKS, LEDGER))
+    assert (losses.lost, losses.duplicated, losses.orphaned) == expected
+    assert losses.lines
+
+
+def test_a_report_without_a_problem_has_none() -> None:
+    assert problems(REPORT) == []
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        *((name, 1) for name in ("lost", "duplicated", "orphaned", "hung")),
+        ("searches", {"ok": 5, "empty": 1, "error": 0}),
+        ("searches", {"ok": 0, "empty": 0, "error": 9}),
+        ("runs", {"Completed": 3, "Running": 1}),
+        ("rss_end_mb", {"search": 900}),
+        ("fds_end", {"search": 900}),
+    ],
+)
+def test_every_problem_of_a_report_is_said(key, value) -> None:
+    assert len(problems(copy.deepcopy(REPORT) | {key: value})) == 1
+
+
+def test_a_fault_explains_what_fails_while_it_lasts_and_shortly_after() -> None:
+    windows = Windows([Window("kill_milvus", 100.0, 110.0)])
+    assert windows.covers(90.0, 101.0)
+    assert windows.covers(110.0 + GRACE_S - 1, 200.0, ["kill_milvus"])
+    assert not windows.covers(90.0, 99.0)
+    assert not windows.covers(110.0 + GRACE_S + 1, 200.0)
+    assert not windows.covers(100.0, 105.0, ["kill_run"])
