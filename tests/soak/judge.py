@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,8 +27,8 @@ class Held:
     hidden: Rows that Milvus counts but does not return: of two rows of one key, a query returns one.
     """
 
-    chunks: list[Row]
-    ledger: list[Row]
+    chunks: Sequence[Row]
+    ledger: Sequence[Row]
     hidden: int = 0
 
 
@@ -73,7 +73,7 @@ def compare(found: Held, clean: Held) -> Losses:
     return losses
 
 
-def _compare(kind: str, found: list[Row], clean: list[Row], key: str, losses: Losses) -> None:
+def _compare(kind: str, found: Sequence[Row], clean: Sequence[Row], key: str, losses: Losses) -> None:
     counted = Counter(str(row[key]) for row in found)
     mine, theirs = ({str(row[key]): row for row in rows} for rows in (found, clean))
     for name, count in counted.items():

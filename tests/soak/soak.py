@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -138,7 +139,7 @@ class Soak:
         self.problems += [f"process {pid} of a command that has ended still runs" for pid in left]
         return compare(found, clean)
 
-    def _check_clean(self, chunks: list[Row]) -> None:
+    def _check_clean(self, chunks: Sequence[Row]) -> None:
         """Compare the clean run with the model of the sources: each document with its key, and no other."""
         texts: dict[str, str] = {}
         for row in chunks:
