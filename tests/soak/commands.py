@@ -137,10 +137,12 @@ class Commands:
         for command in running:
             self._end_hung(command)
 
-    def left_over(self) -> list[int]:
-        """Processes that ended commands have left running."""
-        sessions = {one.process.pid for one in self.all if one.code is not None}
-        return [pid for pid in psutil.pids() if (session := _session(pid)) in sessions and session != pid]
+    def left_over(self, seconds: float = 30.0) -> list[int]:
+        """Processes that ended commands have left running, and that do not end in this time."""
+        sessions, ends = {one.process.pid for one in self.all if one.code is not None}, time.monotonic() + seconds
+        while (left := [pid for pid in psutil.pids() if _session(pid) in sessions]) and time.monotonic() < ends:
+            time.sleep(_POLL_INTERVAL_S)
+        return left
 
     def _note_end(self, command: Command) -> None:
         with self._lock:

@@ -35,8 +35,8 @@ _TROUBLE = {"cut_connections": "reset", "stall_connections": "swallow", "slow_co
 #: Files that are damaged at a time.
 _DAMAGED_FILES = 3
 _TICK_S = 0.2
-#: Seconds to wait for something to hit.
-_PATIENCE_S = 10.0
+#: Seconds to wait for something to hit, and between two looks.
+_PATIENCE_S, _LOOK_S = 15.0, 0.05
 
 T = TypeVar("T")
 
@@ -199,7 +199,7 @@ class Tormentor:
         """Choose among what there is, or will be within some seconds."""
         ends = time.monotonic() + _PATIENCE_S
         while not (candidates := look()) and time.monotonic() < ends:
-            time.sleep(_TICK_S)
+            time.sleep(_LOOK_S)
         return decision.choose(candidates)
 
     def _runs(self) -> list[tuple[int, Command | None]]:
