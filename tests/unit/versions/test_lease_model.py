@@ -13,7 +13,9 @@ from tests.lease_model.search import JOINED, OWNED, Bounds, search
 from tests.lease_model.world import World
 from tests.state_machines import run_machine
 
+from roost.tasks.milvus.store import Store
 from roost.tasks.versions import lease
+from roost.tasks.versions.version import Version
 
 #: How a lease is lost: its owner is suspended for longer than the lease lasts, and another process waits for it.
 SUSPENDED = (*OWNED, ("pause", 0), ("pass", 1), ("pass", 0))
@@ -65,6 +67,18 @@ def test_the_machine_finds_a_lease_that_does_not_look_at_its_renewal(current: Cu
 )
 def test_the_search_finds_a_lease_that_does_not_look_at_its_renewal(plant: None, first, actions: int) -> None:
     found = search(Bounds(actions, faults=2, first=first))
+    assert [wrong.partition(" s ")[2] for wrong in found.wrong] == ["grant 0 wrote, after grant 1 was given"]
+
+
+def test_the_search_finds_a_worker_that_counts_from_its_own_read_of_the_lease_it_joined(monkeypatch) -> None:
+    async def read_expiry(store: Store, version: Version, joined: lease.Lease) -> None:
+        joined.renewed = lease.monotonic_now()
+        if not any(row.key == joined.key for row in await lease.read_leases(store, version.ledger)):
+            joined.taken_by = "its end"
+
+    monkeypatch.setattr(lease, "_read_expiry", read_expiry)
+    first = (*JOINED, ("pause", 0), ("pass", 1), ("pass", 0))
+    found = search(Bounds(2, faults=2, hosts=("a", "b", "b"), first=first, joined=True))
     assert [wrong.partition(" s ")[2] for wrong in found.wrong] == ["grant 0 wrote, after grant 1 was given"]
 
 
