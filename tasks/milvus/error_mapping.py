@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -25,6 +26,8 @@ _UNEXPECTED_CODE, _NO_CHANNEL = 65_535, "channel not available"
 _CONNECT_CODE = 2
 # No such collection, no such alias.
 _NOT_FOUND_CODES = {100, 1600}
+#: How Milvus refuses, in words only: "PrivilegeInsert: permission deny to reader in the `default` database".
+_DENIED = re.compile(r"Privilege(\w+): permission deny")
 _UNAUTHENTICATED = {grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED}
 _TRANSIENT_GRPC = {
     grpc.StatusCode.UNAVAILABLE,
@@ -77,6 +80,11 @@ def mapped_connect_errors(uri: str) -> Iterator[None]:
 def _as_roost_error(uri: str, error: BaseException) -> RoostError:
     if isinstance(error, ConnectError | MilvusUnavailableException):
         return TransientError(f"Milvus at {uri} does not answer: {_first_line(error)}")
+    if privilege := missing_privilege(error):
+        return StoreError(
+            f"Milvus at {uri} refuses: the user of ROOST_MILVUS__TOKEN lacks the privilege {privilege}; grant it to "
+            "that user's role, or set the token of another user"
+        )
     if is_refused_token(error):
         return StoreError(f"Milvus at {uri} refuses the token: set ROOST_MILVUS__TOKEN")
     if isinstance(error, MilvusException) and error.code == _CONNECT_CODE:
@@ -97,6 +105,12 @@ def _is_disk_full(uri: str) -> bool:
     with suppress(OSError):
         return shutil.disk_usage(Path(uri).absolute().parent).free < _FULL_DISK_BYTES
     return False
+
+
+def missing_privilege(error: BaseException) -> str:
+    """Name the privilege that the user of a token lacks for a call; empty when the call failed for another reason."""
+    found = (_DENIED.search(_text(cause)) for cause in (error, _origin(error)) if cause is not None)
+    return next((match[1] for match in found if match), "")
 
 
 def is_refused_token(error: BaseException) -> bool:
@@ -130,5 +144,8 @@ def _origin(error: BaseException) -> BaseException | None:
 
 
 def _first_line(error: BaseException) -> str:
-    text = getattr(error, "message", None) or getattr(error, "details", lambda: "")() or str(error)
-    return (str(text).strip().splitlines() or [type(error).__name__])[0][:_MAX_MESSAGE_LENGTH]
+    return (_text(error).strip().splitlines() or [type(error).__name__])[0][:_MAX_MESSAGE_LENGTH]
+
+
+def _text(error: BaseException) -> str:
+    return str(getattr(error, "message", None) or getattr(error, "details", lambda: "")() or error)

@@ -15,7 +15,8 @@ from typing import Any
 from pymilvus import AsyncMilvusClient, MilvusClient
 
 from roost.tasks.crash_points import crash_point
-from roost.tasks.errors import StoreError
+from roost.tasks.errors import StoreError, TransientError
+from roost.tasks.milvus.certificates import check_ca_file, check_certificate
 from roost.tasks.milvus.connection import connection_options
 from roost.tasks.milvus.error_mapping import mapped_connect_errors
 from roost.tasks.milvus.lite_lock import serve_file
@@ -91,7 +92,8 @@ async def open_store(
 
     Raises:
         ConflictError: Another process has locked the Lite file, for longer than the owner waits.
-        StoreError: The file is no Lite database, the token is wrong, or the URI is malformed.
+        StoreError: The file is no Lite database, the token or the TLS certificate is wrong, or the URI is malformed.
+        ConfigurationError: The file of the authority for TLS cannot be read.
         TransientError: Nothing answers at the URI.
     """
     options = connection_options(settings)
@@ -100,11 +102,16 @@ async def open_store(
             if not create and settings.is_missing:
                 raise StoreError(f"no index here: there is no file {settings.uri}; make one with roost ingest")
             await stack.enter_async_context(serve_file(settings.uri, owner))
-        with mapped_connect_errors(settings.uri):
-            sync = await asyncio.to_thread(MilvusClient, **options)
-            stack.push_async_callback(asyncio.to_thread, sync.close)
-            version = str(await asyncio.to_thread(sync.get_server_version, timeout=settings.timeout))
-            rows = AsyncMilvusClient(**options)
+        check_ca_file(settings)
+        try:
+            with mapped_connect_errors(settings.uri):
+                sync = await asyncio.to_thread(MilvusClient, **options)
+                stack.push_async_callback(asyncio.to_thread, sync.close)
+                version = str(await asyncio.to_thread(sync.get_server_version, timeout=settings.timeout))
+                rows = AsyncMilvusClient(**options)
+        except TransientError:
+            await asyncio.to_thread(check_certificate, settings)
+            raise
         stack.push_async_callback(rows.close)
         store = Store(settings, sync, rows, version)
         stack.callback(store.close_threads)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import os
 import shutil
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import httpx
+import psutil
 import pytest
 from tests.acceptance.conftest import ROOST
 from tests.conftest import HANDBOOK_DOCUMENTS, ROOT
@@ -268,6 +270,7 @@ def test_up_shows_the_demo_starts_again_what_dies_and_leaves_nothing_after_ctrl_
         run = post(f"deployments/{ingest['id']}/create_flow_run", {"state": {"type": "SCHEDULED"}, "parameters": asked})
         its_logs = {"logs": {"flow_run_id": {"any_": [run["id"]]}}}
         until(lambda: any("written" in line["message"] for line in post("logs/filter", its_logs)))
+        assert _open_to_others(process.pid) <= {"milvus"}  # it guards its port by a password, and says so at the start
         servers = [pid for pid in _processes(data) if b"server\0start" in Path(f"/proc/{pid}/cmdline").read_bytes()]
         os.kill(*servers, signal.SIGKILL)
         _lines_until(process.stdout, "prefect-server is running again")
@@ -343,6 +346,17 @@ def _lines_until(stream: IO[str] | None, last: str, seconds: float = 120) -> lis
     assert lines, f"no line within {seconds:.0f} s"
     assert last in lines[-1], f"no line contains {last!r}: {lines}"
     return lines
+
+
+def _open_to_others(pid: int) -> set[str]:
+    """Names of the programs, of a process and all that it has started, that listen on more than this host."""
+    program = psutil.Process(pid)
+    family = [program, *program.children(recursive=True)]
+    found = {
+        (one.name(), each.laddr.ip) for one in family for each in one.net_connections("tcp") if each.status == "LISTEN"
+    }
+    assert len(found) > 1
+    return {name for name, ip in found if not ipaddress.ip_address(ip.removeprefix("::ffff:")).is_loopback}
 
 
 def _processes(words: str) -> list[int]:

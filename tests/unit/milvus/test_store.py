@@ -292,8 +292,8 @@ def caused(error: BaseException, cause: BaseException) -> BaseException:
     return error
 
 
-def rpc(code: grpc.StatusCode) -> AioRpcError:
-    return AioRpcError(code, Metadata(), Metadata(), details="said the server\nin two lines")
+def rpc(code: grpc.StatusCode, details: str = "said the server\nin two lines") -> AioRpcError:
+    return AioRpcError(code, Metadata(), Metadata(), details=details)
 
 
 def answered(code: int, old: int, reason: str = "reason") -> MilvusException:
@@ -386,6 +386,16 @@ def test_a_refused_token_is_told_though_pymilvus_calls_the_server_away(code: grp
     away = caused(MilvusException(2, "Fail connecting to server on milvus:19530"), rpc(code))
     with pytest.raises(StoreError, match="ROOST_MILVUS__TOKEN"), mapped_errors("http://milvus:19530"):
         raise away
+
+
+@pytest.mark.parametrize(
+    "text", ["PrivilegeInsert: permission deny", "PrivilegeInsert: permission deny to reader in the `x` database"]
+)
+def test_a_missing_privilege_is_told_by_its_name_and_not_as_a_refused_token(text: str) -> None:
+    words = r"^Milvus at http://milvus:19530 refuses: the user of ROOST_MILVUS__TOKEN lacks the privilege Insert; grant"
+    for error in (rpc(grpc.StatusCode.PERMISSION_DENIED, text), MilvusException(65535, text)):
+        with pytest.raises(StoreError, match=words), mapped_errors("http://milvus:19530"):
+            raise error
 
 
 @pytest.mark.parametrize(
