@@ -10,7 +10,7 @@ SPREAD := --dist loadscope --no-loadscope-reorder --numprocesses
 # Plug-ins that come with langchain-tests; no unit test uses them, and they take time at the start and at each test.
 WITHOUT := -p no:benchmark -p no:codspeed -p no:recording
 
-.PHONY: help setup demo up test test-unit test-all test-server bench bench-cli bench-scale soak docs pictures check release lock clean
+.PHONY: help setup demo up test test-unit test-all test-server bench bench-cli bench-scale bench-engines bench-lite soak docs pictures check release lock clean
 
 help:            ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -52,6 +52,12 @@ bench: $(STAMP)  ## measure speed against LlamaIndex, LangChain and the bare mod
 
 bench-scale: $(STAMP)  ## measure the write path at a million chunks, and what follows (SCALE="--documents 1000": smaller)
 	$(BIN)/python -m tests.benchmarks.scale $(SCALE)
+
+bench-engines: $(STAMP)  ## measure what Dask, Ray and shards add to a batch, and what Prefect's server takes
+	$(BIN)/python -m tests.benchmarks.scale.engines
+
+bench-lite: $(STAMP)  ## measure commands on a file of Milvus Lite that grows to 300,000 chunks
+	$(BIN)/python -m tests.benchmarks.scale.lite
 
 bench-cli: $(STAMP)  ## measure what a command costs from its start to its exit (RUNS=--runs=3)
 	$(BIN)/python -m tests.benchmarks.bench_cli $(RUNS)

@@ -14,7 +14,20 @@ from tests.benchmarks.rows import rows_of
 from tests.conftest import ROOT
 
 PAGE = ROOT / "docs" / "benchmarks.md"
-BEGIN, END = "<!-- result: begin -->", "<!-- result: end -->"
+
+
+def replace_section(page: Path, name: str, text: str) -> None:
+    """Replace what stands between the markers of a section of a page.
+
+    Raises:
+        ValueError: The page has no such markers.
+    """
+    begin, marker = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+    before, _, rest = page.read_text("utf-8").partition(begin)
+    _, end, after = rest.partition(marker)
+    if not end:
+        raise ValueError(f"{page} has no {begin} and {marker}")
+    page.write_text(f"{before}{begin}\n{text}\n{end}{after}", "utf-8")
 
 
 def write_page(result: dict[str, Any], page: Path = PAGE) -> None:
@@ -23,11 +36,7 @@ def write_page(result: dict[str, Any], page: Path = PAGE) -> None:
     Raises:
         ValueError: The page has no markers.
     """
-    before, _, rest = page.read_text("utf-8").partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not end:
-        raise ValueError(f"{page} has no {BEGIN} and {END}")
-    page.write_text(f"{before}{BEGIN}\n{_section(result)}\n{END}{after}", "utf-8")
+    replace_section(page, "result", _section(result))
 
 
 def _section(result: dict[str, Any]) -> str:

@@ -14,10 +14,9 @@ from typing import Any
 
 import polars as pl
 import pytest
-import yaml
-from tests.conftest import ROOT
 from tests.integration.conftest import SHIPS, same
 from tests.processes import kill_with_descendants
+from tests.shard_pool import deploy_shard
 from tests.waiting import until
 
 from roost.deployments.local.servers import Service, prefect_worker
@@ -40,18 +39,7 @@ class Pool:
 
     def deploy(self) -> str:
         """Make the pool and the deployment: its name."""
-        from prefect.client.schemas.actions import WorkPoolCreate
-        from prefect.workers.process import ProcessWorker
-
-        template = ProcessWorker.get_default_base_job_template()
-        self.client.create_work_pool(WorkPoolCreate(name=self.name, type="process", base_job_template=template))
-        file = yaml.safe_load((ROOT / "prefect.yaml").read_text())
-        [wanted] = [each for each in file["deployments"] if each["name"] == "shard"]
-        flow_id = self.client.create_flow_from_name("shard")
-        self.client.create_deployment(
-            flow_id, self.name, entrypoint=wanted["entrypoint"], pull_steps=file["pull"], work_pool_name=self.name
-        )
-        return f"shard/{self.name}"
+        return deploy_shard(self.client, self.name)
 
     def worker(self, name: str) -> AbstractContextManager[Service]:
         """Start a worker that does one run at a time."""

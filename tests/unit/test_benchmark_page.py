@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 from tests.benchmarks.machine import describe_machine
-from tests.benchmarks.page import BEGIN, END, write_page
+from tests.benchmarks.page import write_page
+
+BEGIN, END = "<!-- result: begin -->", "<!-- result: end -->"
 
 
 def test_a_new_result_takes_the_place_of_the_old_one_and_leaves_the_rest_of_the_page(tmp_path: Path) -> None:
@@ -33,5 +35,6 @@ def test_a_new_result_takes_the_place_of_the_old_one_and_leaves_the_rest_of_the_
 def test_a_page_without_markers_is_refused(tmp_path: Path) -> None:
     page = tmp_path / "benchmarks.md"
     page.write_text("# Benchmarks\n")
+    result = {"measured": "", "command": "", "machine": describe_machine(), "ratios": {}}
     with pytest.raises(ValueError, match="result: begin"):
-        write_page({}, page)
+        write_page(result | {"corpus": {"markdown": "", "files": 0, "pdf": ""}}, page)

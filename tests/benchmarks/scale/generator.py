@@ -8,8 +8,11 @@ good as equally far, and no index finds them.
 from __future__ import annotations
 
 import hashlib
+import json
+import os
 import random
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +21,7 @@ DIMENSION, LATENT = 384, 24
 #: With `CHUNK_SIZE` tokens, each paragraph of a document is a chunk of its own.
 CHUNK_SIZE, CHUNKS = 48, 10
 FOLDER_FILES = 1_000
+ROOT = Path(__file__).parents[3]
 _WORDS = ("harbour", "cabin", "glacier", "lantern", "orchard", "ferry", "compass", "meadow", "anchor", "violin")
 _BASIS = np.random.default_rng(7).standard_normal((LATENT, DIMENSION)).astype(np.float32)
 
@@ -68,6 +72,30 @@ class Generator:
 
     def embed_queries(self, texts: Sequence[str]) -> np.ndarray:
         return vectors_of(latents(texts))
+
+
+class DelayedGenerator(Generator):
+    """The same in processes that a benchmark does not start itself (`hook`): it waits a fixed time for each chunk.
+
+    `BENCH_CHUNK_S` has the seconds. `BENCH_CALLS` names a file to which each call adds a line of JSON: the process,
+    when the call began and ended on the clock of this machine, how many chunks it had and how long it waited.
+    """
+
+    def embed_chunks(self, texts: Sequence[str], tokens: Sequence[int]) -> np.ndarray:
+        began, delay = time.monotonic(), float(os.environ.get("BENCH_CHUNK_S", "0")) * len(texts)
+        vectors = super().embed_chunks(texts, tokens)
+        time.sleep(max(0.0, began + delay - time.monotonic()))
+        if calls := os.environ.get("BENCH_CALLS"):
+            call = {"pid": os.getpid(), "began": began, "ended": time.monotonic(), "chunks": len(texts), "delay": delay}
+            with Path(calls).open("a") as file:  # one short write: lines of several processes do not mix
+                file.write(json.dumps(call) + "\n")
+        return vectors
+
+
+def hooked(env: Mapping[str, str], chunk_s: float = 0.0, calls: Path | None = None) -> dict[str, str]:
+    """Extend an environment: Python processes have the generator in place of the model, see `DelayedGenerator`."""
+    path = os.pathsep.join([str(Path(__file__).parent / "hook"), str(ROOT), env.get("PYTHONPATH", "")])
+    return {**env, "PYTHONPATH": path, "BENCH_CHUNK_S": str(chunk_s), "BENCH_CALLS": str(calls or "")}
 
 
 def exact_scores(notes: Path, queries: Sequence[str], k: int = 10) -> np.ndarray:

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import suppress
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import psutil
 
 from roost.tasks.errors import RoostError
-from roost.tasks.search.open_index import aopen_index
+from roost.tasks.search.open_index import OpenIndex, aopen_index
+from roost.tasks.settings import load_settings
+
+Consistency = Literal["strong", "bounded"]
+LEVELS: tuple[Consistency, ...] = ("strong", "bounded")
 
 SEARCH_INTERVAL_S = 0.25
 MEMORY_INTERVAL_S = 1.0
@@ -45,28 +50,65 @@ class MemoryWatch:
             await asyncio.sleep(MEMORY_INTERVAL_S)
 
 
-async def search_while(index: str, times: list[float]) -> None:
-    """Search four times a second until it is cancelled, from when the index can be searched; notes milliseconds."""
+@dataclass
+class Times:
+    """What searches took, by the consistency that they asked for: a strong one waits for the server's clock.
+
+    ms: Milliseconds of each search.
+    cpu_s: Processor seconds of this process in all of them.
+    """
+
+    ms: dict[Consistency, list[float]] = field(default_factory=lambda: {level: [] for level in LEVELS})
+    cpu_s: float = 0.0
+
+    async def search(self, opened: dict[Consistency, OpenIndex]) -> None:
+        """Search once with each consistency."""
+        for level, index in opened.items():
+            started, used = time.perf_counter(), time.process_time()
+            await index.asearch(f"question {len(self.ms[level])}", k=10)
+            self.ms[level].append(1000 * (time.perf_counter() - started))
+            self.cpu_s += time.process_time() - used
+
+    def summary(self) -> dict[str, Any]:
+        """Summarize the strong searches, then the bounded ones."""
+        count = sum(map(len, self.ms.values())) or 1
+        found = summary(self.ms["strong"]) | {"bounded": summary(self.ms["bounded"])}
+        return found | {"client_cpu_ms": round(1000 * self.cpu_s / count, 1)}
+
+
+@asynccontextmanager
+async def open_at_levels(
+    index: str, levels: Sequence[Consistency] = LEVELS
+) -> AsyncIterator[dict[Consistency, OpenIndex]]:
+    """Open an index once for each consistency."""
+    settings = load_settings()
+    async with AsyncExitStack() as stack:
+        opened = {}
+        for level in levels:
+            milvus = settings.milvus.model_copy(update={"search_consistency": level})
+            one = aopen_index(index, settings.model_copy(update={"milvus": milvus}))
+            opened[level] = await stack.enter_async_context(one)
+        yield opened
+
+
+async def search_while(index: str, times: Times) -> None:
+    """Search four times a second until it is cancelled, from when the index can be searched."""
     while True:
         try:
-            async with aopen_index(index) as opened:
+            async with open_at_levels(index) as opened:
                 while True:
-                    started = time.perf_counter()
-                    await opened.asearch(f"question {len(times)}", k=10)
-                    times.append(1000 * (time.perf_counter() - started))
+                    await times.search(opened)
                     await asyncio.sleep(SEARCH_INTERVAL_S)
         except RoostError:  # not there yet
             await asyncio.sleep(SEARCH_INTERVAL_S)
 
 
-async def search_times(index: str, count: int) -> list[float]:
-    """Search so many times, one after the other: milliseconds."""
-    times = []
-    async with aopen_index(index) as opened:
-        for number in range(count):
-            started = time.perf_counter()
-            await opened.asearch(f"question {number}", k=10)
-            times.append(1000 * (time.perf_counter() - started))
+async def search_after(index: str, count: int, levels: Sequence[Consistency] = LEVELS) -> Times:
+    """Search so many times with each consistency, one after the other."""
+    times = Times()
+    async with open_at_levels(index, levels) as opened:
+        for _ in range(count):
+            await times.search(opened)
     return times
 
 
