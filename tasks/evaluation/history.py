@@ -155,10 +155,14 @@ def find_baseline(history: Sequence[StoredEvaluation], fingerprint: str) -> Stor
         history: Earlier evaluations, oldest first.
         fingerprint: That of the questions.
     """
-    same = [evaluation for evaluation in history if evaluation.fingerprint == fingerprint and evaluation.quality]
-    passed = [evaluation for evaluation in same if evaluation.verdict == "passed"]
-    measured = [evaluation for evaluation in same if evaluation.verdict == "measured"]
-    return passed[-1] if passed else measured[0] if measured else None
+    return next(iter(baselines([evaluation for evaluation in history if evaluation.fingerprint == fingerprint])), None)
+
+
+def baselines(history: Sequence[StoredEvaluation]) -> list[StoredEvaluation]:
+    """Order evaluations by how well they serve as the baseline of any questions: see `find_baseline`."""
+    passed = [evaluation for evaluation in history if evaluation.quality and evaluation.verdict == "passed"]
+    measured = [evaluation for evaluation in history if evaluation.quality and evaluation.verdict == "measured"]
+    return passed[::-1] + measured
 
 
 def read_question_results(evaluation: StoredEvaluation) -> pl.DataFrame | None:

@@ -91,23 +91,23 @@ def some_pages(file: Path, wanted: range, target: Path) -> None:
 
 
 @pytest.mark.parametrize("pages", [range(94, 102), pytest.param(None, marks=pytest.mark.long, id="all")])
-def test_the_tutorial_files_are_found_by_their_content_and_page(roost, data, tmp_path, pages):
+def test_the_tutorial_files_are_found_by_their_content_and_page(roost_here, data, tmp_path, pages):
     source = data / "tutorial"
     if pages:
         source = shutil.copytree(source, tmp_path / "tutorial", ignore=shutil.ignore_patterns("*.pdf"))
         for file in (data / "tutorial").rglob("*.pdf"):
             some_pages(file, pages, source / file.relative_to(data / "tutorial"))
-    ended = roost("ingest", source, "--index", "tutorial", "--json")
+    ended = roost_here("ingest", source, "--index", "tutorial", "--json")
     assert ended.code == 0, ended.err
     report = ended.json
     others = {"index", "version", "fingerprint", "rejects", "unlisted", "deleted_by_source", "not_chosen"}
     assert set(REPORT_KEYS) | others | {"empty_sources", "unread_pages", "cost", "metadata"} == set(report)
     assert all(keys <= set(report[name]) for name, keys in REPORT_KEYS.items())
     assert report["documents"]["added"] == report["store"]["documents"] == 4
-    learned = roost("search", "What did the author learn?", "--index", "tutorial", "--json").json
+    learned = roost_here("search", "What did the author learn?", "--index", "tutorial", "--json").json
     assert set(learned) == {"query", "index", "hits"}
     assert learned["hits"][0]["uri"].startswith("paul_graham/")
-    revenue = roost("search", "How much revenue did Uber report for 2021?", "--index", "tutorial", "--json").json
+    revenue = roost_here("search", "How much revenue did Uber report for 2021?", "--index", "tutorial", "--json").json
     best = revenue["hits"][0]
     assert {"rank", "score", "uri", "page", "heading", "text", "doc_id", "id"} <= set(best)
     assert best["uri"] == "10k/uber_2021.pdf"

@@ -108,6 +108,7 @@ def _ended_for_now_at_worst(job: Job) -> int:
     return int(answer["code"])
 
 
+@pytest.mark.long
 @meanwhile
 def test_the_command_killed_in_the_middle_of_its_writing_goes_on_the_next_time(ground, prefect_api, tmp_path, cache):
     source = ground("command").site("").source
