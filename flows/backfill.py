@@ -17,7 +17,7 @@ from roost.flows.parameters import BackfillRequest
 from roost.flows.running import artifacts, events, reports
 from roost.flows.running.batches import Run
 from roost.flows.running.choices import backfill_key, plan_options, reads_all
-from roost.flows.running.ends import end_state, run_name, time_limit
+from roost.flows.running.ends import end_state, run_context, run_name
 from roost.flows.running.execute import execute_plan
 from roost.flows.running.prepare import lease_owner, open_run, prepare
 from roost.flows.running.preview import preview_backfill
@@ -48,7 +48,7 @@ async def backfill(request: BackfillRequest) -> State[IngestReport | PlanReport]
     started = time.perf_counter()
     settings = load_settings()
     async with AsyncExitStack() as stack:
-        await stack.enter_async_context(time_limit(settings))
+        await stack.enter_async_context(run_context(settings))
         prepared = await prepare(stack, request, settings, lease_owner(request, settings))
         if request.dry_run:
             planned = await preview_backfill(prepared, request, partial(ingest_tasks.choose, request.index))

@@ -16,7 +16,7 @@ from prefect.client.schemas.objects import State
 
 from roost.flows.parameters import EvaluationRequest
 from roost.flows.running import events, reports
-from roost.flows.running.ends import end_state, run_name, time_limit
+from roost.flows.running.ends import end_state, run_context, run_name
 from roost.flows.running.progress import Stage, report_progress, report_waiting
 from roost.tasks.errors import StoreError, UsageError
 from roost.tasks.evaluation.client_timings import TIMING
@@ -65,7 +65,7 @@ async def evaluation(request: EvaluationRequest) -> State[EvaluationReport]:
     """
     settings = load_settings()
     given = await asyncio.to_thread(given_questions, request, settings)
-    async with time_limit(settings):
+    async with run_context(settings):
         report_progress(Stage("asking the questions"))
         measured = await _measure(request, settings, given)
         if request.timings != "none":

@@ -15,7 +15,7 @@ from prefect.states import Completed
 from roost.flows.parameters import IngestRequest
 from roost.flows.running import artifacts, events, reports
 from roost.flows.running.choices import plan_options, reads_all
-from roost.flows.running.ends import end_state, run_name, time_limit
+from roost.flows.running.ends import end_state, run_context, run_name
 from roost.flows.running.execute import execute_plan, logging_errors
 from roost.flows.running.prepare import lease_owner, open_run, prepare
 from roost.flows.running.preview import preview_ingest
@@ -42,7 +42,7 @@ async def ingest(request: IngestRequest) -> State[IngestReport | PlanReport]:
     started = time.perf_counter()
     settings = load_settings()
     async with AsyncExitStack() as stack:
-        await stack.enter_async_context(time_limit(settings))
+        await stack.enter_async_context(run_context(settings))
         prepared = await prepare(stack, request, settings, lease_owner(request, settings))
         if request.dry_run:
             return Completed(message="planned only", data=await preview_ingest(prepared, request))

@@ -23,7 +23,7 @@ from roost.flows.running import artifacts, reports
 from roost.flows.running.batches import open_embedder
 from roost.flows.running.catch_up import Build, catch_up, pass_folder, read_target_ledger
 from roost.flows.running.choices import plan_options, with_recipe_choices
-from roost.flows.running.ends import end_state, run_name, time_limit
+from roost.flows.running.ends import end_state, run_context, run_name
 from roost.flows.running.judge import judge, read_requested_questions
 from roost.flows.running.prepare import Prepared, lease_owner, prepare
 from roost.flows.running.progress import Stage, report_progress
@@ -64,7 +64,7 @@ async def rebuild(request: RebuildRequest) -> State[RebuildReport]:
     settings = with_recipe_choices(load_settings(), request)
     owner = lease_owner(request, settings)
     async with AsyncExitStack() as stack:
-        await stack.enter_async_context(time_limit(settings))
+        await stack.enter_async_context(run_context(settings))
         prepared = await prepare(stack, request, settings, owner)
         await stack.enter_async_context(artifacts.progress_artifact(request.index))
         report_progress(Stage("listing the sources"))

@@ -13,7 +13,7 @@ from roost.flows.parameters import ShardRequest
 from roost.flows.running.batches import Run, open_embedder, run_batches
 from roost.flows.running.choices import plan_options, reads_all
 from roost.flows.running.cluster import run_batches_on_cluster
-from roost.flows.running.ends import time_limit
+from roost.flows.running.ends import run_context
 from roost.flows.running.prepare import Prepared, prepare
 from roost.flows.running.shards import publish_tally
 from roost.tasks.errors import ConflictError
@@ -49,7 +49,7 @@ async def shard(request: ShardRequest) -> State[Tally]:
             wait_seconds=settings.ingest.wait_seconds,
             survives_process=settings.scale.engine != "local",
         )
-        await stack.enter_async_context(time_limit(settings))
+        await stack.enter_async_context(run_context(settings))
         prepared = await prepare(stack, parent, settings, owner, create=False)
         run = await _open_shard_run(stack, prepared, request)
         listing = await ingest_tasks.list_and_note(

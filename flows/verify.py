@@ -10,7 +10,7 @@ from prefect.client.schemas.objects import State
 from roost.flows.parameters import VerifyRequest
 from roost.flows.running import reports
 from roost.flows.running.choices import max_delete_fraction
-from roost.flows.running.ends import end_state, run_name, time_limit
+from roost.flows.running.ends import end_state, run_context, run_name
 from roost.flows.running.progress import Notice, Stage, report_progress, report_waiting
 from roost.tasks.milvus.lock_wait import LeaseOwner
 from roost.tasks.milvus.store import open_store
@@ -37,7 +37,7 @@ async def verify(request: VerifyRequest) -> State[VerifyReport]:
     settings = load_settings()
     owner = LeaseOwner(f"run {runtime.flow_run.name!r}", wait_seconds=settings.ingest.wait_seconds, tell=report_waiting)
     async with AsyncExitStack() as stack:
-        await stack.enter_async_context(time_limit(settings))
+        await stack.enter_async_context(run_context(settings))
         store = await stack.enter_async_context(open_store(settings.milvus, create=False, owner=owner))
         version = await require_live_version(store, request.index)
         leased = acquire_version_lease(store, version, owner, migrate=request.repair)

@@ -1,4 +1,4 @@
-"""How a run ends: the state that Prefect shows, and the time limit of a run.
+"""How a run ends: the state that Prefect shows, and what surrounds a run's work: its time limit.
 
 Both Prefect UIs show by default only runs whose state has one of Prefect's own names. So every state here has one, and
 its message begins with the outcome where that is another.
@@ -17,6 +17,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
 from roost.flows.running import prefect_imports as _prefect_imports  # noqa: F401  before a loop runs
+from roost.flows.running.garbage import leave_out_imports
 from roost.tasks.errors import RunError
 from roost.tasks.settings import Settings
 
@@ -66,12 +67,13 @@ def run_name(template: str) -> Callable[[], str]:
 
 
 @asynccontextmanager
-async def time_limit(settings: Settings) -> AsyncIterator[None]:
-    """End the work inside the context when it takes longer than ROOST_INGEST__RUN_SECONDS.
+async def run_context(settings: Settings) -> AsyncIterator[None]:
+    """Surround the work of a run: garbage collections stay short, and the time limit ROOST_INGEST__RUN_SECONDS holds.
 
     Raises:
-        RunError: It took longer.
+        RunError: The work took longer than the limit.
     """
+    leave_out_imports()
     seconds = settings.ingest.run_seconds
     if not seconds:
         yield

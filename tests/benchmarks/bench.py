@@ -2,7 +2,8 @@
 
 Each subject runs in a process of its own, one after another and then all again, so that a machine that slows down
 slows all alike; medians are taken over the rounds. Before them Roost ingests one small document with each model, which
-is not counted: the export of a model is made once and kept, and servers that have just started are slow. Prints a table and, last, one JSON object.
+is not counted: the export of a model is made once and kept, and servers that have just started are slow. Prints a
+table and, last, one JSON object.
 """
 
 from __future__ import annotations
@@ -78,7 +79,7 @@ def _measure(folder: Path, *, full: bool) -> dict[str, Any]:
         calibration = part("quantize", source=str(markdown), folder=str(folder / "int8"))
         first = folder / "first"
         first.mkdir()
-        (first / "first.md").write_text("# First\n\nNot counted: it fills the caches of the model and of the servers.\n")
+        (first / "first.md").write_text("# First\n\nNot counted: it fills the caches.\n")
         for settings in (None, int8):
             subject("roost", first, settings)
         runs: dict[str, list[dict[str, Any]]] = defaultdict(list)

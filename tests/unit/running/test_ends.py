@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 import roost.flows.running.batches  # noqa: F401  it quiets the engine's logger
-from roost.flows.running.ends import end_state, run_name, time_limit
+from roost.flows.running.ends import end_state, run_context, run_name
 from roost.tasks.errors import RunError
 from roost.tasks.settings import load_settings
 
@@ -52,7 +52,7 @@ def test_a_run_beyond_its_time_limit_ends_with_the_name_of_the_limit(monkeypatch
     monkeypatch.setenv("ROOST_INGEST__RUN_SECONDS", "0.05")
 
     async def work() -> None:
-        async with time_limit(load_settings()):
+        async with run_context(load_settings()):
             await asyncio.sleep(60)
 
     with pytest.raises(RunError, match=r"stopped after 0\.05 s, the limit of ROOST_INGEST__RUN_SECONDS"):
@@ -61,7 +61,7 @@ def test_a_run_beyond_its_time_limit_ends_with_the_name_of_the_limit(monkeypatch
 
 def test_a_time_out_of_something_else_is_not_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     async def work() -> None:
-        async with time_limit(load_settings()):
+        async with run_context(load_settings()):
             raise TimeoutError("of a call")
 
     with pytest.raises(TimeoutError, match="of a call"):
