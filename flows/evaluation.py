@@ -95,14 +95,14 @@ def given_questions(request: EvaluationRequest, settings: Settings) -> Questions
         UsageError: The index's name, the questions, a threshold, or added latency on Milvus Lite is invalid.
         ConfigurationError: Answers are requested, and no language model is set.
     """
-    from roost.tasks.search.answer import check_llm
-
     check_index_name(request.index)
     thresholds = Thresholds.of(request.thresholds, request.max_drop)
     check_measures(thresholds.values)
     if request.latency_ms and settings.milvus.is_lite:
         raise UsageError("--latency-ms needs a Milvus server; a file of Milvus Lite is not reached over a network")
     if request.answers:
+        from roost.tasks.search.answer import check_llm  # LlamaIndex and openai: two seconds
+
         check_llm(settings.llm)
     if not request.questions:
         return None
