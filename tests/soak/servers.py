@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from tests.integration.crash import ROOT
 from tests.integration.crash_proxy import Proxy
 from tests.soak.embeddings import embedding_endpoint
 
@@ -101,7 +102,8 @@ class Stack:
         others = ("ROOST_", "PREFECT_", "PYTEST")
         kept = {name: value for name, value in os.environ.items() if not name.startswith(others)}
         home = {"HOME": str(self.folder / "home"), "PREFECT_HOME": str(self.disk / "prefect"), "HF_HUB_OFFLINE": "1"}
-        return kept | home | self.settings
+        path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
+        return kept | home | self.settings | {"PYTHONPATH": path}
 
     def serve_schedule(self) -> None:
         """Start the worker that runs the schedule, or start it again."""
