@@ -100,8 +100,8 @@ def refuse_unlisted(
     if hidden.height:
         key, uri = hidden.row(0)
         raise SourceError(
-            f"index {index!r} contains {hidden.height} documents of folders or tables that cannot be listed now, {key}/{uri} "
-            "for one: make them readable, or continue without these documents with --leave-out"
+            f"index {index!r} contains {hidden.height} documents of folders or tables that cannot be listed now, "
+            f"{key}/{uri} for one: make them readable, or continue without these documents with --leave-out"
         )
 
 
