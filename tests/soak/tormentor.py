@@ -36,7 +36,9 @@ _TROUBLE = {"cut_connections": "reset", "stall_connections": "swallow", "slow_co
 _DAMAGED_FILES = 3
 _TICK_S = 0.2
 #: Seconds to wait for something to hit, and between two looks.
-_PATIENCE_S, _LOOK_S = 15.0, 0.05
+_PATIENCE_S, _LOOK_S = 30.0, 0.1
+#: In the command of the process that forks workers, and so in theirs.
+_FORK_SERVER = "multiprocessing.forkserver"
 
 T = TypeVar("T")
 
@@ -94,8 +96,8 @@ class Tormentor:
         return f"process {pid}, {_name(command)}"
 
     def _kill_worker(self, decision: Decision) -> str:
-        """Kill a process that parses: a child of the process that a run has to fork them."""
-        pid = self._choose(decision, lambda: [pid for run, _ in self._runs() for pid in _grandchildren(run)])
+        """Kill a process that parses."""
+        pid = self._choose(decision, lambda: [pid for run, _ in self._runs() for pid in _workers(run)])
         if not pid:
             return NOTHING
         with suppress(ProcessLookupError):
@@ -214,8 +216,13 @@ def _name(command: Command | None) -> str:
     return command.err.stem if command else "of the schedule"
 
 
-def _grandchildren(pid: int) -> list[int]:
-    return [other for child in children(pid) for other in children(child)]
+def _workers(pid: int) -> list[int]:
+    """The worker processes of a run: what its fork server has forked."""
+    with suppress(psutil.Error):
+        below = psutil.Process(pid).children(recursive=True)
+        forks = {one.pid: one for one in below if _FORK_SERVER in " ".join(one.cmdline())}
+        return [number for number, one in forks.items() if one.ppid() in forks]
+    return []
 
 
 def _descendants(pid: int) -> list[int]:
