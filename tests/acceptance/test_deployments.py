@@ -7,7 +7,7 @@ import os
 import re
 import subprocess
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,8 +32,9 @@ ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 
 @dataclass(frozen=True)
 class Stack:
-    """Prefect with all of `prefect.yaml` deployed, a worker, and a Milvus that they share."""
+    """Prefect with all of `prefect.yaml` deployed, a worker, and a Milvus; all their files are in a folder."""
 
+    folder: Path
     api: str
     milvus: str
     env: dict[str, str]
@@ -98,7 +99,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Iterator[Sta
             return any(worker["status"] == "ONLINE" for worker in found)
 
         up.enter_context(prefect_worker(folder / "worker", "roost", ours, ready=known))
-        yield Stack(prefect.uri, milvus.uri, env, heard, deployed)
+        yield Stack(folder, prefect.uri, milvus.uri, env, heard, deployed)
 
 
 def test_deploying_twice_makes_everything_once_and_as_the_file_says(stack):
@@ -157,6 +158,16 @@ def test_each_deployment_runs_and_the_cron_fires_and_automations_hear_of_it(stac
     logs = stack.post("logs/filter", {"logs": {"flow_run_id": {"any_": [default]}}})
     kinds = ("flow_runs", "deployments", "block_documents", "automations")
     assert "Sup3rSecret" not in f"{logs}{[stack.post(f'{kind}/filter') for kind in kinds]}"
+    written = dict(_contents(stack.folder))  # the token and the web hook's URL are secrets in the database
+    assert any("prefect-server" in file.name for file in written)
+    assert [file for file, data in written.items() if b"Sup3rSecret" in data] == []
+
+
+def _contents(folder: Path) -> Iterator[tuple[Path, bytes]]:
+    for file in folder.rglob("*"):
+        with suppress(OSError):  # a database may delete one just now
+            if file.is_file():
+                yield file, file.read_bytes()
 
 
 def _ended_runs(stack, name):
