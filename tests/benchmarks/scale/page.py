@@ -56,7 +56,7 @@ def _facts(result: Result, kind: str) -> str:
     machine = result["machine"]
     return (
         f"{result['measured']}, `{result['command']}`, {machine['cores']} cores of {machine['cpu']}, "
-        f"{machine['memory_gib']} GiB, load {machine['load_before']} before; "
+        f"{machine['memory_gib']} GiB, load {machine.get('load_before', 'not noted')} before; "
         f"[raw JSON](measurements/{kind}.json)."
     )
 
