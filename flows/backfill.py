@@ -59,10 +59,11 @@ async def backfill(request: BackfillRequest) -> State[IngestReport | PlanReport]
         run.is_fresh = request.force
         report_progress(Stage("listing the sources"))
         listing = await ingest_tasks.list_and_note(
-            prepared.sources, prepared.spool, run.store, run.version, reads_all=reads_all(request)
+            prepared.sources, prepared.spool, run.store, run.version, reads_all=reads_all(request), names=request.uris
         )
+        run.take_fields(listing)
         is_resumed = request.force and await _resume(run, request)
-        options = plan_options(request, settings)
+        options = plan_options(request, run.settings)
         forced_id = run.run_id if request.force else None
         plan, selected = await ingest_tasks.choose(
             request.index, listing, run.store, run.version, options, request.selection, forced_id

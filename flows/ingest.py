@@ -51,10 +51,11 @@ async def ingest(request: IngestRequest) -> State[IngestReport | PlanReport]:
         report_progress(Stage("listing the sources"))
         listing_started = time.perf_counter()
         listing = await ingest_tasks.list_and_note(
-            prepared.sources, prepared.spool, run.store, run.version, reads_all=reads_all(request)
+            prepared.sources, prepared.spool, run.store, run.version, reads_all=reads_all(request), names=request.uris
         )
+        run.take_fields(listing)
         plan = await ingest_tasks.discover(
-            request.index, listing, run.store, run.version, plan_options(request, settings)
+            request.index, listing, run.store, run.version, plan_options(request, run.settings)
         )
         run.tally.seconds += StageSeconds(discover=time.perf_counter() - listing_started)
         report, error = await execute_plan(run, plan, started, request)

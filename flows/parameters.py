@@ -176,6 +176,12 @@ class IngestRequest(FormModel):
     )
     index: IndexName = "docs"
     dry_run: DryRun = False
+    uris: list[str] = Field(
+        [],
+        title="Only these documents",
+        description="Names of documents: path in the source, source/path, or location. Only these are looked at in "
+        "folders, object stores and databases, and deleted if they are gone; other sources are listed whole.",
+    )
     keep_missing: bool = Field(
         False, title="Keep missing", description="Do not delete documents that are gone from their source."
     )
@@ -246,7 +252,8 @@ class BackfillRequest(FormModel):
     uris: list[str] = Field(
         [],
         title="Only these documents",
-        description="Names of documents: path in the source, source/path, or location.",
+        description="Names of documents: path in the source, source/path, or location. Folders, object stores and "
+        "databases are not listed for them.",
     )
     only_failed: bool = Field(
         False, title="Only quarantined", description="Only quarantined documents; they are processed again."

@@ -53,8 +53,9 @@ async def shard(request: ShardRequest) -> State[Tally]:
         prepared = await prepare(stack, parent, settings, owner, create=False)
         run = await _open_shard_run(stack, prepared, request)
         listing = await ingest_tasks.list_and_note(
-            prepared.sources, prepared.spool, run.store, run.version, reads_all=reads_all(parent)
+            prepared.sources, prepared.spool, run.store, run.version, reads_all=reads_all(parent), names=parent.uris
         )
+        run.take_fields(listing)
         plan = await _plan_part(run, listing, request)
         work = plan.with_actions(*WORK_ACTIONS)
         if work.height and settings.scale.engine == "local":

@@ -48,7 +48,7 @@ PLANNED = _with(
     moved_from=pl.String,  # `doc_id` of the missing document with the same content, deleted with this one's commit
     is_touched=pl.Boolean,  # unchanged, but with another time or fingerprint than its ledger row
     fields=pl.String,  # fields that rules give to it, a JSON object; empty for none
-    fields_hash=pl.String,  # digest of them; empty for none
+    fields_hash=pl.String,  # digest of them (`embedded_fields.fields_digest`); empty for none
     known_fields_hash=pl.String,  # that of its stored rows, by its ledger row
     has_other_fields=pl.Boolean,  # whether its stored rows have other given fields
 )
@@ -78,8 +78,9 @@ TEXT_PLACE = pl.Schema(
 #: What read a document: `format` is what it was read as, `parser` its parser's name and version; empty where none did.
 _READ = {"format": pl.String, "parser": pl.String}
 
-#: A loaded document; `metadata` is a JSON object, `metadata_hash` the digest of it and the title.
-LOADED = _with(PLANNED, title=pl.String, metadata=pl.String, metadata_hash=pl.String, **_READ)
+#: A loaded document; `metadata` is a JSON object, `metadata_hash` the digest of it and the title, `unfit` a JSON object
+#: of what was left out of it.
+LOADED = _with(PLANNED, title=pl.String, metadata=pl.String, metadata_hash=pl.String, unfit=pl.String, **_READ)
 
 #: A chunk.
 CHUNK = pl.Schema(

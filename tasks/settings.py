@@ -205,6 +205,24 @@ class Chunking(_Group):
     context: Literal["", "headings"] = Field(
         "", description="`headings`: embed the title and the headings above a chunk with it; its stored text stays."
     )
+    fields: str = Field(
+        "",
+        description="Names of metadata fields, separated by commas (`title,team`), whose names and values are embedded "
+        "with each chunk; its stored text stays. Not with the method `none`.",
+    )
+
+    @field_validator("fields")
+    @classmethod
+    def _are_names(cls, fields: str) -> str:
+        names = [name.strip() for name in fields.split(",")] if fields.strip() else []
+        if not all(names) or len(set(names)) < len(names):
+            raise ValueError(f"{fields!r}: write each field once, separated by commas, as in title,team")
+        return ",".join(names)
+
+    @property
+    def field_names(self) -> tuple[str, ...]:
+        """Names of the fields that are embedded with each chunk; none where documents are not cut."""
+        return tuple(self.fields.split(",")) if self.fields and self.method != "none" else ()
 
     @model_validator(mode="after")
     def _overlap_is_smaller(self) -> Chunking:

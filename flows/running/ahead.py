@@ -105,7 +105,7 @@ async def _end(*running: asyncio.Future[None]) -> None:
 
 async def _embed_ahead(run: FirstRun, is_made: asyncio.Event) -> None:
     """Embed the first batches until the version is made; what goes wrong here is left to the run, which reports it."""
-    if is_made.is_set():
+    if is_made.is_set() or run.settings.chunking.field_names:  # the rules that give fields are read by the run
         return
     try:
         await _embed_batches(run, is_made)

@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from contextvars import copy_context
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from roost.tasks.models.model import Model
 from roost.tasks.prefect_tasks import ingest as ingest_tasks
 from roost.tasks.records import Batch
 from roost.tasks.settings import Embedding, Settings
+from roost.tasks.sources.listing import Listing
 from roost.tasks.steps.batches import cut_batches
 from roost.tasks.steps.chunk import cut_sizes
 from roost.tasks.steps.embed import find_known
@@ -69,6 +70,10 @@ class Run:
     reuse_from: str = ""
     share: Share = parse_alone
     tally: Tally = field(default_factory=Tally)
+
+    def take_fields(self, listing: Listing) -> None:
+        """Take what a listing has found out of the fields that rules give."""
+        self.version = replace(self.version, field_facts=listing.given.facts)
 
 
 def open_embedder(stack: AsyncExitStack, model: Model, embedding: Embedding) -> Embedder:
@@ -132,7 +137,9 @@ async def run_batch(run: Run, batch: Batch) -> Tally:
     known = run.store if (run.reuse_from or not run.is_empty) and not run.is_fresh else None
     texts = run.spool / f"text-{batch.name}"
     async with _pages_ahead(run, known) as ahead:
-        loaded = await ingest_tasks.load(batch, run.workers, texts, run.settings.ingest, ahead.on_pages, run.share)
+        loaded = await ingest_tasks.load(
+            batch, run.workers, texts, run.settings.ingest, ahead.on_pages, run.share, run.version
+        )
         chunked = await ingest_tasks.chunk(loaded, run.settings.chunking, run.model, run.workers, run.settings.ingest)
         await asyncio.to_thread(shutil.rmtree, texts)
         ahead.stop()
@@ -158,7 +165,7 @@ def _pages_ahead(run: Run, store: Store | None) -> PagesAhead:
 
     async def known(chunks: pl.DataFrame) -> list[str]:
         places = (run.reuse_from, run.version.name)
-        has_context = bool(run.version.recipe.context)
+        has_context = run.version.recipe.has_context
         return list(await find_known(embedding_texts(chunks), store, places, has_context=has_context))
 
     sizes = cut_sizes(run.settings.chunking, run.model)

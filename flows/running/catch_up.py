@@ -23,7 +23,7 @@ from roost.tasks.records import DELETE_ACTIONS, WORK_ACTIONS, Plan
 from roost.tasks.settings import Settings
 from roost.tasks.sources.listing import Listing
 from roost.tasks.sources.opened_source import OpenedSource
-from roost.tasks.steps.list import note_sources
+from roost.tasks.steps.list import note_sources, tell_known
 from roost.tasks.steps.plan import PlanOptions, find_missing
 from roost.tasks.steps.report import IngestReport
 from roost.tasks.versions.ledger_snapshot import LedgerSnapshot
@@ -124,13 +124,14 @@ async def _run_pass(build: Build, listed: Listing | None) -> bool:
     started = time.perf_counter()
     folder = pass_folder(build.spool, build.pass_count)
     build.pass_count += 1
+    ledger = await read_target_ledger(build)
     if listed is None:
         folder.mkdir()
+        await tell_known(build.sources, ledger.rows)  # a site then answers that a page is as this run has read it
         listed = await rebuild_tasks.list_again(build.sources, folder, build.target)
     await note_sources(build.target_store, build.target, listed.sources)
     build.target = await note_field_facts(build.target_store, build.target, listed.given.facts)
     build.listed = listed
-    ledger = await read_target_ledger(build)
     plan = await rebuild_tasks.discover(listed, build.target, ledger.rows, build.options)
     has_work = plan.with_actions(*WORK_ACTIONS, *DELETE_ACTIONS).height or plan.documents["has_other_fields"].any()
     changed = False

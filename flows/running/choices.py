@@ -11,11 +11,19 @@ from roost.tasks.versions.unfinished_backfills import request_key
 
 
 def plan_options(request: IngestRequest | BackfillRequest | RebuildRequest, settings: Settings) -> PlanOptions:
-    """Give a request's choices for planning. A backfill deletes nothing, and retries what it chooses as failed."""
+    """Give a request's choices for planning. A backfill deletes nothing, and retries what it chooses as failed.
+
+    Args:
+        request: The request.
+        settings: As they follow the version that is written.
+    """
+    fields = settings.chunking.field_names
     if isinstance(request, BackfillRequest):
-        return PlanOptions(keep_missing=True, retry_quarantined=request.only_failed)
+        return PlanOptions(keep_missing=True, retry_quarantined=request.only_failed, embedded_fields=fields)
     limits = PlanOptions(
-        max_delete_fraction=max_delete_fraction(request, settings), allow_deletions=tuple(request.allow_deletions)
+        max_delete_fraction=max_delete_fraction(request, settings),
+        allow_deletions=tuple(request.allow_deletions),
+        embedded_fields=fields,
     )
     if isinstance(request, RebuildRequest):
         return limits

@@ -37,6 +37,7 @@ from roost.tasks.sources.source import refuse_moved
 from roost.tasks.sources.spool import spool_folder, sweep_spools
 from roost.tasks.sources.stall import call_watched
 from roost.tasks.steps.chunk import check_window
+from roost.tasks.steps.embedded_fields import check_fields
 from roost.tasks.steps.files_ahead import FilesAhead
 from roost.tasks.versions import carry_over
 from roost.tasks.versions.live_lease import acquire_live_lease
@@ -159,6 +160,7 @@ async def _find_model(settings: Settings) -> tuple[Model, Recipe]:
         model = await find_endpoint_model(settings.embedding, waiting_reporter())
     else:
         model = await asyncio.to_thread(find_model, settings.embedding)
+    check_fields(settings.chunking)
     await asyncio.to_thread(check_window, settings.chunking, model)  # loads the tokenizer
     return model, make_recipe(model, settings.chunking, settings.embedding.sparse)
 

@@ -13,9 +13,9 @@ from roost.tasks.milvus.lock_wait import LeaseOwner
 from roost.tasks.prefect_tasks import ingest as ingest_tasks
 from roost.tasks.records import Plan
 from roost.tasks.settings import load_settings
-from roost.tasks.sources.listing import Listing, list_sources
-from roost.tasks.sources.metadata.facts import FieldFacts
+from roost.tasks.sources.listing import Listing
 from roost.tasks.steps.list import note_known, refuse_unmatched
+from roost.tasks.steps.look_up import list_named
 from roost.tasks.steps.report import Chosen, PlanReport, make_plan_report
 from roost.tasks.steps.select import Selected, plan_selected
 from roost.tasks.versions import unfinished_backfills
@@ -58,7 +58,7 @@ async def _list(prepared: Prepared, request: IngestRequest | BackfillRequest) ->
     """List the sources, and refuse what the run itself would refuse then."""
     live = prepared.live
     await note_known(prepared.sources, prepared.store, live, reads_all=reads_all(request))
-    listing = await list_sources(prepared.sources, prepared.spool, live.field_facts if live else FieldFacts())
+    listing = await list_named(prepared.sources, prepared.spool, prepared.store, live, request.uris)
     refuse_unmatched(listing, live.places if live else ())
     return listing
 

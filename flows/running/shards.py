@@ -27,6 +27,7 @@ from roost.flows.running.work_pool import cancel_runs, start_run, wait_for_runs
 from roost.tasks.errors import TransientError, WorkerPoolError
 from roost.tasks.ids import IdRange, id_range_of
 from roost.tasks.steps.report import ChunkCounts, StageSeconds, Tally, TokenCounts
+from roost.tasks.steps.unfit_values import UnfitValue
 from roost.tasks.steps.unread_pages import UnreadPages
 from roost.tasks.versions.lease_rows import EXPIRES_AFTER_S, LeaseRow, LeaseWatch, monotonic_now, read_leases
 from roost.tasks.versions.ledger import read_ledger
@@ -165,7 +166,11 @@ def row_of_tally(tally: Tally) -> dict[str, Any]:
     row: dict[str, Any] = {"documents": tally.documents}
     for part, counts in (("chunks", tally.chunks), ("tokens", tally.tokens), ("seconds", tally.seconds)):
         row |= {f"{part} {name}": round(value, 3) for name, value in asdict(counts).items()}
-    return row | {"unread pages": json.dumps([asdict(one) for one in tally.unread_pages])}
+    unfit = [asdict(one) for one in tally.unfit.values()]
+    return row | {
+        "unread pages": json.dumps([asdict(one) for one in tally.unread_pages]),
+        "unfit values": json.dumps(unfit),
+    }
 
 
 def tally_of_row(row: Mapping[str, Any]) -> Tally:
@@ -175,4 +180,5 @@ def tally_of_row(row: Mapping[str, Any]) -> Tally:
         for part, counts in _COUNTS.items()
     }
     unread = [UnreadPages(**one) for one in json.loads(row.get("unread pages", "[]"))]
-    return Tally(documents=int(row["documents"]), unread_pages=unread, **parts)
+    unfit = {one["field"]: UnfitValue(**one) for one in json.loads(row.get("unfit values", "[]"))}
+    return Tally(documents=int(row["documents"]), unread_pages=unread, unfit=unfit, **parts)

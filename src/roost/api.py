@@ -28,6 +28,7 @@ class IngestKeywords(TypedDict, total=False):
     Without `dry_run`, so that the result is always an `IngestReport`; `roost ingest --dry-run` plans only.
     """
 
+    uris: list[str]
     keep_missing: bool
     retry_quarantined: bool
     checksum: bool
@@ -94,7 +95,7 @@ def ingest(
         sources: Where the documents are, all of them: documents that are missing from a source are deleted from the
             index. A file, folder, glob, URL or table, or a `Source` with its own options; one or several.
         index: Name of the index: letters, digits, single underscores.
-        options: `keep_missing`, `retry_quarantined`, `checksum`, `on_conflict`, `max_delete_fraction`,
+        options: `uris`, `keep_missing`, `retry_quarantined`, `checksum`, `on_conflict`, `max_delete_fraction`,
             `allow_deletions`, `delete_excluded`, `shards`, `evaluation`: see `roost.flows.parameters.IngestRequest`.
 
     Raises:

@@ -19,6 +19,7 @@ from roost.sources import (
     Content,
     Entry,
     Item,
+    KeyedConnection,
     Metadata,
     Place,
     Skipped,
@@ -162,6 +163,8 @@ def check_source(
         for item in items:
             _check_item(connection, item)
         _check_unknown_key(connection)
+        if isinstance(connection, KeyedConnection):
+            _check_keyed(connection, items)
         if isinstance(connection, ComparingConnection):
             _check_comparing(connection, items)
         if isinstance(connection, ClosableConnection):
@@ -212,6 +215,16 @@ def _check_comparing(connection: ComparingConnection, items: list[Item]) -> None
     assert again == [*known], "with all documents known, it lists others"
     connection.expect({}, lambda key: False)
     assert not any(isinstance(entry, Item) for entry in connection.list()), "it lists documents that are not chosen"
+
+
+def _check_keyed(connection: KeyedConnection, items: list[Item]) -> None:
+    """Check that each document is found as it is listed, and that a key of none finds nothing."""
+    for item in items:
+        found = list(connection.find(item.key))
+        if item.fingerprint:  # a time that the place writes otherwise in an answer about one document is not compared
+            found = [replace(one, modified=item.modified) if isinstance(one, Item) else one for one in found]
+        assert found == [item], f"{item.key!r}: found alone, it differs from what is listed"
+    assert not list(connection.find(_NO_KEY)), "looking for a key that is not there yields something"
 
 
 def _check_unknown_key(connection: Connection) -> None:

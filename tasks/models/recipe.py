@@ -19,7 +19,7 @@ UNCUT = "none"
 OPENAI_API = "openai"
 
 #: Fields that the first recipes did not have.
-_LATER_FIELDS = ("sparse", "context", "api")
+_LATER_FIELDS = ("sparse", "context", "api", "fields")
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,12 @@ class Recipe:
     sparse: str = ""  # `bm25`: texts are indexed by BM25 beside the vectors, and both are searched
     context: str = ""  # `headings`: title and headings are embedded before each text
     api: str = ""  # `openai`: an endpoint with OpenAI's API embeds; `revision` is then a digest of the tokenizer
+    fields: str = ""  # `title,team`: names of metadata fields that are embedded with each text
+
+    @property
+    def has_context(self) -> bool:
+        """Whether something is embedded before each text."""
+        return bool(self.context or self.fields)
 
     @property
     def fingerprint(self) -> str:
@@ -62,6 +68,7 @@ def make_recipe(model: Model, chunking: Chunking, sparse: str = "") -> Recipe:
         sparse=sparse,
         context=chunking.context if cut else "",
         api=OPENAI_API if model.endpoint else "",
+        fields=",".join(chunking.field_names),
     )
 
 

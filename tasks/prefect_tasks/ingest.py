@@ -61,10 +61,16 @@ POLICY: dict[str, Any] = {
 
 @task(name="list", task_run_name="list {version.index}", **POLICY)
 async def list_and_note(
-    opened: Sequence[OpenedSource], spool: Path, store: Store, version: Version, *, reads_all: bool = False
+    opened: Sequence[OpenedSource],
+    spool: Path,
+    store: Store,
+    version: Version,
+    *,
+    reads_all: bool = False,
+    names: Sequence[str] = (),
 ) -> Listing:
     """List the sources of an index, note where they are, and publish a new index."""
-    return await list_step.list_and_note(opened, spool, store, version, reads_all=reads_all)
+    return await list_step.list_and_note(opened, spool, store, version, reads_all=reads_all, names=names)
 
 
 @task(name="discover", task_run_name="discover {index}", **POLICY)
@@ -96,11 +102,26 @@ async def choose(
 
 
 @task(name="load", task_run_name="load {batch.name}", **POLICY)
-async def load(batch: Batch, workers: Workers, texts: Path, limits: Ingest, on_pages: OnPages, share: Share) -> Loaded:
+async def load(
+    batch: Batch,
+    workers: Workers,
+    texts: Path,
+    limits: Ingest,
+    on_pages: OnPages,
+    share: Share,
+    version: Version,
+) -> Loaded:
     """Read and parse a batch; its text goes to files in the folder `texts`."""
     last_try = (runtime.task_run.run_count or 1) > RETRY_COUNT
     return await load_batch(
-        batch, workers, texts, seconds=limits.parse_seconds, last_try=last_try, on_pages=on_pages, share=share
+        batch,
+        workers,
+        texts,
+        seconds=limits.parse_seconds,
+        last_try=last_try,
+        on_pages=on_pages,
+        share=share,
+        kinds=version.field_facts.kinds,
     )
 
 
@@ -115,7 +136,7 @@ async def embed(
     chunked: Chunked, embedder: Embedder, store: Store | None, version: Version, reuse_from: str = ""
 ) -> Embedded:
     """Give a batch's chunks their vectors."""
-    has_context = bool(version.recipe.context)
+    has_context = version.recipe.has_context
     return await embed_batch(chunked, embedder, store, version.name, reuse_from=reuse_from, has_context=has_context)
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import polars as pl
 
 from roost.tasks.records import DOCUMENT
+from roost.tasks.sources.looked_at import LookedAt
 from roost.tasks.sources.metadata.facts import FieldFacts
 from roost.tasks.sources.metadata.give import GivenFields, RuledSource, give_fields
 from roost.tasks.sources.opened_source import OpenedSource
@@ -30,6 +31,7 @@ class Listing:
     skipped: Files without text, counted by suffix, and empty files.
     tables: Key of a source -> as in `SourceListing`.
     given: The fields that rules give to the documents.
+    looked_at: Key of a source of which only some documents were looked at -> which.
     """
 
     documents: pl.DataFrame
@@ -38,21 +40,28 @@ class Listing:
     skipped: Counter[str]
     tables: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     given: GivenFields = field(default_factory=GivenFields)
+    looked_at: Mapping[str, LookedAt] = field(default_factory=dict)
 
     @property
     def empty_sources(self) -> list[Source]:
         """The sources that were listed completely and contain no document."""
-        others = {*self.documents["source"].unique(), *(key for key, _ in self.unlisted)}
+        others = {*self.documents["source"].unique(), *(key for key, _ in self.unlisted), *self.looked_at}
         return [source for source in self.sources if source.key not in others]
 
 
-async def list_sources(opened: Sequence[OpenedSource], spool: Path, facts: FieldFacts | None = None) -> Listing:
+async def list_sources(
+    opened: Sequence[OpenedSource],
+    spool: Path,
+    facts: FieldFacts | None = None,
+    keys: Mapping[str, Sequence[str]] | None = None,
+) -> Listing:
     """List all sources as they are now, one after another, in a thread; tables in worker processes.
 
     Args:
         opened: The sources.
         spool: Folder for rows of tables.
         facts: What the index knows of fields; None to give no fields.
+        keys: Key of a source -> keys of the documents to look at; other sources are listed.
 
     Raises:
         SourceError: A place is gone, its content cannot be read with the source's choices, or a rule for metadata is
@@ -63,13 +72,15 @@ async def list_sources(opened: Sequence[OpenedSource], spool: Path, facts: Field
     for one in opened:
         with TableWorker(one.choices) as worker:
             what = f"listing {one.source.uri}"
-            listings.append(await call_watched(what, list_source, one, spool, worker, worker.hash))
+            own = (keys or {}).get(one.key)
+            listings.append(await call_watched(what, list_source, one, spool, worker, worker.hash, own))
     documents = pl.concat([DOCUMENT.to_frame(), *(listing.documents for listing in listings)])
     documents = await asyncio.to_thread(refuse_unstorable, documents)
     given = GivenFields()
     if facts is not None:
         ruled = [RuledSource(one.key, one.source.from_anywhere().metadata) for one in opened]
         given = await call_watched("reading the metadata", give_fields, documents, ruled, facts)
+        given = replace(given, unmatched=()) if keys else given  # they may match what was not looked at
     return Listing(
         documents=documents,
         given=given,
@@ -79,4 +90,7 @@ async def list_sources(opened: Sequence[OpenedSource], spool: Path, facts: Field
         ),
         skipped=sum((listing.skipped for listing in listings), Counter[str]()),
         tables={one.key: listing.tables for one, listing in zip(opened, listings, strict=True)},
+        looked_at={
+            one.key: listing.looked_at for one, listing in zip(opened, listings, strict=True) if listing.looked_at
+        },
     )

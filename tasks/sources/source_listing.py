@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -15,7 +15,14 @@ from roost.tasks.errors import DocumentError, RoostError, SourceError
 from roost.tasks.ids import digest
 from roost.tasks.locations import hide_secrets
 from roost.tasks.records import DOCUMENT
-from roost.tasks.sources.connectors.contract import ComparingConnection, Content, Entry, Item, Skipped, Unlisted
+from roost.tasks.sources.connectors.contract import (
+    ComparingConnection,
+    Content,
+    Entry,
+    Item,
+    Skipped,
+    Unlisted,
+)
 from roost.tasks.sources.connectors.files import FileConnection
 from roost.tasks.sources.connectors.item_copies import write_copy
 from roost.tasks.sources.connectors.items import ItemContent, hash_location, item_location
@@ -23,6 +30,7 @@ from roost.tasks.sources.document_rows import document_row, storable
 from roost.tasks.sources.foreign_errors import describe_error
 from roost.tasks.sources.item_spool import ItemSpool
 from roost.tasks.sources.known_tables import noted_table, table_fingerprint
+from roost.tasks.sources.looked_at import LookedAt, look_at
 from roost.tasks.sources.mailboxes import is_mail, is_mailbox, list_contents
 from roost.tasks.sources.opened_source import OpenedSource
 from roost.tasks.sources.parsers.registry import is_media, suffix_of
@@ -47,12 +55,14 @@ class SourceListing:
     unlisted: URI prefixes below which something could not be listed; no document there counts as missing.
     skipped: Files without text, counted by suffix, and empty files.
     tables: By URI, what is to be noted of the tables that were listed whole, once their rows are committed.
+    looked_at: The part that was looked at; None where the whole source was listed.
     """
 
     documents: pl.DataFrame
     unlisted: list[str] = field(default_factory=list)
     skipped: Counter[str] = field(default_factory=Counter)
     tables: dict[str, str] = field(default_factory=dict)
+    looked_at: LookedAt | None = None
 
 
 def list_source(
@@ -60,14 +70,16 @@ def list_source(
     spool: Path,
     list_table: ListTable = list_contents,
     hash_item: Callable[[str], str] = hash_location,
+    keys: Sequence[str] | None = None,
 ) -> SourceListing:
-    """List one source as it is now.
+    """List one source as it is now, or look at some documents of it.
 
     Args:
         opened: The source.
         spool: Folder for the rows of tables, and for texts that come with the listing; the batches read them there.
         list_table: Lists a table, a mail or a mailbox: `list_contents`, or the same in another process.
         hash_item: Hashes an item whose content came with the listing: `hash_location`, or the same in another process.
+        keys: Keys of a `KeyedConnection` to look at, of folders too; None to list all.
 
     Raises:
         SourceError: The place is gone, or its content cannot be read with the source's choices.
@@ -75,6 +87,9 @@ def list_source(
     if isinstance(opened.connection, ComparingConnection):
         opened.connection.expect(opened.known, opened.source.chooses)
     lister = _Lister(opened, spool, list_table, hash_item)
+    if keys is not None:
+        looked_at = look_at(opened, keys, lister.add)
+        return replace(lister.listing(), looked_at=looked_at)
     for entry in _entries(opened):
         lister.add(entry)
     return lister.listing()

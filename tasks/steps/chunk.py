@@ -14,6 +14,7 @@ from roost.tasks.records import CHUNK, REJECT, Chunked, Loaded
 from roost.tasks.settings import Chunking
 from roost.tasks.steps.cut import cut_spooled
 from roost.tasks.steps.cut_sizes import CutSizes
+from roost.tasks.steps.embedded_fields import field_texts
 from roost.tasks.steps.text_files import TextFileError
 from roost.tasks.workers import WorkerError, Workers
 
@@ -44,7 +45,8 @@ def cut_sizes(chunking: Chunking, model: Model) -> CutSizes:
     """Give the sizes of the chunks of a run."""
     size = 0 if chunking.method == "none" else chunking.size
     has_context = chunking.context == "headings"
-    return CutSizes(size, chunking.overlap, str(model.tokenizer_file), has_context=has_context)
+    has_fields = bool(chunking.field_names)
+    return CutSizes(size, chunking.overlap, str(model.tokenizer_file), has_context=has_context, has_fields=has_fields)
 
 
 async def chunk_batch(loaded: Loaded, chunking: Chunking, model: Model, workers: Workers, *, seconds: float) -> Chunked:
@@ -64,9 +66,8 @@ async def chunk_batch(loaded: Loaded, chunking: Chunking, model: Model, workers:
     is_whole = chunking.method == "none"
     sizes = cut_sizes(chunking, model)
     cut = _Cut(CHUNK.to_frame(), {})
-    blocks = loaded.blocks.join(
-        loaded.documents.select("doc_id", "title"), on="doc_id", how="left", maintain_order="left"
-    )
+    about = loaded.documents.select("doc_id", "title", field_text=field_texts(loaded.documents, chunking))
+    blocks = loaded.blocks.join(about, on="doc_id", how="left", maintain_order="left")
     if blocks.height:
         try:
             shares = _share_out(blocks, 1 if is_whole else workers.size)

@@ -7,7 +7,7 @@ with the model's own tokenizer.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import polars as pl
 
@@ -29,7 +29,7 @@ def cut_spooled(places: pl.DataFrame, sizes: CutSizes) -> pl.DataFrame:
     """Cut text blocks that are in files of the spool into chunks, in a worker process.
 
     Args:
-        places: Frame of `TEXT_PLACE`, and the `title` of each document.
+        places: Frame of `TEXT_PLACE`, and the `title` and the `field_text` of each document.
         sizes: Sizes of the chunks.
 
     Returns:
@@ -38,17 +38,24 @@ def cut_spooled(places: pl.DataFrame, sizes: CutSizes) -> pl.DataFrame:
     Raises:
         TransientError: A file cannot be read.
     """
-    titles = places.select("doc_id", "title").unique("doc_id")
-    return cut_blocks(read_blocks(places), sizes, dict(titles.iter_rows()))
+    about = places.select("doc_id", "title", "field_text").unique("doc_id")
+    titles, fields = (dict(about.select("doc_id", name).iter_rows()) for name in ("title", "field_text"))
+    return cut_blocks(read_blocks(places), sizes, titles, fields)
 
 
-def cut_blocks(blocks: pl.DataFrame, sizes: CutSizes, titles: Mapping[str, str] | None = None) -> pl.DataFrame:
+def cut_blocks(
+    blocks: pl.DataFrame,
+    sizes: CutSizes,
+    titles: Mapping[str, str] | None = None,
+    fields: Mapping[str, str] | None = None,
+) -> pl.DataFrame:
     """Cut text blocks into chunks.
 
     Args:
         blocks: Frame of `TEXT_BLOCK`.
         sizes: Sizes of the chunks.
         titles: Titles of the documents by `doc_id`, for the context.
+        fields: Names and values of fields by `doc_id`, for the context.
 
     Returns:
         Frame of `CHUNK`; ordinals count from 0 in each document, `start` and `end` in characters of the document.
@@ -58,11 +65,19 @@ def cut_blocks(blocks: pl.DataFrame, sizes: CutSizes, titles: Mapping[str, str] 
     rows: list[dict[str, Any]] = []
     ordinals: dict[str, int] = {}
     for block in blocks.iter_rows(named=True):
-        for chunk in _cut_block(block, sizes, (titles or {}).get(block["doc_id"], "")):
+        about = _About((titles or {}).get(block["doc_id"], ""), (fields or {}).get(block["doc_id"], ""))
+        for chunk in _cut_block(block, sizes, about):
             ordinal = ordinals.get(block["doc_id"], 0)
             ordinals[block["doc_id"]] = ordinal + 1
             rows.append({"doc_id": block["doc_id"], "ordinal": ordinal, "page": block["page"], **chunk})
     return pl.DataFrame(rows, schema=CHUNK)
+
+
+class _About(NamedTuple):
+    """What of a document is embedded with its chunks: its title, and names and values of fields."""
+
+    title: str
+    fields: str
 
 
 def _whole_documents(blocks: pl.DataFrame, tokenizer_file: str) -> pl.DataFrame:
@@ -89,16 +104,16 @@ def _whole_documents(blocks: pl.DataFrame, tokenizer_file: str) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=CHUNK)
 
 
-def _cut_block(block: dict[str, Any], sizes: CutSizes, title: str) -> Iterator[dict[str, Any]]:
+def _cut_block(block: dict[str, Any], sizes: CutSizes, about: _About) -> Iterator[dict[str, Any]]:
     if block["kind"] == "table":
-        yield from _cut_table(block, sizes, title)
+        yield from _cut_table(block, sizes, about)
         return
     sections = [Section("", 0, block["text"])]
     if block["kind"] == "markdown":
         sections = list(join_headings(split_sections(block["text"]), block["text"]))
     for section in sections:
         heading = join_paths(block["heading"], section.heading)
-        context = make_context(title, heading, sizes)
+        context = make_context(about.title, heading, sizes, about.fields)
         room = sizes.without(context)
         split = sentence_splitter(room.size, room.overlap, room.tokenizer_file)
         for start, piece in _locate(split(section.text), section.text):
@@ -117,9 +132,9 @@ def _cut_block(block: dict[str, Any], sizes: CutSizes, title: str) -> Iterator[d
                 }
 
 
-def _cut_table(block: dict[str, Any], sizes: CutSizes, title: str) -> Iterator[dict[str, Any]]:
+def _cut_table(block: dict[str, Any], sizes: CutSizes, about: _About) -> Iterator[dict[str, Any]]:
     """Cut a table between its rows; a row that is longer than a chunk is cut as other text."""
-    context = make_context(title, block["heading"], sizes)
+    context = make_context(about.title, block["heading"], sizes, about.fields)
     prefix = context and context + CONTEXT_END
     size = sizes.without(context).size
     for part in cut_table(block["text"], size, lambda text: count_tokens(text, sizes.tokenizer_file)):
@@ -127,7 +142,7 @@ def _cut_table(block: dict[str, Any], sizes: CutSizes, title: str) -> Iterator[d
         tokens = count_tokens(prefix + part.text, sizes.tokenizer_file)
         if part.is_row or tokens > sizes.size or len(part.text) > MAX_CHUNK_CHARACTERS:
             rows = block["text"][part.start : part.end]
-            yield from _cut_block({**block, "kind": "text", "text": rows, "start": start}, sizes, title)
+            yield from _cut_block({**block, "kind": "text", "text": rows, "start": start}, sizes, about)
         else:
             place = {"heading": block["heading"], "context": context, "start": start, "end": block["start"] + part.end}
             yield {"text": part.text, "chunk_hash": chunk_hash(part.text), **place, "tokens": tokens}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -14,10 +15,11 @@ from roost.tasks.milvus.store import Store
 from roost.tasks.sources.connectors.contract import ComparingConnection, Item
 from roost.tasks.sources.connectors.items import ITEM_SCHEME
 from roost.tasks.sources.known_tables import known_tables, noted_fingerprint
-from roost.tasks.sources.listing import Listing, list_sources
+from roost.tasks.sources.listing import Listing
 from roost.tasks.sources.opened_source import OpenedSource
 from roost.tasks.sources.source import Source, refuse_moved
 from roost.tasks.steps.changed_parsers import has_other_parser
+from roost.tasks.steps.look_up import list_named, with_other_tables
 from roost.tasks.steps.plan import read_known_ledger
 from roost.tasks.versions.ledger import INDEXED
 from roost.tasks.versions.live_version import publish
@@ -25,7 +27,13 @@ from roost.tasks.versions.version import Version, note_field_facts, note_places,
 
 
 async def list_and_note(
-    opened: Sequence[OpenedSource], spool: Path, store: Store, version: Version, *, reads_all: bool = False
+    opened: Sequence[OpenedSource],
+    spool: Path,
+    store: Store,
+    version: Version,
+    *,
+    reads_all: bool = False,
+    names: Sequence[str] = (),
 ) -> Listing:
     """List the sources of an index under its writer lease, note where they are, and publish a new index.
 
@@ -38,6 +46,7 @@ async def list_and_note(
         store: Store with the lease.
         version: The version to write.
         reads_all: Whether unchanged documents are read too.
+        names: Documents of the run, of which others need not be listed; none for all.
 
     Raises:
         SourceError: A source cannot be listed, its derived name belongs to another place, it is new and its glob or
@@ -46,7 +55,8 @@ async def list_and_note(
     sources = [one.source for one in opened]
     refuse_moved(sources, version.places)
     await note_known(opened, store, version, reads_all=reads_all)
-    listing = await list_sources(opened, spool, version.field_facts)
+    listing = await list_named(opened, spool, store, version, names)
+    listing = replace(listing, tables=with_other_tables(listing, version.tables))
     refuse_unmatched(listing, version.places)
     await note_sources(store, version, sources)
     await note_tables(store, version, _still_noted(version, listing))  # before rows of a changed one are written
@@ -66,7 +76,7 @@ async def note_known(
         version: Version whose ledger is compared; None without an index.
         reads_all: Whether unchanged documents are read too: then none is told.
     """
-    noted = version.tables if version else {}
+    noted = version.tables if version and not version.recipe.fields else {}  # else other fields need the rows' texts
     needing = [one for one in opened if isinstance(one.connection, ComparingConnection) or one.key in noted]
     ledger = await read_known_ledger(store, version) if needing and not reads_all else None
     for one in needing:
@@ -74,6 +84,13 @@ async def note_known(
         if ledger is not None:
             one.known = await asyncio.to_thread(known_items, ledger, one.key)
             one.tables = await asyncio.to_thread(known_tables, ledger, one.key, noted.get(one.key, {}))
+
+
+async def tell_known(opened: Sequence[OpenedSource], ledger: pl.DataFrame) -> None:
+    """Tell the sources that compare by themselves which documents a ledger, a frame of `ledger.ROW`, has of them."""
+    for one in opened:
+        if isinstance(one.connection, ComparingConnection):
+            one.known = await asyncio.to_thread(known_items, ledger, one.key)
 
 
 def _still_noted(version: Version, listing: Listing) -> dict[str, dict[str, str]]:

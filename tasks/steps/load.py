@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import polars as pl
 from roost.tasks.errors import DocumentError, RoostError, TransientError
 from roost.tasks.ids import digest
 from roost.tasks.records import LOADED, REJECT, TEXT_PLACE, Batch, Loaded
+from roost.tasks.sources.metadata.kinds import Kind
 from roost.tasks.sources.parsers.parsed import ParserId
 from roost.tasks.sources.table_uris import row_format
 from roost.tasks.sources.tables import read_rows
@@ -43,6 +44,7 @@ async def load_batch(
     last_try: bool = True,
     on_pages: OnPages = _ignore_pages,
     share: Share = parse_alone,
+    kinds: Mapping[str, Kind] | None = None,
 ) -> Loaded:
     """Read and parse every document of a batch.
 
@@ -54,6 +56,7 @@ async def load_batch(
         last_try: Whether a network failure refuses its document instead of raising.
         on_pages: Told of the pages of large files as they are read.
         share: Parses large files, or takes them over from another call.
+        kinds: Name of a field -> the kind that the index has fixed for it.
 
     Raises:
         TransientError: A source did not answer, and there are tries left; or the text cannot be written.
@@ -71,7 +74,7 @@ async def load_batch(
     failures = (one.result for one in outcomes.values() if isinstance(one.result, TransientError))
     if (failure := next(failures, None)) and not last_try:
         raise failure
-    return await asyncio.to_thread(_as_record, batch.name, documents, outcomes, started)
+    return await asyncio.to_thread(_as_record, batch.name, documents, outcomes, started, kinds or {})
 
 
 def load_rows(documents: pl.DataFrame, text: str) -> dict[str, Outcome]:
@@ -99,7 +102,9 @@ def _listed_refusal(row: dict[str, Any]) -> Outcome:
     return Outcome(row["content_hash"], DocumentError(reason, detail), ParserId(read_as))
 
 
-def _as_record(name: str, planned: pl.DataFrame, outcomes: dict[str, Outcome], started: float) -> Loaded:
+def _as_record(
+    name: str, planned: pl.DataFrame, outcomes: dict[str, Outcome], started: float, kinds: Mapping[str, Kind]
+) -> Loaded:
     documents: list[dict[str, Any]] = []
     blocks: list[dict[str, Any]] = []
     rejects: list[dict[str, Any]] = []
@@ -110,9 +115,10 @@ def _as_record(name: str, planned: pl.DataFrame, outcomes: dict[str, Outcome], s
             rejects.append(row | _refusal(text))
             continue
         title = text.about.title[:MAX_TITLE_CHARACTERS]
-        metadata = pack_metadata(text.about.metadata)
-        metadata_hash = digest(f"{title}\0{metadata}".encode())
-        documents.append(row | {"title": title, "metadata": metadata, "metadata_hash": metadata_hash})
+        packed = pack_metadata(text.about.metadata, kinds)
+        metadata_hash = digest(f"{title}\0{packed.stored}".encode())
+        about = {"title": title, "metadata": packed.stored, "metadata_hash": metadata_hash, "unfit": packed.unfit}
+        documents.append(row | about)
         blocks.extend(text.places(row["doc_id"]))
     return Loaded(
         name,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from roost.tasks.errors import REASONS, UsageError
-from roost.tasks.ids import ALL_IDS, IdRange, digest, in_id_range
+from roost.tasks.ids import ALL_IDS, IdRange, in_id_range
 from roost.tasks.milvus.store import Store
 from roost.tasks.records import FIELD_ACTIONS, PLANNED, Plan
 from roost.tasks.sources.connectors.items import hash_locations
@@ -18,6 +18,7 @@ from roost.tasks.sources.listing import Listing
 from roost.tasks.sources.source import Source
 from roost.tasks.steps.changed_parsers import has_other_parser
 from roost.tasks.steps.deletions import deletions_by_source, name_deletions, refusal
+from roost.tasks.steps.embedded_fields import digest_of_all, digest_of_embedded, fields_digest
 from roost.tasks.versions.ledger import COMPARED, INDEXED, QUARANTINED, ROW, WRITING, read_ledger
 from roost.tasks.versions.version import Version
 
@@ -40,6 +41,7 @@ class PlanOptions:
     allow_deletions: Keys of the sources whose documents may be deleted however many they are.
     limits_deletions: Whether to refuse deletions at all; a shard's parent has checked them.
     id_range: Documents whose arrival or change is planned; missing ones are looked for in all.
+    embedded_fields: Names of the fields that are embedded with each chunk.
     """
 
     checksum: bool = False
@@ -50,6 +52,7 @@ class PlanOptions:
     allow_deletions: tuple[str, ...] = ()
     limits_deletions: bool = True
     id_range: IdRange = ALL_IDS
+    embedded_fields: tuple[str, ...] = ()
 
 
 async def read_known_ledger(store: Store | None, version: Version | None) -> pl.DataFrame:
@@ -83,7 +86,7 @@ async def preview_run(listing: Listing, ledger: pl.DataFrame, options: PlanOptio
 
 def _plan_and_check(listing: Listing, ledger: pl.DataFrame, options: PlanOptions) -> tuple[Plan, str | None]:
     documents = make_plan(listing, ledger, options)
-    listed = listing.documents["source"].unique().to_list()
+    listed = [*listing.documents["source"].unique(), *listing.looked_at]
     refused = refusal(
         documents, ledger, listed, max_fraction=options.max_delete_fraction, allowed=options.allow_deletions
     )
@@ -135,7 +138,7 @@ def make_plan(listing: Listing, ledger: pl.DataFrame, options: PlanOptions) -> p
         .join(listing.given.documents, on="doc_id", how="left")
         .with_columns(pl.col("old_chunks", "committed", "attempts").fill_null(0), moved_from=pl.lit(""))
     )
-    joined = _with_fields(joined)
+    joined = _with_fields(joined, options.embedded_fields)
     hashed = _hash_changed(joined, always=options.checksum)
     hashed = hashed.with_columns(has_other_parser=has_other_parser(hashed))
     documents = hashed.with_columns(action=_action(options)).with_columns(is_touched=_is_touched())
@@ -176,7 +179,15 @@ def _find_absent(ledger: pl.DataFrame, listing: Listing) -> pl.DataFrame:
     rows = ledger.filter(pl.col("source").is_in(keys)).join(listing.documents, on="doc_id", how="anti")
     for source, prefix in listing.unlisted:
         rows = rows.filter((pl.col("source") != source) | ~pl.col("uri").str.starts_with(prefix))
-    return rows
+    return rows.filter(_are_looked_at(rows, listing)) if listing.looked_at else rows
+
+
+def _are_looked_at(rows: pl.DataFrame, listing: Listing) -> pl.Series:
+    """Tell of each ledger row whether its document would be in the listing if it were in its source."""
+    names = rows.select("source", "uri", pl.col("format").fill_null("")).iter_rows()
+    looked_at = listing.looked_at
+    are_covered = [key not in looked_at or looked_at[key].covers(uri, read_as) for key, uri, read_as in names]
+    return pl.Series(are_covered, dtype=pl.Boolean)
 
 
 def _are_chosen(rows: pl.DataFrame, sources: Sequence[Source]) -> pl.Series:
@@ -235,6 +246,7 @@ def _action(options: PlanOptions) -> pl.Expr:
         (pl.col("has_other_parser"), "reread"),
         (is_quarantined & is_retried, "retry"),
         (is_quarantined, "quarantined"),
+        (pl.col("has_other_embedded"), "changed"),
         (pl.col("has_other_fields"), "metadata"),
     ]
     return pl.coalesce(*(pl.when(rule).then(pl.lit(action)) for rule, action in rules), pl.lit("unchanged"))
@@ -247,14 +259,16 @@ def _is_touched() -> pl.Expr:
     return pl.col("action").is_in(["unchanged", *FIELD_ACTIONS]) & (has_new_time | has_new_fingerprint)
 
 
-def _with_fields(joined: pl.DataFrame) -> pl.DataFrame:
-    """Complete the fields that rules give, and find the documents whose stored rows have other ones."""
+def _with_fields(joined: pl.DataFrame, embedded: Sequence[str]) -> pl.DataFrame:
+    """Complete the fields that rules give, and find the documents whose rows have, or are embedded with, other ones."""
     filled = joined.with_columns(pl.col("fields", "known_fields_hash").fill_null(""))
     texts = filled["fields"].unique()
-    hashes = pl.Series([digest(text.encode()) if text else "" for text in texts], dtype=pl.String)
+    hashes = pl.Series([fields_digest(text, embedded) for text in texts], dtype=pl.String)
     hashed = filled.with_columns(fields_hash=pl.col("fields").replace_strict(texts, hashes, return_dtype=pl.String))
-    is_other = (pl.col("fields_hash") != pl.col("known_fields_hash")) & (pl.col("old_chunks") > 0)
-    return hashed.with_columns(has_other_fields=is_other)
+    has_rows = pl.col("old_chunks") > 0
+    is_other = digest_of_all("fields_hash") != digest_of_all("known_fields_hash")
+    is_embedded = digest_of_embedded("fields_hash") != digest_of_embedded("known_fields_hash")
+    return hashed.with_columns(has_other_fields=is_other & has_rows, has_other_embedded=is_embedded & has_rows)
 
 
 def _find_moves(documents: pl.DataFrame, missing: pl.DataFrame) -> pl.DataFrame:

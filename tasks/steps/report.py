@@ -13,6 +13,7 @@ from roost.tasks.records import ACTIONS, WORK_ACTIONS, Chunked, Embedded, Loaded
 from roost.tasks.steps.deletions import SourceDeletions, deletions_by_source
 from roost.tasks.steps.rule_report import RuleReport
 from roost.tasks.steps.select import Selected
+from roost.tasks.steps.unfit_values import UnfitValue, add_unfit_values, find_unfit_values
 from roost.tasks.steps.unread_pages import UnreadPages, find_unread_pages
 from roost.tasks.versions.ledger import INDEXED
 from roost.tasks.versions.version import Version
@@ -141,7 +142,7 @@ class Reject:
 class Chosen:
     """What a backfill chose from.
 
-    listed: Documents of the sources.
+    listed: Documents of the sources; of those that were not listed, the ones that were looked at.
     chosen: Documents that the backfill chose of them.
     undated: Documents without a modification time, which `since` and `until` leave out.
     unknown: Requested URIs that name no document of the sources.
@@ -190,7 +191,7 @@ class IngestReport:
     cost: Of the embedded tokens; None where no price is set.
     chosen: What a backfill chose from; None for an ingest.
     unread_pages: Pages of documents that this run read and indexed without them.
-    metadata: The rules for metadata.
+    metadata: The rules for metadata, and what did not fit the kinds of fields.
     """
 
     index: str
@@ -271,7 +272,10 @@ class PlanReport:
 
 @dataclass
 class Tally:
-    """Counts that a run adds up while it works; `rejected` holds the `doc_id` of refused documents."""
+    """Counts that a run adds up while it works; `rejected` holds the `doc_id` of refused documents.
+
+    unfit: Name of a field -> values of documents' own that were left out of it.
+    """
 
     documents: int = 0
     chunks: ChunkCounts = ChunkCounts()
@@ -279,6 +283,7 @@ class Tally:
     seconds: StageSeconds = StageSeconds()
     rejected: list[str] = field(default_factory=list)
     unread_pages: list[UnreadPages] = field(default_factory=list)
+    unfit: dict[str, UnfitValue] = field(default_factory=dict)
 
     def add(self, record: Loaded | Chunked | Embedded | Written) -> None:
         """Add one batch's record of one stage. The embedding seconds are the embedder's, added by the caller."""
@@ -286,6 +291,7 @@ class Tally:
             case Loaded():
                 self.seconds += StageSeconds(load=record.seconds)
                 self.unread_pages += find_unread_pages(record.documents)
+                add_unfit_values(self.unfit, find_unfit_values(record.documents))
             case Chunked():
                 self.seconds += StageSeconds(chunk=record.seconds)
             case Embedded():
@@ -305,6 +311,7 @@ class Tally:
         self.seconds += other.seconds
         self.rejected += other.rejected
         self.unread_pages += other.unread_pages
+        add_unfit_values(self.unfit, other.unfit.values())
 
 
 def cost_of(tokens: int, price: float) -> float | None:
@@ -344,7 +351,7 @@ def make_report(
         not_chosen=plan.not_chosen,
         empty_sources=plan.empty_sources,
         unread_pages=tuple(sorted(tally.unread_pages, key=lambda one: one.uri)),
-        metadata=RuleReport.of(plan),
+        metadata=RuleReport.of(plan, tally.unfit.values()),
         cost=cost_of(tally.tokens.embedded, price),
     )
 

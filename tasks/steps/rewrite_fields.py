@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import polars as pl
@@ -22,6 +22,7 @@ from roost.tasks.ids import chunk_ids
 from roost.tasks.milvus.store import Store
 from roost.tasks.records import FIELD_ACTIONS, Plan
 from roost.tasks.steps.chunk_rows import rewritten_row
+from roost.tasks.steps.embedded_fields import with_embedded_of
 from roost.tasks.versions import ledger
 from roost.tasks.versions.ledger import UNKNOWN_FIELDS
 from roost.tasks.versions.version import Version
@@ -53,15 +54,20 @@ async def rewrite_fields(store: Store, version: Version, documents: pl.DataFrame
     for part in _parts(documents):
         given = {row["doc_id"]: row for row in part.select("doc_id", "fields", "fields_hash").iter_rows(named=True)}
         rows = await store.fetch(version.ledger, "doc_id", list(given), list(ledger.ROW))
-        await ledger.note_fields(store, version.ledger, rows, dict.fromkeys(given, UNKNOWN_FIELDS))
+        await ledger.note_fields(store, version.ledger, rows, _digests(rows, dict.fromkeys(given, UNKNOWN_FIELDS)))
         crash_point("fields_unknown")
         for ids in _chunk_ids(rows):
             written += await _rewrite(store, version, ids, given)
         crash_point("fields_written")
         hashes = {key: row["fields_hash"] for key, row in given.items()}
-        await ledger.note_fields(store, version.ledger, rows, hashes)
+        await ledger.note_fields(store, version.ledger, rows, _digests(rows, hashes))
         crash_point("fields_committed")
     return written
+
+
+def _digests(rows: Sequence[dict[str, Any]], of_all: Mapping[str, str]) -> dict[str, str]:
+    """Give what the ledger keeps of the fields of documents: those that are embedded stay as they were."""
+    return {row["doc_id"]: with_embedded_of(of_all[row["doc_id"]], row["fields_hash"] or "") for row in rows}
 
 
 async def _rewrite(store: Store, version: Version, ids: list[str], given: dict[str, dict[str, Any]]) -> int:

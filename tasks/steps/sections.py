@@ -74,24 +74,34 @@ def _heading_path(parents: str, section: str) -> str:
     return " > ".join(name for name in names if name)[:MAX_HEADING_CHARACTERS]
 
 
-def make_context(title: str, heading: str, sizes: CutSizes) -> str:
-    """Make the context of a chunk: `title > heading path`, at most a third of the chunk's size.
+def make_context(title: str, heading: str, sizes: CutSizes, fields: str = "") -> str:
+    """Make the context of a chunk: `title > heading path`, then a line of fields; at most a third of the chunk's size.
 
-    A title that the path begins with is not repeated. What is too long loses words at its end.
+    A title that the path begins with is not repeated. What is too long loses words at its end; beside headings, fields
+    have half of the room.
 
     Args:
         title: Title of the document, or empty.
         heading: Heading path, or empty.
-        sizes: Sizes of the chunks; empty without `has_context`.
+        sizes: Sizes of the chunks; without `has_context` there is no title and no path.
+        fields: Names and values of fields, or empty.
     """
+    room = sizes.size // 3
+    line = _shorten(fields, room // 2 if sizes.has_context else room, sizes)
     if not sizes.has_context:
-        return ""
+        return line
     repeats = (heading + " > ").startswith(title + " > ")
-    context = heading if repeats else " > ".join(filter(None, (title, heading)))
-    words = context[:MAX_HEADING_CHARACTERS].split()
-    while words and count_tokens(" ".join(words) + CONTEXT_END, sizes.tokenizer_file) > sizes.size // 3:
+    path = heading if repeats else " > ".join(filter(None, (title, heading)))
+    used = count_tokens(line, sizes.tokenizer_file) if line else 0
+    return "\n".join(filter(None, (_shorten(path, room - used, sizes).removesuffix(" >"), line)))
+
+
+def _shorten(text: str, max_tokens: int, sizes: CutSizes) -> str:
+    """Drop words at the end of a text until it fits, with what is put after a context."""
+    words = text[:MAX_HEADING_CHARACTERS].split()
+    while words and count_tokens(" ".join(words) + CONTEXT_END, sizes.tokenizer_file) > max_tokens:
         words = words[: min(len(words) - 1, 3 * len(words) // 4)]
-    return " ".join(words).removesuffix(" >")
+    return " ".join(words)
 
 
 def join_paths(above: str, own: str) -> str:

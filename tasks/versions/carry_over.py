@@ -56,7 +56,8 @@ def share_vectors(one: Recipe, other: Recipe) -> bool:
 
 def _vector_choices(recipe: Recipe) -> tuple[str | int, ...]:
     """Give the choices of a recipe that decide the vector of a text."""
-    return recipe.api, recipe.model, recipe.revision, recipe.dimension, recipe.text_instruction, recipe.context
+    place = recipe.api, recipe.model, recipe.revision, recipe.dimension
+    return *place, recipe.text_instruction, recipe.context, recipe.fields
 
 
 def refuse_uncovered(ledger: pl.DataFrame, sources: Sequence[Source], index: str) -> None:

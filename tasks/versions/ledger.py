@@ -53,7 +53,7 @@ _LATER_COLUMNS = pl.Schema(
         "format": pl.String,  # what the document was read as: `pdf`, `markdown`, `csv row`
         "fingerprint": pl.String,  # strong token of the content from the source, as an ETag; empty where it gives none
         "metadata_hash": pl.String,  # digest of the title and metadata, apart from the content
-        "fields_hash": pl.String,  # digest of the fields that rules gave to the chunk rows; empty for none
+        "fields_hash": pl.String,  # of the fields that rules gave to the chunk rows (`fields_digest`); empty for none
         "seen_at": pl.String,  # ISO 8601, UTC: the last write of the row by a run that listed the document
     }
 )

@@ -30,6 +30,7 @@ _WORDS = {
     ("chunking", "size"): "chunk size",
     ("chunking", "overlap"): "chunk overlap",
     ("chunking", "context"): "chunk context",
+    ("chunking", "fields"): "embedded fields",
     ("milvus", "metric"): "metric",
     ("milvus", "index_type"): "index type",
     ("milvus", "hnsw_m"): "HNSW M",
@@ -50,7 +51,7 @@ def settings_of(version: Version) -> dict[str, dict[str, Any]]:
     chunking: dict[str, Any] = {"method": "none"}
     if recipe.chunker != UNCUT:
         sizes = {"size": recipe.chunk_size, "overlap": recipe.chunk_overlap}
-        chunking = {"method": "sentences", **sizes, "context": recipe.context}
+        chunking = {"method": "sentences", **sizes, "context": recipe.context, "fields": recipe.fields}
     place: dict[str, Any] = {"revision": hub_revision(recipe.model, recipe.revision), "base_url": ""}
     if recipe.api:
         place = {name: getattr(version.endpoint, name, "") for name in _OF_AN_ENDPOINT}

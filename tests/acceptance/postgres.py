@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import pwd
 import shutil
@@ -12,6 +13,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+import asyncpg
 
 
 def programs() -> Path | None:
@@ -52,6 +55,33 @@ def postgres(folder: Path) -> Iterator[str]:
     finally:
         server.send_signal(signal.SIGINT)  # the fast way, with clients still there
         server.wait()
+
+
+def execute(uri: str, *statements: str) -> None:
+    """Execute statements, one after another."""
+
+    async def run() -> None:
+        connection = await asyncpg.connect(uri)
+        for statement in statements:
+            await connection.execute(statement)
+        await connection.close()
+
+    asyncio.run(run())
+
+
+def add_reader(uri: str, password: str) -> str:
+    """Add a role that enters by a password: the URL with which it does, without the password."""
+
+    async def rules() -> Path:
+        connection = await asyncpg.connect(uri)
+        file = await connection.fetchval("SHOW hba_file")
+        await connection.close()
+        return Path(file)
+
+    file = asyncio.run(rules())
+    file.write_text("host all reader 127.0.0.1/32 scram-sha-256\n" + file.read_text("utf-8"), "utf-8")
+    execute(uri, "SELECT pg_reload_conf()", f"CREATE ROLE reader LOGIN PASSWORD '{password}'")
+    return uri.replace("prefect@", "reader@")
 
 
 def _owner(data: Path, folder: Path) -> int | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import threading
 import time
@@ -13,6 +14,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 from tests.acceptance.conftest import ROOST
+from tests.acceptance.postgres import add_reader, execute, postgres, programs
 from tests.embedding_server import embedding_server
 from tests.kept import Kept, kept_user
 
@@ -35,6 +37,45 @@ URLS = [
     "postgresql://reader:planted-dsn-password@127.0.0.1:9/shop?table=notes",
     "https://127.0.0.1:9/hooks?token=planted-hook-token",
 ]
+
+
+#: A package with a connector whose errors have its token in their text.
+PLUG_IN = """
+import os
+from roost.sources import Content, Item, Metadata
+
+class Notes:
+    def list(self):
+        yield Item("one", fingerprint="1")
+        yield Item("gone", fingerprint="1")
+        raise RuntimeError(f"401 for the token {os.environ['NOTES_TOKEN']}")
+
+    def read(self, key):
+        if key == "gone":
+            raise FileNotFoundError(f"no {key} with {os.environ['NOTES_TOKEN']}")
+        return Content("The token is known.", "text/plain")
+
+    def metadata(self, key):
+        return Metadata("Note", f"https://127.0.0.1:9/{key}")
+
+class Connector:
+    def connect(self, place):
+        if "broken" in place.uri:
+            raise ValueError(f"cannot enter with {os.environ['NOTES_TOKEN']}")
+        return Notes()
+
+CONNECTOR = Connector()
+"""
+
+
+def install_plug_in(folder: Path) -> Path:
+    """Make a folder for PYTHONPATH with the package."""
+    about = folder / "planted_notes-1.0.dist-info"
+    about.mkdir(parents=True)
+    (folder / "planted_notes.py").write_text(PLUG_IN)
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: planted-notes\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text("[roost.sources]\nnotes = planted_notes:CONNECTOR\n")
+    return folder
 
 
 class Processes:
@@ -122,3 +163,43 @@ def test_no_secret_is_in_anything_that_roost_writes_shows_or_passes_on(user: Kep
     places |= dict(texts_of(user.folder))
     assert any(name.endswith("prefect.db") for name in places)
     assert [name for name, data in places.items() if b"planted" in data] == []
+
+
+@pytest.mark.long
+def test_a_run_of_each_kind_of_source_keeps_none_of_its_secrets(user: Kept, cache: Path, tmp_path: Path) -> None:
+    if programs() is None:
+        pytest.skip("no PostgreSQL is installed here (Debian's package postgresql)")
+    secret = "hunter2-of-a-source"
+    shown: dict[str, str] = {}
+    path = os.pathsep.join([str(install_plug_in(tmp_path / "plug-in")), os.environ.get("PYTHONPATH", "")])
+    names = {"PGPASSWORD": secret, "NOTES_TOKEN": secret, "AWS_SECRET_ACCESS_KEY": secret, "PYTHONPATH": path}
+    rest = {"XDG_CACHE_HOME": str(cache), "HF_HUB_OFFLINE": "1", "PREFECT_LOGGING_LEVEL": "DEBUG"}
+
+    def roost(*words: str, **changed: str) -> int:
+        env = user.env | names | rest | changed
+        done = subprocess.run([ROOST, *words], cwd=user.folder, env=env, capture_output=True, text=True, check=False)
+        shown[" ".join(words).replace(secret, "")] = f"{done.stdout}{done.stderr}"
+        return done.returncode
+
+    with postgres(tmp_path / "postgres") as url, Processes(user) as processes:
+        url = url.replace("+asyncpg", "")
+        reader = add_reader(url, secret)
+        execute(url, "CREATE TABLE notes (id INTEGER PRIMARY KEY, body TEXT)", "GRANT SELECT ON notes TO reader")
+        execute(url, "INSERT INTO notes VALUES (1, 'The tide turns at six.')")
+        database, plug_in = f"{reader}?table=notes", "notes=notes://server/all"
+        assert roost("ingest", database, plug_in, "--json") == 3, shown  # one note is gone, and the list breaks off
+        report = json.loads(shown[f"ingest {database} {plug_in} --json"].splitlines()[-1])
+        assert (report["documents"]["added"], report["documents"]["quarantined"]) == (2, 1)
+        assert roost("ingest", database, "--json", PGPASSWORD=f"wrong-{secret}") == 2, shown
+        assert roost("ingest", "notes://broken") == 2, shown
+        assert roost("ingest", f"https://127.0.0.1:9/a.md?token={secret}") == 2, shown
+        assert roost("ingest", database.replace("reader@", f"reader:{secret}@")) == 2, shown
+        assert roost("versions", "--json") == roost("status", "--json") == roost("export", "exported") == 0, shown
+    time.sleep(1)  # until the server has written what it was sent
+    # The shell's own commands have what was typed; no process that they started has it.
+    arguments = [words for words in processes.arguments if b"ingest\0" not in words]
+    places = {command: text.encode() for command, text in shown.items()} | {"arguments": b"\n".join(arguments)}
+    places |= dict(texts_of(user.folder))
+    assert any(name.endswith("prefect.db") for name in places)
+    assert any("roost.db" in name for name in places)
+    assert [name for name, data in places.items() if secret.encode() in data] == []

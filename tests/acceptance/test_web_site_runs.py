@@ -52,6 +52,11 @@ def test_a_web_site_is_kept_in_step(roost: Roost, site: WebSite) -> None:
     assert (allowed.code, allowed.json["documents"]["deleted"], allowed.json["store"]["documents"]) == (0, 8, 6)
     again = roost("ingest", site.sitemap, "--json", **RATE)
     assert (again.code, again.json["documents"]["unchanged"]) == (0, 6)
+    site.asked.clear()
+    rebuilt = roost("rebuild", "--fresh", "--max-drop", "1", "--json", **RATE)
+    assert (rebuilt.code, rebuilt.json["promoted"]) == (0, True), rebuilt.err
+    assert site.statuses()[200] == 6, "each page is read once"
+    assert site.statuses()[304] >= 6
     url = f"{site.uri}/docs/9"
     found = roost("search", "Which harbour has boats?", "--where", f'url == "{url}"', "--json").json
     assert {hit["uri"] for hit in found["hits"]} == {"docs/9"}

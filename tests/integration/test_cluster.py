@@ -12,6 +12,7 @@ from typing import Any
 import polars as pl
 import pytest
 from tests.integration.conftest import SHIPS, same
+from tests.integration.ruled import SETTING, check_as_alone, ruled_source
 
 from roost.flows.running.shards import refuse_unseen
 from roost.tasks.errors import ConfigurationError, ConflictError, LeaseLostError, StoreError, WorkerPoolError
@@ -83,6 +84,19 @@ def test_an_engine_makes_the_rows_of_one_process_though_a_worker_is_killed_in_th
     assert addresses == {"127.0.0.1"}
     assert (state, report.documents.added) == ("Completed", len(SHIPS))
     assert same(stored(), alone)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("engine", ["dask", "ray"])
+def test_rules_for_metadata_give_the_same_rows_on_the_workers_of_an_engine(
+    by_itself, ingest, stored, tmp_path, monkeypatch, engine
+):
+    pytest.importorskip(f"prefect_{engine}", reason=f"the extra `{engine}` is not installed")
+    monkeypatch.setenv(*SETTING)
+    alone = [by_itself(ruled_source(tmp_path, number)) for number in (0, 1)]
+    monkeypatch.setenv("ROOST_SCALE__ENGINE", engine)
+    monkeypatch.setenv("ROOST_SCALE__WORKERS", "2")
+    check_as_alone(alone, tmp_path, ingest, stored)
 
 
 def test_a_temporary_ray_cluster_takes_the_loopback_address():

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import pytest
-from tests.acceptance.postgres import postgres, programs
+from tests.acceptance.postgres import add_reader, execute, postgres, programs
 from tests.source_steps import NAME, ledger_of, load, plan_of
 from tests.stand_ins import listing_choices
 
@@ -20,10 +19,12 @@ from roost.tasks.errors import SourceError
 from roost.tasks.records import Loaded
 from roost.tasks.sources.connectors.databases import CONNECTOR, DatabaseConnection
 from roost.tasks.sources.connectors.items import ItemReader
+from roost.tasks.sources.listing import Listing
 from roost.tasks.sources.opened_source import open_sources
 from roost.tasks.sources.source import Columns, Source
 from roost.tasks.sources.source_listing import SourceListing, list_source
 from roost.tasks.steps import load_file
+from roost.tasks.steps.plan import PlanOptions, make_plan
 from roost.tasks.steps.text_files import read_blocks
 from roost.testing import check_source
 
@@ -60,16 +61,6 @@ def postgres_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield url.replace("+asyncpg", "")
 
 
-def _execute_postgres(uri: str, *statements: str) -> None:
-    async def run() -> None:
-        connection = await asyncpg.connect(uri)
-        for statement in statements:
-            await connection.execute(statement)
-        await connection.close()
-
-    asyncio.run(run())
-
-
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> Database:
     """A table `notes`, of which the cursors of all but the last rows are long past."""
@@ -77,7 +68,7 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Database:
         made = _sqlite(tmp_path)
     else:
         uri = request.getfixturevalue("postgres_uri")
-        made = Database(uri, lambda *statements: _execute_postgres(uri, *statements))
+        made = Database(uri, lambda *statements: execute(uri, *statements))
     values = ", ".join(f"({n}, 'Title {n}', 'The ferry {n}: leaves.', 'T{n % 3}', '{_time(n)}')" for n in range(ROWS))
     made.execute(
         "DROP TABLE IF EXISTS notes",
@@ -195,6 +186,29 @@ def test_rows_with_the_newest_cursor_are_compared_by_content_so_none_is_missed(
     assert plan_of(again, ledger) == {"unchanged": ROWS - 1, "changed": 1, "added": 1}
 
 
+@pytest.mark.parametrize("cursor", ["", "updated"])
+def test_rows_that_are_looked_at_alone_are_found_as_they_are_listed_and_the_others_stay(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cursor: str
+) -> None:
+    source = Source(uri=f"{database.uri}?table=notes", name=NAME, columns=Columns(cursor=cursor))
+    ledger = ledger_of(load_all(list_one(source, tmp_path), tmp_path).documents)
+    database.execute(
+        "UPDATE notes SET body = 'The ferry: stays.', updated = '2026-02-01 00:00:00' WHERE id < 10",
+        "DELETE FROM notes WHERE id IN (20, 21)",
+    )
+    monkeypatch.setattr(DatabaseConnection, "list", lambda self: pytest.fail("the table was listed"))
+    [opened] = open_sources([source], listing_choices())
+    try:
+        found = list_source(opened, tmp_path, keys=["3", "20", "30", "no number", "99"])
+    finally:
+        opened.connection.close()  # type: ignore[attr-defined]
+    assert found.looked_at is not None
+    assert (found.looked_at.gone, found.looked_at.folders) == ({"20", "no number", "99"}, frozenset())
+    listing = Listing(found.documents, (source,), (), found.skipped, looked_at={NAME: found.looked_at})
+    actions = make_plan(listing, ledger, PlanOptions()).select("uri", "action").rows()
+    assert sorted(actions) == [("20", "deleted"), ("3", "changed"), ("30", "unchanged")]
+
+
 def test_a_row_without_a_key_is_counted_and_one_without_text_refused(database: Database, tmp_path: Path) -> None:
     query = "?query=SELECT NULLIF(id, 0) AS id, '' AS title, CASE WHEN id = 1 THEN '' ELSE body END AS body FROM notes"
     for cursor in ("", "id"):
@@ -237,26 +251,14 @@ def test_the_password_comes_from_the_environment_and_no_message_shows_it(
     postgres_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    rules = tmp_path.parent
-    found: list[str] = []
-
-    async def folder() -> None:
-        connection = await asyncpg.connect(postgres_uri)
-        found.append(await connection.fetchval("SHOW hba_file"))
-        await connection.close()
-
-    asyncio.run(folder())
-    file = Path(found[0])
-    file.write_text("host all reader 127.0.0.1/32 scram-sha-256\n" + file.read_text("utf-8"), "utf-8")
-    _execute_postgres(
+    reader = add_reader(postgres_uri, SECRET)
+    execute(
         postgres_uri,
-        "SELECT pg_reload_conf()",
-        f"CREATE ROLE reader LOGIN PASSWORD '{SECRET}'",
         "CREATE TABLE IF NOT EXISTS told (id INTEGER PRIMARY KEY, body TEXT)",
         "INSERT INTO told VALUES (1, 'Words')",
         "GRANT SELECT ON told TO reader",
     )
-    uri = postgres_uri.replace("prefect@", "reader@") + "?table=told"
+    uri = f"{reader}?table=told"
     monkeypatch.setenv("PGPASSWORD", SECRET)
     listed = list_all(uri, tmp_path)
     assert listed.documents["uri"].to_list() == ["1"]
@@ -268,7 +270,6 @@ def test_the_password_comes_from_the_environment_and_no_message_shows_it(
     with pytest.raises(SourceError, match="a password") as refused:
         Source(uri=uri.replace("reader@", f"reader:{SECRET}@"))
     assert SECRET not in str(refused.value)
-    assert rules.exists()
 
 
 def test_sources_of_databases_are_told_apart_by_table_and_kept_for_a_rebuild(tmp_path: Path) -> None:

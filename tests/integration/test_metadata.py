@@ -193,3 +193,31 @@ def test_a_document_that_cannot_be_read_any_more_gets_its_fields_too(
     state, again = ingest(source(docs, values=["team=ajar"]))
     assert (state, again.documents.metadata) == ("Partial", 2)
     assert set(stored()[0]["team"]) == {"ajar"}
+
+
+def test_a_documents_own_value_that_is_not_of_the_fields_kind_is_left_out_and_named(
+    lite: str, ingest: Ingest, stored: Stored, tmp_path: Path
+) -> None:
+    docs = tmp_path / "docs"
+    docs.mkdir()
+    for name, own in {"a": "year: soon", "b": "year: '2024'", "c": "owner: Ilse"}.items():
+        (docs / f"{name}.md").write_text(f"---\n{own}\n---\nLamp {name} burns all night.\n")
+    for name, date in {"d": "2025-05-06", "e": "2025"}.items():
+        (docs / f"{name}.html").write_text(f"<html><head><meta name='date' content='{date}'></head><p>Lamp {name}.</p>")
+    rules = tmp_path / "rules.csv"
+    rules.write_text("match,year:number,created:date\nc.md,2023,2026-01-31\n")
+    state, report = ingest(source(docs, file=str(rules)))
+    assert (state, report.documents.added) == ("Completed", 5)
+    assert [vars(one) for one in report.metadata.unfit] == [
+        {"field": "created", "documents": 1, "uri": "e.html", "value": "2025"},
+        {"field": "year", "documents": 1, "uri": "a.md", "value": "soon"},
+    ]
+    rows = {row["uri"]: (row.get("year"), row.get("created")) for row in stored()[0].iter_rows(named=True)}
+    assert rows == {
+        "a.md": (None, None),
+        "b.md": (2024, None),
+        "c.md": (2023, "2026-01-31"),
+        "d.html": (None, "2025-05-06"),
+        "e.html": (None, None),
+    }
+    assert not ingest(source(docs, file=str(rules)))[1].metadata.unfit

@@ -17,6 +17,7 @@ from tests.source_steps import NAME, ledger_of, load, plan_of
 from tests.stand_ins import listing_choices
 
 from roost.tasks.errors import SourceError
+from roost.tasks.sources.connectors.files import KeyedFileConnection
 from roost.tasks.sources.opened_source import open_sources
 from roost.tasks.sources.source import Source
 from roost.tasks.sources.source_listing import SourceListing, list_source
@@ -106,6 +107,24 @@ async def test_ten_changes_among_thousands_of_objects_read_ten_objects_and_an_un
     store.seen.clear()
     assert plan_of(list_all(tmp_path), whole) == {"unchanged": many - 11, "changed": 10, "deleted": 1}
     assert set(store.downloads()) == {f"docs/{number:04}.md" for number in range(10)}
+
+
+def test_named_objects_are_looked_at_without_a_listing_of_the_bucket(store: S3Store, put: Any, tmp_path: Path) -> None:
+    put(**{f"docs/{name}.md": name for name in ("a", "b", "sub/c", "sub/d")} | {"docs/sub.md": "S", "other/e.md": "E"})
+    [opened] = open_sources([Source(uri=f"s3://{BUCKET}/docs", name=NAME)], listing_choices())
+    assert isinstance(opened.connection, KeyedFileConnection)
+    store.seen.clear()
+    found = list_source(opened, tmp_path, keys=["a.md", "none.md", "sub/c.md", "../other/e.md"])
+    assert sorted(found.documents["uri"]) == ["a.md", "sub/c.md"]
+    assert found.looked_at is not None
+    assert found.looked_at.gone == {"none.md", "../other/e.md"}
+    listed = [request.query["prefix"] for request, _ in store.seen if request.is_listing]
+    assert listed == ["docs/none.md/"], "only to see whether it is a folder"
+    assert store.downloads() == {}
+    assert sorted(list_source(opened, tmp_path, keys=["sub"]).documents["uri"]) == ["sub/c.md", "sub/d.md"]
+    store.fault = lambda request: Fault(403, "AccessDenied") if request.path == "docs/a.md" else None
+    refused = list_source(opened, tmp_path, keys=["a.md"])
+    assert (refused.unlisted, refused.documents.height) == (["a.md"], 0)
 
 
 def test_the_etag_of_an_object_in_parts_is_its_fingerprint(store: S3Store, tmp_path: Path) -> None:

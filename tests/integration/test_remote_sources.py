@@ -15,9 +15,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import asyncpg
 import pytest
-from tests.acceptance.postgres import postgres, programs
+from tests.acceptance.postgres import execute, postgres, programs
 from tests.conftest import ROOT
 from tests.integration.conftest import same
 
@@ -81,16 +80,16 @@ _TABLE = "CREATE TABLE docs (id VARCHAR(20) PRIMARY KEY, body TEXT, updated TIME
 
 @contextmanager
 def _sqlite(folder: Path) -> Iterator[Remote]:
-    def execute(statements: list[str]) -> None:
+    def write(statements: list[str]) -> None:
         connection = sqlite3.connect(folder / "shop.sqlite")
         with connection:
             for statement in statements:
                 connection.execute(statement)
         connection.close()
 
-    execute([_TABLE])
+    write([_TABLE])
     uri = f"sqlite:///{folder}/shop.sqlite?table=docs"
-    yield Remote([uri, "--cursor-column", "updated"], lambda documents: execute([*_statements(documents)]))
+    yield Remote([uri, "--cursor-column", "updated"], lambda documents: write([*_statements(documents)]))
 
 
 @contextmanager
@@ -100,18 +99,9 @@ def _postgresql(folder: Path) -> Iterator[Remote]:
     with postgres(folder / "postgres") as url:
         url = url.replace("+asyncpg", "")
 
-        def execute(statements: list[str]) -> None:
-            async def run() -> None:
-                connection = await asyncpg.connect(url)
-                for statement in statements:
-                    await connection.execute(statement)
-                await connection.close()
-
-            asyncio.run(run())
-
-        execute([_TABLE])
+        execute(url, _TABLE)
         words = [f"{url}?table=docs", "--cursor-column", "updated"]
-        yield Remote(words, lambda documents: execute([*_statements(documents)]), {"PGPASSWORD": SECRET})
+        yield Remote(words, lambda documents: execute(url, *_statements(documents)), {"PGPASSWORD": SECRET})
 
 
 @contextmanager

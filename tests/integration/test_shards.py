@@ -9,12 +9,14 @@ import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
 from tests.integration.conftest import SHIPS, same
+from tests.integration.ruled import SETTING, check_as_alone, ruled_source
 from tests.processes import kill_with_descendants
 from tests.shard_pool import deploy_shard
 from tests.waiting import until
@@ -77,6 +79,15 @@ def pool(server: None, prefect_api: str, tmp_path: Path, monkeypatch: pytest.Mon
         made = Pool(client, prefect_api, tmp_path / "workers")
         monkeypatch.setenv("ROOST_SCALE__DEPLOYMENT", made.deploy())
         yield made
+
+
+@pytest.mark.long
+def test_rules_for_metadata_give_the_same_rows_in_shards(pool, by_itself, ingest, stored, tmp_path, monkeypatch):
+    monkeypatch.setattr(work_pool, "POLL_INTERVAL_S", 0.5)
+    monkeypatch.setenv(*SETTING)
+    alone = [by_itself(ruled_source(tmp_path, number)) for number in (0, 1)]
+    with pool.worker("one"):
+        check_as_alone(alone, tmp_path, partial(ingest, shards=2), stored)
 
 
 @pytest.mark.long

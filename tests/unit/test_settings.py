@@ -123,7 +123,7 @@ def test_an_unknown_name_in_the_json_object_of_a_group_is_refused_by_its_full_na
 
 def test_a_name_like_no_other_is_refused_with_the_names_of_its_group_or_the_groups(monkeypatch) -> None:
     monkeypatch.setenv("ROOST_CHUNKING__PARAGRAPHS_KEPT", SECRET)
-    known = ", ".join(f"ROOST_CHUNKING__{name}" for name in ("CONTEXT", "METHOD", "OVERLAP", "SIZE"))
+    known = ", ".join(f"ROOST_CHUNKING__{name}" for name in ("CONTEXT", "FIELDS", "METHOD", "OVERLAP", "SIZE"))
     assert refusal() == f"unknown setting ROOST_CHUNKING__PARAGRAPHS_KEPT; known: {known}"
     monkeypatch.delenv("ROOST_CHUNKING__PARAGRAPHS_KEPT")
     monkeypatch.setenv("ROOST_", SECRET)

@@ -33,7 +33,7 @@ _name_option = partial(click.option, metavar="NAME", shell_complete=complete_sch
 @request_command(
     "IngestRequest",
     source_options=("include", "exclude", "columns", "metadata"),
-    without=("dry_run",),
+    without=("dry_run", "uris"),
     nested=("evaluation",),
     examples=(
         "roost schedule ./docs --index docs --every 1h",

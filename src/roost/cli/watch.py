@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -29,7 +29,7 @@ RETRY_S = 10.0
 @request_command(
     "IngestRequest",
     source_options=("include", "exclude", "columns", "metadata"),
-    without=("evaluation", "dry_run", "shards"),
+    without=("evaluation", "dry_run", "shards", "uris"),
     examples=("roost watch ./docs", "roost watch ./docs ./notes --index docs --exclude 'drafts/**'"),
 )
 @json_option
@@ -37,9 +37,9 @@ RETRY_S = 10.0
 def watch(request: IngestRequest, *, as_json: bool, verbose: bool) -> None:
     """Keep an index in step with local folders.
 
-    Begins with a run as of `roost ingest`; each change of a file starts another one, until Ctrl-C. Name all
-    sources of the index: documents that are no longer in them are deleted from the index. Between runs the file of
-    Milvus Lite is free for other commands. A run that fails is said, and repeated.
+    Begins with a run as of `roost ingest`; each change of a file starts another one, which reads this file alone,
+    until Ctrl-C. Name all sources of the index: documents that are no longer in them are deleted from the index.
+    Between runs the file of Milvus Lite is free for other commands. A run that fails is said, and repeated.
     """
     begin(quiet=not verbose, imports_milvus=False)
     from roost.tasks.settings import load_settings
@@ -52,8 +52,8 @@ def watch(request: IngestRequest, *, as_json: bool, verbose: bool) -> None:
         from roost.flows.ingest import ingest
         from roost.tasks.steps.report import IngestReport
 
-        def run() -> None:
-            _, report = runner.run(ingest, request, is_last=False)
+        def run(names: Sequence[str]) -> None:
+            _, report = runner.run(ingest, request.model_copy(update={"uris": [*names]}), is_last=False)
             assert isinstance(report, IngestReport)  # noqa: S101  no dry run
             print_json(report.as_dict()) if as_json else _show(report)
             sys.stdout.flush()
@@ -61,11 +61,14 @@ def watch(request: IngestRequest, *, as_json: bool, verbose: bool) -> None:
         _keep_in_step(run, lambda: SourceWatch(request.sources, ignored))
 
 
-def _keep_in_step(run: Callable[[], None], make_watch: Callable[[], SourceWatch]) -> NoReturn:
+def _keep_in_step(run: Callable[[Sequence[str]], None], make_watch: Callable[[], SourceWatch]) -> NoReturn:
     """Run once, and again after each change; a run or a watch that fails is begun anew after a while.
 
+    A run after a change looks at the changed files alone. The first one, the one after a failure and one an hour list
+    the sources: they find what the system did not tell.
+
     Args:
-        run: Brings the index in step.
+        run: Brings the index in step with the named files; with none, with all.
         make_watch: Makes the watch, which begins before the run that it is for, so that no change is missed.
 
     Raises:
@@ -75,10 +78,11 @@ def _keep_in_step(run: Callable[[], None], make_watch: Callable[[], SourceWatch]
     while True:
         try:
             with make_watch() as changes:
+                names: Sequence[str] = ()
                 while True:
-                    run()
+                    run(names)
                     has_run, told = True, ""
-                    changes.wait()
+                    names = changes.wait()
         except RoostError as error:
             if not has_run and error.exit_code == ExitCode.USAGE:
                 raise

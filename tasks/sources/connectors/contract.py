@@ -149,6 +149,18 @@ class ComparingConnection(Connection, Protocol):
 
 
 @runtime_checkable
+class KeyedConnection(Connection, Protocol):
+    """A connection that can look at one document without listing the others: for runs of just some documents."""
+
+    def find(self, key: str) -> Iterator[Entry]:
+        """Yield what `list` would yield of one document; nothing where there is none with this key.
+
+        Raises:
+            Exception: This cannot be told. The document is then left as it is, as one that could not be listed.
+        """
+
+
+@runtime_checkable
 class Connector(Protocol):
     """Opens the places of one kind; which URIs those are, its entry point says by its name, a URI scheme."""
 

@@ -87,21 +87,30 @@ class DatabaseConnection:
         finally:
             self._run(self._engine.dispose())  # nothing stays open until the next listing
 
+    def find(self, key: str) -> Iterator[Entry]:
+        """Yield the row of one key as `list` does."""
+        columns = self._columns()
+        statement = self._scan(columns) if columns.cursor else self._select(self._wanted(columns))
+        yield from map(self._cursor_entry if columns.cursor else self._text_entry, self._row_of(key, statement))
+
     def read(self, key: str) -> Content:
         """Read the text of one row."""
-        from sqlalchemy import String, cast, column
-
-        columns = self._columns()
-        name: ColumnElement[Any] = column(columns.id)
-        try:
-            condition = name == self._key_type(key) if self._key_type in _KEY_TYPES else cast(name, String) == key
-        except (ValueError, ArithmeticError):
-            raise FileNotFoundError(key) from None
-        rows = list(self._stream(self._select(self._wanted(columns)).where(condition).limit(1)))
+        rows = self._row_of(key, self._select(self._wanted(self._columns())))
         if not rows:
             raise FileNotFoundError(key)
         self._last = key, rows[0]
         return Content(self._text(rows[0]))
+
+    def _row_of(self, key: str, statement: Select[Any]) -> Sequence[Any]:
+        """Select the row of one key; nothing where there is none, or the key cannot be one."""
+        from sqlalchemy import String, cast, column
+
+        name: ColumnElement[Any] = column(self._columns().id)
+        try:
+            condition = name == self._key_type(key) if self._key_type in _KEY_TYPES else cast(name, String) == key
+        except (ValueError, ArithmeticError):
+            return ()
+        return list(self._stream(statement.where(condition).limit(1)))
 
     def metadata(self, key: str) -> Metadata:
         """Give the title and the metadata columns of one row."""

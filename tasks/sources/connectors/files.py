@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from itertools import islice
+from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,7 +19,14 @@ from roost.tasks.errors import SourceError
 from roost.tasks.locations import local_path, open_location, split_chain
 from roost.tasks.sources.connectors.change_tokens import change_token, strong_etag
 from roost.tasks.sources.connectors.contract import Content, Entry, Item, Metadata, Place, Skipped, Unlisted
-from roost.tasks.sources.connectors.walk import follow_link, is_empty, leads_outside, relative_path, walk_files
+from roost.tasks.sources.connectors.walk import (
+    follow_link,
+    is_empty,
+    is_hidden,
+    leads_outside,
+    relative_path,
+    walk_files,
+)
 from roost.tasks.sources.foreign_errors import describe_error
 from roost.tasks.sources.source import GLOB_CHARACTERS, absolute_uri
 
@@ -45,7 +54,9 @@ class FileConnector:
         _refuse_missing(place, filesystem, base)
         _refuse_irregular(place, filesystem, base)
         pattern = re.compile(glob_translate(path)) if has_glob else None
-        return FileConnection(place, filesystem, base, pattern, filesystem.isfile(base))
+        is_keyed = isinstance(filesystem, LocalFileSystem) or set(_schemes(place.uri)) <= _OBJECT_STORES
+        connection = KeyedFileConnection if is_keyed else FileConnection
+        return connection(place, filesystem, base, pattern, filesystem.isfile(base))
 
 
 CONNECTOR = FileConnector()
@@ -91,8 +102,7 @@ class FileConnection:
         """Read one file whole."""
         if self.is_single_file and key != self._file_name:
             raise FileNotFoundError(key)
-        inside = f"{self.base.rstrip('/')}/{key}" if self.base else key
-        path = self.base if self.is_single_file else inside
+        path = self.base if self.is_single_file else self._path_of(key)
         with open_location(self.location(path)) as stream:
             return Content(stream.read())
 
@@ -109,6 +119,9 @@ class FileConnection:
         if outer:
             return f"{inner.split('://')[0]}://{'::'.join([path, *outer])}"
         return str(self.filesystem.unstrip_protocol(path))
+
+    def _path_of(self, key: str) -> str:
+        return f"{self.base.rstrip('/')}/{key}" if self.base else key
 
     @property
     def _file_name(self) -> str:
@@ -148,6 +161,42 @@ class FileConnection:
         self.filesystem.invalidate_cache()
         _refuse_missing(self.place, self.filesystem, self.base)
         self.is_single_file = self.filesystem.isfile(self.base)
+
+
+class KeyedFileConnection(FileConnection):
+    """Files of this machine or of an object store, of which each can be looked at alone.
+
+    Not so in archives, which are read anew for each listing, nor on web servers, which may have files that they do not
+    list.
+    """
+
+    def find(self, key: str) -> Iterator[Entry]:
+        """Yield one file, or the files of a folder, as `list` yields them; nothing for a name that `list` skips."""
+        self.filesystem.invalidate_cache()
+        if self.is_single_file:
+            yield from self.list() if key == self._file_name else ()
+            return
+        names = key.split("/")
+        path = self._path_of(key)
+        if any(is_hidden(name) for name in names) or self._is_below_link(path, len(names)):
+            return
+        try:
+            info = {**self.filesystem.info(path), "name": path}
+        except (FileNotFoundError, NotADirectoryError):
+            if self.is_local and os.path.lexists(path):
+                yield Unlisted(key)  # a broken link
+            return
+        if info["type"] == "directory" and not info.get("islink"):
+            unlisted: list[str] = []
+            for one in walk_files(self.filesystem, path, self.pattern, unlisted):
+                yield self._entry(one)
+            yield from (Unlisted("/".join(filter(None, (key, folder)))) for folder in unlisted)
+        elif self.pattern is None or self.pattern.match(path):
+            yield self._entry(info)
+
+    def _is_below_link(self, path: str, depth: int) -> bool:
+        """Whether a path in the source leads through a linked folder, which is not listed."""
+        return self.is_local and any(Path(folder).is_symlink() for folder in islice(Path(path).parents, depth - 1))
 
 
 def _open_filesystem(place: Place, uri: str) -> tuple[Any, str]:

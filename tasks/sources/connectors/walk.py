@@ -32,13 +32,18 @@ def walk_files(
     for current in folders:
         note_progress(current)
         for folder, subfolders, files in _list_level(filesystem, current, base, unlisted):
-            shown = sorted(name for name in subfolders if not name.startswith(".") and name != "__pycache__")
+            shown = sorted(name for name in subfolders if not is_hidden(name))
             folders += [subfolders[name]["name"] for name in shown]
             for name, info in sorted(files.items()):
                 path = f"{folder.rstrip('/')}/{name}" if folder else name
                 note_progress(path)
                 if not name.startswith(".") and (pattern is None or pattern.match(path)):
                     yield {**info, "name": path}
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a folder of this name is not listed; nor are names that lead out of one."""
+    return not name or name.startswith(".") or name == "__pycache__"
 
 
 def _list_level(filesystem: Any, folder: str, base: str, unlisted: list[str]) -> list[Any]:

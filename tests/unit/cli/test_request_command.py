@@ -22,11 +22,12 @@ from roost.tasks.sources.metadata.choices import Metadata
 from roost.tasks.sources.source import Columns
 
 REQUESTS = [command for command in COMMANDS if isinstance(command, RequestCommand)]
-#: Fields that a command leaves out: `roost ingest` starts no evaluation, and a dry run on a schedule is of no use.
+#: Fields that a command leaves out: `roost ingest` starts no evaluation, a dry run or named documents on a schedule are
+#: of no use.
 NOT_OFFERED = {
     "ingest": ("evaluation",),
-    "watch": ("evaluation", "dry_run", "shards"),
-    "schedule": ("dry_run",),
+    "watch": ("evaluation", "dry_run", "shards", "uris"),
+    "schedule": ("dry_run", "uris"),
 }
 MODELS = [model for model in vars(parameters).values() if isinstance(model, type) and issubclass(model, FormModel)]
 

@@ -11,6 +11,8 @@ from threading import Event, Thread
 import pytest
 
 from roost.tasks.errors import SourceError
+from roost.tasks.sources import watching
+from roost.tasks.sources.metadata.choices import Metadata
 from roost.tasks.sources.source import Source
 from roost.tasks.sources.watching import SourceWatch
 
@@ -22,24 +24,26 @@ class Watched:
     """A folder that is watched; `runs` gets an entry for each run, which lasts until `may_end`."""
 
     def __init__(self, watch: SourceWatch, folder: Path) -> None:
-        self.watch, self.folder, self.runs, self.may_end = watch, folder, Queue[int](), Event()
+        self.watch, self.folder, self.runs, self.may_end = watch, folder, Queue[list[str]](), Event()
         self.may_end.set()
         Thread(target=self._work, daemon=True).start()
 
     def _work(self) -> None:
         with suppress(SourceError):  # the watch has ended
             while True:
-                self.watch.wait()
-                self.runs.put(1)
+                self.runs.put(self.watch.wait())
                 self.may_end.wait()
 
     def count(self, *, expects: bool = True) -> int:
         """Wait for a run, where one is expected, and until no further one follows."""
-        found = 0
+        return len(self.wait_for_runs(expects=expects))
+
+    def wait_for_runs(self, *, expects: bool = True) -> list[list[str]]:
+        """Do the same, and give the names of each run's files; none where it is to list all."""
+        found: list[list[str]] = []
         while True:
             try:
-                self.runs.get(timeout=PATIENCE_S if expects and not found else 1.0)
-                found += 1
+                found.append(self.runs.get(timeout=PATIENCE_S if expects and not found else 1.0))
             except Empty:
                 return found
 
@@ -52,6 +56,34 @@ def watched(tmp_path: Path) -> Iterator[Watched]:
     source = Source(uri=str(folder), exclude=["drafts/**"])
     with SourceWatch([source], [folder / "roost.db"]) as watch:
         yield Watched(watch, folder)
+
+
+def test_a_run_gets_the_names_of_the_files_that_have_changed(watched: Watched) -> None:
+    (watched.folder / "b.md").write_text("B")
+    (watched.folder / "a.md").unlink()
+    names = {name for run in watched.wait_for_runs() for name in run}
+    assert names == {str(watched.folder / "a.md"), str(watched.folder / "b.md")}
+
+
+def test_many_changes_one_in_a_file_of_rules_and_an_hour_call_for_a_listing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rules = tmp_path / "rules.csv"
+    rules.write_text("match,team\n")
+    watch = SourceWatch([Source(uri=str(tmp_path), exclude=["rules.csv"], metadata=Metadata(file=str(rules)))])
+    assert watch.is_relevant(rules)
+
+    def names_after(*paths: Path) -> list[str]:
+        watch.note_changes_of(set(paths))
+        return watch.wait()
+
+    files = [tmp_path / f"{number}.md" for number in range(watching.MAX_NAMES + 1)]
+    assert names_after(*files[:2]) == [str(files[0]), str(files[1])]
+    assert names_after(*files) == []
+    assert names_after(files[0], rules) == []
+    assert names_after(files[0]) == [str(files[0])]
+    monkeypatch.setattr(watching, "LIST_INTERVAL_S", 0.0)
+    assert watch.wait() == []
 
 
 def test_a_thousand_changes_at_once_call_for_at_most_two_runs(watched: Watched) -> None:

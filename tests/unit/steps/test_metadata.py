@@ -22,7 +22,7 @@ VALUE = st.recursive(
 @example(metadata={"tracking": 10**25})
 @example(metadata={"words": "x" * 10_000, "after": 1})
 def test_metadata_of_any_kind_becomes_scalars_that_milvus_takes(metadata: dict[str, Any]) -> None:
-    packed = json.loads(pack_metadata(metadata))
+    packed = json.loads(pack_metadata(metadata).stored)
     assert list(packed) == [key for key in metadata if key in packed]
     for value in packed.values():
         assert isinstance(value, str | bool | int | float | list)
@@ -31,15 +31,19 @@ def test_metadata_of_any_kind_becomes_scalars_that_milvus_takes(metadata: dict[s
 
 
 def test_plain_values_stay_as_they_are_and_others_become_their_json() -> None:
-    packed = json.loads(pack_metadata({"a": "text", "b": 7, "c": True, "d": 1.5, "e": ["x", 1], "f": {"k": None}}))
+    packed = json.loads(
+        pack_metadata({"a": "text", "b": 7, "c": True, "d": 1.5, "e": ["x", 1], "f": {"k": None}}).stored
+    )
     assert packed == {"a": "text", "b": 7, "c": True, "d": 1.5, "e": '["x", 1]', "f": '{"k": null}'}
 
 
 def test_lists_of_texts_or_of_numbers_stay_lists_for_filters() -> None:
-    packed = json.loads(pack_metadata({"a": ["x", "y"], "b": [1, 2.5], "c": [], "d": [True], "e": ["x" * 3_000]}))
+    packed = json.loads(
+        pack_metadata({"a": ["x", "y"], "b": [1, 2.5], "c": [], "d": [True], "e": ["x" * 3_000]}).stored
+    )
     assert (packed["a"], packed["b"], packed["c"], packed["d"]) == (["x", "y"], [1, 2.5], "[]", "[true]")
     assert len(packed["e"]) == MAX_VALUE_CHARACTERS
 
 
 def test_metadata_is_cut_to_a_bounded_size() -> None:
-    assert len(pack_metadata({f"key{n}": "x" * 900 for n in range(50)})) < MAX_METADATA_CHARACTERS * 1.5
+    assert len(pack_metadata({f"key{n}": "x" * 900 for n in range(50)}).stored) < MAX_METADATA_CHARACTERS * 1.5

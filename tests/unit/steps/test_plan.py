@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,13 @@ from roost.tasks.errors import REASONS, SourceError
 from roost.tasks.ids import content_hash, doc_id
 from roost.tasks.records import ACTIONS, DOCUMENT, PLANNED
 from roost.tasks.sources.listing import Listing, list_sources
+from roost.tasks.sources.looked_at import LookedAt
+from roost.tasks.sources.metadata.give import GIVEN, GivenFields
 from roost.tasks.sources.opened_source import open_sources
 from roost.tasks.sources.parsers.parse import parser_of
 from roost.tasks.sources.source import Source
-from roost.tasks.steps.plan import PlanOptions, make_plan, plan_run
+from roost.tasks.steps.embedded_fields import fields_digest
+from roost.tasks.steps.plan import PlanOptions, make_plan, plan_run, preview_run
 from roost.tasks.versions.ledger import INDEXED, QUARANTINED, ROW, WRITING
 
 SOURCE = "docs"
@@ -89,13 +93,14 @@ def plan(
     *,
     sources: Sequence[str] = (SOURCE,),
     unlisted: Sequence[tuple[str, str]] = (),
+    looked_at: Mapping[str, LookedAt] | None = None,
+    fields: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
-    """Plan, and give each document's action by `source/uri`."""
-    made = make_plan(
-        as_listing(documents, *(Source(uri="/nowhere", name=name) for name in sources), unlisted=unlisted),
-        known,
-        options,
-    )
+    """Plan, and give each document's action by `source/uri`; `fields` are those that rules give, by URI."""
+    listing = as_listing(documents, *(Source(uri="/nowhere", name=name) for name in sources), unlisted=unlisted)
+    rows = [{"doc_id": doc_id(SOURCE, uri), "fields": text} for uri, text in (fields or {}).items()]
+    given = GivenFields(pl.DataFrame(rows, schema=GIVEN))
+    made = make_plan(replace(listing, looked_at=looked_at or {}, given=given), known, options)
     assert made.schema == PLANNED
     assert made["doc_id"].n_unique() == made.height
     names = made.select(pl.concat_str("source", "uri", separator="/"), "action")
@@ -505,3 +510,54 @@ def test_a_row_of_a_table_has_no_parser_that_could_change() -> None:
     known = ledger(ledger_row("t.pdf.csv#1", content_hash="0" * 32))
     found = listed(listed_row("t.pdf.csv#1", spool="part", row=0, content_hash="0" * 32))
     assert plan(found, known) == {"t.pdf.csv#1": "unchanged"}
+
+
+# documents that were looked at alone
+
+
+def test_of_a_source_that_was_not_listed_only_what_was_looked_at_can_be_missing() -> None:
+    uris = ("a.md", "b.md", "sub/c.md", "subway.md", "faq.csv#1", "faq.csv#2", "a#b.md")
+    known = ledger(*(ledger_row(uri, format="csv row" if "csv" in uri else "markdown") for uri in uris))
+    found = listed(listed_row("faq.csv#2"), listed_row("new.md", content=b"quite other words"))
+    keys, gone = frozenset(["a", "a.md", "sub", "faq.csv", "new.md"]), frozenset(["a", "a.md", "sub"])
+    looked_at = {SOURCE: LookedAt(keys, gone, gone)}
+    assert plan(found, known, looked_at=looked_at) == {
+        "faq.csv#2": "unchanged",
+        "new.md": "added",
+        "a.md": "deleted",
+        "sub/c.md": "deleted",
+        "faq.csv#1": "deleted",
+    }
+    assert set(plan(found, known, PlanOptions(keep_missing=True), looked_at=looked_at)) == {"faq.csv#2", "new.md"}
+
+
+async def test_the_limits_of_deletion_count_what_is_gone_of_a_source_that_was_looked_at() -> None:
+    known = ledger(*(ledger_row(f"{n}.md") for n in range(20)))
+    for count, is_refused in ((2, False), (15, True)):
+        keys = frozenset(f"{n}.md" for n in range(count))
+        listing = replace(as_listing(listed()), looked_at={SOURCE: LookedAt(keys, keys, keys)})
+        made, refused = await preview_run(listing, known, PlanOptions())
+        assert made.counts()["deleted"] == count
+        assert (refused is not None) == is_refused
+        assert made.empty_sources == ()
+        assert "lists no documents" not in (refused or "")
+
+
+# fields that are embedded
+
+
+def test_another_value_of_an_embedded_field_is_a_change_and_one_of_another_field_is_none() -> None:
+    options = PlanOptions(embedded_fields=("team",))
+    values = {"a.md": '{"level": 1, "team": "ops"}', "b.md": '{"level": 2, "team": "ops"}', "c.md": '{"team": "ada"}'}
+    before = fields_digest(values["a.md"], ["team"])
+    known = ledger(*(ledger_row(uri, fields_hash=before) for uri in (*values, "d.md")))
+    documents = listed(*(listed_row(uri) for uri in (*values, "d.md")))
+    assert plan(documents, known, options, fields=values) == {
+        "a.md": "unchanged",
+        "b.md": "metadata",
+        "c.md": "changed",
+        "d.md": "changed",
+    }
+    plain = ledger(*(ledger_row(uri, fields_hash=fields_digest(values["a.md"], [])) for uri in (*values, "d.md")))
+    found = plan(documents, plain, fields=values)
+    assert found == {"a.md": "unchanged", "b.md": "metadata", "c.md": "metadata", "d.md": "metadata"}
