@@ -23,6 +23,7 @@ from roost.tasks.sources.source import Columns, Source
 from roost.tasks.sources.source_listing import list_source
 from roost.tasks.sources.tables import list_rows
 from roost.tasks.steps import load_files as load_files_module
+from roost.tasks.steps.files_ahead import parse_alone
 from roost.tasks.steps.load_file import Outcome, load_file, read_file
 from roost.tasks.steps.load_files import load_files
 from roost.tasks.workers import WorkerError, Workers
@@ -92,7 +93,7 @@ async def load(file: Path, workers: Workers, texts: Path) -> tuple[str, str]:
     """Load one file as a run does: its class, and the text or the reason."""
     row = planned_row(file.name, location=str(file), size=0)  # small files are read in one part, which is measured
     files = pl.DataFrame([row], schema=PLANNED)
-    [outcome] = (await load_files(files, workers, texts, SECONDS, ignore_pages)).values()
+    [outcome] = (await load_files(files, workers, texts, SECONDS, ignore_pages, parse_alone)).values()
     if isinstance(outcome.result, RoostError):
         assert isinstance(outcome.result, DocumentError), outcome.result
         return outcome.result.reason, str(outcome.result)
