@@ -35,7 +35,7 @@ up: $(STAMP)     ## run Milvus, the Prefect UI and a worker on this machine unti
 	$(BIN)/roost up
 
 test: $(STAMP)       ## run the tests: unit, Milvus Lite, a real Milvus server, the command line
-	$(BIN)/python -m pytest $(SPREAD) 4
+	$(BIN)/python -m pytest $(SPREAD) 5
 
 test-unit: $(STAMP)  ## run the unit tests: seconds, no model and no server
 	$(BIN)/python -m pytest $(WITHOUT) $(SPREAD) 2 tests/unit

@@ -5,6 +5,10 @@
     modified >= 2026-01-01 and "ops" in teams
 
 No part of the text is pasted into the expression: every name is checked, and every literal is quoted again.
+
+A chunk without a field does not match a comparison with that field, negated or not. Milvus Lite does so by itself; a
+server finds such chunks by `!=` and `not`. So `not` is written into the comparisons, and a negated comparison with a
+field of the documents' metadata also asks for a value.
 """
 
 from __future__ import annotations
@@ -27,6 +31,7 @@ from roost.tasks.search.filter_tokens import (
     unquoted,
 )
 from roost.tasks.sources.metadata.kinds import ITEM_KINDS, PLURALS, Kind, as_date, is_date
+from roost.tasks.versions.schema import NUMBERS, TEXTS
 
 #: Characters of a filter.
 MAX_LENGTH = 10_000
@@ -35,7 +40,10 @@ MAX_DEPTH = 50
 #: Values of a list in a filter.
 MAX_VALUES = 1_000
 
-_COMPARISONS = ("==", "!=", "<", "<=", ">", ">=")
+#: Comparison -> the one that is true when it is false.
+_COMPLEMENTS = {"==": "!=", "!=": "==", "<": ">=", ">=": "<", ">": "<=", "<=": ">"}
+#: Fields that every chunk has.
+_CHUNK_FIELDS = frozenset({*TEXTS, *NUMBERS})
 #: Kinds of tokens that are values.
 _LITERALS = ("string", "number", "date")
 #: Functions of Milvus that tell whether a list has values, as LlamaIndex writes them -> as they are written here.
@@ -90,63 +98,65 @@ class _Parser:
         self._at = 0
         self.names: set[str] = set()
 
-    def alternatives(self, depth: int) -> str:
+    def alternatives(self, depth: int, *, negated: bool = False) -> str:
         """Parse `a or b or …`."""
-        parts = [self._conjunction(depth)]
+        parts = [self._conjunction(depth, negated)]
         while self._took("or"):
-            parts.append(self._conjunction(depth))
-        return _joined(parts, "or")
+            parts.append(self._conjunction(depth, negated))
+        return _joined(parts, "and" if negated else "or")
 
     def end(self) -> None:
         """Refuse text after a complete filter."""
         if self._next.kind != "end":
             raise self._wrong("the filter should end here, or continue with and, or")
 
-    def _conjunction(self, depth: int) -> str:
-        parts = [self._term(depth)]
+    def _conjunction(self, depth: int, negated: bool) -> str:
+        parts = [self._term(depth, negated)]
         while self._took("and"):
-            parts.append(self._term(depth))
-        return _joined(parts, "and")
+            parts.append(self._term(depth, negated))
+        return _joined(parts, "or" if negated else "and")
 
-    def _term(self, depth: int) -> str:
+    def _term(self, depth: int, negated: bool) -> str:
         if depth > MAX_DEPTH:
             raise self._wrong(f"more than {MAX_DEPTH} nested parentheses")
         if self._took("not"):
-            return f"not ({self._term(depth + 1)})"
+            return self._term(depth + 1, not negated)
         if self._took("("):
-            inner = self.alternatives(depth + 1)
+            inner = self.alternatives(depth + 1, negated=negated)
             self._expect(")")
             return f"({inner})"
-        return self._comparison()
+        return self._comparison(negated)
 
-    def _comparison(self) -> str:
+    def _comparison(self, negated: bool) -> str:
         if self._next.kind in _LITERALS or plain(self._next) in ("true", "false"):
-            return self._membership()
+            return self._membership(negated)
         if self._next.text.lower() in _CONTAINS and self._after_next.text == "(":
-            return self._function(_CONTAINS[self._take().text.lower()])
+            return _negated_if(negated, self._function(_CONTAINS[self._take().text.lower()]))
         field = self._field()
         if self._took("="):
             raise self._wrong("a comparison is written ==")
         sign = self._take()
         word = plain(sign)
-        if sign.kind == "sign" and word in _COMPARISONS:
-            return f"{field} {word} {self._scalar(field)}"
+        if sign.kind == "sign" and word in _COMPLEMENTS:
+            return _compared(field, _COMPLEMENTS[word] if negated else word, self._scalar(field))
         if word == "like":
-            return self._like(field)
+            like = self._like(field)
+            return _with_value(field, f"not ({like})", '""') if negated else like
         if word == "in" or (word == "not" and self._took("in")):
             values = self._list(lambda: self._scalar(field))
-            return f"{field} {'not in' if word == 'not' else 'in'} [{', '.join(values)}]"
-        raise self._wrong(f"after {field!r} comes one of {' '.join(_COMPARISONS)} in, not in, like", sign)
+            if (word == "not") is negated:
+                return f"{field} in [{', '.join(values)}]"
+            return _with_value(field, f"{field} not in [{', '.join(values)}]", values[0])
+        raise self._wrong(f"after {field!r} comes one of {' '.join(_COMPLEMENTS)} in, not in, like", sign)
 
-    def _membership(self) -> str:
+    def _membership(self, negated: bool) -> str:
         """Parse `"ops" in teams`: whether a list has a value."""
         token = self._take()
-        is_negated = self._took("not")
+        is_negated = self._took("not") is not negated
         if not self._took("in"):
             raise self._wrong("the name of a field is expected here, or in after a value", token)
         field = self._field()
-        contains = f"json_contains({field}, {self._item(field, token)})"
-        return f"not ({contains})" if is_negated else contains
+        return _negated_if(is_negated, f"json_contains({field}, {self._item(field, token)})")
 
     def _function(self, name: str) -> str:
         """Parse `json_contains(teams, "ops")`, as Milvus, LlamaIndex and this parser write it."""
@@ -263,3 +273,25 @@ class _Parser:
 
 def _joined(parts: list[str], word: str) -> str:
     return parts[0] if len(parts) == 1 else f"({f' {word} '.join(parts)})"
+
+
+def _negated_if(negated: bool, condition: str) -> str:
+    return f"not ({condition})" if negated else condition
+
+
+def _compared(field: str, sign: str, value: str) -> str:
+    """Write a comparison; `!=` only where the field has a value of the same type."""
+    if sign != "!=" or field in _CHUNK_FIELDS:
+        return f"{field} {sign} {value}"
+    if value in ("true", "false"):
+        return f"{field} == {'false' if value == 'true' else 'true'}"
+    return f"({field} < {value} or {field} > {value})"
+
+
+def _with_value(field: str, condition: str, example: str) -> str:
+    """Write a condition that only chunks match which have a value of the field, of the type of an example."""
+    if field in _CHUNK_FIELDS:
+        return condition
+    if example in ("true", "false"):
+        return f"({condition} and {field} in [true, false])"
+    return f"({condition} and ({field} < {example} or {field} >= {example}))"

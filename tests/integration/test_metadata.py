@@ -102,6 +102,35 @@ def change_a_line(count: int, ingest: Ingest, stored: Stored, index: str, tmp_pa
             opened.where('"ops" in tems')
 
 
+@pytest.mark.usually("standalone")
+def test_a_negated_filter_finds_only_documents_that_have_the_field(
+    milvus: str, ingest: Ingest, index: str, folder: Callable[..., Path]
+) -> None:
+    lamp = "Lamp burns all night."
+    ingest(
+        folder(
+            **{
+                "a.md": f"---\nowner: Ilse\nsize: 1\nlit: true\n---\n{lamp}\n",
+                "b.md": f"---\nowner: Ole\nsize: 2\nlit: false\n---\n{lamp}\n",
+                "without.md": lamp,
+            }
+        )
+    )
+    negated = (
+        'owner != "Ilse"',
+        'not (owner == "Ilse" or size == 1)',
+        'owner not in ["Ilse"]',
+        'not owner like "Il%"',
+        "not size < 2",
+        "size not in [1, 3]",
+        "lit != true",
+    )
+    with open_index(index) as opened:
+        for where in negated:
+            hits = opened.search("lamp", options=SearchOptions(where=where))
+            assert {hit.uri for hit in hits} == {"b.md"}, where
+
+
 @pytest.fixture
 def no_embedding(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """Fail from now on if a chunk is embedded."""

@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 from tests.benchmarks.machine import describe_machine
 from tests.benchmarks.scale.generator import CHUNK_SIZE, Generator, exact_scores, write_documents
+from tests.benchmarks.scale.server_times import ServerTimes
 from tests.benchmarks.scale.watch import MemoryWatch, Times, found_scores, search_after, search_while
 
 import roost.tasks.models.embedder
@@ -54,6 +55,7 @@ class Bench:
     def __init__(self, folder: Path, memory: MemoryWatch) -> None:
         self._folder, self._memory = folder, memory
         self._notes = folder / "hashes.f32"
+        self._metrics_port = json.loads((folder / "milvus" / "ports.json").read_text("utf-8"))["metrics"]
 
     async def measure(self, documents: int, transfers: int) -> dict[str, Any]:
         """Measure everything."""
@@ -65,8 +67,9 @@ class Bench:
             if not written["complete"]:
                 return {"write": written}
             recalled = await self._wait_for_recall()
-            times = await search_after(INDEX, len(QUERIES))
-            found = {"write": written, "settle": recalled, "search_at_rest": times.summary()}
+            in_server = ServerTimes(self._metrics_port)
+            times = (await search_after(INDEX, len(QUERIES))).summary() | {"in_server_ms": in_server.mean_ms()}
+            found = {"write": written, "settle": recalled, "search_at_rest": times}
             write_documents(source, range(0, documents, round(1 / CHANGED)), edition=2)
             found["nightly"] = _brief(await self._run("ingest", INDEX, source))
             found["verify"] = _brief(await self._run("verify", INDEX, source))
@@ -78,7 +81,7 @@ class Bench:
 
     async def _write(self, source: Path) -> dict[str, Any]:
         """Ingest, and search at the same time; ended in good order when the memory is full."""
-        times = Times()
+        times, in_server = Times(), ServerTimes(self._metrics_port)
         searching = asyncio.ensure_future(search_while(INDEX, times))
         ended = await self._run("ingest", INDEX, source, notes=self._notes)
         searching.cancel()
@@ -89,7 +92,7 @@ class Bench:
             "machine_memory_used": round(self._memory.used, 3),
             "server_mb": round(self._memory.server_mb),
             "server_peak_mb": round(self._memory.server_peak_mb),
-            "search_while_writing": times.summary(),
+            "search_while_writing": times.summary() | {"in_server_ms": in_server.mean_ms()},
             **_brief(ended),
             **_course(ended["samples"]),
         }

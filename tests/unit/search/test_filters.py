@@ -27,8 +27,8 @@ FIELDS: dict[str, Kind] = {"source": "text", "uri": "text", "page": "number", "o
         ("  \n", ""),
         ('source == "handbook" and page > 2', '(source == "handbook" and page > 2)'),
         ("source=='it\\'s' or page<=-1", '(source == "it\'s" or page <= -1)'),
-        ("NOT (page in [1, 2,3]) && uri like 'staff/%'", '(not ((page in [1, 2, 3])) and uri like "staff/%")'),
-        ('page not in [1] or ! source != "a"', '(page not in [1] or not (source != "a"))'),
+        ("NOT (page in [1, 2,3]) && uri like 'staff/%'", '((page not in [1, 2, 3]) and uri like "staff/%")'),
+        ('page not in [1] or ! source != "a"', '(page not in [1] or source == "a")'),
         ('uri == "C:\\dir\\new\\\\x"', "(C:\\dir, newline, one backslash)"),
         ("page > 2.5", "page > 2.5"),
     ],
@@ -46,6 +46,29 @@ def test_names_outside_the_schema_are_the_documents_own() -> None:
     where = parse_where('owner == "Ilse" and reviewed >= "2024" and draft == false and year in [1999]', FIELDS)
     assert where.names == {"owner", "reviewed", "draft", "year"}
     assert where.text == '(owner == "Ilse" and reviewed >= "2024" and draft == false and year in [1999])'
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ('owner != "x"', '(owner < "x" or owner > "x")'),
+        ('not owner == "x"', '(owner < "x" or owner > "x")'),
+        ("not (size > 3 or size == 1)", "((size <= 3 and (size < 1 or size > 1)))"),
+        ("not (not draft != true)", "(draft == false)"),
+        ("size not in [1, 2]", "(size not in [1, 2] and (size < 1 or size >= 1))"),
+        ("not size in [1, 2]", "(size not in [1, 2] and (size < 1 or size >= 1))"),
+        ("not size not in [1, 2]", "size in [1, 2]"),
+        ("draft not in [true]", "(draft not in [true] and draft in [true, false])"),
+        ('not owner like "x%"', '(not (owner like "x%") and (owner < "" or owner >= ""))'),
+        ('not ("ops" in teams and page == 1)', '((not (json_contains(teams, "ops")) or page != 1))'),
+        ('not ("ops" not in teams)', '(json_contains(teams, "ops"))'),
+        ('not json_contains_any(teams, ["a"])', 'not (json_contains_any(teams, ["a"]))'),
+    ],
+)
+def test_a_negated_comparison_asks_for_a_value_of_metadata(written: str, meant: str) -> None:
+    where = parse_where(written, FIELDS)
+    assert where.text == meant
+    assert parse_where(where.text, FIELDS).names == where.names
 
 
 @pytest.mark.parametrize(
