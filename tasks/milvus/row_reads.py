@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any
 
-from roost.tasks.milvus.connection import Connection
 from roost.tasks.milvus.error_mapping import mapped_errors
 from roost.tasks.milvus.expressions import MAX_FILTER_VALUES, both, cut_values, one_of
+from roost.tasks.milvus.loaded_rows import LoadedRows
 
 #: Rows in one page of a whole collection.
 PAGE_ROWS = 16_000
@@ -17,10 +17,11 @@ PAGE_ROWS = 16_000
 MAX_ROWS_ON_LOOP = 100
 
 
-class RowReads(Connection):
+class RowReads(LoadedRows):
     """Reads with Strong consistency: they see every acknowledged write. Searches have the consistency of the settings.
 
-    Every method raises `TransientError` and `StoreError` as `mapped_errors` says.
+    Every method raises `TransientError` and `StoreError` as `mapped_errors` says. An answer without rows, and a whole
+    collection, is checked by `refuse_unloaded`.
     """
 
     def require_filter(self, collection: str, filter: str) -> None:
@@ -45,7 +46,10 @@ class RowReads(Connection):
         filter = self._with_required(collection, filter)
         with mapped_errors(self.settings.uri):
             rows = await self._rows.query(collection, filter=filter, output_fields=["count(*)"], **self._strong)
-        return int(rows[0]["count(*)"])
+        count = int(rows[0]["count(*)"])
+        if not count:
+            await self.refuse_unloaded(collection)
+        return count
 
     async def query(
         self, collection: str, filter: str, fields: list[str], *, limit: int | None = None
@@ -57,8 +61,12 @@ class RowReads(Connection):
             options["limit"] = limit
         with mapped_errors(self.settings.uri):
             if limit is None or limit > MAX_ROWS_ON_LOOP:
-                return await self._threads.read(lambda: list(self._sync.query(collection, **options)))
-            return list(await self._rows.query(collection, **options))
+                rows = await self._threads.read(lambda: list(self._sync.query(collection, **options)))
+            else:
+                rows = list(await self._rows.query(collection, **options))
+        if not rows:
+            await self.refuse_unloaded(collection)
+        return rows
 
     async def fetch(self, collection: str, key: str, values: Sequence[str], fields: list[str]) -> list[dict[str, Any]]:
         """Read the rows whose field `key` has one of these values, `MAX_FILTER_VALUES` in a query.
@@ -127,8 +135,12 @@ class RowReads(Connection):
         }
         with mapped_errors(self.settings.uri):
             if len(data) * limit > MAX_ROWS_ON_LOOP:
-                return await self._threads.read(lambda: _as_lists(self._sync.search(collection, **options)))
-            return _as_lists(await self._rows.search(collection, **options))
+                hits = await self._threads.read(lambda: _as_lists(self._sync.search(collection, **options)))
+            else:
+                hits = _as_lists(await self._rows.search(collection, **options))
+        if not any(hits):
+            await self.refuse_unloaded(collection)
+        return hits
 
     @property
     def _strong(self) -> dict[str, Any]:
@@ -152,6 +164,7 @@ class RowReads(Connection):
             limit=rows,
             consistency_level="Strong",
         )
+        await self.refuse_unloaded(collection)
         if len(first) < rows:
             if first:
                 yield await self._threads.read(list, first)

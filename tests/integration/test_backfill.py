@@ -65,7 +65,7 @@ def test_a_backfill_does_what_it_chooses_touches_nothing_else_and_deletes_nothin
     (source / "d.pdf").write_bytes(b"%PDF still no")
     state, report = backfill(source, only_failed=True, uris=["docs/d.pdf", "nowhere.md"])
     assert state == "Partial"
-    assert report.chosen == Chosen(listed=3, chosen=1, undated=0, unknown=("nowhere.md",), resumed=False)
+    assert report.chosen == Chosen(listed=1, chosen=1, undated=0, unknown=("nowhere.md",), resumed=False)
     assert stored()[2].filter(uri="d.pdf")["attempts"].to_list() == [1]  # its content is another
 
 

@@ -87,6 +87,7 @@ CALLS: dict[str, Callable[[Store], Any]] = {
     "drop_alias": lambda store: store.drop_alias("docs"),
     "query": lambda store: store.query("docs", "", ["id"], limit=1),
     "count": lambda store: store.count("docs"),
+    "refuse_unloaded": lambda store: store.refuse_unloaded("docs"),
     "fetch": lambda store: store.fetch("docs", "id", ["a"], ["id"]),
     "search": lambda store: store.search("docs", [[0.0]], ["id"], limit=1),
     "search_words": lambda store: store.search_words("docs", ["a"], ["id"], limit=1),

@@ -1,0 +1,77 @@
+"""Answers without rows, and whole collections, are refused while a server that was started again loads them."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from pymilvus.grpc_gen import common_pb2
+
+from roost.tasks.errors import TransientError
+from roost.tasks.milvus.store import Store
+from roost.tasks.settings import Milvus
+
+
+def segment(rows: int, state: int = common_pb2.Flushed) -> Any:
+    return SimpleNamespace(num_rows=rows, state=state)
+
+
+class Client:
+    """Stands for both clients of pymilvus: nothing is found; so many rows are stored, and so many are loaded."""
+
+    def __init__(self, stored: list[Any], loaded: list[Any]) -> None:
+        self.stored, self.loaded = stored, loaded
+
+    def list_persistent_segments(self, *_: Any, **__: Any) -> list[Any]:
+        return self.stored
+
+    def list_loaded_segments(self, *_: Any, **__: Any) -> list[Any]:
+        return self.loaded
+
+
+class Sync(Client):
+    def query(self, *_: Any, **__: Any) -> list[Any]:
+        return []
+
+
+class Async(Client):
+    async def query(self, *_: Any, output_fields: list[str], **__: Any) -> list[Any]:
+        return [{"count(*)": 0}] if output_fields == ["count(*)"] else []
+
+    async def search(self, *_: Any, **__: Any) -> list[Any]:
+        return [[]]
+
+
+async def read_all(store: Store) -> list[Any]:
+    return [page async for page in store.read_pages("docs", ["id"])]
+
+
+READS = {
+    "count": lambda store: store.count("docs"),
+    "query": lambda store: store.query("docs", 'id == "a"', ["id"], limit=1),
+    "search": lambda store: store.search("docs", [[0.0]], ["id"], limit=1),
+    "whole": read_all,
+}
+
+
+def opened(stored: list[Any], loaded: list[Any], version: str = "v2.3.5") -> Store:
+    clients = Sync(stored, loaded), Async(stored, loaded)
+    return Store(Milvus(uri="http://127.0.0.1:1"), *clients, version)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("read", READS.values(), ids=READS)
+async def test_no_rows_are_not_believed_while_stored_rows_are_not_loaded(read: Any) -> None:
+    with pytest.raises(TransientError, match=r"has loaded 10 of 90 rows of 'docs' so far"):
+        await read(opened([segment(40), segment(50)], [segment(10)]))
+
+
+@pytest.mark.parametrize("read", READS.values(), ids=READS)
+async def test_no_rows_are_believed_once_the_stored_rows_are_loaded(read: Any) -> None:
+    dropped = segment(500, common_pb2.Dropped)
+    for stored, loaded in (([], []), ([segment(90), dropped], [segment(60), segment(20)]), ([dropped], [])):
+        assert not await read(opened(stored, loaded)) or read is READS["search"]
+
+
+async def test_milvus_lite_has_nothing_to_load() -> None:
+    assert await opened([segment(9)], [], "milvus_lite 3").count("docs") == 0
