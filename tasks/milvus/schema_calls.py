@@ -82,8 +82,13 @@ class SchemaCalls(Connection):
         await self._write_call(self._sync.create_index, name, params, sync=False)
 
     async def count_unindexed_rows(self, name: str, index: str) -> int:
-        """Count the rows of a collection that a server has stored and not yet put into this index."""
-        return int((await self.describe_index(name, index)).get("pending_index_rows", 0))
+        """Count the rows of a collection that a server has stored and not yet put into this index.
+
+        Milvus 2.3.5 counts rows as pending that a compaction has rewritten, also when as many are indexed as there are.
+        """
+        progress = await self.describe_index(name, index)
+        rows = int(progress.get("total_rows", 0)) - int(progress.get("indexed_rows", 0))
+        return max(0, min(rows, int(progress.get("pending_index_rows", 0))))
 
     async def describe_index(self, name: str, index: str) -> dict[str, Any]:
         """Describe an index of a collection: its type, metric, parameters and progress; empty when there is none."""
