@@ -184,7 +184,13 @@ def _command(pid: int) -> bytes:
 
 AWAY = [
     pytest.param({"PREFECT_API_URL": "http://127.0.0.1:1/api"}, 1, "does not answer", id="unreachable"),
-    pytest.param({"PREFECT_API_URL": "127.0.0.1:4200"}, 2, "is no address of a Prefect server", id="no address"),
+    pytest.param(
+        {"PREFECT_API_URL": "127.0.0.1:4200"},
+        2,
+        "is no address of a Prefect server",
+        id="no address",
+        marks=pytest.mark.long,
+    ),
     pytest.param({"PREFECT_HOME": "/proc/nowhere"}, 2, "set PREFECT_HOME to a folder", id="home"),
     pytest.param({"HOME": "/proc/nowhere"}, 2, "set PREFECT_HOME", id="user's home", marks=pytest.mark.long),
 ]

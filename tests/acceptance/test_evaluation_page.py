@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import httpx
+import pytest
 from tests.conftest import ROOT, SCAN
 
 QUESTIONS = ROOT / "examples" / "questions"
 
 
+@pytest.mark.long
 def test_the_command_measures_and_its_artifact_renders_in_a_real_browser(roost_here, lite, prefect, index, request):
     roost_here("ingest", ROOT / "examples" / "handbook", "--exclude", f"**/{SCAN}", "--index", index)
     roost_here("evaluate", QUESTIONS, "--index", index, "--timings", "none", "--json")

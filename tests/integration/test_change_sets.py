@@ -76,9 +76,7 @@ PREFECT = History(
     ("2026-02-11_7c6f8c2918", "2026-03-04_f8874f41fd"),
     (
         "docs/v3/api-ref/python/prefect-cli",
-        "docs/v3/api-ref/python/prefect-events",
         "docs/integrations/prefect-aws/",
-        "docs/integrations/prefect-dbt/",
     ),
 )
 

@@ -167,6 +167,7 @@ def test_without_openvino_pytorch_runs_and_who_asks_for_openvino_is_told_how(mon
         load_engine(find_model(settings), Embedding(backend="openvino"))
 
 
+@pytest.mark.long
 def test_a_device_that_openvino_does_not_serve_leaves_the_choice_to_pytorch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine_choice, "_has_accelerator", lambda: True)
     settings = Embedding()

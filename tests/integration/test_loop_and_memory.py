@@ -16,7 +16,7 @@ from tests.loop_watch import MAX_CALLBACK_S, LoopWatch
 from tests.stand_ins import HashEngine, made_model
 
 #: Rows of the table that flows are watched with: usually, and in the long form.
-DOCUMENTS, MORE_DOCUMENTS = 1_500, 3_000
+DOCUMENTS, MORE_DOCUMENTS = 1_000, 3_000
 #: Bytes in use that a chunk may leave behind while a run goes on: far less than its vector (1,536) or its text.
 MAX_BYTES_PER_CHUNK = 300
 
