@@ -186,7 +186,7 @@ def test_a_run_of_each_kind_of_source_keeps_none_of_its_secrets(user: Kept, cach
         reader = add_reader(url, secret)
         execute(url, "CREATE TABLE notes (id INTEGER PRIMARY KEY, body TEXT)", "GRANT SELECT ON notes TO reader")
         execute(url, "INSERT INTO notes VALUES (1, 'The tide turns at six.')")
-        database, plug_in = f"{reader}?table=notes", "notes=notes://server/all"
+        database, plug_in = f"{reader}?table=notes", "ours=notes://server/all"
         assert roost("ingest", database, plug_in, "--json") == 3, shown  # one note is gone, and the list breaks off
         report = json.loads(shown[f"ingest {database} {plug_in} --json"].splitlines()[-1])
         assert (report["documents"]["added"], report["documents"]["quarantined"]) == (2, 1)

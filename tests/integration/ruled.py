@@ -14,18 +14,19 @@ from roost.tasks.sources.source import Source
 #: The setting with which the documents are indexed.
 SETTING = ("ROOST_CHUNKING__FIELDS", "team")
 _RULES = (
-    "match,team,level,year:number\n**,crew,1,\n",
-    "match,team,level,year:number\n**,crew,1,\n03.md,desk,1,\n05.md,crew,2,\n",
+    "match,team,level,year:number\n**,crew,1,\n01.md,,,2026\n",
+    "match,team,level,year:number\n**,crew,1,\n01.md,,,2026\n03.md,desk,1,\n05.md,crew,2,\n",
 )
 
 
 def ruled_source(folder: Path, number: int) -> Source:
     """Write the documents and the first or second rules: the source. One document's own year is no number."""
     docs, rules = folder / "ruled", folder / "rules.csv"
-    docs.mkdir(exist_ok=True)
-    for name, text in SHIPS.items():
-        year = "soon" if name == "00.md" else "'2026'"
-        (docs / name).write_text(f"---\nyear: {year}\n---\n{text}")
+    if not docs.is_dir():  # the ledger has the times of the files
+        docs.mkdir()
+        for name, text in SHIPS.items():
+            year = "soon" if name == "00.md" else "'2026'"
+            (docs / name).write_text(f"---\nyear: {year}\n---\n{text}")
     rules.write_text(_RULES[number])
     return Source(uri=str(docs), name="ruled", metadata=Metadata(file=str(rules)))
 
