@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 
 from pymilvus.grpc_gen.common_pb2 import Flushed
 
-from roost.tasks.errors import TransientError
+from roost.tasks.errors import StoreError, TransientError
 from roost.tasks.milvus.connection import Connection
 
 #: Share of the stored rows that must be loaded. After a flush or a compaction a server loads the new segments later.
 MIN_LOADED = 0.5
+
+_log = logging.getLogger(__name__)
 
 
 class LoadedRows(Connection):
@@ -19,7 +22,8 @@ class LoadedRows(Connection):
     async def refuse_unloaded(self, collection: str) -> None:
         """Raise if the answer of a read cannot be trusted, because the server is still loading the collection.
 
-        Call it after the read: for the rows of a whole collection, and for an answer without rows.
+        Call it after the read: for the rows of a whole collection, and for an answer without rows. A server that does
+        not say what it has loaded is trusted.
 
         Args:
             collection: A loaded collection, or an alias.
@@ -29,10 +33,14 @@ class LoadedRows(Connection):
         """
         if self.is_lite:
             return
-        stored, loaded = await asyncio.gather(
-            self._read_call(self._sync.list_persistent_segments, collection),
-            self._read_call(self._sync.list_loaded_segments, collection),
-        )
+        try:
+            stored, loaded = await asyncio.gather(
+                self._read_call(self._sync.list_persistent_segments, collection),
+                self._read_call(self._sync.list_loaded_segments, collection),
+            )
+        except StoreError as error:  # a server that does not tell, or not this user
+            _log.debug("whether %s is loaded is not known: %s", collection, error)
+            return
         stored_rows = sum(segment.num_rows for segment in stored if segment.state == Flushed)
         loaded_rows = sum(segment.num_rows for segment in loaded)
         if loaded_rows < MIN_LOADED * stored_rows:

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from pymilvus.exceptions import MilvusException
 from pymilvus.grpc_gen import common_pb2
 
 from roost.tasks.errors import TransientError
@@ -76,6 +77,15 @@ async def test_no_rows_are_believed_once_the_stored_rows_are_loaded(read: Any) -
     dropped = segment(500, common_pb2.Dropped)
     for stored, loaded in (([], []), ([segment(90), dropped], [segment(60), segment(20)]), ([dropped], [])):
         assert not await read(opened(stored, loaded)) or read is READS["search"]
+
+
+@pytest.mark.parametrize("read", READS.values(), ids=READS)
+async def test_a_server_that_does_not_tell_what_it_has_loaded_is_believed(read: Any, monkeypatch: Any) -> None:
+    def deny(*_: Any, **__: Any) -> Any:
+        raise MilvusException(code=65535, message="PrivilegeGetSegments: permission deny to reader")
+
+    monkeypatch.setattr(Client, "list_loaded_segments", deny)
+    assert not await read(opened([segment(9)], [])) or read is READS["search"]
 
 
 async def test_milvus_lite_has_nothing_to_load() -> None:
