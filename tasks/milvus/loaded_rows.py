@@ -10,26 +10,23 @@ from pymilvus.grpc_gen.common_pb2 import Flushed
 from roost.tasks.errors import StoreError, TransientError
 from roost.tasks.milvus.connection import Connection
 
-#: Share of the stored rows that must be loaded. After a flush or a compaction a server loads the new segments later.
-MIN_LOADED = 0.5
-
 _log = logging.getLogger(__name__)
 
 
 class LoadedRows(Connection):
-    """A check of answers that may lack rows."""
+    """A check of answers without rows."""
 
     async def refuse_unloaded(self, collection: str) -> None:
-        """Raise if the answer of a read cannot be trusted, because the server is still loading the collection.
+        """Raise if an answer without rows cannot be trusted, because the server has not loaded the collection yet.
 
-        Call it after the read: for the rows of a whole collection, and for an answer without rows. A server that does
-        not say what it has loaded is trusted.
+        A server that does not say what it has loaded is trusted. Rows that were flushed a moment ago are visible and do
+        not count as loaded: one more read tells.
 
         Args:
             collection: A loaded collection, or an alias.
 
         Raises:
-            TransientError: The server has loaded less than half of the stored rows.
+            TransientError: Rows are stored, none is loaded, and none is visible.
         """
         if self.is_lite:
             return
@@ -42,9 +39,13 @@ class LoadedRows(Connection):
             _log.debug("whether %s is loaded is not known: %s", collection, error)
             return
         stored_rows = sum(segment.num_rows for segment in stored if segment.state == Flushed)
-        loaded_rows = sum(segment.num_rows for segment in loaded)
-        if loaded_rows < MIN_LOADED * stored_rows:
+        if not stored_rows or any(segment.num_rows for segment in loaded):
+            return
+        visible = await self._read_call(
+            self._sync.query, collection, filter="", output_fields=["count(*)"], consistency_level="Strong"
+        )
+        if not visible[0]["count(*)"]:
             raise TransientError(
-                f"Milvus at {self.settings.uri} has loaded {loaded_rows:,} of {stored_rows:,} rows of {collection!r} "
-                "so far; it was started a moment ago"
+                f"Milvus at {self.settings.uri} has loaded none of the {stored_rows:,} rows of {collection!r} yet: it "
+                "was started a moment ago"
             )

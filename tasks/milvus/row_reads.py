@@ -20,8 +20,8 @@ MAX_ROWS_ON_LOOP = 100
 class RowReads(LoadedRows):
     """Reads with Strong consistency: they see every acknowledged write. Searches have the consistency of the settings.
 
-    Every method raises `TransientError` and `StoreError` as `mapped_errors` says. An answer without rows, and a whole
-    collection, is checked by `refuse_unloaded`.
+    Every method raises `TransientError` and `StoreError` as `mapped_errors` says. A search, a count and a whole
+    collection without rows are checked by `refuse_unloaded`.
     """
 
     def require_filter(self, collection: str, filter: str) -> None:
@@ -64,8 +64,6 @@ class RowReads(LoadedRows):
                 rows = await self._threads.read(lambda: list(self._sync.query(collection, **options)))
             else:
                 rows = list(await self._rows.query(collection, **options))
-        if not rows:
-            await self.refuse_unloaded(collection)
         return rows
 
     async def fetch(self, collection: str, key: str, values: Sequence[str], fields: list[str]) -> list[dict[str, Any]]:
@@ -164,7 +162,8 @@ class RowReads(LoadedRows):
             limit=rows,
             consistency_level="Strong",
         )
-        await self.refuse_unloaded(collection)
+        if not first:
+            await self.refuse_unloaded(collection)
         if len(first) < rows:
             if first:
                 yield await self._threads.read(list, first)
