@@ -8,6 +8,7 @@ from typing import Any
 import click
 import pytest
 from pydantic import ValidationError
+from tests.unit.cli.contexts import context_of
 
 from roost.cli import main as command_line
 from roost.cli.command_help import MAX_UNGROUPED, HelpfulCommand
@@ -24,7 +25,7 @@ def words_of(example: str) -> list[str]:
 
 
 def help_of(command: click.Command) -> str:
-    return command.get_help(click.Context(command, info_name=command.name))
+    return command.get_help(context_of(command))
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
@@ -44,7 +45,7 @@ def test_every_command_has_two_examples_that_its_own_parser_accepts(command: cli
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
 def test_many_options_are_in_groups_and_each_is_listed_once(command: click.Command) -> None:
     shown = help_of(command)
-    options = [each for each in command.get_params(click.Context(command)) if isinstance(each, click.Option)]
+    options = [each for each in command.get_params(context_of(command)) if isinstance(each, click.Option)]
     listed = [line.split()[0] for line in shown.splitlines() if line.startswith("  -")]
     assert len({*listed}) == len(listed) == len(options)
     assert OTHER_OPTIONS not in shown
@@ -63,7 +64,7 @@ def test_help_fits_narrow_and_wide_terminals(columns: int, monkeypatch) -> None:
 
 
 def test_all_commands_are_in_a_section_of_the_first_page() -> None:
-    shown = app.get_help(click.Context(app, info_name="roost"))
+    shown = app.get_help(context_of(app))
     for command in COMMANDS:
         assert f"\n  {command.name} " in shown
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import click
 import pytest
+from tests.unit.cli.contexts import context_of
 
 from roost.cli import main as command_line
 from roost.tasks.errors import RoostError, TransientError, UsageError
@@ -111,6 +112,6 @@ def test_version_and_help_are_shown_and_end_with_0(monkeypatch, capsys, argument
 @pytest.mark.parametrize("name", command_line.app.commands)
 def test_help_is_in_plain_words_and_its_first_line_is_short(name: str) -> None:
     command = command_line.app.commands[name]
-    text = command.get_help(click.Context(command, info_name=name))
+    text = command.get_help(context_of(command))
     assert len(str(command.help).splitlines()[0]) < 55
     assert not re.findall(r"<\w+[\[ >]|\b(?:TEXT|INTEGER|FLOAT|RANGE)\b", text)

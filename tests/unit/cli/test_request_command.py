@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 from pydantic import BaseModel
 from tests.conftest import ROOT
+from tests.unit.cli.contexts import context_of
 
 from roost.cli.main import COMMANDS
 from roost.cli.request_command import RequestCommand
@@ -45,7 +46,7 @@ def request_of(monkeypatch: pytest.MonkeyPatch, *words: str) -> Any:
 
 @pytest.mark.parametrize("command", REQUESTS, ids=lambda command: command.name)
 def test_every_field_is_an_option_or_argument_with_its_description_and_bounds(command: RequestCommand) -> None:
-    shown = {each.name: each for each in command.get_params(click.Context(command))}
+    shown = {each.name: each for each in command.get_params(context_of(command))}
     whole = command.model.model_json_schema()
     fields = {
         name: schema for name, schema in whole["properties"].items() if name not in NOT_OFFERED.get(command.name, ())
@@ -170,6 +171,4 @@ def test_every_option_that_the_readme_and_the_docs_name_exists() -> None:
 
 
 def _option_names(command: click.Command) -> set[str]:
-    return {
-        name for shown in command.get_params(click.Context(command)) for name in [*shown.opts, *shown.secondary_opts]
-    }
+    return {name for shown in command.get_params(context_of(command)) for name in [*shown.opts, *shown.secondary_opts]}
