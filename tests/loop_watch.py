@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import sys
 import threading
 import time
@@ -13,6 +14,8 @@ from traceback import walk_stack
 from types import FrameType
 from typing import Any, NamedTuple
 
+from tests.conftest import ROOT
+
 #: Seconds between two looks at what the loop does.
 SAMPLE_INTERVAL_S = 0.003
 #: Most seconds of the processor that one callback of our own code may take: invariant 11.
@@ -21,6 +24,8 @@ MAX_CALLBACK_S = 0.05
 STACK_FRAMES = 16
 #: Packages whose work on the loop Roost answers for.
 _OURS = ("roost", "pymilvus")
+#: Where Python, its packages and this project lie.
+_FOLDERS = re.compile(rf"^.*/site-packages/|^.*/python3\.\d+/|^{re.escape(str(ROOT))}/(src/)?")
 
 
 class Sample(NamedTuple):
@@ -120,7 +125,7 @@ class LoopWatch:
 
 def _owner(frame: FrameType) -> Sample:
     """Whose code is at work, and where: the innermost frame of Roost, pymilvus or Prefect, else `other`."""
-    frames = [(one, f"{one.f_code.co_filename}:{line} {one.f_code.co_name}") for one, line in walk_stack(frame)]
+    frames = [(one, f"{_short(one.f_code.co_filename)}:{line} {one.f_code.co_name}") for one, line in walk_stack(frame)]
     shown = [text for _, text in frames if not text.startswith("<frozen importlib")]
     stack = tuple(reversed(shown[:STACK_FRAMES]))
     for one, text in frames:
@@ -128,3 +133,8 @@ def _owner(frame: FrameType) -> Sample:
         if owner in (*_OURS, "prefect"):
             return Sample(owner, text.rpartition("/")[2], stack)
     return Sample("other", frames[0][1].rpartition("/")[2], stack)
+
+
+def _short(file: str) -> str:
+    """A file without the folders of this machine: results are published."""
+    return _FOLDERS.sub("", file)
