@@ -63,7 +63,7 @@ bench-cli: $(STAMP)  ## measure what a command costs from its start to its exit 
 	$(BIN)/python -m tests.benchmarks.bench_cli $(RUNS)
 
 soak: $(STAMP)   ## everything at once under attack, then judged (MINUTES=10, HOURS=1, SEED=1, PLANT=lost-write)
-	$(BIN)/python -m tests.soak $(if $(HOURS),--hours $(HOURS),--minutes $(or $(MINUTES),10)) --seed $(or $(SEED),1) \
+	@$(BIN)/python -m tests.soak $(if $(HOURS),--hours $(HOURS),--minutes $(or $(MINUTES),10)) --seed $(or $(SEED),1) \
 		$(if $(PLANT),--plant $(PLANT))
 
 docs: $(STAMP)   ## build the documentation into site/; a broken link fails it

@@ -17,6 +17,7 @@ from time import time
 from typing import Any, Literal
 
 import roost
+from roost.deployments.local.servers import MILVUS_CHANNELS
 from roost.deployments.setting_values import SettingValue, list_setting_values
 from roost.tasks.errors import ModelError, RoostError, TransientError
 from roost.tasks.settings import Embedding, Settings, load_settings
@@ -34,6 +35,8 @@ EXTRAS = {
     "sources": ("s3fs", "gcsfs", "adlfs"),
     "cluster": ("prefect_dask", "prefect_ray"),
 }
+#: Channels of the log of a Milvus server that sets no other number.
+DEFAULT_CHANNELS = 16
 #: Time limit of one call to Milvus.
 MILVUS_TIMEOUT_S = 5.0
 #: Time limit of one request to an embedding endpoint.
@@ -93,10 +96,10 @@ async def diagnose() -> Diagnosis:
     except RoostError as error:
         checks.append(_problem("settings", error))
     if settings is not None:
-        checks.append(await _checked("milvus", _check_milvus, settings))
-        checks.append(await _checked("model", _check_model, settings))
+        checks += await _checked("milvus", _check_milvus, settings)
+        checks += await _checked("model", _check_model, settings)
         checks += _check_disks(settings)
-    checks.append(await _checked("parsers", _check_parsers))
+    checks += await _checked("parsers", _check_parsers)
     checks += _check_extras()
     checks += await asyncio.to_thread(_check_prefect)
     checks += _check_ports()
@@ -104,11 +107,11 @@ async def diagnose() -> Diagnosis:
     return Diagnosis(_versions(), tuple(values), tuple(checks))
 
 
-async def _checked(name: str, check: Callable[..., Awaitable[Check]], *arguments: Any) -> Check:
+async def _checked(name: str, check: Callable[..., Awaitable[list[Check]]], *arguments: Any) -> list[Check]:
     try:
         return await check(*arguments)
     except RoostError as error:
-        return _problem(name, error)
+        return [_problem(name, error)]
 
 
 def _problem(name: str, error: RoostError) -> Check:
@@ -127,21 +130,34 @@ def _versions() -> dict[str, str | None]:
     return found
 
 
-async def _check_milvus(settings: Settings) -> Check:
+async def _check_milvus(settings: Settings) -> list[Check]:
     from roost.tasks.milvus.lock_wait import LeaseOwner
     from roost.tasks.milvus.store import open_store
 
     milvus = settings.milvus
     if milvus.is_missing:
-        return Check("milvus", "ok", f"{milvus.uri} does not exist yet; the first `roost ingest` creates it")
+        return [Check("milvus", "ok", f"{milvus.uri} does not exist yet; the first `roost ingest` creates it")]
     quick = milvus.model_copy(update={"timeout": min(milvus.timeout, MILVUS_TIMEOUT_S)})
     async with open_store(quick, create=False, owner=LeaseOwner("roost doctor")) as store:
         kind = "Milvus Lite" if store.is_lite else "Milvus"
         words = "vectors and words (BM25)" if store.supports_bm25 else "vectors only, no BM25"
-        return Check("milvus", "ok", f"{milvus.uri}: {kind} {store.server_version}, searches {words}")
+        found = Check("milvus", "ok", f"{milvus.uri}: {kind} {store.server_version}, searches {words}")
+        return [found, *check_channels(store.server_version, len(await store.list_collections()))]
 
 
-async def _check_model(settings: Settings) -> Check:
+def check_channels(server_version: str, collections: int) -> Iterator[Check]:
+    """Tell of a server that may lose rows when it is killed, because collections share channels of its log."""
+    if server_version.removeprefix("v").startswith("2.3.") and collections > DEFAULT_CHANNELS:
+        yield Check(
+            "channels",
+            "note",
+            f"Milvus {server_version} has {collections} collections; with fewer channels than that "
+            f"({DEFAULT_CHANNELS} by default, {MILVUS_CHANNELS} by `roost up`) it can lose rows when it is killed",
+            f"set rootCoord.dmlChannelNum of the server to {collections} or more",
+        )
+
+
+async def _check_model(settings: Settings) -> list[Check]:
     """Look for the model on this machine only; the weights of a packaged one are compared with their checksum.
 
     An endpoint is asked for one vector.
@@ -157,28 +173,28 @@ async def _check_model(settings: Settings) -> Check:
     except ModelError:
         if name in PACKAGED_MODELS or Path(name).expanduser().exists():
             raise
-        return Check("model", "note", f"{name} is not on this machine; the first run downloads it from the hub")
+        return [Check("model", "note", f"{name} is not on this machine; the first run downloads it from the hub")]
     checksum = "checksum as published" if model.name in PACKAGED_MODELS else f"revision {model.revision[:16]}"
-    return Check("model", "ok", f"{model.name} in {model.folder}: {model.dimension} dimensions, {checksum}")
+    return [Check("model", "ok", f"{model.name} in {model.folder}: {model.dimension} dimensions, {checksum}")]
 
 
-async def _check_endpoint(settings: Embedding) -> Check:
+async def _check_endpoint(settings: Embedding) -> list[Check]:
     from roost.tasks.models.endpoint_model import find_endpoint_model
 
     quick = settings.model_copy(update={"timeout": min(settings.timeout, ENDPOINT_TIMEOUT_S), "retries": 0})
     try:
         model = await find_endpoint_model(quick)
     except TransientError as error:
-        return Check("model", "problem", str(error), "start the server, or correct ROOST_EMBEDDING__BASE_URL")
+        return [Check("model", "problem", str(error), "start the server, or correct ROOST_EMBEDDING__BASE_URL")]
     found = f"{model.name} at {settings.base_url} answers: {model.dimension} dimensions, tokenizer {settings.tokenizer}"
-    return Check("model", "ok", found)
+    return [Check("model", "ok", found)]
 
 
-async def _check_parsers() -> Check:
+async def _check_parsers() -> list[Check]:
     from roost.tasks.sources.formats import list_formats
 
     names = [one.name for one in list_formats().formats]
-    return Check("parsers", "ok", f"{len(names)} formats: {', '.join(names)}")
+    return [Check("parsers", "ok", f"{len(names)} formats: {', '.join(names)}")]
 
 
 def _check_extras() -> Iterator[Check]:

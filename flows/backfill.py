@@ -16,9 +16,10 @@ from prefect.client.schemas.objects import State
 from roost.flows.parameters import BackfillRequest
 from roost.flows.running import artifacts, events, reports
 from roost.flows.running.batches import Run
-from roost.flows.running.choices import backfill_key, plan_options, reads_all
+from roost.flows.running.choices import backfill_key, plan_options
 from roost.flows.running.ends import end_state, run_context, run_name
 from roost.flows.running.execute import execute_plan
+from roost.flows.running.listing import list_for
 from roost.flows.running.prepare import lease_owner, open_run, prepare
 from roost.flows.running.preview import preview_backfill
 from roost.flows.running.progress import Notice, Stage, report_progress
@@ -58,10 +59,7 @@ async def backfill(request: BackfillRequest) -> State[IngestReport | PlanReport]
         run = await open_run(stack, prepared, request.index)
         run.is_fresh = request.force
         report_progress(Stage("listing the sources"))
-        listing = await ingest_tasks.list_and_note(
-            prepared.sources, prepared.spool, run.store, run.version, reads_all=reads_all(request), names=request.uris
-        )
-        run.take_fields(listing)
+        listing = await list_for(run, prepared, request)
         is_resumed = request.force and await _resume(run, request)
         options = plan_options(request, run.settings)
         forced_id = run.run_id if request.force else None

@@ -14,13 +14,12 @@ from prefect.states import Completed
 
 from roost.flows.parameters import IngestRequest
 from roost.flows.running import artifacts, events, reports
-from roost.flows.running.choices import plan_options, reads_all
 from roost.flows.running.ends import end_state, run_context, run_name
 from roost.flows.running.execute import execute_plan, logging_errors
+from roost.flows.running.listing import list_and_plan
 from roost.flows.running.prepare import lease_owner, open_run, prepare
 from roost.flows.running.preview import preview_ingest
 from roost.flows.running.progress import Stage, report_progress
-from roost.tasks.prefect_tasks import ingest as ingest_tasks
 from roost.tasks.settings import load_settings
 from roost.tasks.steps.report import IngestReport, PlanReport, StageSeconds
 from roost.tasks.versions.version import note_tables
@@ -50,13 +49,7 @@ async def ingest(request: IngestRequest) -> State[IngestReport | PlanReport]:
         run = await open_run(stack, prepared, request.index)
         report_progress(Stage("listing the sources"))
         listing_started = time.perf_counter()
-        listing = await ingest_tasks.list_and_note(
-            prepared.sources, prepared.spool, run.store, run.version, reads_all=reads_all(request), names=request.uris
-        )
-        run.take_fields(listing)
-        plan = await ingest_tasks.discover(
-            request.index, listing, run.store, run.version, plan_options(request, run.settings)
-        )
+        listing, plan = await list_and_plan(run, prepared, request)
         run.tally.seconds += StageSeconds(discover=time.perf_counter() - listing_started)
         report, error = await execute_plan(run, plan, started, request)
         if error is None:

@@ -41,7 +41,7 @@ from roost.tasks.sources.listing import Listing, list_sources
 from roost.tasks.steps.plan import PlanOptions, plan_run
 from roost.tasks.steps.report import ChunkCounts
 from roost.tasks.versions import carry_over, promotion
-from roost.tasks.versions.verification import count_foreign
+from roost.tasks.versions.verification import count_foreign, count_own
 from roost.tasks.versions.version import Version, note_endpoint
 from roost.tasks.versions.version_lease import acquire_version_lease
 
@@ -56,7 +56,8 @@ async def rebuild(request: RebuildRequest) -> State[RebuildReport]:
 
     Raises:
         UsageError: The request, a setting or the index does not allow it; the live version does not change.
-        InconsistentIndexError: The new version does not contain what its ledger counts; the live version stays.
+        InconsistentIndexError: The new version does not contain what its ledger counts, or the live version has chunks
+            and an empty ledger; the live version stays.
         ConflictError: Another version was promoted during the run.
     """
     started = time.perf_counter()
@@ -72,7 +73,10 @@ async def rebuild(request: RebuildRequest) -> State[RebuildReport]:
         await catch_up(build, build.listed)
         report_progress(Stage("verifying the new version"))
         await _verify(build)
-        await rebuild_tasks.wait_until_searchable(build.target_store, build.target)
+        await asyncio.gather(
+            rebuild_tasks.wait_until_searchable(build.target_store, build.target),
+            rebuild_tasks.wait_until_searchable(build.store, build.live),
+        )
         report_progress(Stage("measuring both versions"))
         verdict = await judge(build, questions)
         await promotion.note_built(build.target_store, build.target, verdict.stored_result())
@@ -93,8 +97,10 @@ async def _open_build(stack: AsyncExitStack, request: RebuildRequest, prepared: 
     assert store is not None  # noqa: S101  `prepare` opens both for a rebuild
     assert live is not None  # noqa: S101
     options = plan_options(request, settings)
+    chunks = await count_own(store, live)
     # The only full read of the live ledger. Other runs may write it from now on, so it is refreshed before each use.
     live_ledger = await rebuild_tasks.read_snapshot(store, live)
+    carry_over.refuse_lost_ledger(chunks, live_ledger.rows, live.index)
     listed = await _list_first(store, live, live_ledger.rows, prepared, options, leave_out=request.leave_out)
     embedder = open_embedder(stack, prepared.model, settings.embedding)
     recipe = prepared.recipe

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from functools import partial
 
 from prefect import flow, runtime
 from prefect.client.schemas.objects import State
@@ -11,9 +12,10 @@ from prefect.states import Completed
 
 from roost.flows.parameters import ShardRequest
 from roost.flows.running.batches import Run, open_embedder, run_batches
-from roost.flows.running.choices import plan_options, reads_all
+from roost.flows.running.choices import plan_options
 from roost.flows.running.cluster import run_batches_on_cluster
 from roost.flows.running.ends import run_context
+from roost.flows.running.listing import list_for
 from roost.flows.running.prepare import Prepared, prepare
 from roost.flows.running.shards import publish_tally
 from roost.tasks.errors import ConflictError
@@ -24,6 +26,7 @@ from roost.tasks.prefect_tasks import ingest as ingest_tasks
 from roost.tasks.records import WORK_ACTIONS, Plan
 from roost.tasks.settings import Settings, load_settings
 from roost.tasks.sources.listing import Listing
+from roost.tasks.steps.plan import read_known_ledger
 from roost.tasks.steps.report import Tally
 from roost.tasks.versions.lease import acquire_lease
 from roost.tasks.versions.live_version import reread_version
@@ -52,10 +55,7 @@ async def shard(request: ShardRequest) -> State[Tally]:
         await stack.enter_async_context(run_context(settings))
         prepared = await prepare(stack, parent, settings, owner, create=False)
         run = await _open_shard_run(stack, prepared, request)
-        listing = await ingest_tasks.list_and_note(
-            prepared.sources, prepared.spool, run.store, run.version, reads_all=reads_all(parent), names=parent.uris
-        )
-        run.take_fields(listing)
+        listing = await list_for(run, prepared, parent)
         plan = await _plan_part(run, listing, request)
         work = plan.with_actions(*WORK_ACTIONS)
         if work.height and settings.scale.engine == "local":
@@ -121,4 +121,4 @@ async def _plan_part(run: Run, listing: Listing, request: ShardRequest) -> Plan:
     assert request.ingest is not None  # noqa: S101  by the request's validator
     options = plan_options(request.ingest, run.settings)
     options = replace(options, limits_deletions=False, id_range=id_range)
-    return await ingest_tasks.discover(index, listing, run.store, run.version, options)
+    return await ingest_tasks.discover(index, listing, partial(read_known_ledger, run.store, run.version), options)

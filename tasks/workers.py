@@ -240,6 +240,10 @@ class Workers:
             if self._pool is pool:
                 self._pool = self._new_pool()
             raise WorkerError("the worker processes died before they began the task") from None
+        finally:
+            # The traceback of the call's error keeps this frame until a garbage collection. With it the pool would stay
+            # to the end of the process, when multiprocessing prints a warning for each of its semaphores.
+            del pool
 
     def _death(self, exit_code: int) -> WorkerError:
         """Say why a process died; a negative exit code is that of a signal."""

@@ -34,7 +34,10 @@ SCAN = "first-winter.pdf"
 _TOGETHER = {
     "tests/acceptance/test_deployments.py": "deployments",
     "tests/integration/test_crash.py": "crash",
+    "tests/integration/test_crash_machine.py": "crash",
+    "tests/integration/test_metadata_crash.py": "crash",
     "tests/integration/test_crash_servers.py": "crash of servers",
+    "tests/integration/test_embedding_endpoint.py": "crash of servers",
     "tests/integration/test_framework_writes.py": "handbook",
     "tests/integration/test_frameworks.py": "handbook",
     "tests/integration/test_docs.py": "handbook",
@@ -43,7 +46,14 @@ _TOGETHER = {
     "tests/integration/test_langchain_standard.py": "langchain",
     "tests/integration/test_engines.py": "PyTorch",
     "tests/integration/test_reranking.py": "PyTorch",
+    "tests/unit/models/test_torch_device.py": "PyTorch",
     "tests/integration/test_evaluation.py": "evaluation",  # it looks at all collections that timings make
+    "tests/integration/test_object_store.py": "object store",
+    "tests/integration/test_databases.py": "PostgreSQL",
+    "tests/acceptance/test_kept_prefect.py": "kept Prefect",
+    "tests/integration/test_packaging.py": "wheel",
+    "tests/integration/test_roles.py": "Milvus with roles",
+    "tests/unit/test_imports.py": "syntax trees of all modules",
 }
 
 
@@ -165,10 +175,9 @@ def standalone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     pytest.importorskip("milvus", reason="the extra `local` contains the Milvus server, for Linux on x86-64 only")
     from roost.deployments.local.servers import milvus_standalone
 
-    # Reads that must see all writes wait for its next tick, a fifth of a second later if nothing is said.
     # Its session with its own etcd must outlive a stall of a busy machine. Fewer channels for writes, each of which
     # ticks all the time, and rarer garbage collections: while nothing is asked it takes 6 % of a core instead of 18 %.
-    settings = {"PROXY_TIMETICKINTERVAL": "100", "COMMON_SESSION_TTL": "60", "ROOTCOORD_DMLCHANNELNUM": "2"}
+    settings = {"COMMON_SESSION_TTL": "60", "ROOTCOORD_DMLCHANNELNUM": "2"}
     quick = partial(milvus_standalone, settings=settings | {"GOGC": "400"})
     with shared("milvus", tmp_path_factory, quick) as uri:
         yield uri

@@ -136,9 +136,13 @@ class EmbeddingServer:
             vector[3] = np.nan
         if self.other_dimension_in and self.other_dimension_in in text:
             vector = vector[:-1]
-        in_base64 = body.get("encoding_format") == "base64" and not self.has_lists
-        embedding = base64.b64encode(vector.tobytes()).decode() if in_base64 else vector.tolist()
-        return {"object": "embedding", "index": index, "embedding": embedding}
+        return embedding_item(index, vector, body.get("encoding_format") == "base64" and not self.has_lists)
+
+
+def embedding_item(index: int, vector: np.ndarray, in_base64: bool) -> dict[str, Any]:
+    """One item of an answer."""
+    embedding = base64.b64encode(vector.tobytes()).decode() if in_base64 else vector.tolist()
+    return {"object": "embedding", "index": index, "embedding": embedding}
 
 
 def unit_vector(text: str, dimension: int) -> np.ndarray:

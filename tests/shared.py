@@ -1,4 +1,4 @@
-"""One server for all test processes: who needs it first starts it, and ends it when nobody uses it any more."""
+"""One server for all test processes: who needs it first starts it, and ends it when no process uses it any more."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ def shared(
 
 
 def _end(server: AbstractContextManager[Service], pid: int, lock: FileLock, users: Path, running: Path) -> None:
-    """End it once nobody who still lives uses it; who comes later starts another."""
+    """End it once no running process uses it; the next test that needs one starts another."""
     while True:
         with lock:
             if not any(_lives(int(user.name)) for user in users.iterdir()):
                 running.unlink()
-                os.kill(pid, signal.SIGKILL)  # nobody wants its data: Milvus takes long to end after a drop
+                os.kill(pid, signal.SIGKILL)  # its data is not wanted: Milvus takes long to end after a drop
                 server.__exit__(None, None, None)
                 return
         time.sleep(0.5)

@@ -65,9 +65,14 @@ _MILVUS_CONFIGURATION = {f"{component}.ip": HOST for component in _MILVUS_COMPON
     "common.session.ttl": 10,  # seconds; after a crash the first reads wait until the old session has expired
     "log.level": "warn",
 }
-# A small server mostly waits for its own polling: with these, creating an index takes 2 s instead of 3. They are
-# environment variables because two of them are missing in the server's configuration template.
+# A small server mostly waits for its own polling: with these, creating an index takes 2 s instead of 3. A read that
+# sees all writes waits for the next tick of the server's clock: 0.14 s instead of 0.22, and an idle server takes 9 %
+# of a core instead of 7 %. Environment variables, because two are missing in the server's configuration template.
 _MILVUS_POLLING_MS = {f"QUERYCOORD_{name}INTERVAL": "100" for name in ("CHECKCHANNEL", "CHECKSEGMENT", "DISTPULL")}
+_MILVUS_POLLING_MS["PROXY_TIMETICKINTERVAL"] = "100"
+# Killed, Milvus 2.3.5 loses rows that it has acknowledged and not flushed, if collections share a channel. By default
+# they do so from the 17th collection on; each version of an index has two. A channel that is not used costs nothing.
+MILVUS_CHANNELS = 128
 # The package's --etcd-port has no effect: without this file every server on a host listens on 2379 and 2380.
 _ETCD_CONFIGURATION = {
     f"{use}-urls": f"http://{HOST}:0" for use in ("listen-client", "advertise-client", "listen-peer")
@@ -220,4 +225,8 @@ def _configure_milvus(package: ModuleType, data: Path, ports: dict[str, int], au
     package._initialize_data_files(str(data))
     # Nothing is inherited: Milvus reads any variable that looks like one of its settings, such as LOG_LEVEL.
     env = {"DEPLOY_MODE": "STANDALONE", "LD_LIBRARY_PATH": f"{data}/bin", "ETCD_CONFIG_PATH": str(etcd)}
-    return env | _MILVUS_POLLING_MS | {"METRICS_PORT": str(ports["metrics"])}
+    return (
+        env
+        | _MILVUS_POLLING_MS
+        | {"ROOTCOORD_DMLCHANNELNUM": str(MILVUS_CHANNELS), "METRICS_PORT": str(ports["metrics"])}
+    )

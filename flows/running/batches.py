@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from contextvars import copy_context
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -23,7 +23,6 @@ from roost.tasks.models.model import Model
 from roost.tasks.prefect_tasks import ingest as ingest_tasks
 from roost.tasks.records import Batch
 from roost.tasks.settings import Embedding, Settings
-from roost.tasks.sources.listing import Listing
 from roost.tasks.steps.batches import cut_batches
 from roost.tasks.steps.chunk import cut_sizes
 from roost.tasks.steps.embed import find_known
@@ -70,10 +69,6 @@ class Run:
     reuse_from: str = ""
     share: Share = parse_alone
     tally: Tally = field(default_factory=Tally)
-
-    def take_fields(self, listing: Listing) -> None:
-        """Take what a listing has found out of the fields that rules give."""
-        self.version = replace(self.version, field_facts=listing.given.facts)
 
 
 def open_embedder(stack: AsyncExitStack, model: Model, embedding: Embedding) -> Embedder:
@@ -169,4 +164,7 @@ def _pages_ahead(run: Run, store: Store | None) -> PagesAhead:
         return list(await find_known(embedding_texts(chunks), store, places, has_context=has_context))
 
     sizes = cut_sizes(run.settings.chunking, run.model)
-    return PagesAhead(run.workers, sizes, run.embedder, known, seconds=run.settings.ingest.parse_seconds)
+    pages = PagesAhead(run.workers, sizes, run.embedder, known, seconds=run.settings.ingest.parse_seconds)
+    if run.settings.chunking.field_names:  # the fields of a document are known when all of it is loaded
+        pages.stop()
+    return pages

@@ -68,7 +68,7 @@ def run_name(template: str) -> Callable[[], str]:
 
 @asynccontextmanager
 async def run_context(settings: Settings) -> AsyncIterator[None]:
-    """Surround the work of a run: garbage collections stay short, and the time limit ROOST_INGEST__RUN_SECONDS holds.
+    """Surround the work of a run: garbage collections stay short, and the time limit ROOST_INGEST__RUN_SECONDS applies.
 
     Raises:
         RunError: The work took longer than the limit.

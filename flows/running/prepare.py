@@ -27,7 +27,7 @@ from roost.tasks.milvus.lock_wait import LeaseOwner
 from roost.tasks.milvus.store import Store, open_store
 from roost.tasks.models.endpoint import check_canary, token_price
 from roost.tasks.models.endpoint_model import find_endpoint_model
-from roost.tasks.models.model import Model, find_model
+from roost.tasks.models.model import Model, find_model, read_installed_model
 from roost.tasks.models.recipe import Recipe, make_recipe
 from roost.tasks.settings import Settings
 from roost.tasks.sources.metadata.give import check_rules
@@ -104,7 +104,8 @@ async def prepare(
         ConflictError: Another process has locked the Milvus Lite file for longer than the owner waits.
     """
     check_engine(settings)
-    await _tell_problems()
+    # The model is read already here, because that takes 0.1 s; an index may turn out to have another one.
+    await asyncio.gather(_tell_problems(), asyncio.to_thread(read_installed_model, settings.embedding))
     is_rebuild = isinstance(request, RebuildRequest)
     if not isinstance(request, RebuildRequest):
         await check_shards(request, settings)

@@ -7,12 +7,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from roost.tasks.evaluation.history import (
-    StoredEvaluation,
-    baselines,
-    find_baseline,
-    read_question_results,
-)
+from roost.tasks.evaluation.history import StoredEvaluation, baselines, find_baseline, read_question_results
 from roost.tasks.evaluation.measures import MAIN
 from roost.tasks.evaluation.metrics import Quality, estimate
 from roost.tasks.evaluation.report import verdict_of

@@ -71,6 +71,7 @@ async def measure_quality(
     questions: Questions,
     *,
     exact: bool = True,
+    waits: bool = True,
     ledger: pl.DataFrame | None = None,
 ) -> Quality:
     """Search a version for all questions and judge the hits.
@@ -81,6 +82,7 @@ async def measure_quality(
         embedder: The model of the version (`roost.tasks.models.embedder.model_of`).
         questions: The questions.
         exact: Whether to measure `ann_recall`, which reads every vector of the version.
+        waits: Whether to wait first until searches find what is stored: False if that was done.
         ledger: Frame of `ledger.ROW` if the version's ledger was read already; None reads it.
 
     Raises:
@@ -91,7 +93,8 @@ async def measure_quality(
         ledger = await read_ledger(store, version.ledger, ["doc_id", "source", "uri", "status", "chunk_count"])
     resolved = resolve_known(questions, ledger, version.index)
     judged = questions.judged
-    await wait_until_searchable(store, version)
+    if waits:
+        await wait_until_searchable(store, version)
     recall = await ann_recall(store, version, vectors) if exact else None
     if judged:
         names, texts = questions.asked["question"].to_list(), questions.asked["text"].to_list()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import polars as pl
@@ -118,12 +119,13 @@ async def measure_live(
     Returns:
         The quality and an empty text, or None and why the model of the recipe cannot be used.
     """
+    measure = partial(measure_quality, store, version, questions=questions, exact=False, waits=False, ledger=ledger)
     try:
         model = await asyncio.to_thread(model_of, version.recipe, settings, version.endpoint)
         if model == embedder.model:
-            return await measure_quality(store, version, embedder, questions, exact=False, ledger=ledger), ""
+            return await measure(embedder=embedder), ""
         async with Embedder(model, settings) as own:
-            return await measure_quality(store, version, own, questions, exact=False, ledger=ledger), ""
+            return await measure(embedder=own), ""
     except ModelError as error:
         return None, str(error)
 

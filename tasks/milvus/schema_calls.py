@@ -14,7 +14,7 @@ from roost.tasks.errors import CollectionNotFoundError
 from roost.tasks.milvus.connection import Connection
 
 #: Seconds between two checks of a collection that a server loads.
-LOAD_POLL_INTERVAL_S = 0.2
+LOAD_POLL_INTERVAL_S = 0.1
 #: Seconds in which Milvus Lite must have loaded or flushed a collection, which includes building the indexes.
 LITE_WORK_TIMEOUT_S = 600.0
 

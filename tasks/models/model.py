@@ -9,6 +9,7 @@ import hashlib
 import importlib.util
 import json
 import logging
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -88,14 +89,31 @@ def find_model(settings: Embedding) -> Model:
     Raises:
         ModelError: There is no such model, files are missing, or the weights are not the published ones.
     """
+    if installed := _find_installed(settings):
+        return installed
+    snapshot = fetch_snapshot(settings.model, settings.revision, _MODEL_FILES, _ADVICE)
+    return _describe(settings, snapshot, snapshot.name)
+
+
+def _find_installed(settings: Embedding) -> Model | None:
+    """Find the model in a folder or an installed package; None if it is in neither."""
     name = settings.model
     folder = Path(name).expanduser()
     if folder.is_dir():
         return _describe(settings, folder, f"{_sha256(_weights(folder))[:16]}-{digest_configuration(folder)}")
     if name in PACKAGED_MODELS and not settings.revision and (carried := carried_folder(name)):
         return _describe(settings, carried, _checked_digest(name, carried)[:16])
-    snapshot = fetch_snapshot(name, settings.revision, _MODEL_FILES, _ADVICE)
-    return _describe(settings, snapshot, snapshot.name)
+    return None
+
+
+def read_installed_model(settings: Embedding) -> None:
+    """Read the files of the model of the settings, if it is installed here: later `find_model` takes no time.
+
+    Nothing is downloaded, and what is wrong with the model is left to `find_model`.
+    """
+    if not settings.base_url:
+        with suppress(ModelError, OSError):
+            _find_installed(settings)
 
 
 def find_reranker(name: str, revision: str) -> Model:

@@ -6,7 +6,7 @@ records of frames and arrays, or objects that Prefect does not walk. Nothing is 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -74,9 +74,11 @@ async def list_and_note(
 
 
 @task(name="discover", task_run_name="discover {index}", **POLICY)
-async def discover(index: str, listing: Listing, store: Store, version: Version, options: PlanOptions) -> Plan:
+async def discover(
+    index: str, listing: Listing, read_ledger: Callable[[], Awaitable[pl.DataFrame]], options: PlanOptions
+) -> Plan:
     """Compare the sources' documents with the ledger."""
-    return await plan_run(listing, await read_known_ledger(store, version), options)
+    return await plan_run(listing, await read_ledger(), options)
 
 
 @task(name="preview", task_run_name="preview {index}", **POLICY)

@@ -5,10 +5,6 @@
     modified >= 2026-01-01 and "ops" in teams
 
 No part of the text is pasted into the expression: every name is checked, and every literal is quoted again.
-
-A chunk without a field does not match a comparison with that field, negated or not. Milvus Lite does so by itself; a
-server finds such chunks by `!=` and `not`. So `not` is written into the comparisons, and a negated comparison with a
-field of the documents' metadata also asks for a value.
 """
 
 from __future__ import annotations
@@ -19,6 +15,7 @@ from dataclasses import dataclass
 
 from roost.tasks.errors import UsageError
 from roost.tasks.milvus.expressions import quoted
+from roost.tasks.search.filter_conditions import COMPLEMENTS, compared, joined, negated_if, with_value
 from roost.tasks.search.filter_tokens import (
     KEYWORDS,
     Token,
@@ -31,7 +28,6 @@ from roost.tasks.search.filter_tokens import (
     unquoted,
 )
 from roost.tasks.sources.metadata.kinds import ITEM_KINDS, PLURALS, Kind, as_date, is_date
-from roost.tasks.versions.schema import NUMBERS, TEXTS
 
 #: Characters of a filter.
 MAX_LENGTH = 10_000
@@ -40,10 +36,6 @@ MAX_DEPTH = 50
 #: Values of a list in a filter.
 MAX_VALUES = 1_000
 
-#: Comparison -> the one that is true when it is false.
-_COMPLEMENTS = {"==": "!=", "!=": "==", "<": ">=", ">=": "<", ">": "<=", "<=": ">"}
-#: Fields that every chunk has.
-_CHUNK_FIELDS = frozenset({*TEXTS, *NUMBERS})
 #: Kinds of tokens that are values.
 _LITERALS = ("string", "number", "date")
 #: Functions of Milvus that tell whether a list has values, as LlamaIndex writes them -> as they are written here.
@@ -103,7 +95,7 @@ class _Parser:
         parts = [self._conjunction(depth, negated)]
         while self._took("or"):
             parts.append(self._conjunction(depth, negated))
-        return _joined(parts, "and" if negated else "or")
+        return joined(parts, "and" if negated else "or")
 
     def end(self) -> None:
         """Refuse text after a complete filter."""
@@ -114,7 +106,7 @@ class _Parser:
         parts = [self._term(depth, negated)]
         while self._took("and"):
             parts.append(self._term(depth, negated))
-        return _joined(parts, "or" if negated else "and")
+        return joined(parts, "or" if negated else "and")
 
     def _term(self, depth: int, negated: bool) -> str:
         if depth > MAX_DEPTH:
@@ -131,23 +123,23 @@ class _Parser:
         if self._next.kind in _LITERALS or plain(self._next) in ("true", "false"):
             return self._membership(negated)
         if self._next.text.lower() in _CONTAINS and self._after_next.text == "(":
-            return _negated_if(negated, self._function(_CONTAINS[self._take().text.lower()]))
+            return negated_if(negated, self._function(_CONTAINS[self._take().text.lower()]))
         field = self._field()
         if self._took("="):
             raise self._wrong("a comparison is written ==")
         sign = self._take()
         word = plain(sign)
-        if sign.kind == "sign" and word in _COMPLEMENTS:
-            return _compared(field, _COMPLEMENTS[word] if negated else word, self._scalar(field))
+        if sign.kind == "sign" and word in COMPLEMENTS:
+            return compared(field, COMPLEMENTS[word] if negated else word, self._scalar(field))
         if word == "like":
             like = self._like(field)
-            return _with_value(field, f"not ({like})", '""') if negated else like
+            return with_value(field, f"not ({like})", '""') if negated else like
         if word == "in" or (word == "not" and self._took("in")):
             values = self._list(lambda: self._scalar(field))
             if (word == "not") is negated:
                 return f"{field} in [{', '.join(values)}]"
-            return _with_value(field, f"{field} not in [{', '.join(values)}]", values[0])
-        raise self._wrong(f"after {field!r} comes one of {' '.join(_COMPLEMENTS)} in, not in, like", sign)
+            return with_value(field, f"{field} not in [{', '.join(values)}]", values[0])
+        raise self._wrong(f"after {field!r} comes one of {' '.join(COMPLEMENTS)} in, not in, like", sign)
 
     def _membership(self, negated: bool) -> str:
         """Parse `"ops" in teams`: whether a list has a value."""
@@ -156,7 +148,7 @@ class _Parser:
         if not self._took("in"):
             raise self._wrong("the name of a field is expected here, or in after a value", token)
         field = self._field()
-        return _negated_if(is_negated, f"json_contains({field}, {self._item(field, token)})")
+        return negated_if(is_negated, f"json_contains({field}, {self._item(field, token)})")
 
     def _function(self, name: str) -> str:
         """Parse `json_contains(teams, "ops")`, as Milvus, LlamaIndex and this parser write it."""
@@ -269,29 +261,3 @@ class _Parser:
 
     def _wrong(self, problem: str, token: Token | None = None) -> UsageError:
         return filter_error(self._text, problem, (token or self._next).place)
-
-
-def _joined(parts: list[str], word: str) -> str:
-    return parts[0] if len(parts) == 1 else f"({f' {word} '.join(parts)})"
-
-
-def _negated_if(negated: bool, condition: str) -> str:
-    return f"not ({condition})" if negated else condition
-
-
-def _compared(field: str, sign: str, value: str) -> str:
-    """Write a comparison; `!=` only where the field has a value of the same type."""
-    if sign != "!=" or field in _CHUNK_FIELDS:
-        return f"{field} {sign} {value}"
-    if value in ("true", "false"):
-        return f"{field} == {'false' if value == 'true' else 'true'}"
-    return f"({field} < {value} or {field} > {value})"
-
-
-def _with_value(field: str, condition: str, example: str) -> str:
-    """Write a condition that only chunks match which have a value of the field, of the type of an example."""
-    if field in _CHUNK_FIELDS:
-        return condition
-    if example in ("true", "false"):
-        return f"({condition} and {field} in [true, false])"
-    return f"({condition} and ({field} < {example} or {field} >= {example}))"

@@ -15,14 +15,7 @@ from roost.tasks.errors import DocumentError, RoostError, SourceError
 from roost.tasks.ids import digest
 from roost.tasks.locations import hide_secrets
 from roost.tasks.records import DOCUMENT
-from roost.tasks.sources.connectors.contract import (
-    ComparingConnection,
-    Content,
-    Entry,
-    Item,
-    Skipped,
-    Unlisted,
-)
+from roost.tasks.sources.connectors.contract import ComparingConnection, Content, Entry, Item, Skipped, Unlisted
 from roost.tasks.sources.connectors.files import FileConnection
 from roost.tasks.sources.connectors.item_copies import write_copy
 from roost.tasks.sources.connectors.items import ItemContent, hash_location, item_location

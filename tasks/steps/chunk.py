@@ -45,8 +45,7 @@ def cut_sizes(chunking: Chunking, model: Model) -> CutSizes:
     """Give the sizes of the chunks of a run."""
     size = 0 if chunking.method == "none" else chunking.size
     has_context = chunking.context == "headings"
-    has_fields = bool(chunking.field_names)
-    return CutSizes(size, chunking.overlap, str(model.tokenizer_file), has_context=has_context, has_fields=has_fields)
+    return CutSizes(size, chunking.overlap, str(model.tokenizer_file), has_context=has_context)
 
 
 async def chunk_batch(loaded: Loaded, chunking: Chunking, model: Model, workers: Workers, *, seconds: float) -> Chunked:

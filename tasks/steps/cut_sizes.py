@@ -15,14 +15,12 @@ class CutSizes(NamedTuple):
     overlap: Tokens that neighbours share at most.
     tokenizer_file: `tokenizer.json` of the model that counts the tokens.
     has_context: Whether title and headings are embedded before each chunk; they count as part of its size.
-    has_fields: Whether fields of metadata are embedded before each chunk; they count too.
     """
 
     size: int
     overlap: int
     tokenizer_file: str
     has_context: bool = False
-    has_fields: bool = False
 
     def without(self, context: str) -> CutSizes:
         """Give the sizes of chunks that leave room for a context."""

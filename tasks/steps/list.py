@@ -76,14 +76,17 @@ async def note_known(
         version: Version whose ledger is compared; None without an index.
         reads_all: Whether unchanged documents are read too: then none is told.
     """
-    noted = version.tables if version and not version.recipe.fields else {}  # else other fields need the rows' texts
+    # Where fields are embedded, a change of them needs the texts of unchanged rows: no table is left out.
+    noted = version.tables if version and not version.recipe.fields else {}
     needing = [one for one in opened if isinstance(one.connection, ComparingConnection) or one.key in noted]
     ledger = await read_known_ledger(store, version) if needing and not reads_all else None
     for one in needing:
         one.known, one.tables = {}, {}
-        if ledger is not None:
-            one.known = await asyncio.to_thread(known_items, ledger, one.key)
-            one.tables = await asyncio.to_thread(known_tables, ledger, one.key, noted.get(one.key, {}))
+    if ledger is None:
+        return
+    await tell_known(needing, ledger)
+    for one in needing:
+        one.tables = await asyncio.to_thread(known_tables, ledger, one.key, noted.get(one.key, {}))
 
 
 async def tell_known(opened: Sequence[OpenedSource], ledger: pl.DataFrame) -> None:

@@ -2,8 +2,7 @@
 
 Only vectors are kept of them, in the embedder's memory, by the hash of their text. The document's batch cuts all of it
 and finds the vectors there. What comes out otherwise then, because a line of the first pages turns out to repeat on all
-pages for example, is embedded by the batch: chunks are the same as without this. Where fields are embedded with the
-chunks, nothing is done ahead: they are known when the whole document is loaded.
+pages for example, is embedded by the batch: chunks are the same as without this.
 """
 
 from __future__ import annotations
@@ -87,7 +86,7 @@ class PagesAhead:
         count = self._count_done.get(doc_id, 0)
         if len(parts) <= count or self._waiting or self._is_cutting or self._is_stopped:
             return
-        if not self._sizes.size or self._sizes.has_fields:  # without a size, the document will be one chunk
+        if not self._sizes.size:  # the document will be one chunk
             return
         self._is_cutting = True
         first = parts[: count + MAX_RANGES_AT_ONCE]

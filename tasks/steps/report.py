@@ -124,7 +124,7 @@ class RunSeconds:
 
 @dataclass(frozen=True)
 class StoreCounts:
-    """What the index holds after the run, read back from Milvus: indexed documents and chunk rows."""
+    """What the index contains after the run, read back from Milvus: indexed documents and chunk rows."""
 
     documents: int
     chunks: int
@@ -272,7 +272,7 @@ class PlanReport:
 
 @dataclass
 class Tally:
-    """Counts that a run adds up while it works; `rejected` holds the `doc_id` of refused documents.
+    """Counts that a run adds up while it works; `rejected` is the `doc_id` of refused documents.
 
     unfit: Name of a field -> values of documents' own that were left out of it.
     """

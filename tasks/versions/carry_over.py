@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from roost.tasks.errors import SourceError, UsageError
+from roost.tasks.errors import InconsistentIndexError, SourceError, UsageError
 from roost.tasks.models.endpoint import is_same_model
 from roost.tasks.models.recipe import Recipe
 from roost.tasks.sources.source import Source
@@ -116,6 +116,24 @@ def refuse_foreign(count: int, index: str) -> None:
         raise UsageError(
             f"index {index!r} contains {count} rows that were added by a framework and are in no source, so the new "
             "version would lack them. Continue without them with --leave-out, and add them again afterwards"
+        )
+
+
+def refuse_lost_ledger(chunks: int, ledger: pl.DataFrame, index: str) -> None:
+    """Refuse to rebuild an index whose ledger is empty and that has chunks: there is nothing to compare it with.
+
+    Args:
+        chunks: Chunks that runs wrote, counted before the ledger was read: their rows in it were written before them.
+        ledger: Ledger of the live version, frame of `ledger.ROW`.
+        index: Name of the index.
+
+    Raises:
+        InconsistentIndexError: The ledger has no row.
+    """
+    if chunks and ledger.is_empty():
+        raise InconsistentIndexError(
+            f"index {index!r} contains {chunks:,} chunks and its ledger no document, as after a server has lost rows: "
+            f'run "roost verify --index {index}"'
         )
 
 

@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
-import pty
-import re
-import select
 import signal
-import subprocess
-import termios
 import time
-import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 from tests.acceptance.conftest import ROOST, Roost
+from tests.acceptance.terminal import terminal
 from tests.processes import children
 from tests.waiting import until
 
@@ -34,75 +26,6 @@ MOMENTS = [
     pytest.param(r"(?<!\d)0/\d+ documents", id="parsing", marks=pytest.mark.long),
     pytest.param(r"(?<!\d)(\d+)/\1 documents", id="closing", marks=pytest.mark.long),
 ]
-
-
-class Terminal:
-    """A command in the foreground of a pseudo-terminal."""
-
-    def __init__(self, process: subprocess.Popen[bytes], screen: int, mark: str) -> None:
-        self.process, self._screen, self._mark, self.said = process, screen, mark, ""
-
-    def read(self, seconds: float) -> bool:
-        """Read what is on the screen by now; return whether there may be more."""
-        if select.select([self._screen], [], [], seconds)[0]:
-            with suppress(OSError):  # EIO: nobody has the terminal open any more
-                piece = os.read(self._screen, 65536)
-                self.said += piece.decode(errors="replace")
-                return bool(piece)
-            return False
-        return self.process.poll() is None
-
-    def wait_for(self, pattern: str, seconds: float = 120) -> None:
-        ends = time.monotonic() + seconds
-        while not re.search(pattern, self.said):
-            assert time.monotonic() < ends, self.said
-            assert self.read(0.05), self.said
-
-    def press_ctrl_c(self) -> None:
-        os.write(self._screen, b"\x03")
-
-    def end(self, seconds: float) -> int:
-        """Read to the end and return the exit code."""
-        ends = time.monotonic() + seconds
-        while self.read(0.1) and time.monotonic() < ends:
-            pass
-        code = self.process.wait(max(0.1, ends - time.monotonic()))
-        while self.read(0):
-            pass
-        return code
-
-    def left(self) -> list[str]:
-        """Command lines of the processes that it started and that still live."""
-        found = []
-        for entry in Path("/proc").glob("[0-9]*"):
-            with suppress(OSError):
-                if self._mark.encode() in (entry / "environ").read_bytes():
-                    found.append((entry / "cmdline").read_bytes().replace(b"\0", b" ").decode())
-        return found
-
-
-@contextmanager
-def terminal(words: list[str], folder: Path, env: dict[str, str]) -> Iterator[Terminal]:
-    """Run `roost` in a session of its own whose terminal is a new pseudo-terminal."""
-    mark, (screen, tty) = uuid.uuid4().hex, pty.openpty()
-    process = subprocess.Popen(
-        [ROOST, *words],
-        cwd=folder,
-        env=env | {"TEST_MARK": mark, "TERM": "xterm", "COLUMNS": "150"},
-        stdin=tty,
-        stdout=tty,
-        stderr=tty,
-        start_new_session=True,
-        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
-    )
-    os.close(tty)
-    try:
-        yield Terminal(process, screen, mark)
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        os.close(screen)
 
 
 @pytest.fixture
@@ -124,7 +47,7 @@ def corpus(folder) -> Path:
 def test_ctrl_c_ends_a_run_within_seconds_with_one_line_and_leaves_nothing_running(
     moment: str, alone: dict[str, str], corpus: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    with terminal(["ingest", str(corpus), "--index", "weather"], tmp_path, alone) as shown:
+    with terminal([ROOST, "ingest", str(corpus), "--index", "weather"], tmp_path, alone) as shown:
         shown.wait_for(moment)
         pressed = time.monotonic()
         shown.press_ctrl_c()
@@ -148,7 +71,7 @@ def _the_next_run_is_exact(roost: Roost, corpus: Path) -> None:
 
 @pytest.mark.long
 def test_a_run_that_is_killed_leaves_no_process(alone: dict[str, str], corpus: Path, tmp_path: Path) -> None:
-    with terminal(["ingest", str(corpus), "--index", "weather"], tmp_path, alone) as shown:
+    with terminal([ROOST, "ingest", str(corpus), "--index", "weather"], tmp_path, alone) as shown:
         shown.wait_for(r"[1-9]\d*/\d+ documents")
         shown.process.kill()
         shown.process.wait()
@@ -161,7 +84,7 @@ def test_a_run_whose_prefect_server_dies_ends_by_what_it_committed_with_one_line
     number: int, alone: dict[str, str], corpus: Path, tmp_path: Path
 ) -> None:
     (corpus / "empty.txt").write_bytes(b"")
-    with terminal(["ingest", str(corpus), "--index", "weather"], tmp_path, alone) as shown:
+    with terminal([ROOST, "ingest", str(corpus), "--index", "weather"], tmp_path, alone) as shown:
         shown.wait_for(r"[1-9]\d*/\d+ documents")
         [server] = [pid for pid in children(shown.process.pid) if b"prefect_child" in _command(pid)]
         os.kill(server, number)

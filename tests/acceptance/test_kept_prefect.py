@@ -87,7 +87,7 @@ def test_ctrl_c_ends_the_command_and_not_the_server(user: Kept, env) -> None:
     for n in range(40):
         (corpus / f"{n}.md").write_text(f"# {n}\n\n" + f"The station {n} measured rain. " * 200)
     small = env | {"ROOST_INGEST__BATCH_BYTES": "4096", "ROOST_INGEST__BATCHES_IN_FLIGHT": "1"}
-    with terminal(["ingest", str(corpus), "--index", "rain"], user.folder, small) as shown:
+    with terminal([ROOST, "ingest", str(corpus), "--index", "rain"], user.folder, small) as shown:
         shown.wait_for(r"run: http://")
         [pid] = user.servers()
         shown.wait_for(r"[1-9]\d*/\d+ documents|0/40 documents")

@@ -26,7 +26,7 @@ from tests.acceptance.web_hook import web_hook
 from tests.conftest import ROOT
 from tests.waiting import until
 
-from roost.deployments.prefect_setup import ServerSetup, prepare
+from roost.deployments.prefect_setup import AUTOMATION, ServerSetup, prepare
 
 
 @pytest.fixture
@@ -257,7 +257,8 @@ def test_the_documented_automation_tells_that_no_ingest_completed_and_is_silent_
             _complete_an_ingest(name)
             until(lambda: len(heard) == 2, 60)
         finally:
-            subprocess.run([command[0], "automation", "delete", name], env=env, input="y\n", text=True, check=False)
+            for each in (name, AUTOMATION):
+                subprocess.run([command[0], "automation", "delete", each], env=env, input="y\n", text=True, check=False)
 
 
 async def _block_id() -> str:

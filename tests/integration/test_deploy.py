@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -58,6 +58,19 @@ async def owned_automations(name: str) -> dict[str, Any]:
     return {each.name: each for each in found}
 
 
+@pytest.fixture
+def triggers_removed(prefect_api: str) -> Iterator[None]:
+    """Remove the triggers in the end: each that stays starts an evaluation after every ingest of the other tests."""
+    yield
+
+    async def remove() -> None:
+        async with get_client() as client:
+            for each in (await owned_automations("evaluation")).values():
+                await client.delete_automation(each.id)
+
+    asyncio.run(remove())
+
+
 def test_what_a_person_changed_stays_what_the_file_changed_is_applied_and_a_conflict_is_told(prefect_api, file):
     async def check() -> None:
         await prepare(ServerSetup())
@@ -105,7 +118,7 @@ def test_what_a_person_changed_stays_what_the_file_changed_is_applied_and_a_conf
     asyncio.run(check())
 
 
-def test_a_trigger_that_a_person_switched_off_stays_off_and_a_new_one_comes(prefect_api, file):
+def test_a_trigger_that_a_person_switched_off_stays_off_and_a_new_one_comes(file, triggers_removed):
     async def check() -> None:
         await prepare(ServerSetup())
 

@@ -192,9 +192,9 @@ async def test_the_loop_is_free_and_a_cancelled_run_ends_at_once(server: Embeddi
 
 
 async def test_the_doctor_says_whether_an_endpoint_answers(server: EmbeddingServer) -> None:
-    good = await _check_endpoint(settings(server))
+    [good] = await _check_endpoint(settings(server))
     assert (good.status, f"{MODEL} at {server.uri} answers: 16 dimensions" in good.found) == ("ok", True)
-    away = await _check_endpoint(settings(server, base_url="http://127.0.0.1:9/v1"))
+    [away] = await _check_endpoint(settings(server, base_url="http://127.0.0.1:9/v1"))
     assert (away.status, "BASE_URL" in away.remedy) == ("problem", True)
     server.key = KEY
     with pytest.raises(RoostError, match="set ROOST_EMBEDDING__API_KEY"):

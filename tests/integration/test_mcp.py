@@ -7,10 +7,9 @@ import os
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from mcp import Client, StdioServerParameters
 from tests.integration.handbook import QUESTIONS
 
 from roost.flows.operations.search import search_index
@@ -20,12 +19,17 @@ from roost.flows.rebuild import rebuild
 from roost.flows.running.run import run_flow
 from roost.tasks.search.hits import SearchOptions
 
+if TYPE_CHECKING:
+    from mcp import Client
+
 WHERE = "ordinal >= 1"
 
 
 @asynccontextmanager
 async def connected(index: str) -> AsyncIterator[Client]:
     """A client of `roost mcp`, started as an agent starts it."""
+    from mcp import Client, StdioServerParameters
+
     server = StdioServerParameters(
         command=sys.executable, args=["-m", "roost", "mcp", "-i", index], env=dict(os.environ)
     )

@@ -23,12 +23,11 @@ from roost.tasks.sources.source import Source
 from roost.tasks.sources.source_listing import SourceListing, list_source
 from roost.testing import check_source
 
-pytest.importorskip("s3fs", reason="the extra `sources` contains s3fs")
-pytest.importorskip("moto", reason="the extra `dev` contains moto")
-
 
 @pytest.fixture(scope="module")
 def running() -> Iterator[S3Store]:
+    pytest.importorskip("s3fs", reason="the extra `sources` contains s3fs")
+    pytest.importorskip("moto", reason="the extra `dev` contains moto")
     with s3_server() as store:
         yield store
 

@@ -25,7 +25,7 @@ from roost.flows.parameters import IngestRequest, RebuildRequest
 from roost.flows.rebuild import rebuild as rebuild_flow
 from roost.flows.running.progress import PROGRESS, Advanced, Progress
 from roost.flows.running.run import run_flow
-from roost.tasks.errors import SourceError, UsageError, VersionChangedError
+from roost.tasks.errors import InconsistentIndexError, SourceError, UsageError, VersionChangedError
 from roost.tasks.evaluation.rebuild_report import RebuildReport
 from roost.tasks.milvus.lock_wait import LeaseOwner
 from roost.tasks.milvus.store import open_store
@@ -254,6 +254,16 @@ def test_a_rebuild_refuses_to_lose_what_it_cannot_list_and_what_a_framework_adde
     assert len(asyncio.run(list_versions(index)).versions) == 1
     state, report = rebuild(fresh=True, leave_out=True)
     assert (state, report.promoted, report.lost) == ("Completed", True, ())
+
+    async def lose_ledger() -> None:
+        async with open_store(load_settings().milvus) as store:
+            version = await require_live_version(store, index)
+            await store.delete_matching(version.ledger, 'status != "lease"')
+
+    asyncio.run(lose_ledger())
+    with pytest.raises(InconsistentIndexError, match="contains 3 chunks and its ledger no document"):
+        rebuild(fresh=True, leave_out=True)
+    assert len(asyncio.run(list_versions(index)).versions) == 2
 
 
 def test_documents_that_a_new_version_lacks_are_lost_unless_their_sources_show_them_gone(lite, ingest, folder, index):

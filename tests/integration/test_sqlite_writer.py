@@ -6,15 +6,15 @@ import asyncio
 from typing import Any
 
 import pytest
-import sqlalchemy as sa
-from prefect.server.database.configurations import AioSqliteConfiguration
-from sqlalchemy.exc import OperationalError
 
 from roost.deployments.local.sqlite_writer import begin_as_writer
 
 
 async def read_then_write_beside_another(url: str) -> int:
     """Write in a transaction that has read before another one commits; return how many writes the table then has."""
+    import sqlalchemy as sa
+    from prefect.server.database.configurations import AioSqliteConfiguration
+
     database = AioSqliteConfiguration(connection_url=url)
     engine = await database.engine()
 
@@ -42,10 +42,14 @@ def url(tmp_path: Any) -> str:
 def test_a_transaction_that_begins_as_a_writer_is_not_refused_when_another_commits_after_its_first_read(
     url, monkeypatch
 ):
+    from prefect.server.database.configurations import AioSqliteConfiguration
+
     monkeypatch.setattr(AioSqliteConfiguration, "begin_transaction", begin_as_writer)
     assert asyncio.run(read_then_write_beside_another(url)) == 2
 
 
 def test_prefects_own_transactions_still_fail_so_the_change_is_still_needed(url):
+    from sqlalchemy.exc import OperationalError
+
     with pytest.raises(OperationalError, match="database is locked"):
         asyncio.run(read_then_write_beside_another(url))

@@ -94,7 +94,7 @@ def test_a_server_of_another_authority_is_refused_by_name_and_ours_is_used(stand
     assert refusal(lambda: collections_at(plain, authority.file, 2.0), StoreError) == words
     with tls_in_front_of(standalone, *authority.sign("milvus.example")) as uri:
         assert "mismatch" in refusal(lambda: collections_at(uri, authority.file, 2.0), StoreError)
-    refusal(lambda: collections_at(uri, authority.file, 2.0), TransientError)  # nobody listens there any more
+    refusal(lambda: collections_at(uri, authority.file, 2.0), TransientError)  # that server has ended
 
 
 def test_a_file_of_an_authority_that_is_none_is_named(tmp_path):

@@ -24,22 +24,38 @@ from pathlib import Path
 from tests.soak.plants import PLANTS
 from tests.soak.soak import Soak
 
+from roost.tasks.errors import RoostError
 
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="make soak", description=__doc__)
+INTERRUPTED = 130
+
+
+def options(words: list[str] | None = None) -> argparse.Namespace:
+    """Read the options; a wrong one ends the process with one line and exit code 2."""
+    parser = argparse.ArgumentParser(prog="make soak", usage=argparse.SUPPRESS, description=__doc__)
     parser.add_argument("--minutes", type=float, default=10.0, help="for how long faults happen")
     parser.add_argument("--hours", type=float, help="the same in hours")
     parser.add_argument("--seed", type=int, default=1, help="of the faults, the edits and the order of operations")
-    parser.add_argument("--plant", choices=PLANTS, default="", help="a defect that the judge must find")
+    parser.add_argument("--plant", default="", help=f"a defect that the judge must find: {', '.join(PLANTS)}")
     parser.add_argument("--folder", type=Path, help="where the servers keep their data; a temporary one by default")
     parser.add_argument("--keep", action="store_true", help="keep the folder in any case")
-    return parser.parse_args()
+    chosen = parser.parse_args(words)
+    if chosen.plant and chosen.plant not in PLANTS:
+        parser.error(f"there is no defect {chosen.plant!r} to plant: choose one of {', '.join(PLANTS)}")
+    return chosen
+
+
+def _interrupt(*_: object) -> None:
+    """End the soak; what follows only ends what was started, so a second Ctrl-C must not break it off."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 def main() -> None:
     """Soak, print one JSON object, and exit with 1 when something is wrong."""
-    chosen = _options()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(130))
+    chosen = options()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
     folder = Path(tempfile.mkdtemp(prefix="soak-", dir=chosen.folder))
     is_good = False
     try:
@@ -47,6 +63,12 @@ def main() -> None:
             soak = Soak(folder, up, chosen.seed, chosen.plant)
             report = soak.run(chosen.hours * 60 if chosen.hours else chosen.minutes)
         is_good = not soak.problems
+    except KeyboardInterrupt:
+        print("soak: interrupted; all that it started has ended", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+    except RoostError as error:
+        print(f"soak: {error}", file=sys.stderr)
+        sys.exit(1)
     finally:
         if is_good and not chosen.keep:
             shutil.rmtree(folder, ignore_errors=True)

@@ -24,6 +24,8 @@ from tests.soak.windows import Windows
 #: Seconds after which a command that has not ended counts as hung: it may have waited for a paused run's lease, for a
 #: server that came back, and for its own retries.
 HUNG_AFTER_S = 600.0
+#: What `verify` may find at no time, whatever was killed: rows of an unfinished document are none of these.
+NEVER_FOUND = ("orphaned", "duplicated", "mismatched")
 #: Exit codes of commands that did their work; 3: some documents are quarantined.
 GOOD = (0, 3)
 _POLL_INTERVAL_S = 0.1
@@ -61,16 +63,24 @@ class Command:
         return lines[-1] if lines else ""
 
 
-class Commands:
-    """All commands of a soak. May be used from several threads."""
+class ClosedError(Exception):
+    """The soak ends at once: no further command may start."""
 
-    def __init__(self, stack: Stack, windows: Windows, plant: str = "") -> None:
-        """Run commands against these servers; `plant` is a defect that each run has: see `planted`."""
-        self._stack, self._windows, self._plant = stack, windows, plant
+
+class Commands:
+    """All commands of a soak. May be used from several threads.
+
+    plant: A defect that the commands have that start from now on, see `planted`; empty for none.
+    """
+
+    def __init__(self, stack: Stack, windows: Windows) -> None:
+        """Run commands against these servers."""
+        self._stack, self._windows, self.plant = stack, windows, ""
         self._folder = stack.folder / "commands"
         self._folder.mkdir()
         self._lock = threading.Lock()
         self._next_env: dict[str, str] = {}
+        self._is_closed = False
         self.all: list[Command] = []
         self.hung = 0
         self.unexplained: list[str] = []
@@ -86,7 +96,11 @@ class Commands:
             return [one for one in self.all if one.code is None]
 
     def run(self, *words: str, env: dict[str, str] | None = None) -> Command:
-        """Run a command to its end."""
+        """Run a command to its end.
+
+        Raises:
+            ClosedError: After `kill_all`.
+        """
         command = self._start([*words, "--json"], env or {})
         while command.process.poll() is None:
             if time.monotonic() - command.started > HUNG_AFTER_S:
@@ -99,8 +113,10 @@ class Commands:
         hits = []
         if words[0] == "ingest" and self._next_env:
             env, self._next_env, hits = env | self._next_env, {}, ["skew_clock"]
-        program = ["tests.soak.planted", self._plant] if self._plant else ["roost"]
+        program = ["tests.soak.planted", self.plant] if self.plant else ["roost"]
         with self._lock:
+            if self._is_closed:
+                raise ClosedError
             name = self._folder / f"{len(self.all):04d}-{words[0]}"
             out, err = name.with_suffix(".out"), name.with_suffix(".err")
             with out.open("wb") as to_out, err.open("wb") as to_err:
@@ -137,6 +153,14 @@ class Commands:
         for command in running:
             self._end_hung(command)
 
+    def kill_all(self) -> None:
+        """Kill what runs, and start nothing more."""
+        with self._lock:
+            self._is_closed = True
+        for command in self.running():
+            with suppress(ProcessLookupError, psutil.NoSuchProcess):
+                kill_with_descendants(command.process.pid)
+
     def left_over(self, seconds: float = 30.0) -> list[int]:
         """Processes that ended commands have left running, and that do not end in this time."""
         sessions, ends = {one.process.pid for one in self.all if one.code is not None}, time.monotonic() + seconds
@@ -150,8 +174,11 @@ class Commands:
             self.ended[f"{command.words[0]} {command.code}"] += 1
         said = command.err.read_text(errors="replace")
         is_killed = command.code == -signal.SIGKILL and "kill_run" in command.hits
+        found = {name: command.answer.get(name) for name in NEVER_FOUND if command.words[0] == "verify"}
         if "Traceback" in said:
             self.unexplained.append(f"a traceback: {self._described(command)}")
+        elif any(found.values()):
+            self.unexplained.append(f"{command.out.name}: verify found {found}")
         elif command.code not in GOOD and not is_killed and not self._is_explained(command):
             self.unexplained.append(f"failed without a fault: {self._described(command)}")
 

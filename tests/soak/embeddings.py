@@ -6,8 +6,6 @@ often, are near each other, so a search for the key of a document finds it.
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 import re
 from collections.abc import Iterator
@@ -15,6 +13,7 @@ from contextlib import contextmanager
 from functools import lru_cache
 
 import numpy as np
+from tests.embedding_server import embedding_item, unit_vector
 from tests.http_server import QuietHandler, http_server
 
 DIMENSION = 64
@@ -22,9 +21,7 @@ DIMENSION = 64
 
 @lru_cache(maxsize=10_000)
 def _word_vector(word: str) -> np.ndarray:
-    seed = int.from_bytes(hashlib.blake2b(word.encode(), digest_size=8).digest())
-    made = np.random.default_rng(seed).standard_normal(DIMENSION)
-    return np.asarray(made / np.linalg.norm(made))
+    return unit_vector(word, DIMENSION)
 
 
 def vector_of(text: str) -> np.ndarray:
@@ -36,15 +33,10 @@ def vector_of(text: str) -> np.ndarray:
 class _Handler(QuietHandler):
     def answer(self) -> None:
         asked = json.loads(self.body())
-        data = [_item(number, text, asked.get("encoding_format")) for number, text in enumerate(asked["input"])]
+        in_base64 = asked.get("encoding_format") == "base64"
+        data = [embedding_item(number, vector_of(text), in_base64) for number, text in enumerate(asked["input"])]
         body = {"object": "list", "data": data, "usage": {"total_tokens": sum(map(len, asked["input"])) // 4}}
         self.send(200, json.dumps(body).encode(), {"Content-Type": "application/json"})
-
-
-def _item(number: int, text: str, encoding: str | None) -> dict[str, object]:
-    vector = vector_of(text)
-    embedding = base64.b64encode(vector.tobytes()).decode() if encoding == "base64" else vector.tolist()
-    return {"object": "embedding", "index": number, "embedding": embedding}
 
 
 @contextmanager

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import builtins
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,26 +12,31 @@ from typing import Any
 import numpy as np
 from tests.integration.crash import OF_THE_RUN
 
+from roost.tasks.errors import InconsistentIndexError
+from roost.tasks.milvus.expressions import one_of
 from roost.tasks.milvus.store import open_store
 from roost.tasks.settings import Milvus
 from roost.tasks.versions import ledger
 from roost.tasks.versions.live_version import require_live_version
 
 Row = Mapping[str, Any]
+_REASON = re.compile(r"encountered an exception: (\w+)")
 #: Growth of a long-lived process that is no leak.
 MAX_GROWTH_MB, MAX_GROWTH_FDS = 150, 64
 
 
 @dataclass(frozen=True)
-class Held:
+class IndexRows:
     """All rows of an index, as read.
 
     hidden: Rows that Milvus counts but does not return: of two rows of one key, a query returns one.
+    repeated: Keys of such rows.
     """
 
     chunks: Sequence[Row]
     ledger: Sequence[Row]
     hidden: int = 0
+    repeated: Sequence[str] = ()
 
 
 @dataclass
@@ -48,20 +55,24 @@ class Losses:
     lines: list[str] = field(default_factory=list)
 
 
-async def read_index(uri: str, index: str) -> Held:
+async def read_index(uri: str, index: str) -> IndexRows:
     """Read all rows of an index's live version and of its ledger."""
     async with open_store(Milvus(uri=uri)) as store:
         version = await require_live_version(store, index)
         chunks = [row async for page in store.read_pages(version.name, ["*"]) for row in page]
         rows = [row async for page in store.read_pages(version.ledger, list(ledger.ROW)) for row in page]
         hidden = await store.count(version.name) - len(chunks) + await store.count(version.ledger) - len(rows)
-    return Held(chunks, [row for row in rows if row["status"] != ledger.LEASE], hidden)
+        keys = [(version.name, "id", str(row["id"])) for row in chunks] if hidden else []
+        keys += [(version.ledger, "doc_id", str(row["doc_id"])) for row in rows] if hidden else []
+        repeated = [key for name, column, key in keys if await store.count(name, one_of(column, [key])) > 1]
+    return IndexRows(chunks, [row for row in rows if row["status"] != ledger.LEASE], hidden, repeated)
 
 
-def compare(found: Held, clean: Held) -> Losses:
+def compare(found: IndexRows, clean: IndexRows) -> Losses:
     """Compare an index with a clean one."""
     losses = Losses(duplicated=max(0, found.hidden))
     losses.lines += [f"{found.hidden} rows are counted by Milvus but not returned"] if found.hidden else []
+    losses.lines += [f"row {key} is there more than once" for key in found.repeated]
     for kind, rows, others, key in (
         ("chunk", found.chunks, clean.chunks, "id"),
         ("ledger row", found.ledger, clean.ledger, "doc_id"),
@@ -117,6 +128,20 @@ def problems(report: Mapping[str, Any]) -> list[str]:
             if end[name] - start[name] > most
         ]
     return said
+
+
+def unexpected_failures(messages: Sequence[str]) -> list[str]:
+    """Choose the failures of runs that no fault explains, by what Prefect says of them.
+
+    These are errors of Python itself, by which a defect shows, and chunks that do not agree with their ledger.
+    """
+    reasons = ((message, _REASON.search(message)) for message in messages)
+    return [f"a run failed: {message[:300]}" for message, reason in reasons if reason and _is_defect(reason[1])]
+
+
+def _is_defect(name: str) -> bool:
+    kind = getattr(builtins, name, None)
+    return name == InconsistentIndexError.__name__ or (isinstance(kind, type) and not issubclass(kind, OSError))
 
 
 def _unit(name: str) -> str:

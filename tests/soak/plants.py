@@ -1,7 +1,7 @@
 """Defects that are put in on purpose, to show that the judge finds them.
 
-`lost-write` is in all commands: one call of 20 that writes rows writes nothing and reports success. The others change
-the index behind Roost's back, right before it is judged.
+`lost-write` is in all commands after the first run: one call of four that writes chunks writes nothing and reports
+success. The others change the index behind Roost's back, right before it is judged.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pymilvus import MilvusClient
 
 LOST_WRITE = "lost-write"
 #: One write in so many is lost.
-LOST_EVERY = 20
+LOST_EVERY = 4
 Row = dict[str, Any]
 
 

@@ -66,7 +66,7 @@ class Searches:
         self._thread.start()
 
     def note_synced(self, version: str, since: float) -> None:
-        """Note that a version holds all that was in the sources at that time."""
+        """Note that a version contains all that was in the sources at that time."""
         self._synced[version] = max(since, self._synced.get(version, 0.0))
 
     def reopen(self) -> None:
@@ -98,6 +98,12 @@ class Searches:
             self.process.kill()
             self.process.wait()
         self._log.close()
+
+    def kill(self) -> None:
+        """End at once, whatever the process waits for."""
+        self._stopping.set()
+        self.process.kill()
+        self.end()
 
     def use(self) -> tuple[int, int]:
         """Resident memory in MiB and open descriptors of the process."""

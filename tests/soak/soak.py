@@ -12,7 +12,7 @@ from typing import Any
 
 from tests.processes import children
 from tests.soak.commands import GOOD, Command, Commands
-from tests.soak.judge import Losses, Row, compare, problems, read_index
+from tests.soak.judge import Losses, Row, compare, problems, read_index, unexpected_failures
 from tests.soak.plants import BEFORE_JUDGING, LOST_WRITE, plant
 from tests.soak.searches import Searches, use_of
 from tests.soak.servers import INDEX, POOL, Stack
@@ -42,7 +42,7 @@ class Soak:
         self._seed, self._planted = seed, planted
         windows = Windows()
         self._stack = Stack(folder, up)
-        self._commands = Commands(self._stack, windows, planted if planted == LOST_WRITE else "")
+        self._commands = Commands(self._stack, windows)
         self._sources = Sources(folder / "sources", seed)
         self._searches = Searches(self._stack, self._sources, windows, seed)
         self._workload = Workload(self._commands, self._sources, self._searches, seed)
@@ -55,6 +55,7 @@ class Soak:
         """Do everything; the report."""
         self._prepare()
         start = self._use()
+        self._commands.plant = self._planted if self._planted == LOST_WRITE else ""
         self._began = time.monotonic()
         self._workload.begin()
         self._tormentor.torment(60 * minutes, self._tick)
@@ -65,8 +66,9 @@ class Soak:
         end = self._use()
         self._searches.end()
         report = self._report(minutes, losses, start, end)
+        failures = unexpected_failures(self._stack.failures())
         found = [*self._searches.wrong[:_MAX_LINES], *self._commands.unexplained, *losses.lines[:_MAX_LINES]]
-        self.problems += problems(report) + found
+        self.problems += problems(report) + failures[:_MAX_LINES] + found
         return report
 
     def _prepare(self) -> None:
@@ -127,6 +129,7 @@ class Soak:
         server = self._stack.milvus.service.uri
         if self._planted in BEFORE_JUDGING:
             plant(self._planted, server, INDEX)
+        self._commands.plant = ""
         self._say("a clean run")
         versions = self._commands.run("versions", "--index", INDEX).answer["versions"]
         [recipe] = [one["recipe"] for one in versions if one["live"]]
@@ -171,8 +174,9 @@ class Soak:
         }
 
     def _end_processes(self) -> None:
-        """End what still runs after an error; after a whole soak nothing does."""
+        """End what still runs after an error or Ctrl-C; after a whole soak nothing does."""
         self._workload.stop()
         self._tormentor.heal()
-        self._commands.end_all(0)
-        self._searches.end()
+        self._commands.kill_all()
+        self._searches.kill()
+        self._workload.join()

@@ -180,6 +180,7 @@ class Tormentor:
                 target=self._sources.damage,
                 args=(one, decision.seconds),
                 kwargs={"truncate": truncate, "dice": random.Random(dice.random())},
+                daemon=True,  # Ctrl-C waits for none
             )
             for one in chosen
         ]

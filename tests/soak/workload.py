@@ -6,8 +6,9 @@ import random
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
-from tests.soak.commands import Command, Commands
+from tests.soak.commands import ClosedError, Command, Commands
 from tests.soak.searches import Searches
 from tests.soak.servers import INDEX, POOL
 from tests.soak.sources import Sources
@@ -41,9 +42,10 @@ class Workload:
         self._stopping.set()
 
     def join(self) -> None:
-        """Wait until both threads have ended."""
+        """Wait until both threads have ended, if they were started."""
         for thread in self.threads:
-            thread.join()
+            if thread.ident:
+                thread.join()
 
     def ingest(self, index: str = INDEX, **settings: str) -> Command:
         """Run an ingest of all sources."""
@@ -59,9 +61,10 @@ class Workload:
 
     def _on(self, work: Callable[[], None]) -> Callable[[], None]:
         def go_on() -> None:
-            while not self._stopping.is_set():
-                work()
-                self._stopping.wait(_PAUSE_S)
+            with suppress(ClosedError):
+                while not self._stopping.is_set():
+                    work()
+                    self._stopping.wait(_PAUSE_S)
 
         return go_on
 

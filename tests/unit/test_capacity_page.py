@@ -44,7 +44,7 @@ def test_the_picture_has_a_line_for_each_measure(docs: Path) -> None:
 
 
 def test_a_small_run_counts_for_its_transfers_only() -> None:
-    small = {"settle": {}, "write": {"first_rows": {"rows": 5_000}}, "transfers": {}}
+    small = {"catch_up": {}, "write": {"first_rows": {"rows": 5_000}}, "transfers": {}}
     assert kinds_of(small) == ["transfers"]
     with pytest.raises(ValueError, match="of no benchmark"):
         kinds_of({"measured": "2026-11-22"})

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import copy
 import itertools
+import os
+import signal
+import threading
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from tests.soak.judge import Held, compare, problems
+from tests.soak.__main__ import options
+from tests.soak.commands import ClosedError, Commands
+from tests.soak.judge import IndexRows, compare, problems, unexpected_failures
 from tests.soak.plan import KINDS, decisions
+from tests.soak.plants import PLANTS
 from tests.soak.sources import Sources
 from tests.soak.windows import GRACE_S, Window, Windows
+from tests.waiting import until
 
 CHUNKS = [
     {"id": f"aa-{number:06}", "doc_id": "aa", "uri": "a.md", "ordinal": number, "text": "x", "vector": [1.0, 0.0]}
@@ -54,7 +63,7 @@ def test_a_seed_decides_all_edits_and_the_model_knows_every_file(tmp_path: Path)
 
 def test_equal_indexes_have_no_losses_whatever_run_wrote_them() -> None:
     by_another_run = [row | {"run_id": "2", "updated_at": "later"} for row in LEDGER]
-    losses = compare(Held(CHUNKS, by_another_run), Held(CHUNKS, LEDGER))
+    losses = compare(IndexRows(CHUNKS, by_another_run), IndexRows(CHUNKS, LEDGER))
     assert (losses.lost, losses.duplicated, losses.orphaned, losses.lines) == (0, 0, 0, [])
 
 
@@ -73,9 +82,14 @@ def test_equal_indexes_have_no_losses_whatever_run_wrote_them() -> None:
     ],
 )
 def test_every_difference_from_a_clean_index_is_counted(chunks, ledger, hidden, expected) -> None:
-    losses = compare(Held(chunks, ledger, hidden), Held(CHUNKS, LEDGER))
+    losses = compare(IndexRows(chunks, ledger, hidden), IndexRows(CHUNKS, LEDGER))
     assert (losses.lost, losses.duplicated, losses.orphaned) == expected
     assert losses.lines
+
+
+def test_rows_that_only_a_count_shows_are_named() -> None:
+    losses = compare(IndexRows(CHUNKS, LEDGER, 1, ["aa-000001"]), IndexRows(CHUNKS, LEDGER))
+    assert "row aa-000001 is there more than once" in losses.lines
 
 
 def test_a_report_without_a_problem_has_none() -> None:
@@ -104,3 +118,59 @@ def test_a_fault_explains_what_fails_while_it_lasts_and_shortly_after() -> None:
     assert not windows.covers(90.0, 99.0)
     assert not windows.covers(110.0 + GRACE_S + 1, 200.0)
     assert not windows.covers(100.0, 105.0, ["kill_run"])
+
+
+def test_an_unknown_plant_is_one_line_that_names_the_known_ones(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        options(["--plant", "wrong"])
+    said = capsys.readouterr().err
+    assert (ended.value.code, said.count("\n")) == (2, 1)
+    assert all(name in said for name in ("'wrong'", *PLANTS))
+
+
+@pytest.mark.parametrize(
+    ("message", "is_unexpected"),
+    [
+        ("Flow run encountered an exception: KeyError: 'text'", True),
+        ("Flow run encountered an exception: InconsistentIndexError: index 'docs' contains 13 chunks", True),
+        ("Flow run encountered an exception: TransientError: Milvus does not answer", False),
+        ("Flow run encountered an exception: OSError: [Errno 28] No space left on device", False),
+        ("OutOfStep: docs: 53 documents, 99 chunks; missing chunks: 5", False),
+    ],
+)
+def test_a_failed_run_is_a_problem_if_python_or_the_ledger_failed_it(message: str, is_unexpected: bool) -> None:
+    assert len(unexpected_failures([message])) == is_unexpected
+
+
+@pytest.fixture
+def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Commands]:
+    """Commands that run a shell script in place of Roost, always under a fault."""
+
+    def make(script: str) -> Commands:
+        program = tmp_path / "program"
+        program.write_text(f"#!/bin/sh\n{script}\n")
+        program.chmod(0o755)
+        monkeypatch.setattr("tests.soak.commands.sys", SimpleNamespace(executable=str(program)))
+        stack: Any = SimpleNamespace(folder=tmp_path, env=dict(os.environ))
+        return Commands(stack, Windows([Window("kill_milvus", 0.0)]))
+
+    return make
+
+
+@pytest.mark.parametrize(("found", "count"), [('"orphaned": 104', 1), ('"orphaned": 0, "missing": 5', 0)])
+def test_no_fault_explains_rows_that_verify_finds_at_no_time(commands: Any, found: str, count: int) -> None:
+    ran = commands(f"echo '{{{found}}}'; exit 1")
+    ran.run("verify")
+    assert len(ran.unexplained) == count
+
+
+def test_what_runs_is_killed_at_once_and_nothing_more_starts(commands: Any, tmp_path: Path) -> None:
+    ran = commands("sleep 60")
+    thread = threading.Thread(target=ran.run, args=("verify",))
+    thread.start()
+    until(ran.running, seconds=20)
+    ran.kill_all()
+    thread.join(20)
+    assert [one.code for one in ran.all] == [-signal.SIGKILL]
+    with pytest.raises(ClosedError):
+        ran.run("verify")

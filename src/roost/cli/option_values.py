@@ -101,7 +101,9 @@ class NamesFile(click.ParamType[list[str]]):
         """Read the names."""
         try:
             text = sys.stdin.read() if value == "-" else Path(value).read_text("utf-8")
-        except (OSError, UnicodeDecodeError) as error:
+        except OSError as error:
+            self.fail(f"{value}: {error.strerror}; name a file with one document a line", param, ctx)
+        except UnicodeDecodeError as error:
             self.fail(f"{value}: {error}", param, ctx)
         names = [line.strip() for line in text.splitlines() if line.strip()]
         if not names:

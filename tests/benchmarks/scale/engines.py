@@ -47,7 +47,7 @@ SUBJECTS = (
     *(("shards", workers) for workers in (2, 4)),  # one shard is the run itself
 )
 SAMPLE_INTERVAL_S = 0.5
-RECORDING_TIMEOUT_S, SETTLED_S = 60.0, 4.0
+RECORDING_TIMEOUT_S, UNCHANGED_S = 60.0, 4.0
 
 
 @dataclass
@@ -100,7 +100,7 @@ class Bench:
         chunks = documents * CHUNKS
         made = [json.loads(line) for line in calls.read_text().splitlines()]
         assert sum(call["chunks"] for call in made) == chunks, "a chunk was embedded twice, or not at all"
-        _until_settled(partial(self.count, ""))
+        _until_unchanged(partial(self.count, ""))
         batches, task_runs = self.count("index") - before["index"], self.count("") - before[""]
         found = _figures(made, watch, began, ended, batches)
         return {"engine": engine, "workers": workers, **found, "task_runs_per_batch": round(task_runs / batches, 1)}
@@ -185,12 +185,12 @@ def _figures(calls: list[dict[str, Any]], watch: CpuWatch, began: float, ended: 
     }
 
 
-def _until_settled(count: Callable[[], int]) -> None:
+def _until_unchanged(count: Callable[[], int]) -> None:
     """Wait until the server has recorded no further task run for some seconds: it records them in batches."""
     deadline, seen = time.monotonic() + RECORDING_TIMEOUT_S, -1
     while (now := count()) != seen and time.monotonic() < deadline:
         seen = now
-        time.sleep(SETTLED_S)
+        time.sleep(UNCHANGED_S)
 
 
 def main() -> None:
@@ -221,7 +221,7 @@ def main() -> None:
         bench.written = 1
         write_documents(folder / "documents", [0])
         _run_command(folder / "documents", 1, hooked({**os.environ}), CpuWatch({}))  # makes the index
-        _until_settled(partial(bench.count, ""))
+        _until_unchanged(partial(bench.count, ""))
         subjects = [one for one in SUBJECTS if not chosen.engine or one[0] in chosen.engine]
         engines = [bench.measure(*subject) for subject in subjects]
         rate = measure_rate(prefect.uri, prefect.pid)

@@ -45,7 +45,7 @@ def write_result(result: Result, docs: Path = DOCS) -> None:
 def kinds_of(result: Result) -> list[str]:
     """Name what a result measures; a small run of `make bench-scale` counts for its transfers only."""
     kinds = [kind for kind, key in _KEYS.items() if key in result]
-    if "settle" in result and result["write"]["first_rows"]["rows"] >= LONG_ROWS:
+    if "catch_up" in result and result["write"]["first_rows"]["rows"] >= LONG_ROWS:
         kinds.append("scale")
     if not kinds:
         raise ValueError(f"a result with {', '.join(result)}: of no benchmark that docs/capacity.md shows")
@@ -68,7 +68,7 @@ def _table(head: Iterable[Any], rows: Iterable[Iterable[Any]]) -> str:
 
 
 def _scale(result: Result) -> str:
-    write, settle = result["write"], result["settle"]
+    write, catch_up = result["write"], result["catch_up"]
     first, last, rest, writing = (
         write["first_rows"],
         write["last_rows"],
@@ -91,9 +91,9 @@ def _scale(result: Result) -> str:
             "<= 1.10",
         ),
         ("memory of the server, after it and at most, MiB", f"{write['server_mb']:,}, {write['server_peak_mb']:,}", ""),
-        ("until all is indexed, s", settle.get("indexed_s", "not in half an hour"), ""),
-        ("until recall at 10 against exact search is 0.95, s", settle.get("recalled_s", "not in half an hour"), ""),
-        ("recall at 10", settle["recall_at_10"], ">= 0.95"),
+        ("until all is indexed, s", catch_up.get("indexed_s", "not in half an hour"), ""),
+        ("until recall at 10 against exact search is 0.95, s", catch_up.get("recalled_s", "not in half an hour"), ""),
+        ("recall at 10", catch_up["recall_at_10"], ">= 0.95"),
         ("search after the run, median and p99, ms", f"{rest['p50_ms']}, {rest['p99_ms']}", ""),
         ("search while writing, median and p99, ms", f"{writing['p50_ms']}, {writing['p99_ms']}", ""),
         ("p99 while writing by the median after the run", f"{writing['p99_ms'] / rest['p50_ms']:.1f}", "<= 5"),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import re
 import urllib.request
+
+from prometheus_client.parser import text_string_to_metric_families
 
 #: Milvus' counter of the milliseconds of searches -> its name in a result.
 _PARTS = {
@@ -12,7 +13,6 @@ _PARTS = {
     "milvus_querynode_sq_queue_latency": "queued",
     "milvus_querynode_sq_core_latency": "computes",
 }
-_LINE = re.compile(r'(milvus_\w+?)_(sum|count)\{[^}]*query_type="search"[^}]*\} (\S+)')
 
 
 class ServerTimes:
@@ -38,7 +38,9 @@ class ServerTimes:
     def _read(self) -> dict[tuple[str, str], float]:
         found = {(part, what): 0.0 for part in _PARTS.values() for what in ("sum", "count")}
         with urllib.request.urlopen(self._url, timeout=30) as answer:
-            for name, what, value in _LINE.findall(answer.read().decode()):
-                if name in _PARTS:
-                    found[_PARTS[name], what] += float(value)
+            families = list(text_string_to_metric_families(answer.read().decode()))
+        for sample in (sample for family in families for sample in family.samples):
+            name, _, what = sample.name.rpartition("_")
+            if name in _PARTS and what in ("sum", "count") and sample.labels.get("query_type") == "search":
+                found[_PARTS[name], what] += sample.value
         return found

@@ -135,6 +135,7 @@ def test_thresholds_counts_and_negated_flags_are_understood(monkeypatch) -> None
         (["evaluate", "--counts", "ten"], "as in 10,100"),
         (["backfill", "x", "--since", "monday"], "write it as 2026-11-20 or 2026-11-20T08:00"),
         (["backfill", "x", "--uris", "/dev/null"], "names no document"),
+        (["backfill", "x", "--uris", "absent.txt"], "absent.txt: No such file or directory; name a file with"),
     ],
 )
 def test_a_wrong_value_is_refused_with_the_name_of_its_option(monkeypatch, words: list[str], says: str) -> None:

@@ -60,8 +60,8 @@ def test_without_the_same_questions_the_drop_is_measured_on_those_that_both_have
     assert fallen.notes == (
         "2 of 3 questions were asked on 2026-11-20 too: nDCG@10 on these was 0.9500 and is 0.8500.",
     )
-    held = compare({"a": 1.0, "b": 0.9, "new": 0.0})
-    assert (held.missed, held.verdict) == ((), "passed")
+    compared = compare({"a": 1.0, "b": 0.9, "new": 0.0})
+    assert (compared.missed, compared.verdict) == ((), "passed")
 
 
 def test_when_most_questions_are_new_a_drop_cannot_be_measured(compare):

@@ -59,10 +59,10 @@ def test_fields_stand_before_the_text_after_the_headings_and_the_stored_text_sta
         "heading": "",
     }
     blocks = pl.DataFrame([row], schema=TEXT_BLOCK)
-    with_headings = CutSizes(60, 8, FILE, has_context=True, has_fields=True)
+    with_headings = CutSizes(60, 8, FILE, has_context=True)
     both = cut_blocks(blocks, with_headings, {"d": "Handbook"}, {"d": "team: ops"})
     assert both["context"].to_list() == ["Handbook > Use\nteam: ops"]
-    alone = cut_blocks(blocks, CutSizes(60, 8, FILE, has_fields=True), {"d": "Handbook"}, {"d": "team: ops"})
+    alone = cut_blocks(blocks, CutSizes(60, 8, FILE), {"d": "Handbook"}, {"d": "team: ops"})
     texts = embedding_texts(alone)
     assert texts["text"].to_list() == ["team: ops\n\n# Use\n\nA plain sentence."]
     assert texts["tokens"].to_list() == [len(TOKENIZER.encode(texts["text"][0], add_special_tokens=False).ids)]
@@ -71,7 +71,7 @@ def test_fields_stand_before_the_text_after_the_headings_and_the_stored_text_sta
 
 @pytest.mark.parametrize("has_context", [True, False])
 def test_long_values_lose_their_end_and_leave_two_thirds_to_the_text(has_context: bool) -> None:
-    sizes = CutSizes(60, 8, FILE, has_context=has_context, has_fields=True)
+    sizes = CutSizes(60, 8, FILE, has_context=has_context)
     context = make_context("Handbook", "page " * 60, sizes, "team: " + "words " * 60)
     assert "team: words" in context
     assert ("Handbook" in context) == has_context
