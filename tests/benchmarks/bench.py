@@ -32,6 +32,17 @@ from tests.conftest import ROOT
 from roost.deployments.local.servers import milvus_standalone, prefect_server
 
 COMPARED = ("llamaindex", "langchain", "roost", "bare", "encode")
+#: Ratio -> the two whose seconds are divided, the first by the second.
+SECONDS_BY_SECONDS = {
+    "llamaindex": ("llamaindex", "roost"),
+    "langchain": ("langchain", "roost"),
+    "llamaindex_int8": ("llamaindex", "roost_int8"),
+    "langchain_int8": ("langchain", "roost_int8"),
+    "bare_loop": ("bare", "roost"),
+    "bare_loop_encode": ("encode", "roost"),
+    "bare_loop_pdf": ("bare_pdf", "roost_pdf"),
+    "bare_loop_prose": ("bare_prose", "roost_prose"),
+}
 PACKAGES = (
     "torch", "openvino", "sentence-transformers", "llama-index", "langchain-milvus", "pymilvus", "prefect", "milvus",
 )  # fmt: skip
@@ -45,11 +56,12 @@ def main() -> None:
     parser.add_argument(
         "--full", action="store_true", help="more documents, three rounds, large memory and quality runs"
     )
+    parser.add_argument("--only", nargs="+", choices=COMPARED, help="measure these on Markdown, and nothing else")
     parser.add_argument("--out", type=Path, help="also write the JSON object there")
     parser.add_argument("--page", action="store_true", help="also write the result into docs/benchmarks.md")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="roost-bench-") as folder:
-        result = _measure(Path(folder), full=options.full)
+        result = _measure(Path(folder), full=options.full, only=options.only)
     if options.out:
         options.out.write_text(json.dumps(result, indent=2) + "\n")
     if options.page:
@@ -58,7 +70,7 @@ def main() -> None:
     print(json.dumps(result))
 
 
-def _measure(folder: Path, *, full: bool) -> dict[str, Any]:
+def _measure(folder: Path, *, full: bool, only: list[str] | None) -> dict[str, Any]:
     machine = describe_machine()
     markdown, name = markdown_folder(folder, 965 if full else 120)
     pdf, pdf_name = pdf_folder()
@@ -76,39 +88,43 @@ def _measure(folder: Path, *, full: bool) -> dict[str, Any]:
             _screen.print(f"  {name} {arguments or ''}", style="dim")
             return _run(["tests.benchmarks.parts", name, json.dumps(arguments)], server)
 
-        calibration = part("quantize", source=str(markdown), folder=str(folder / "int8"))
+        def measure_parts() -> dict[str, Any]:
+            _screen.print("parts")
+            parts: dict[str, Any] = {
+                "searching": subject("searching", markdown),
+                "loop": subject("flows", markdown),
+                "hashing": part("hashing"),
+                "writes": part("writes"),
+                "search_lite": part("search", chunks=50_000 if full else 10_000, lite=True),
+                "prefect": part("prefect_share"),
+                "memory": [part("memory", documents=count) for count in ((5_000, 50_000) if full else (500, 2_500))],
+            }
+            if full and SCIFACT.is_dir():
+                models = {"full": "", "int8": str(folder / "int8")}
+                parts["quality"] = {each: part("quality", model=model) for each, model in models.items()}
+            return parts
+
+        calibration = {} if only else part("quantize", source=str(markdown), folder=str(folder / "int8"))
         first = folder / "first"
         first.mkdir()
         (first / "first.md").write_text("# First\n\nNot counted: it fills the caches.\n")
-        for settings in (None, int8):
+        for settings in (None,) if only else (None, int8):
             subject("roost", first, settings)
         runs: dict[str, list[dict[str, Any]]] = defaultdict(list)
         for number in range(rounds):
             _screen.print(f"round {number + 1} of {rounds}")
-            for each in COMPARED:
+            for each in only or COMPARED:
                 runs[each].append(subject(each, markdown))
+            if only:
+                continue
             runs["roost_int8"].append(subject("roost", markdown, int8))
             for each in ("roost", "bare") if full or not number else ():
                 runs[f"{each}_pdf"].append(subject(each, pdf))
                 runs[f"{each}_prose"].append(subject(each, prose))
-        _screen.print("parts")
-        parts: dict[str, Any] = {
-            "int8": calibration,
-            "searching": subject("searching", markdown),
-            "loop": subject("flows", markdown),
-            "hashing": part("hashing"),
-            "writes": part("writes"),
-            "search_lite": part("search", chunks=50_000 if full else 10_000, lite=True),
-            "prefect": part("prefect_share"),
-            "memory": [part("memory", documents=count) for count in ((5_000, 50_000) if full else (500, 2_500))],
-        }
-        if full and SCIFACT.is_dir():
-            parts["quality"] = {
-                each: part("quality", model=model) for each, model in (("full", ""), ("int8", str(folder / "int8")))
-            }
+        parts = {} if only else {"int8": calibration, **measure_parts()}
     return {
         "measured": datetime.now(UTC).strftime("%Y-%m-%d"),
-        "command": f"make bench{' FULL=--full' if full else ''}",
+        "command": _command(full=full, only=only),
         "machine": machine,
         "versions": {package: version(package) for package in PACKAGES},
         "corpus": {"markdown": name, "files": len(list(markdown.iterdir())), "pdf": pdf_name},
@@ -118,34 +134,41 @@ def _measure(folder: Path, *, full: bool) -> dict[str, Any]:
     }
 
 
+def _command(*, full: bool, only: list[str] | None) -> str:
+    options = " ".join([*(["--full"] if full else []), *(["--only", *only] if only else [])])
+    return f'make bench FULL="{options}"' if " " in options else f"make bench{f' FULL={options}' if options else ''}"
+
+
 def _ratios(runs: dict[str, list[dict[str, Any]]], parts: dict[str, Any]) -> dict[str, float]:
     def middle(name: str, what: str = "seconds") -> float:
         return statistics.median(run[what] for run in runs[name])
 
-    seconds, int8 = middle("roost"), middle("roost_int8")
-    prefect = middle("roost", "batches") * parts["prefect"]["wall_ms_per_batch"] / 1000
-    quality = parts.get("quality")
     ratios = {
-        "llamaindex": middle("llamaindex") / seconds,
-        "langchain": middle("langchain") / seconds,
-        "llamaindex_int8": middle("llamaindex") / int8,
-        "langchain_int8": middle("langchain") / int8,
-        "bare_loop": middle("bare") / seconds,
-        "bare_loop_encode": middle("encode") / seconds,
-        "bare_loop_pdf": middle("bare_pdf") / middle("roost_pdf"),
-        "bare_loop_prose": middle("bare_prose") / middle("roost_prose"),
-        "first_searchable": middle("roost", "first_searchable_seconds") / seconds,
-        "first_searchable_seconds": middle("roost", "first_searchable_seconds"),
-        "unchanged_seconds": middle("roost", "unchanged_seconds"),
-        "loop_block_ms": parts["loop"]["longest_ms"],
-        "prefect_share": prefect / seconds,
-        "search_lite_p50_ms": parts["search_lite"]["p50_ms"],
-        "memory": parts["memory"][1]["peak_mb"] / parts["memory"][0]["peak_mb"],
+        key: middle(other) / middle(one)
+        for key, (other, one) in SECONDS_BY_SECONDS.items()
+        if other in runs and one in runs
     }
-    if "last_page_seconds" in runs["roost_pdf"][0]:
+    if "roost" in runs:
+        first = middle("roost", "first_searchable_seconds")
+        ratios |= {
+            "first_searchable": first / middle("roost"),
+            "first_searchable_seconds": first,
+            "unchanged_seconds": middle("roost", "unchanged_seconds"),
+        }
+    if "last_page_seconds" in runs.get("roost_pdf", [{}])[0]:
         paged = middle("roost_pdf", "first_embedded_seconds") / middle("roost_pdf", "last_page_seconds")
         ratios["first_embedded"] = paged
-    return ratios | ({"int8_ndcg_drop": quality["full"]["ndcg"] - quality["int8"]["ndcg"]} if quality else {})
+    if parts:
+        prefect = middle("roost", "batches") * parts["prefect"]["wall_ms_per_batch"] / 1000
+        ratios |= {
+            "loop_block_ms": parts["loop"]["longest_ms"],
+            "prefect_share": prefect / middle("roost"),
+            "search_lite_p50_ms": parts["search_lite"]["p50_ms"],
+            "memory": parts["memory"][1]["peak_mb"] / parts["memory"][0]["peak_mb"],
+        }
+    if quality := parts.get("quality"):
+        ratios["int8_ndcg_drop"] = quality["full"]["ndcg"] - quality["int8"]["ndcg"]
+    return ratios
 
 
 def _show(result: dict[str, Any]) -> None:

@@ -31,12 +31,12 @@ def replace_section(page: Path, name: str, text: str) -> None:
 
 
 def write_page(result: dict[str, Any], page: Path = PAGE) -> None:
-    """Replace what stands between the markers of the page by a result.
+    """Replace what stands between the markers of the page by a result; one of `--full` has markers of its own.
 
     Raises:
         ValueError: The page has no markers.
     """
-    replace_section(page, "result", _section(result))
+    replace_section(page, "full" if "--full" in result["command"] else "result", _section(result))
 
 
 def _section(result: dict[str, Any]) -> str:

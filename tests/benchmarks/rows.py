@@ -33,7 +33,7 @@ ROWS: dict[str, tuple[str, ...]] = {
 
 def rows_of(result: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
     """Give words, measured value and aim of each ratio that the result has."""
-    found, is_full = result["ratios"], result["command"].endswith("--full")
+    found, is_full = result["ratios"], "--full" in result["command"]
     for key, (words, unit, *aims) in ROWS.items():
         if key in found:
             yield words, f"{found[key]:{unit}}", aims[-1 if is_full else 0]

@@ -29,8 +29,8 @@ import polars as pl  # noqa: E402
 from tests.benchmarks.loop import flows  # noqa: E402
 from tests.benchmarks.pdf_progress import PdfProgress  # noqa: E402
 
-from roost.cli.garbage import collect_as_usual  # noqa: E402
 from roost.flows.running.progress import Advanced, Planned, Progress  # noqa: E402
+from roost.tasks.garbage import leave_out_imports  # noqa: E402
 from roost.tasks.models.model import Model, find_model  # noqa: E402
 from roost.tasks.records import TEXT_BLOCK  # noqa: E402
 from roost.tasks.settings import Chunking, load_settings  # noqa: E402
@@ -233,7 +233,7 @@ def main() -> None:
     """Run one subject and print what it took."""
     name, folder = sys.argv[1:]
     logging.disable(logging.WARNING)
-    collect_as_usual()  # as a command does, for all subjects
+    leave_out_imports()  # as a command does, for all subjects
     answer = asyncio.run(SUBJECTS[name](Path(folder)))  # type: ignore[arg-type]
     answer["peak_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(json.dumps(answer))

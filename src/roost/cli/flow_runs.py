@@ -7,8 +7,8 @@ from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from roost.cli.garbage import collect_as_usual
 from roost.cli.shell_environment import is_terminal
+from roost.tasks.garbage import leave_out_imports
 
 if TYPE_CHECKING:
     from prefect import Flow
@@ -70,7 +70,7 @@ class FlowRunner:
         from roost.flows.running.progress import Stage
         from roost.flows.running.run import run_flow
 
-        collect_as_usual()
+        leave_out_imports()
         self._server.wait_until_ready()
         with _sent_at_end(self._progress):
             self._progress(Stage("opening Milvus and the model"))
@@ -154,7 +154,7 @@ def run_operation(work: Callable[[Callable[[str], None]], Coroutine[Any, Any, Re
     """
     from roost.flows.running.run import run_async
 
-    collect_as_usual()
+    leave_out_imports()
     with _told_on_stderr(doing) as tell, _notices_of_models(tell):
         return run_async(lambda: work(tell))
 

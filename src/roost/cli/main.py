@@ -19,7 +19,6 @@ from roost.cli.ending import leave, tell_stopping
 from roost.cli.evaluate import evaluate
 from roost.cli.exit_codes import ExitCode
 from roost.cli.formats import formats
-from roost.cli.garbage import collect_rarely
 from roost.cli.ingest import ingest
 from roost.cli.mcp import mcp
 from roost.cli.output.printable_record import PrintableRecord
@@ -37,6 +36,7 @@ from roost.cli.versions import export, import_, promote, prune, rebuild, rollbac
 from roost.cli.watch import watch
 from roost.flows.running.interrupts import is_stopping, stopped_by_signals
 from roost.tasks.errors import RoostError, exhausted
+from roost.tasks.garbage import collect_rarely
 from roost.tasks.printable import printable
 
 #: Names of exceptions that mean a signal ended the run: asyncio's and Prefect's (for SIGTERM). They are compared by

@@ -6,11 +6,11 @@ import sys
 
 from roost.cli.begin import begin
 from roost.cli.command_help import command
-from roost.cli.garbage import collect_as_usual
 from roost.cli.options import index_option
 from roost.cli.output.print_on_stderr import print_on_stderr
 from roost.cli.shell_environment import is_terminal
 from roost.tasks.errors import ConfigurationError, RoostError
+from roost.tasks.garbage import leave_out_imports
 
 
 @command(
@@ -39,7 +39,7 @@ def mcp(*, index: str) -> None:
     from roost.tasks.settings import load_settings
 
     try:
-        collect_as_usual()
+        leave_out_imports()
         run_async(make_server(load_settings(), index).run_stdio_async)
     except BaseExceptionGroup as group:  # the library runs the server in a task group
         raise _error_of(group) from None
