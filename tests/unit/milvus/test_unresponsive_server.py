@@ -117,6 +117,6 @@ async def test_each_call_ends_within_its_time_out(silent: str) -> None:
             started = time.monotonic()
             with pytest.raises(TransientError, match="Milvus at"):
                 await CALLS[name](store)
-            assert time.monotonic() - started < 20 * TIMEOUT_S, name
+            assert time.monotonic() - started < 100 * TIMEOUT_S, name
 
         await asyncio.gather(*map(check, CALLS))

@@ -15,7 +15,7 @@ from roost.tasks.sources.stall import call_watched, note_progress
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stall, "STALL_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(stall, "STALL_TIMEOUT_S", 0.5)
     monkeypatch.setattr(stall, "POLL_INTERVAL_S", 0.02)
 
 
@@ -36,9 +36,9 @@ def test_a_place_that_hangs_is_named_and_does_not_keep_the_process_from_ending()
 
 def test_a_slow_place_that_gets_on_is_waited_for() -> None:
     def walk() -> str:
-        for number in range(6):
+        for number in range(8):
             note_progress(f"/mnt/share/{number}")
-            time.sleep(0.05)
+            time.sleep(0.1)
         return "all"
 
     assert asyncio.run(call_watched("listing /mnt/share", walk)) == "all"
