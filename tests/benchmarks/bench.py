@@ -28,6 +28,7 @@ from tests.benchmarks.machine import describe_machine
 from tests.benchmarks.page import write_page
 from tests.benchmarks.rows import rows_of
 from tests.conftest import ROOT
+from tests.interruption import interruptible
 
 from roost.deployments.local.servers import milvus_standalone, prefect_server
 
@@ -50,6 +51,7 @@ PACKAGES = (
 _screen = Console(stderr=True)
 
 
+@interruptible("bench")
 def main() -> None:
     """Measure, show, print."""
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)

@@ -29,6 +29,7 @@ from typing import Any, NamedTuple
 
 from rich.console import Console
 from rich.table import Table
+from tests.interruption import interruptible
 
 from roost.deployments.local.servers import milvus_standalone
 from roost.tasks.host_resources import cores
@@ -151,6 +152,7 @@ class Machine:
         return used.ru_utime + used.ru_stime + sum(found[pid][1] for pid in left if pid in found)
 
 
+@interruptible("bench-cli")
 def main() -> None:
     """Measure, show, print."""
     parser = argparse.ArgumentParser(prog="make bench-cli", description=__doc__)

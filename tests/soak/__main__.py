@@ -15,18 +15,16 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-import signal
 import sys
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
+from tests.interruption import interruptible
 from tests.soak.plants import PLANTS
 from tests.soak.soak import Soak
 
 from roost.tasks.errors import RoostError
-
-INTERRUPTED = 130
 
 
 def options(words: list[str] | None = None) -> argparse.Namespace:
@@ -44,18 +42,10 @@ def options(words: list[str] | None = None) -> argparse.Namespace:
     return chosen
 
 
-def _interrupt(*_: object) -> None:
-    """End the soak; what follows only ends what was started, so a second Ctrl-C must not break it off."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
-    raise KeyboardInterrupt
-
-
+@interruptible("soak")
 def main() -> None:
     """Soak, print one JSON object, and exit with 1 when something is wrong."""
     chosen = options()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _interrupt)
     folder = Path(tempfile.mkdtemp(prefix="soak-", dir=chosen.folder))
     is_good = False
     try:
@@ -63,9 +53,6 @@ def main() -> None:
             soak = Soak(folder, up, chosen.seed, chosen.plant)
             report = soak.run(chosen.hours * 60 if chosen.hours else chosen.minutes)
         is_good = not soak.problems
-    except KeyboardInterrupt:
-        print("soak: interrupted; all that it started has ended", file=sys.stderr)
-        sys.exit(INTERRUPTED)
     except RoostError as error:
         print(f"soak: {error}", file=sys.stderr)
         sys.exit(1)

@@ -18,7 +18,8 @@ import signal
 import sys
 import tempfile
 import time
-from contextlib import ExitStack, suppress
+from collections.abc import AsyncIterator
+from contextlib import ExitStack, asynccontextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from tests.benchmarks.machine import describe_machine
 from tests.benchmarks.scale.generator import CHUNK_SIZE, Generator, exact_scores, write_documents
 from tests.benchmarks.scale.server_times import ServerTimes
 from tests.benchmarks.scale.watch import MemoryWatch, Times, found_scores, search_after, search_while
+from tests.interruption import interruptible
 
 import roost.tasks.models.embedder
 from roost.deployments.local.servers import milvus_standalone, prefect_server
@@ -133,15 +135,15 @@ class Bench:
         samples = self._folder / "samples.jsonl"
         samples.write_text("")
         options = {"index": index, "source": str(source), "samples": str(samples), "notes": str(notes or "")}
-        command = [sys.executable, "-m", "tests.benchmarks.scale.child", flow, json.dumps(options)]
-        child = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
-        output = asyncio.ensure_future(child.communicate())
-        full = asyncio.ensure_future(self._memory.is_full.wait())
-        await asyncio.wait([output, full], return_when=asyncio.FIRST_COMPLETED)
-        full.cancel()
-        if not output.done():
-            child.send_signal(signal.SIGINT)
-        said, _ = await asyncio.wait_for(output, STOP_TIMEOUT_S)
+        words = ("tests.benchmarks.scale.child", flow, json.dumps(options))
+        async with _python(*words, stdout=asyncio.subprocess.PIPE) as child:
+            output = asyncio.ensure_future(child.communicate())
+            full = asyncio.ensure_future(self._memory.is_full.wait())
+            await asyncio.wait([output, full], return_when=asyncio.FIRST_COMPLETED)
+            full.cancel()
+            if not output.done():
+                child.send_signal(signal.SIGINT)
+            said, _ = await asyncio.wait_for(output, STOP_TIMEOUT_S)
         seen = [json.loads(line) for line in samples.read_text().splitlines()]
         if child.returncode:
             stopped = "memory" if self._memory.is_full.is_set() else f"exit {child.returncode}"
@@ -187,14 +189,27 @@ def _course(samples: list[dict[str, float]]) -> dict[str, Any]:
     }
 
 
+@asynccontextmanager
+async def _python(*words: str, **options: Any) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Run a module; it ends with the context."""
+    process = await asyncio.create_subprocess_exec(sys.executable, "-m", *words, **options)
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.terminate()
+            await process.wait()
+
+
 async def _timed(*words: str) -> float:
     started = time.perf_counter()
-    process = await asyncio.create_subprocess_exec(sys.executable, "-m", "roost", *words)
-    if await process.wait():
-        raise SystemExit(f"roost {' '.join(words)} failed")
+    async with _python("roost", *words) as process:
+        if await process.wait():
+            raise SystemExit(f"roost {' '.join(words)} failed")
     return round(time.perf_counter() - started, 1)
 
 
+@interruptible("bench-scale")
 def main() -> None:
     """Measure and print one JSON object."""
     parser = argparse.ArgumentParser(description=__doc__)

@@ -30,6 +30,7 @@ from tests.benchmarks.machine import describe_machine
 from tests.benchmarks.scale.generator import CHUNK_SIZE, CHUNKS, hooked, write_documents
 from tests.benchmarks.scale.prefect_rate import count_task_runs, family_seconds, measure_rate, own_seconds
 from tests.benchmarks.scale.reckon import reckon
+from tests.interruption import interruptible
 from tests.shard_pool import deploy_shard
 
 from roost.deployments.local.servers import Service, milvus_standalone, prefect_server, prefect_worker
@@ -193,6 +194,7 @@ def _until_unchanged(count: Callable[[], int]) -> None:
         time.sleep(UNCHANGED_S)
 
 
+@interruptible("bench-engines")
 def main() -> None:
     """Measure and print one JSON object."""
     parser = argparse.ArgumentParser(description=__doc__)

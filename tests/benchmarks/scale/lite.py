@@ -23,6 +23,7 @@ from typing import Any
 from tests.benchmarks.machine import describe_machine
 from tests.benchmarks.scale.generator import CHUNK_SIZE, CHUNKS, hooked, write_documents
 from tests.benchmarks.scale.watch import search_after, summary
+from tests.interruption import interruptible
 
 from roost.deployments.local.servers import prefect_server
 
@@ -104,6 +105,7 @@ def passes(found: list[dict[str, Any]]) -> dict[str, dict[str, int | None]]:
     return {name: {f"{limit} s": first_above(name, limit) for limit in LIMITS_S} for name in COMMANDS}
 
 
+@interruptible("bench-lite")
 def main() -> None:
     """Measure and print one JSON object."""
     parser = argparse.ArgumentParser(description=__doc__)
