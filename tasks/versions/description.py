@@ -12,7 +12,7 @@ from roost.tasks.milvus.store import Store
 from roost.tasks.models.recipe import Recipe
 from roost.tasks.versions.fusion import Fusion
 from roost.tasks.versions.ledger import INDEXED, QUARANTINED, WRITING, read_ledger
-from roost.tasks.versions.live_version import load_for_reading
+from roost.tasks.versions.live_version import load_unless_unfinished
 from roost.tasks.versions.promotion import VersionStatus
 
 #: Bytes of a number in a vector.
@@ -95,10 +95,11 @@ def count_documents(ledger: pl.DataFrame) -> StatusCounts:
 async def describe_version(store: Store, status: VersionStatus) -> VersionDescription:
     """Describe a version with the counts that Milvus has now."""
     version = status.version
-    await load_for_reading(store, version)
-    chunks = await store.count(version.name)
-    ledger = pl.DataFrame(schema={"status": pl.String, "size": pl.Int64})
-    if await store.describe_collection(version.ledger):
+    chunks, ledger = 0, pl.DataFrame(schema={"status": pl.String, "size": pl.Int64})
+    is_loaded = await load_unless_unfinished(store, version)
+    if is_loaded:
+        chunks = await store.count(version.name)
+    if is_loaded and await store.describe_collection(version.ledger):
         ledger = await read_ledger(store, version.ledger, ["status", "size"])
     return VersionDescription(
         index=version.index,

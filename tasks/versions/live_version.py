@@ -13,7 +13,7 @@ from roost.tasks.models.recipe import Recipe
 from roost.tasks.settings import Milvus
 from roost.tasks.versions import ledger_format
 from roost.tasks.versions.names import check_index_name, is_index_name
-from roost.tasks.versions.schema import Shape, create_chunks, make_chunks, make_ledger
+from roost.tasks.versions.schema import Shape, create_chunks, has_vector_index, make_chunks, make_ledger
 from roost.tasks.versions.vector_index import VectorIndex, read_vector_index
 from roost.tasks.versions.version import Version, check_bm25_support, check_recipe, decode_version, encode_version
 
@@ -102,6 +102,27 @@ async def load_for_reading(store: Store, version: Version) -> None:
     for name in (version.name, version.ledger):
         with suppress(CollectionNotFoundError):
             await store.load_collection(name)
+
+
+async def load_unless_unfinished(store: Store, version: Version) -> bool:
+    """Load a version for reading, unless it has no vector index yet: a run was killed while it created the version.
+
+    Returns:
+        Whether it is loaded. A server refuses to load a version without its indexes; it has no rows and no lease yet.
+    """
+    try:
+        await load_for_reading(store, version)
+    except StoreError:
+        if version.is_live or not await is_unfinished(store, version):
+            raise
+        return False
+    return True
+
+
+async def is_unfinished(store: Store, version: Version) -> bool:
+    """Whether a collection of a version has no vector index yet."""
+    there = [name for name in (version.name, version.ledger) if await store.has_collection(name)]
+    return not all([await has_vector_index(store, name) for name in there])
 
 
 async def open_or_create_version(store: Store, index: str, recipe: Recipe, known: Version | None = None) -> Version:

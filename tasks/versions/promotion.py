@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any
 
 from roost.tasks.crash_points import crash_point, utc_now
-from roost.tasks.errors import StoreError, UsageError, did_you_mean
+from roost.tasks.errors import CollectionNotFoundError, StoreError, UsageError, did_you_mean
 from roost.tasks.milvus.lock_wait import LeaseOwner
 from roost.tasks.milvus.store import Store
 from roost.tasks.models.recipe import Recipe
@@ -23,6 +23,7 @@ from roost.tasks.versions.fusion import Fusion
 from roost.tasks.versions.ledger_format import ledger_names
 from roost.tasks.versions.live_version import (
     create_version,
+    is_unfinished,
     new_version,
     with_vector_index,
 )
@@ -207,12 +208,22 @@ async def load_collections(store: Store, version: Version) -> None:
     """Load both collections of a version, so that it answers at once.
 
     Raises:
-        StoreError: It has no ledger.
+        StoreError: It has no ledger, or a run was killed while it created the version.
     """
     if not await store.has_collection(version.ledger):
         raise StoreError(f"version {version.name} has no ledger {version.ledger}: it cannot be promoted; rebuild it")
-    for name in (version.name, version.ledger):
-        await store.load_collection(name)
+    try:
+        for name in (version.name, version.ledger):
+            await store.load_collection(name)
+    except CollectionNotFoundError:
+        raise
+    except StoreError as error:
+        if not await is_unfinished(store, version):
+            raise
+        raise StoreError(
+            f"version {version.name} has no vector index: a run was killed while it created the version. Complete it "
+            "with roost rebuild, or drop it with roost prune"
+        ) from error
 
 
 async def open_rebuild_target(

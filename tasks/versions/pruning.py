@@ -10,7 +10,7 @@ from roost.tasks.errors import CollectionNotFoundError, ConflictError, StoreErro
 from roost.tasks.milvus.lock_wait import LeaseOwner
 from roost.tasks.milvus.store import Store
 from roost.tasks.versions.ledger_format import ledger_names
-from roost.tasks.versions.live_version import load_for_reading
+from roost.tasks.versions.live_version import load_unless_unfinished
 from roost.tasks.versions.names import LEDGER_NAME
 from roost.tasks.versions.promotion import VersionStatus
 from roost.tasks.versions.version import Version
@@ -80,9 +80,8 @@ async def prune(store: Store, versions: Sequence[VersionStatus], chosen: Pruning
 
 async def _drop_unless_leased(store: Store, version: Version, owner: LeaseOwner) -> str:
     """Drop a version. Returns an empty string, or the reason why it was kept."""
-    if not await store.has_collection(version.ledger):
+    if not (await store.has_collection(version.ledger) and await load_unless_unfinished(store, version)):
         return await drop_without_alias(store, version)
-    await load_for_reading(store, version)
     try:
         async with acquire_version_lease(store, version, owner, migrate=False) as (leased, version):
             return await drop_without_alias(leased, version)

@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack
 from roost.tasks.errors import UsageError
 from roost.tasks.milvus.lock_wait import LeaseOwner
 from roost.tasks.milvus.store import Store
-from roost.tasks.versions.live_version import load_for_reading
+from roost.tasks.versions.live_version import load_unless_unfinished
 from roost.tasks.versions.names import LEDGER_NAME
 from roost.tasks.versions.promotion import VersionStatus, version_statuses
 from roost.tasks.versions.version import Version
@@ -58,10 +58,9 @@ async def delete_index(store: Store, index: str, owner: LeaseOwner) -> list[str]
 
 
 async def _acquire_lease(stack: AsyncExitStack, store: Store, version: Version, owner: LeaseOwner) -> Store:
-    """Acquire the lease of a version, if it has a ledger: a killed creation or drop may have left one without."""
-    if not await store.has_collection(version.ledger):
+    """Acquire the lease of a version, if it has a ledger to read: a killed creation or drop may have left none."""
+    if not (await store.has_collection(version.ledger) and await load_unless_unfinished(store, version)):
         return store
-    await load_for_reading(store, version)
     leased, _ = await stack.enter_async_context(acquire_version_lease(store, version, owner, migrate=False))
     return leased
 

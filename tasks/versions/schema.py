@@ -69,6 +69,11 @@ async def make_chunks(store: Store, name: str, shape: Shape, properties: Mapping
     await _make(store, name, _schema(shape), indexes, properties)
 
 
+async def has_vector_index(store: Store, name: str) -> bool:
+    """Whether a collection that exists has the index on its vectors, without which a server does not load it."""
+    return not {"vector", "nothing"}.isdisjoint(await store.list_indexes(name))
+
+
 async def _make(store: Store, name: str, schema: Any, indexes: list[_Index], properties: Mapping[str, str]) -> None:
     """Create a collection with its indexes and load it; create only what is missing."""
     if not await store.has_collection(name):

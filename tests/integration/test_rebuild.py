@@ -20,12 +20,13 @@ from pymilvus import MilvusClient
 from tests.conftest import ROOT
 from tests.integration.reader import Reader
 
+from roost.flows.operations.removal import delete_index
 from roost.flows.operations.versions import AliasMove, PruneReport, list_versions, promote_version, prune, roll_back
 from roost.flows.parameters import IngestRequest, RebuildRequest
 from roost.flows.rebuild import rebuild as rebuild_flow
 from roost.flows.running.progress import PROGRESS, Advanced, Progress
 from roost.flows.running.run import run_flow
-from roost.tasks.errors import InconsistentIndexError, SourceError, UsageError, VersionChangedError
+from roost.tasks.errors import InconsistentIndexError, SourceError, StoreError, UsageError, VersionChangedError
 from roost.tasks.evaluation.rebuild_report import RebuildReport
 from roost.tasks.milvus.lock_wait import LeaseOwner
 from roost.tasks.milvus.store import open_store
@@ -34,13 +35,16 @@ from roost.tasks.sources import listing
 from roost.tasks.sources.opened_source import OpenedSource
 from roost.tasks.sources.source import Source
 from roost.tasks.sources.source_listing import list_source
-from roost.tasks.versions import promotion
+from roost.tasks.versions import ledger, promotion
 from roost.tasks.versions.carry_over import find_lost
 from roost.tasks.versions.ledger import read_ledger
 from roost.tasks.versions.ledger_format import LEDGER_FORMAT, ledger_name
 from roost.tasks.versions.live_version import create_version, new_version, require_live_version
 from roost.tasks.versions.pruning import Pruning
 from roost.tasks.versions.pruning import prune as drop
+from roost.tasks.versions.schema import Shape, create_chunks
+from roost.tasks.versions.vector_index import VectorIndex
+from roost.tasks.versions.version import Version, encode_version
 
 Rebuild = Callable[..., tuple[str, RebuildReport]]
 
@@ -218,6 +222,45 @@ def test_pruning_drops_what_killed_runs_left_and_what_is_old(lite, ingest, folde
     assert sorted(done.dropped.values()) == ["never completed: a killed run left it", "not among the 1 newest"]
     assert list(done.kept.values()) == ["live"]
     assert left == sorted([*done.kept, *(ledger_name(name, LEDGER_FORMAT) for name in done.kept)])
+
+
+@pytest.mark.parametrize("has_ledger", [False, True])
+def test_a_version_whose_creation_was_killed_before_its_indexes_stands_in_nobodys_way(
+    has_ledger, standalone, ingest, folder, index, monkeypatch
+):
+    monkeypatch.setenv("ROOST_MILVUS__URI", standalone)
+    monkeypatch.setattr(promotion, "MIN_ABANDONED_AGE_S", 0.0)
+    ingest(folder(**{"a.md": text_of(1)}))
+    settings = load_settings().milvus
+
+    async def begin_to_create() -> Version:
+        """Create the collections as a run does, and stop where it creates their indexes."""
+        async with open_store(settings) as store:
+            live = await require_live_version(store, index)
+            begun = new_version(store, index, replace(live.recipe, chunk_size=100))
+            shape = Shape(live.recipe.dimension, begun.metric, VectorIndex.of(settings))
+            await create_chunks(store, begun.name, shape, encode_version(begun))
+            if has_ledger:
+                await store.create_collection(begun.ledger, ledger.schema(begun.ledger), {})
+            return begun
+
+    async def work() -> None:
+        begun = await begin_to_create()
+        listed = {one.version: one for one in (await list_versions(index)).versions}
+        assert (listed[begun.name].chunks, listed[begun.name].complete) == (0, False)
+        with pytest.raises(StoreError, match="was killed while it created the version" if has_ledger else "no ledger"):
+            await promote_version(index, begun.name, force=True)
+        pruned = await prune(index, 1, dry_run=False)
+        assert dict(pruned.dropped) == {begun.name: "never completed: a killed run left it"}
+        begun = await begin_to_create()
+        async with open_store(settings) as store:
+            await create_version(store, begun)
+            assert await store.count(begun.name) == 0
+        await prune(index, 1, dry_run=False)
+        begun = await begin_to_create()
+        assert set((await delete_index(index)).dropped) > {begun.name}
+
+    asyncio.run(work())
 
 
 def test_a_rebuild_refuses_to_lose_what_it_cannot_list_and_what_a_framework_added(

@@ -26,6 +26,8 @@ from tests.soak.windows import Windows
 HUNG_AFTER_S = 600.0
 #: What `verify` may find at no time, whatever was killed: rows of an unfinished document are none of these.
 NEVER_FOUND = ("orphaned", "duplicated", "mismatched")
+#: What no command may end with: Milvus refuses a call, because of its state and not because it was away.
+NEVER_SAID = " refuses: "
 #: Exit codes of commands that did their work; 3: some documents are quarantined.
 GOOD = (0, 3)
 _POLL_INTERVAL_S = 0.1
@@ -177,6 +179,8 @@ class Commands:
         found = {name: command.answer.get(name) for name in NEVER_FOUND if command.words[0] == "verify"}
         if "Traceback" in said:
             self.unexplained.append(f"a traceback: {self._described(command)}")
+        elif NEVER_SAID in command.last_line:
+            self.unexplained.append(f"refused by Milvus: {self._described(command)}")
         elif any(found.values()):
             self.unexplained.append(f"{command.out.name}: verify found {found}")
         elif command.code not in GOOD and not is_killed and not self._is_explained(command):

@@ -15,6 +15,7 @@ from tests.integration.crash import OF_THE_RUN
 from roost.tasks.errors import InconsistentIndexError
 from roost.tasks.milvus.expressions import one_of
 from roost.tasks.milvus.store import open_store
+from roost.tasks.models.recipe import Recipe
 from roost.tasks.settings import Milvus
 from roost.tasks.versions import ledger
 from roost.tasks.versions.live_version import require_live_version
@@ -53,6 +54,12 @@ class Losses:
     duplicated: int = 0
     orphaned: int = 0
     lines: list[str] = field(default_factory=list)
+
+
+async def read_recipe(uri: str, index: str) -> Recipe:
+    """Read how an index's live version was made."""
+    async with open_store(Milvus(uri=uri)) as store:
+        return (await require_live_version(store, index)).recipe
 
 
 async def read_index(uri: str, index: str) -> IndexRows:

@@ -12,7 +12,7 @@ from typing import Any
 
 from tests.processes import children
 from tests.soak.commands import GOOD, Command, Commands
-from tests.soak.judge import Losses, Row, compare, problems, read_index, unexpected_failures
+from tests.soak.judge import Losses, Row, compare, problems, read_index, read_recipe, unexpected_failures
 from tests.soak.plants import BEFORE_JUDGING, LOST_WRITE, plant
 from tests.soak.searches import Searches, use_of
 from tests.soak.servers import INDEX, POOL, Stack
@@ -131,9 +131,9 @@ class Soak:
             plant(self._planted, server, INDEX)
         self._commands.plant = ""
         self._say("a clean run")
-        versions = self._commands.run("versions", "--index", INDEX).answer["versions"]
-        [recipe] = [one["recipe"] for one in versions if one["live"]]
-        size = {"ROOST_CHUNKING__SIZE": recipe["chunk_size"], "ROOST_CHUNKING__OVERLAP": recipe["chunk_overlap"]}
+        self._must_work(self._commands.run("versions", "--index", INDEX))
+        recipe = asyncio.run(read_recipe(server, INDEX))
+        size = {"ROOST_CHUNKING__SIZE": recipe.chunk_size, "ROOST_CHUNKING__OVERLAP": recipe.chunk_overlap}
         self._must_work(self._workload.ingest(CLEAN_INDEX, **{name: str(value) for name, value in size.items()}))
         found, clean = (asyncio.run(read_index(server, name)) for name in (INDEX, CLEAN_INDEX))
         self._check_clean(clean.chunks)

@@ -164,6 +164,13 @@ def test_no_fault_explains_rows_that_verify_finds_at_no_time(commands: Any, foun
     assert len(ran.unexplained) == count
 
 
+@pytest.mark.parametrize(("line", "count"), [("refuses: no vector index", 1), ("does not answer: start it", 0)])
+def test_no_fault_explains_a_call_that_milvus_refuses(commands: Any, line: str, count: int) -> None:
+    ran = commands(f"echo 'roost: Milvus at http://127.0.0.1:1 {line}' >&2; exit 1")
+    ran.run("prune")
+    assert len(ran.unexplained) == count
+
+
 def test_what_runs_is_killed_at_once_and_nothing_more_starts(commands: Any, tmp_path: Path) -> None:
     ran = commands("sleep 60")
     thread = threading.Thread(target=ran.run, args=("verify",))

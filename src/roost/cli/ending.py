@@ -23,6 +23,8 @@ def leave(code: int) -> NoReturn:
     interpreter would free thousands of modules, which takes up to a second, and wait for Prefect's threads, which try
     for minutes to reach a server that is away.
     """
+    if util := sys.modules.get("multiprocessing.util"):
+        util._run_finalizers(0)  # frees the semaphores of a pool whose process was killed; else Python warns of them
     with suppress(OSError):
         sys.stderr.flush()
     os._exit(code)
