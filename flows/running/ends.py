@@ -17,8 +17,8 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
 from roost.flows.running import prefect_imports as _prefect_imports  # noqa: F401  before a loop runs
+from roost.flows.running.garbage import leave_out_imports_of_run
 from roost.tasks.errors import RunError
-from roost.tasks.garbage import leave_out_imports_of_run
 from roost.tasks.settings import Settings
 
 #: Outcomes that do not fail a run.

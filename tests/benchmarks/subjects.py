@@ -29,8 +29,8 @@ import polars as pl  # noqa: E402
 from tests.benchmarks.loop import flows  # noqa: E402
 from tests.benchmarks.pdf_progress import PdfProgress  # noqa: E402
 
+from roost.flows.running.garbage import leave_out_imports  # noqa: E402
 from roost.flows.running.progress import Advanced, Planned, Progress  # noqa: E402
-from roost.tasks.garbage import leave_out_imports  # noqa: E402
 from roost.tasks.models.model import Model, find_model  # noqa: E402
 from roost.tasks.records import TEXT_BLOCK  # noqa: E402
 from roost.tasks.settings import Chunking, load_settings  # noqa: E402

@@ -8,7 +8,7 @@ from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from roost.cli.shell_environment import is_terminal
-from roost.tasks.garbage import leave_out_imports
+from roost.flows.running.garbage import leave_out_imports
 
 if TYPE_CHECKING:
     from prefect import Flow

@@ -34,9 +34,9 @@ from roost.cli.tune import tune
 from roost.cli.verify import verify
 from roost.cli.versions import export, import_, promote, prune, rebuild, rollback, versions
 from roost.cli.watch import watch
+from roost.flows.running.garbage import collect_rarely
 from roost.flows.running.interrupts import is_stopping, stopped_by_signals
 from roost.tasks.errors import RoostError, exhausted
-from roost.tasks.garbage import collect_rarely
 from roost.tasks.printable import printable
 
 #: Names of exceptions that mean a signal ended the run: asyncio's and Prefect's (for SIGTERM). They are compared by

@@ -9,8 +9,8 @@ from roost.cli.command_help import command
 from roost.cli.options import index_option
 from roost.cli.output.print_on_stderr import print_on_stderr
 from roost.cli.shell_environment import is_terminal
+from roost.flows.running.garbage import leave_out_imports
 from roost.tasks.errors import ConfigurationError, RoostError
-from roost.tasks.garbage import leave_out_imports
 
 
 @command(

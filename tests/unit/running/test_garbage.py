@@ -9,7 +9,7 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
-from roost.tasks.garbage import collect_rarely, leave_out_imports, leave_out_imports_of_run
+from roost.flows.running.garbage import collect_rarely, leave_out_imports, leave_out_imports_of_run
 
 
 @pytest.fixture(autouse=True)
