@@ -17,7 +17,7 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
 
-from roost.flows.running.dead_runs import tend_runs
+from roost.flows.running.dead_runs import crash_dead_runs, run_in_this_process
 from roost.flows.running.interrupts import cancelled_by_signals
 from roost.flows.running.progress import PROGRESS, ProgressCallback, RunStarted, Warned, report_progress
 from roost.tasks.errors import RoostError, exhausted
@@ -133,11 +133,10 @@ async def _run_cancellable(
     A cancellation ends the run in the state `Cancelled`, which Prefect does not do for runs of a process.
     """
     outcome = _Outcome()
-    # Not `with_options`, which makes the schema of the parameters anew: a tenth of a run that changes nothing. Any,
-    # because mypy does not follow the overloads with `return_state`.
-    call: Any = copy.copy(flow)
+    # Not `with_options`, which makes the schema of the parameters anew: a tenth of a run that changes nothing.
+    call = copy.copy(flow)
     call.fn = _noting(call.fn, outcome)
-    running: asyncio.Future[State[Report]] = asyncio.ensure_future(call(request, return_state=True))
+    running: asyncio.Future[State[Report]] = asyncio.ensure_future(run_in_this_process(call, request=request))
     polling = asyncio.ensure_future(_cancel_on_request(running, outcome))
     try:
         await _wait_for_end(running, outcome, STATE_TIMEOUT_S)
@@ -161,7 +160,7 @@ def _noting(function: Callable[..., Coroutine[Any, Any, Any]], outcome: _Outcome
         outcome.run_id = UUID(runtime.flow_run.id)
         outcome.started.set()
         report_progress(RunStarted(outcome.run_id))
-        tending = asyncio.ensure_future(tend_runs(outcome.run_id))
+        tending = asyncio.ensure_future(crash_dead_runs())
         try:
             outcome.state = await function(*arguments, **options)
         except BaseException as error:

@@ -15,8 +15,10 @@ from pymilvus import AsyncMilvusClient, MilvusClient
 from tests.integration.handbook import QUESTIONS
 
 import roost
+from roost.tasks import settings
 from roost.tasks.models import embedder
 from roost.tasks.search import langchain, llamaindex, open_index  # importing takes the interpreter's lock: done before
+from roost.tasks.settings import Settings
 
 #: A heartbeat that is later than this says that something blocked the loop. Hashing and loading a model take a second.
 MAX_DELAY_S = 0.25
@@ -133,14 +135,23 @@ async def test_a_search_sees_every_write_unless_the_settings_say_that_it_need_no
 async def test_cancelling_while_an_index_is_opened_closes_it(lite_handbook: tuple[str, str], monkeypatch) -> None:
     uri, index = lite_handbook
     monkeypatch.setenv("ROOST_MILVUS__URI", uri)
+    opening, cancelled = threading.Event(), threading.Event()
+
+    def load_settings() -> Settings:
+        opening.set()
+        assert cancelled.wait(60)
+        return settings.load_settings()
 
     async def use() -> None:
         async with roost.aopen_index(index):
             raise AssertionError("it was cancelled before it was open")
 
-    using = asyncio.ensure_future(use())
-    await asyncio.sleep(0.05)
-    using.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await using
+    with monkeypatch.context() as patch:
+        patch.setattr(open_index, "load_settings", load_settings)
+        using = asyncio.ensure_future(use())
+        assert await asyncio.to_thread(opening.wait, 60)
+        using.cancel()
+        cancelled.set()
+        with pytest.raises(asyncio.CancelledError):
+            await using
     assert len(await roost.asearch("fog", index)) == 5  # the file of Milvus Lite is free again

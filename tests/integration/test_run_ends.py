@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
-from collections.abc import Iterator
+import sys
+from uuid import uuid4
 
 import httpx
 import pytest
 from prefect import flow, get_client
-from prefect.states import Running
+from prefect.client.schemas.filters import FlowFilter, FlowFilterName
 
-from roost.flows.running.dead_runs import tend_runs
+from roost.flows.running.dead_runs import crash_dead_runs, run_in_this_process
 from roost.tasks.errors import SourceError
 
 
@@ -30,29 +33,49 @@ def test_a_run_with_quarantined_documents_is_seen_by_the_default_filter(ingest, 
     assert run["state"]["message"].startswith(f"Partial: {index}: ")
 
 
-@pytest.fixture
-def other_process() -> Iterator[subprocess.Popen[bytes]]:
-    with subprocess.Popen(["sleep", "60"]) as process:
-        yield process
-        process.kill()
+_KILLED_RUN = """
+import asyncio, os, signal, sys
+import prefect
+from roost.flows.running.dead_runs import run_in_this_process
+
+def kill(*_, **__):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+name, moment = sys.argv[1:]
+
+@prefect.flow(name=name)
+async def killed():
+    kill()
+
+if moment == "created":
+    import prefect.flow_engine
+    prefect.flow_engine.run_flow = kill
+asyncio.run(run_in_this_process(killed))
+"""
 
 
-async def test_a_run_whose_process_was_killed_is_crashed_by_the_next_one(prefect_api, other_process, monkeypatch):
-    @flow
-    def nothing() -> None:
-        pass
+@pytest.mark.parametrize(("moment", "state"), [("created", "Pending"), ("running", "Running")])
+async def test_a_run_whose_process_was_killed_is_crashed_by_the_next_one(moment, state, prefect_api):
+    name = f"killed when {moment} {uuid4()}"
+    _run_killed(name, moment, prefect_api)
 
+    @flow(name=f"living {name}")
+    async def living() -> tuple[str, str]:
+        before = await _state(name)
+        await crash_dead_runs()
+        return before, await _state(f"living {name}")
+
+    assert await (await run_in_this_process(living)).aresult() == (state, "Running")
+    assert await _state(name) == "Crashed"
+
+
+def _run_killed(flow_name: str, moment: str, prefect_api: str) -> None:
+    environment = os.environ | {"PREFECT_API_URL": prefect_api}
+    killed = subprocess.run([sys.executable, "-c", _KILLED_RUN, flow_name, moment], env=environment, check=False)
+    assert killed.returncode == -signal.SIGKILL
+
+
+async def _state(flow_name: str) -> str:
     async with get_client() as client:
-        killed, living, later = [await client.create_flow_run(nothing, state=Running()) for _ in range(3)]
-        with monkeypatch.context() as patch:
-            patch.setattr("os.getpid", lambda: other_process.pid)
-            await tend_runs(killed.id)
-        await tend_runs(living.id)
-        assert (await client.read_flow_run(killed.id)).state_name == "Running"
-        other_process.kill()
-        other_process.wait()
-        await tend_runs(later.id)
-        states = [(await client.read_flow_run(run.id)).state_name for run in (killed, living, later)]
-        assert states == ["Crashed", "Running", "Running"]
-        for run in (living, later):
-            await client.delete_flow_run(run.id)
+        [run] = await client.read_flow_runs(flow_filter=FlowFilter(name=FlowFilterName(any_=[flow_name])))
+        return run.state_name

@@ -30,10 +30,7 @@ class Engine:
     def __init__(self, fn: Callable[[Any], Awaitable[Any]], after: Callable[[], Awaitable[None]]) -> None:
         self.fn, self._after = fn, after
 
-    def with_options(self) -> Engine:
-        return Engine(self.fn, self._after)
-
-    async def __call__(self, request: Any, *, return_state: bool) -> Any:
+    async def __call__(self, request: Any) -> Any:
         try:
             return await self.fn(request)
         finally:
@@ -62,6 +59,8 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run, "STATE_TIMEOUT_S", 0.1)
     monkeypatch.setattr(run, "CANCEL_TIMEOUT_S", 0.1)
     monkeypatch.setattr(run, "ABANDON_INTERVAL_S", 0.02)
+
+    monkeypatch.setattr(run, "run_in_this_process", lambda flow, **parameters: flow(**parameters))
 
     async def recorded(_: Any) -> None:
         pass
@@ -127,10 +126,7 @@ def test_reports_that_are_not_recorded_are_named_once() -> None:
 
 def test_a_server_that_is_away_when_the_run_begins_is_one_line() -> None:
     class Away(Engine):
-        def with_options(self) -> Engine:
-            return self
-
-        async def __call__(self, request: Any, *, return_state: bool) -> Any:
+        async def __call__(self, request: Any) -> Any:
             raise httpx.ConnectError("All connection attempts failed")
 
     flow: Any = Away(succeed, answer)
