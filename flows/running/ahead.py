@@ -35,7 +35,7 @@ from roost.tasks.steps.chunk import chunk_batch, cut_sizes
 from roost.tasks.steps.files_ahead import FilesAhead
 from roost.tasks.steps.load import load_batch
 from roost.tasks.steps.pages_ahead import PagesAhead
-from roost.tasks.steps.plan import PlanOptions, plan_run
+from roost.tasks.steps.plan import PlanOptions, make_plan
 from roost.tasks.versions.ledger import ROW
 from roost.tasks.versions.pruning import drop_without_alias
 from roost.tasks.versions.version import Version
@@ -138,14 +138,15 @@ async def _find_none(chunks: pl.DataFrame) -> list[str]:
 async def _first_batches(run: FirstRun, folder: Path) -> list[Batch]:
     """Plan the first batches of the folders on this machine, without tables: listing all else twice may take long."""
     local = [one for one in run.sources if isinstance(one.connection, FileConnection) and one.connection.is_local]
-    documents = [DOCUMENT.to_frame()]
-    for one in local:
-        listed = await call_watched(f"listing {one.source.uri}", list_source, one, folder, _refuse_table)
-        documents.append(listed.documents.filter(pl.col("reason") == ""))
-    listing = Listing(pl.concat(documents), tuple(one.source for one in local), (), Counter())
-    plan = await plan_run(listing, ROW.to_frame(), PlanOptions())
-    batches = cut_batches(plan.with_actions(*WORK_ACTIONS), "ahead", run.settings.ingest)
-    return list(islice(batches, MAX_BATCHES))
+    listed = [await call_watched(f"listing {one.source.uri}", list_source, one, folder, _refuse_table) for one in local]
+
+    def plan() -> list[Batch]:
+        documents = pl.concat([DOCUMENT.to_frame(), *(one.documents.filter(pl.col("reason") == "") for one in listed)])
+        listing = Listing(documents, tuple(one.source for one in local), (), Counter())
+        work = make_plan(listing, ROW.to_frame(), PlanOptions()).filter(pl.col("action").is_in(WORK_ACTIONS))
+        return list(islice(cut_batches(work, "ahead", run.settings.ingest), MAX_BATCHES))
+
+    return await asyncio.to_thread(plan)
 
 
 def _refuse_table(*_: object) -> TableListing:

@@ -96,7 +96,7 @@ async def run_batches(run: Run, work: pl.DataFrame) -> None:
         run: The run; its tally takes up the counts.
         work: Frame of `PLANNED`.
     """
-    batches = list(cut_batches(work, run.version.index, run.settings.ingest))
+    batches = await asyncio.to_thread(list, cut_batches(work, run.version.index, run.settings.ingest))
     report_progress(Planned(work.height, len(batches)))
     waiting = iter(batches)
     loading = asyncio.ensure_future(run.embedder.load())
@@ -140,9 +140,7 @@ async def run_batch(run: Run, batch: Batch) -> Tally:
         ahead.stop()
         embedded = await ingest_tasks.embed(chunked, run.embedder, known, run.version, run.reuse_from)
     written = await ingest_tasks.index(embedded, run.store, run.version, run.run_id)
-    tally = Tally()
-    for record in (loaded, chunked, embedded, written):
-        tally.add(record)
+    tally = await asyncio.to_thread(Tally.of, loaded, chunked, embedded, written)
     get_run_logger().info(
         "%s: %d documents, %d chunks written, %d embedded, %d reused, %d refused",
         batch.name,
@@ -161,7 +159,8 @@ def _pages_ahead(run: Run, store: Store | None) -> PagesAhead:
     async def known(chunks: pl.DataFrame) -> list[str]:
         places = (run.reuse_from, run.version.name)
         has_context = run.version.recipe.has_context
-        return list(await find_known(embedding_texts(chunks), store, places, has_context=has_context))
+        texts = await asyncio.to_thread(embedding_texts, chunks)
+        return list(await find_known(texts, store, places, has_context=has_context))
 
     sizes = cut_sizes(run.settings.chunking, run.model)
     pages = PagesAhead(run.workers, sizes, run.embedder, known, seconds=run.settings.ingest.parse_seconds)

@@ -167,7 +167,7 @@ class Embedder:
         Returns:
             The keys of the texts that were embedded.
         """
-        texts = embedding_texts(chunks).select("key", "text", "tokens").filter(~pl.col("key").is_in(list(known)))
+        texts = await asyncio.to_thread(_texts_to_embed, chunks, known)
         with self._lock:  # several callers share the places
             texts = texts.head(max(0, MAX_AHEAD - len(self._ahead) - self._ahead_in_progress))
             self._ahead_in_progress += texts.height
@@ -277,6 +277,12 @@ def _joined(parts: Sequence[np.ndarray], results: Sequence[Vectors], dimension: 
     for row in np.flatnonzero(~is_usable(values)):
         refused.setdefault(int(row), "the model gave a vector of zeros, or with numbers that are not finite")
     return Vectors(values, refused)
+
+
+def _texts_to_embed(chunks: pl.DataFrame, known: Collection[str]) -> pl.DataFrame:
+    """List the texts of chunks that are not known: frame of `key`, `text` and `tokens`."""
+    texts = embedding_texts(chunks).select("key", "text", "tokens")
+    return texts.filter(~pl.col("key").is_in(list(known)))
 
 
 def model_of(recipe: Recipe, settings: Embedding, endpoint: Endpoint | None = None) -> Model:

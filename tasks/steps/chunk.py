@@ -62,36 +62,35 @@ async def chunk_batch(loaded: Loaded, chunking: Chunking, model: Model, workers:
         TextFileError: The text that `load` left cannot be read.
     """
     started = time.perf_counter()
-    is_whole = chunking.method == "none"
     sizes = cut_sizes(chunking, model)
-    cut = _Cut(CHUNK.to_frame(), {})
-    about = loaded.documents.select("doc_id", "title", field_text=field_texts(loaded.documents, chunking))
-    blocks = loaded.blocks.join(about, on="doc_id", how="left", maintain_order="left")
-    if blocks.height:
-        try:
-            shares = _share_out(blocks, 1 if is_whole else workers.size)
-            cuts = await asyncio.gather(*(workers.run(cut_spooled, (share, sizes), seconds) for share in shares))
-            cut = _Cut(pl.concat(cuts).with_columns(ordinal=pl.int_range(pl.len()).over("doc_id")), {})
-        except TextFileError:
-            raise
-        except Exception:  # noqa: BLE001  whatever it is, one document's text caused it: find that one
-            cut = await _cut_singly(blocks, sizes, workers, seconds)
-    without_chunks = loaded.documents.join(cut.chunks, on="doc_id", how="anti")
-    rejects = pl.concat([loaded.rejects, refuse(without_chunks, cut.errors)])
-    documents = loaded.documents.join(without_chunks, on="doc_id", how="anti")
-    return Chunked(loaded.name, documents, cut.chunks, rejects, time.perf_counter() - started)
+    shares = await asyncio.to_thread(_share_out, loaded, chunking, workers.size)
+    try:
+        cuts = await asyncio.gather(*(workers.run(cut_spooled, (share, sizes), seconds) for share in shares))
+        cut = _Cut(cuts, {})
+    except TextFileError:
+        raise
+    except Exception:  # noqa: BLE001  whatever it is, one document's text caused it: find that one
+        cut = await _cut_singly(shares, sizes, workers, seconds)
+    documents, chunks, rejects = await asyncio.to_thread(_as_frames, loaded, cut)
+    return Chunked(loaded.name, documents, chunks, rejects, time.perf_counter() - started)
 
 
 @dataclass(frozen=True)
 class _Cut:
-    """Chunks (frame of `CHUNK`), and why documents have none, by `doc_id`."""
+    """Chunks (frames of `CHUNK`, in the order of the documents), and why documents have none, by `doc_id`."""
 
-    chunks: pl.DataFrame
+    chunks: list[pl.DataFrame]
     errors: dict[str, DocumentError]
 
 
-def _share_out(blocks: pl.DataFrame, max_shares: int) -> list[pl.DataFrame]:
-    """Split text blocks, in their order, into shares of about the same size, one for each worker."""
+def _share_out(loaded: Loaded, chunking: Chunking, workers: int) -> list[pl.DataFrame]:
+    """Split the text blocks of a batch, in their order, into shares of about the same size, one for each worker.
+
+    Documents that are not cut are one share: all of such a document must come to one worker.
+    """
+    about = loaded.documents.select("doc_id", "title", field_text=field_texts(loaded.documents, chunking))
+    blocks = loaded.blocks.join(about, on="doc_id", how="left", maintain_order="left")
+    max_shares = 1 if chunking.method == "none" else workers
     size = pl.col("bytes")
     total = int(blocks.select(size.sum()).item())
     count = max(1, min(max_shares, total // MIN_SHARE_BYTES))
@@ -99,9 +98,9 @@ def _share_out(blocks: pl.DataFrame, max_shares: int) -> list[pl.DataFrame]:
     return blocks.with_columns(share=number).partition_by("share", maintain_order=True, include_key=False)
 
 
-async def _cut_singly(blocks: pl.DataFrame, sizes: CutSizes, workers: Workers, seconds: float) -> _Cut:
-    chunks, errors = [CHUNK.to_frame()], dict[str, DocumentError]()
-    for (document,), own in blocks.group_by("doc_id", maintain_order=True):
+async def _cut_singly(shares: list[pl.DataFrame], sizes: CutSizes, workers: Workers, seconds: float) -> _Cut:
+    chunks, errors = [], dict[str, DocumentError]()
+    for (document,), own in pl.concat(shares).group_by("doc_id", maintain_order=True):
         try:
             chunks.append(await workers.run(cut_spooled, (own, sizes), seconds))
         except TextFileError:
@@ -110,7 +109,15 @@ async def _cut_singly(blocks: pl.DataFrame, sizes: CutSizes, workers: Workers, s
             errors[str(document)] = DocumentError(error.reason, f"cutting: {error}")
         except Exception as error:  # noqa: BLE001  an unexpected text, or a defect that an upgrade mends
             errors[str(document)] = DocumentError("failed", f"cutting: {type(error).__name__}: {error}")
-    return _Cut(pl.concat(chunks), errors)
+    return _Cut(chunks, errors)
+
+
+def _as_frames(loaded: Loaded, cut: _Cut) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    """Give the documents that have chunks, their chunks with ordinals, and all rejects of the batch."""
+    chunks = pl.concat([CHUNK.to_frame(), *cut.chunks]).with_columns(ordinal=pl.int_range(pl.len()).over("doc_id"))
+    without_chunks = loaded.documents.join(chunks, on="doc_id", how="anti")
+    documents = loaded.documents.join(without_chunks, on="doc_id", how="anti")
+    return documents, chunks, pl.concat([loaded.rejects, refuse(without_chunks, cut.errors)])
 
 
 def refuse(documents: pl.DataFrame, errors: dict[str, DocumentError]) -> pl.DataFrame:

@@ -48,30 +48,34 @@ async def embed_batch(
         reuse_from: Collection of another version with vectors of the same model and context; empty for none.
         has_context: Whether stored vectors are of texts with a context.
     """
-    texts = embedding_texts(chunked.chunks)
+    texts = await asyncio.to_thread(embedding_texts, chunked.chunks)
     vectors = await _find_stored(chunked, texts, embedder, store, (reuse_from, collection), has_context=has_context)
-    new = _without(texts, vectors)
+    new = await asyncio.to_thread(_without, texts, vectors)
     model = embedder.model
     lengths = new["tokens"] + model.special_tokens
     done = await embedder.embed_once(new["key"].to_list(), new["text"].to_list(), lengths.to_list())
     vectors |= done.vectors
     # The vectors of the other new texts come from batches in flight beside this one.
     embedded = done.embedded | embedder.take_ahead(texts["key"])
-    own = texts.filter(pl.col("key").is_in(list(embedded)))
-    kept = await asyncio.to_thread(_without_refused, chunked, done.refused)
-    keys = embedding_keys(kept.chunks)
-    rows = np.array([vectors[key] for key in keys], dtype=np.float32)
-    return Embedded(
-        kept.name,
-        kept.documents,
-        kept.chunks,
-        kept.rejects,
-        rows.reshape(-1, model.dimension),
-        embedded=own.height,
-        reused=len(keys) - len(embedded.intersection(keys)),
-        tokens=int(own["tokens"].sum()),
-        truncated=int((own["tokens"] + model.special_tokens - model.window).clip(lower_bound=0).sum()),
-    )
+
+    def make_record() -> Embedded:
+        own = texts.filter(pl.col("key").is_in(list(embedded)))
+        kept = _without_refused(chunked, done.refused)
+        keys = embedding_keys(kept.chunks)
+        rows = np.array([vectors[key] for key in keys], dtype=np.float32)
+        return Embedded(
+            kept.name,
+            kept.documents,
+            kept.chunks,
+            kept.rejects,
+            rows.reshape(-1, model.dimension),
+            embedded=own.height,
+            reused=len(keys) - len(embedded.intersection(keys)),
+            tokens=int(own["tokens"].sum()),
+            truncated=int((own["tokens"] + model.special_tokens - model.window).clip(lower_bound=0).sum()),
+        )
+
+    return await asyncio.to_thread(make_record)
 
 
 async def _find_stored(
@@ -96,13 +100,13 @@ async def _find_stored(
 
     reading = _read_old_vectors(store, collections[1], chunked.documents, _fields(has_context=has_context))
     if texts.height <= MAX_FILTER_VALUES:
-        known = _without(texts, embedder.recall(texts["key"]))
+        known = await asyncio.to_thread(_without, texts, embedder.recall(texts["key"]))
         old, found = await asyncio.gather(reading, look_up(known))
         embedder.remember(old)
         return found | embedder.recall(texts["key"])
     embedder.remember(await reading)
     vectors = embedder.recall(texts["key"])
-    return vectors | await look_up(_without(texts, vectors))
+    return vectors | await look_up(await asyncio.to_thread(_without, texts, vectors))
 
 
 def _without_refused(chunked: Chunked, refused: Mapping[str, str]) -> Chunked:
@@ -140,7 +144,8 @@ async def find_known(
     vectors: dict[str, np.ndarray] = {}
     for collection in filter(None, collections):
         if store:
-            vectors |= await find_vectors(store, collection, _without(texts, vectors), _fields(has_context=has_context))
+            missing = await asyncio.to_thread(_without, texts, vectors)
+            vectors |= await find_vectors(store, collection, missing, _fields(has_context=has_context))
     return vectors
 
 
@@ -169,7 +174,7 @@ async def _find_some_vectors(
     store: Store, collection: str, texts: pl.DataFrame, fields: list[str]
 ) -> dict[str, np.ndarray]:
     """Look up at most `MAX_FILTER_VALUES` texts; query again for the rest while frequent texts fill the answer."""
-    wanted = dict(texts.select("key", "chunk_hash").iter_rows())
+    wanted = dict(zip(texts["key"], texts["chunk_hash"], strict=True))
     found: dict[str, np.ndarray] = {}
     while missing := sorted({wanted[key] for key in wanted.keys() - found.keys()}):
         page = await store.query(collection, one_of("chunk_hash", missing), fields, limit=PAGE_ROWS)
@@ -185,15 +190,15 @@ async def _read_old_vectors(
     store: Store, collection: str, documents: pl.DataFrame, fields: list[str]
 ) -> dict[str, np.ndarray]:
     """Read the stored vectors of these documents: a text that moved to another batch needs them after the overwrite."""
-    old = documents.filter(pl.col("old_chunks") > 0).select("doc_id", "old_chunks")
-    ids = await asyncio.to_thread(_all_chunk_ids, old)
+    ids = await asyncio.to_thread(_old_chunk_ids, documents)
     rows = await store.fetch(collection, "id", ids, fields)
     return await asyncio.to_thread(_vectors_by_key, rows)
 
 
-def _all_chunk_ids(documents: pl.DataFrame) -> list[str]:
-    """List the ids of all stored chunks of documents, a frame of `doc_id` and `old_chunks`."""
-    return [key for doc_id, count in documents.iter_rows() for key in chunk_ids(doc_id, 0, count)]
+def _old_chunk_ids(documents: pl.DataFrame) -> list[str]:
+    """List the ids of all chunks of documents (frame of `PLANNED` or more) that may be stored."""
+    counts = documents.select("doc_id", "old_chunks").iter_rows()
+    return [key for doc_id, count in counts for key in chunk_ids(doc_id, 0, count)]
 
 
 def _without(texts: pl.DataFrame, known: dict[str, np.ndarray]) -> pl.DataFrame:

@@ -38,7 +38,7 @@ async def index_batch(embedded: Embedded, store: Store, version: Version, *, run
         ValueError: A vector is not finite.
     """
     started = time.perf_counter()
-    documents = _with_chunk_counts(embedded)
+    documents = await asyncio.to_thread(_with_chunk_counts, embedded)
     crash_point("before_intent")
     await ledger.write_rows(store, version.ledger, _intent_rows(documents), run_id=run_id)
     crash_point("after_intent")
@@ -47,7 +47,7 @@ async def index_batch(embedded: Embedded, store: Store, version: Version, *, run
     stale = await asyncio.to_thread(_chunk_ids, documents, "new_chunks")
     deleted = await store.delete(version.name, stale)
     crash_point("after_cleanup")
-    moved = documents.filter(pl.col("moved_from") != "")["moved_from"].to_list()
+    moved = [doc_id for doc_id in documents["moved_from"] if doc_id]
     left = await store.fetch(version.ledger, "doc_id", moved, list(ledger.ROW))
     deletions = [_deletion_row(row, row["chunk_count"]) for row in left]
     await ledger.write_rows(store, version.ledger, deletions, run_id=run_id)

@@ -64,12 +64,9 @@ async def load_batch(
     started = time.perf_counter()
     documents = batch.documents
     await asyncio.to_thread(texts.mkdir, exist_ok=True)
-    is_refused, is_row = pl.col("reason") != "", pl.col("spool") != ""
-    outcomes = {row["doc_id"]: _listed_refusal(row) for row in documents.filter(is_refused).iter_rows(named=True)}
-    rows, files = documents.filter(~is_refused & is_row), documents.filter(~is_refused & ~is_row)
+    outcomes, rows, files = await asyncio.to_thread(_by_kind, documents)
     if rows.height:
-        names = rows.select("doc_id", "uri", "content_hash", "spool", "row")
-        outcomes |= await workers.run(load_rows, (names, str(texts / "rows.arrow")))
+        outcomes |= await workers.run(load_rows, (rows, str(texts / "rows.arrow")))
     outcomes |= await load_files(files, workers, texts, seconds, on_pages, share)
     failures = (one.result for one in outcomes.values() if isinstance(one.result, TransientError))
     if (failure := next(failures, None)) and not last_try:
@@ -93,6 +90,14 @@ def load_rows(documents: pl.DataFrame, text: str) -> dict[str, Outcome]:
         row["doc_id"]: Outcome(row["content_hash"], texts[row["doc_id"]], ParserId(row_format(row["uri"])))
         for row in documents.iter_rows(named=True)
     }
+
+
+def _by_kind(documents: pl.DataFrame) -> tuple[dict[str, Outcome], pl.DataFrame, pl.DataFrame]:
+    """Give the outcomes of documents that the listing has refused, the rows of tables to read, and the files."""
+    is_refused, is_row = pl.col("reason") != "", pl.col("spool") != ""
+    refused = {row["doc_id"]: _listed_refusal(row) for row in documents.filter(is_refused).iter_rows(named=True)}
+    rows = documents.filter(~is_refused & is_row).select("doc_id", "uri", "content_hash", "spool", "row")
+    return refused, rows, documents.filter(~is_refused & ~is_row)
 
 
 def _listed_refusal(row: dict[str, Any]) -> Outcome:

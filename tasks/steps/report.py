@@ -285,7 +285,15 @@ class Tally:
     unread_pages: list[UnreadPages] = field(default_factory=list)
     unfit: dict[str, UnfitValue] = field(default_factory=dict)
 
-    def add(self, record: Loaded | Chunked | Embedded | Written) -> None:
+    @classmethod
+    def of(cls, *records: Loaded | Chunked | Embedded | Written) -> Self:
+        """Count one batch by the records of its stages."""
+        tally = cls()
+        for record in records:
+            tally._add(record)
+        return tally
+
+    def _add(self, record: Loaded | Chunked | Embedded | Written) -> None:
         """Add one batch's record of one stage. The embedding seconds are the embedder's, added by the caller."""
         match record:
             case Loaded():

@@ -39,9 +39,9 @@ def test_pages_that_were_not_read_are_in_the_report_with_the_command_that_would_
         {"uri": "a.md", "format": "markdown", "metadata": '{"scanned_pages": "says its front matter"}'},
     ]
     monkeypatch.setattr("roost.tasks.sources.parsers.pdf.ocr.has_ocr", lambda: False)
-    tally, empty = Tally(), REJECT.to_frame()
+    empty = REJECT.to_frame()
     loaded = pl.DataFrame(rows, schema_overrides=LOADED).with_columns(unfit=pl.lit(""))
-    tally.add(Loaded("b", loaded, TEXT_PLACE.to_frame(), empty, 0.0))
+    tally = Tally.of(Loaded("b", loaded, TEXT_PLACE.to_frame(), empty, 0.0))
     assert tally_of_row(row_of_tally(tally)).unread_pages == tally.unread_pages
     report = replace(REPORT, unread_pages=tuple(tally.unread_pages))
     scans = "b.pdf: pages 2, 5 were not read; they are scans: pip install 'roost[ocr]' and run it again"
