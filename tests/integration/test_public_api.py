@@ -4,42 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pymilvus import AsyncMilvusClient, MilvusClient
 from tests.integration.handbook import QUESTIONS
+from tests.loop_watch import LoopWatch
 
 import roost
 from roost.tasks import settings
 from roost.tasks.models import embedder
 from roost.tasks.search import langchain, llamaindex, open_index  # importing takes the interpreter's lock: done before
 from roost.tasks.settings import Settings
-
-#: A heartbeat that is later than this says that something blocked the loop. Hashing and loading a model take a second.
-MAX_DELAY_S = 0.25
-
-
-@asynccontextmanager
-async def heartbeat() -> AsyncIterator[list[float]]:
-    """Tick every 10 ms while inside: the delays of the ticks, in seconds."""
-    delays: list[float] = []
-
-    async def tick() -> None:
-        while True:
-            started = time.perf_counter()
-            await asyncio.sleep(0.01)
-            delays.append(time.perf_counter() - started - 0.01)
-
-    ticking = asyncio.ensure_future(tick())
-    try:
-        yield delays
-    finally:
-        ticking.cancel()
 
 
 def test_ingest_and_search_in_sync_code(lite: str, prefect_api: str, index: str, folder: Callable[..., Path]) -> None:
@@ -91,26 +69,28 @@ def threads(monkeypatch: pytest.MonkeyPatch) -> dict[str, set[int]]:
 async def test_an_index_is_opened_and_searched_without_blocking_the_loop(
     handbook: str, threads: dict[str, set[int]]
 ) -> None:
-    async with heartbeat() as delays, roost.aopen_index(handbook) as opened:
-        [best, *_] = await opened.asearch(QUESTIONS[0], k=3)
-        retriever = await opened.allamaindex_retriever(k=3)
-        nodes = await retriever.aretrieve(QUESTIONS[0])
-        await opened.allamaindex()
-        store = await opened.alangchain()
-        documents = await store.asimilarity_search(QUESTIONS[0], k=3)
+    with LoopWatch() as watch:
+        async with roost.aopen_index(handbook) as opened:
+            [best, *_] = await opened.asearch(QUESTIONS[0], k=3)
+            retriever = await opened.allamaindex_retriever(k=3)
+            nodes = await retriever.aretrieve(QUESTIONS[0])
+            await opened.allamaindex()
+            store = await opened.alangchain()
+            documents = await store.asimilarity_search(QUESTIONS[0], k=3)
     assert nodes[0].node_id == documents[0].id == best.id
     assert set(threads) == {"model_of", "load_engine", "__init__", "langchain_store", "llamaindex_store"}
     assert not {name for name, idents in threads.items() if threading.get_ident() in idents}
-    assert len(delays) > 5
-    assert max(delays) < MAX_DELAY_S
+    assert watch.callbacks
+    assert watch.slow == []
 
 
 @pytest.mark.usually("lite")
 async def test_a_search_does_not_block_the_loop(handbook: str) -> None:
-    async with heartbeat() as delays:
+    with LoopWatch() as watch:
         hits = await roost.asearch(QUESTIONS[0], handbook, k=3)
     assert len(hits) == 3
-    assert max(delays) < MAX_DELAY_S
+    assert watch.callbacks
+    assert watch.slow == []
 
 
 @pytest.mark.usually("lite")

@@ -54,9 +54,11 @@ async def test_a_cancellation_reaches_the_coroutine_and_waits_for_its_clean_up()
 
 async def test_a_cancellation_before_the_coroutine_begins_lets_it_not_begin(monkeypatch: pytest.MonkeyPatch) -> None:
     run, begun = asyncio.run, list[bool]()
+    waiting, cancelled = threading.Event(), threading.Event()
 
     def run_late(work: Coroutine[Any, Any, None]) -> None:
-        time.sleep(0.05)
+        waiting.set()
+        assert cancelled.wait(60)
         run(work)
 
     async def work() -> None:
@@ -64,8 +66,10 @@ async def test_a_cancellation_before_the_coroutine_begins_lets_it_not_begin(monk
 
     monkeypatch.setattr(asyncio, "run", run_late)
     running = asyncio.ensure_future(run_in_own_loop(work))
-    await asyncio.sleep(0.01)
+    assert await asyncio.to_thread(waiting.wait, 60)
     running.cancel()
+    await asyncio.sleep(0)  # it is told of the cancellation
+    cancelled.set()
     with pytest.raises(asyncio.CancelledError):
         await running
     assert begun == []
