@@ -11,12 +11,13 @@ from prefect import get_run_logger
 from roost.flows.parameters import BackfillRequest, IngestRequest
 from roost.flows.running.batches import Run, run_batches
 from roost.flows.running.cluster import run_batches_on_cluster
-from roost.flows.running.progress import Stage, report_progress
+from roost.flows.running.progress import Stage, Warned, report_progress
 from roost.flows.running.shards import run_shards
 from roost.tasks.errors import InconsistentIndexError, RoostError, RunError, VersionChangedError
 from roost.tasks.models.endpoint import token_price
 from roost.tasks.prefect_tasks import ingest as ingest_tasks
 from roost.tasks.records import DELETE_ACTIONS, WORK_ACTIONS, Plan
+from roost.tasks.search.checked_filter import find_missing_fields
 from roost.tasks.steps.index import without_failed_moves
 from roost.tasks.steps.report import ChunkCounts, IngestReport, make_report
 from roost.tasks.steps.rewrite_fields import select_for_rewrite
@@ -59,11 +60,22 @@ async def execute_plan(
         error = await _alias_changed(run)
     if version.is_filling and error is None:
         await logging_errors("that the first run has completed", note_filled(store, version))
+    if plan.is_first and closed.chunks and run.settings.chunking.field_names:
+        await _warn_of_missing_fields(run)
     run.tally.chunks += ChunkCounts(deleted=closed.deleted)
     seconds = time.perf_counter() - started
     price = token_price(run.model.endpoint, run.settings.embedding)
     report = make_report(version, plan, run.tally, closed.ledger, closed.chunks, seconds, price=price)
     return report, error
+
+
+async def _warn_of_missing_fields(run: Run) -> None:
+    """Warn of fields that are to be embedded and that no chunk of a version has, whose first run this is."""
+    chunking = run.settings.chunking
+    for line in await find_missing_fields(run.store, run.version, chunking.field_names):
+        warning = f"ROOST_CHUNKING__FIELDS={chunking.fields}: {line}"
+        get_run_logger().warning(warning)
+        report_progress(Warned(warning))
 
 
 async def _alias_changed(run: Run) -> VersionChangedError | None:

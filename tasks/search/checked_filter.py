@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from pymilvus import DataType
 
 from roost.tasks.errors import UsageError, did_you_mean
@@ -30,14 +32,27 @@ async def checked_where(store: Store, version: Version, text: str) -> str:
         return ""
     schema = await _schema_kinds(store, version)
     where = parse_where(text, {**version.field_facts.kinds, **schema})
-    for name in sorted(where.names):
+    if missing := await find_missing_fields(store, version, where.names):
+        raise UsageError(missing[0])
+    return where.text
+
+
+async def find_missing_fields(store: Store, version: Version, names: Iterable[str]) -> list[str]:
+    """Find the names of metadata that no chunk has.
+
+    Returns:
+        A line for each, with the names that there are.
+    """
+    schema = await _schema_kinds(store, version)
+    lines = []
+    for name in sorted(set(names) - set(schema)):
         if not await store.query(version.name, f"exists $meta[{quoted(name)}]", ["id"], limit=1):
             own = sorted({*version.field_facts.kinds, *await _metadata_names(store, version)} - set(schema))
             hint = did_you_mean(name, [*schema, *own])
             known = f"fields: {', '.join(sorted(schema))}; metadata: {', '.join(own) or 'none'}"
             advice = f"{hint} There are {known}" if hint else known
-            raise UsageError(f"no chunk of index {version.index!r} has a field {name!r}; {advice}")
-    return where.text
+            lines.append(f"no chunk of index {version.index!r} has a field {name!r}; {advice}")
+    return lines
 
 
 async def require_filter(store: Store, version: Version, required: str) -> None:

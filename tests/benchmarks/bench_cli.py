@@ -189,7 +189,6 @@ def _measure(machine: Machine, runs: int) -> dict[str, list[Seconds]]:
     machine.end_servers()
     found: dict[str, list[Seconds]] = defaultdict(list)
     for number in range(runs):
-        _screen.print(f"{machine.folder.name}: run {number + 1} of {runs}")
         found["bare import"].append(machine.bare_import())
         found["--help"].append(machine.roost("--help"))
         found["search"].append(machine.roost("search", "How much was measured?", "--index", INDEX))
@@ -202,6 +201,8 @@ def _measure(machine: Machine, runs: int) -> dict[str, list[Seconds]]:
         machine.end_servers()
         shutil.rmtree(machine.folder / "empty")
         machine.use_home("home")
+        walls = ", ".join(f"{case} {times[-1].wall:.2f}" for case, times in found.items())
+        _screen.print(f"{machine.folder.name}, run {number + 1} of {runs}, wall seconds: {walls}")
     return found
 
 

@@ -9,6 +9,10 @@ import numpy as np
 import polars as pl
 import pytest
 
+from roost.flows.ingest import ingest as ingest_flow
+from roost.flows.parameters import IngestRequest
+from roost.flows.running.progress import Progress, Warned
+from roost.flows.running.run import run_flow
 from roost.tasks.errors import RecipeError
 from roost.tasks.sources.metadata.choices import Metadata
 from roost.tasks.sources.source import Source
@@ -82,3 +86,17 @@ def test_another_value_of_an_embedded_field_embeds_its_documents_again_and_no_ot
     monkeypatch.setenv("ROOST_CHUNKING__FIELDS", "")
     with pytest.raises(RecipeError, match="uses embedded fields team,keeper, your setting is none"):
         run("boats.md,crew,2\n")
+
+
+def test_a_field_that_no_document_has_is_warned_of(
+    prefect_api: str, lite: str, index: str, folder: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ROOST_CHUNKING__FIELDS", "tema,title,keeper")
+    source = folder(**{"boats.md": f"---\nteam: crew\nkeeper: Ole\n---\n{PAGES['boats.md']}"})
+    seen: list[Progress] = []
+    run_flow(ingest_flow, IngestRequest(sources=[Source(uri=str(source))], index=index), seen.append)
+    [warned] = [event.message for event in seen if isinstance(event, Warned)]
+    assert warned.startswith(
+        f"ROOST_CHUNKING__FIELDS=tema,title,keeper: no chunk of index {index!r} has a field 'tema'"
+    )
+    assert "did you mean 'team'?" in warned
