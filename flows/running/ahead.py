@@ -140,13 +140,13 @@ async def _first_batches(run: FirstRun, folder: Path) -> list[Batch]:
     local = [one for one in run.sources if isinstance(one.connection, FileConnection) and one.connection.is_local]
     listed = [await call_watched(f"listing {one.source.uri}", list_source, one, folder, _refuse_table) for one in local]
 
-    def plan() -> list[Batch]:
+    def make_batches() -> list[Batch]:
         documents = pl.concat([DOCUMENT.to_frame(), *(one.documents.filter(pl.col("reason") == "") for one in listed)])
         listing = Listing(documents, tuple(one.source for one in local), (), Counter())
         work = make_plan(listing, ROW.to_frame(), PlanOptions()).filter(pl.col("action").is_in(WORK_ACTIONS))
         return list(islice(cut_batches(work, "ahead", run.settings.ingest), MAX_BATCHES))
 
-    return await asyncio.to_thread(plan)
+    return await asyncio.to_thread(make_batches)
 
 
 def _refuse_table(*_: object) -> TableListing:

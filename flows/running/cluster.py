@@ -76,7 +76,7 @@ async def run_batches_on_cluster(run: Run, work: pl.DataFrame) -> None:
     """
     scale = run.settings.scale
     refuse_lite(run.store, f"ROOST_SCALE__ENGINE={scale.engine}")
-    batches = list(cut_batches(work, run.version.index, run.settings.ingest))
+    batches = await asyncio.to_thread(list, cut_batches(work, run.version.index, run.settings.ingest))
     report_progress(Planned(work.height, len(batches)))
     async with open_worker_pool(scale, len(batches)) as pool:
         job = _make_job(run, pool)

@@ -58,10 +58,10 @@ async def execute_plan(
     error: RunError | None = InconsistentIndexError(closed.inconsistency) if closed.inconsistency else None
     if request is not None and error is None:  # a rebuild writes a version that the alias does not point to yet
         error = await _alias_changed(run)
+    if (plan.is_first or version.is_filling) and closed.chunks and error is None:
+        await _warn_of_missing_fields(run)
     if version.is_filling and error is None:
         await logging_errors("that the first run has completed", note_filled(store, version))
-    if plan.is_first and closed.chunks and run.settings.chunking.field_names:
-        await _warn_of_missing_fields(run)
     run.tally.chunks += ChunkCounts(deleted=closed.deleted)
     seconds = time.perf_counter() - started
     price = token_price(run.model.endpoint, run.settings.embedding)
@@ -70,9 +70,14 @@ async def execute_plan(
 
 
 async def _warn_of_missing_fields(run: Run) -> None:
-    """Warn of fields that are to be embedded and that no chunk of a version has, whose first run this is."""
+    """Warn of names in ROOST_CHUNKING__FIELDS that no chunk has as a field; called in the first run of a version."""
     chunking = run.settings.chunking
-    for line in await find_missing_fields(run.store, run.version, chunking.field_names):
+    try:
+        lines = await find_missing_fields(run.store, run.version, chunking.field_names)
+    except RoostError as error:
+        get_run_logger().warning("whether documents have the embedded fields could not be read: %s", error)
+        return
+    for line in lines:
         warning = f"ROOST_CHUNKING__FIELDS={chunking.fields}: {line}"
         get_run_logger().warning(warning)
         report_progress(Warned(warning))

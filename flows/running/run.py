@@ -17,7 +17,7 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
 
-from roost.flows.running.dead_runs import crash_dead_runs, run_in_this_process
+from roost.flows.running.dead_runs import crash_dead_command_runs, run_in_this_process
 from roost.flows.running.interrupts import cancelled_by_signals
 from roost.flows.running.progress import PROGRESS, ProgressCallback, RunStarted, Warned, report_progress
 from roost.tasks.errors import RoostError, exhausted
@@ -160,7 +160,7 @@ def _noting(function: Callable[..., Coroutine[Any, Any, Any]], outcome: _Outcome
         outcome.run_id = UUID(runtime.flow_run.id)
         outcome.started.set()
         report_progress(RunStarted(outcome.run_id))
-        tending = asyncio.ensure_future(crash_dead_runs())
+        tending = asyncio.ensure_future(crash_dead_command_runs())
         try:
             outcome.state = await function(*arguments, **options)
         except BaseException as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Mapping, Sequence
 
 from pymilvus import DataType
 
@@ -32,27 +32,36 @@ async def checked_where(store: Store, version: Version, text: str) -> str:
         return ""
     schema = await _schema_kinds(store, version)
     where = parse_where(text, {**version.field_facts.kinds, **schema})
-    if missing := await find_missing_fields(store, version, where.names):
-        raise UsageError(missing[0])
+    if missing := await _find_missing(store, version, where.names):
+        raise UsageError(await _missing_line(store, version, missing[0], schema))
     return where.text
 
 
-async def find_missing_fields(store: Store, version: Version, names: Iterable[str]) -> list[str]:
-    """Find the names of metadata that no chunk has.
+async def find_missing_fields(store: Store, version: Version, names: Sequence[str]) -> list[str]:
+    """Find the names that are no field of any chunk.
 
     Returns:
-        A line for each, with the names that there are.
+        A line for each, with the fields that there are.
     """
+    if not names:
+        return []
     schema = await _schema_kinds(store, version)
-    lines = []
-    for name in sorted(set(names) - set(schema)):
-        if not await store.query(version.name, f"exists $meta[{quoted(name)}]", ["id"], limit=1):
-            own = sorted({*version.field_facts.kinds, *await _metadata_names(store, version)} - set(schema))
-            hint = did_you_mean(name, [*schema, *own])
-            known = f"fields: {', '.join(sorted(schema))}; metadata: {', '.join(own) or 'none'}"
-            advice = f"{hint} There are {known}" if hint else known
-            lines.append(f"no chunk of index {version.index!r} has a field {name!r}; {advice}")
-    return lines
+    missing = await _find_missing(store, version, set(names) - set(schema))
+    return [await _missing_line(store, version, name, schema) for name in missing]
+
+
+async def _find_missing(store: Store, version: Version, names: Collection[str]) -> list[str]:
+    """Find the names of metadata that no chunk has, sorted."""
+    found = [await store.query(version.name, f"exists $meta[{quoted(name)}]", ["id"], limit=1) for name in names]
+    return sorted(name for name, rows in zip(names, found, strict=True) if not rows)
+
+
+async def _missing_line(store: Store, version: Version, name: str, schema: Mapping[str, Kind]) -> str:
+    own = sorted({*version.field_facts.kinds, *await _metadata_names(store, version)} - set(schema))
+    hint = did_you_mean(name, [*schema, *own])
+    known = f"fields: {', '.join(sorted(schema))}; metadata: {', '.join(own) or 'none'}"
+    advice = f"{hint} There are {known}" if hint else known
+    return f"no chunk of index {version.index!r} has a field {name!r}; {advice}"
 
 
 async def require_filter(store: Store, version: Version, required: str) -> None:

@@ -71,7 +71,7 @@ async def chunk_batch(loaded: Loaded, chunking: Chunking, model: Model, workers:
         raise
     except Exception:  # noqa: BLE001  whatever it is, one document's text caused it: find that one
         cut = await _cut_singly(shares, sizes, workers, seconds)
-    documents, chunks, rejects = await asyncio.to_thread(_as_frames, loaded, cut)
+    documents, chunks, rejects = await asyncio.to_thread(_split_off_rejects, loaded, cut)
     return Chunked(loaded.name, documents, chunks, rejects, time.perf_counter() - started)
 
 
@@ -112,7 +112,7 @@ async def _cut_singly(shares: list[pl.DataFrame], sizes: CutSizes, workers: Work
     return _Cut(chunks, errors)
 
 
-def _as_frames(loaded: Loaded, cut: _Cut) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+def _split_off_rejects(loaded: Loaded, cut: _Cut) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
     """Give the documents that have chunks, their chunks with ordinals, and all rejects of the batch."""
     chunks = pl.concat([CHUNK.to_frame(), *cut.chunks]).with_columns(ordinal=pl.int_range(pl.len()).over("doc_id"))
     without_chunks = loaded.documents.join(chunks, on="doc_id", how="anti")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -98,13 +99,13 @@ async def _find_stored(
     def look_up(wanted: pl.DataFrame) -> Awaitable[dict[str, np.ndarray]]:
         return find_known(wanted, store, collections, has_context=has_context)
 
-    reading = _read_old_vectors(store, collections[1], chunked.documents, _fields(has_context=has_context))
+    reading = partial(_read_old_vectors, store, collections[1], chunked.documents, _fields(has_context=has_context))
     if texts.height <= MAX_FILTER_VALUES:
         known = await asyncio.to_thread(_without, texts, embedder.recall(texts["key"]))
-        old, found = await asyncio.gather(reading, look_up(known))
+        old, found = await asyncio.gather(reading(), look_up(known))
         embedder.remember(old)
         return found | embedder.recall(texts["key"])
-    embedder.remember(await reading)
+    embedder.remember(await reading())
     vectors = embedder.recall(texts["key"])
     return vectors | await look_up(await asyncio.to_thread(_without, texts, vectors))
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from pymilvus import AsyncMilvusClient, MilvusClient
 from tests.integration.handbook import QUESTIONS
-from tests.loop_watch import LoopWatch
+from tests.loop_watch import MAX_CALLBACK_S, LoopWatch
 
 import roost
 from roost.tasks import settings
@@ -52,6 +52,8 @@ def threads(monkeypatch: pytest.MonkeyPatch) -> dict[str, set[int]]:
         (open_index, "model_of"),
         (embedder, "load_engine"),
         (MilvusClient, "__init__"),
+        (MilvusClient, "query"),
+        (MilvusClient, "search"),
         (langchain, "langchain_store"),
         (llamaindex, "llamaindex_store"),
     ):
@@ -78,10 +80,10 @@ async def test_an_index_is_opened_and_searched_without_blocking_the_loop(
             store = await opened.alangchain()
             documents = await store.asimilarity_search(QUESTIONS[0], k=3)
     assert nodes[0].node_id == documents[0].id == best.id
-    assert set(threads) == {"model_of", "load_engine", "__init__", "langchain_store", "llamaindex_store"}
+    assert set(threads) >= {"model_of", "load_engine", "__init__", "langchain_store", "llamaindex_store"}
     assert not {name for name, idents in threads.items() if threading.get_ident() in idents}
     assert watch.callbacks
-    assert watch.slow == []
+    assert [str(each) for each in watch.slow if each.ours > MAX_CALLBACK_S] == []
 
 
 @pytest.mark.usually("lite")
@@ -90,7 +92,7 @@ async def test_a_search_does_not_block_the_loop(handbook: str) -> None:
         hits = await roost.asearch(QUESTIONS[0], handbook, k=3)
     assert len(hits) == 3
     assert watch.callbacks
-    assert watch.slow == []
+    assert [str(each) for each in watch.slow if each.ours > MAX_CALLBACK_S] == []
 
 
 @pytest.mark.usually("lite")

@@ -6,14 +6,14 @@ import os
 import signal
 import subprocess
 import sys
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import httpx
 import pytest
-from prefect import flow, get_client
+from prefect import flow, get_client, runtime, tags
 from prefect.client.schemas.filters import FlowFilter, FlowFilterName
 
-from roost.flows.running.dead_runs import crash_dead_runs, run_in_this_process
+from roost.flows.running.dead_runs import crash_dead_command_runs, run_in_this_process
 from roost.tasks.errors import SourceError
 
 
@@ -36,46 +36,63 @@ def test_a_run_with_quarantined_documents_is_seen_by_the_default_filter(ingest, 
 _KILLED_RUN = """
 import asyncio, os, signal, sys
 import prefect
+import prefect.flow_engine
+from prefect.states import Cancelling
 from roost.flows.running.dead_runs import run_in_this_process
 
 def kill(*_, **__):
     os.kill(os.getpid(), signal.SIGKILL)
 
-name, moment = sys.argv[1:]
+name, last_state = sys.argv[1:]
 
 @prefect.flow(name=name)
 async def killed():
+    if last_state == "Cancelling":
+        async with prefect.get_client() as client:
+            await client.set_flow_run_state(prefect.runtime.flow_run.id, Cancelling(), force=True)
     kill()
 
-if moment == "created":
-    import prefect.flow_engine
-    prefect.flow_engine.run_flow = kill
+if last_state == "Pending":
+    prefect.flow_engine.AsyncFlowRunEngine.begin_run = kill
 asyncio.run(run_in_this_process(killed))
 """
 
 
-@pytest.mark.parametrize(("moment", "state"), [("created", "Pending"), ("running", "Running")])
-async def test_a_run_whose_process_was_killed_is_crashed_by_the_next_one(moment, state, prefect_api):
-    name = f"killed when {moment} {uuid4()}"
-    _run_killed(name, moment, prefect_api)
+@pytest.mark.parametrize("states", [["Pending"], ["Pending", "Running"], ["Pending", "Running", "Cancelling"]])
+async def test_a_run_whose_process_was_killed_is_crashed_by_the_next_one(states: list[str], prefect_api: str) -> None:
+    name = f"killed {uuid4()}"
+    _run_killed(name, states[-1], prefect_api)
 
-    @flow(name=f"living {name}")
-    async def living() -> tuple[str, str]:
-        before = await _state(name)
-        await crash_dead_runs()
-        return before, await _state(f"living {name}")
+    @flow
+    async def living() -> str:
+        await crash_dead_command_runs()
+        async with get_client() as client:
+            return (await client.read_flow_run(UUID(runtime.flow_run.id))).state_name
 
-    assert await (await run_in_this_process(living)).aresult() == (state, "Running")
-    assert await _state(name) == "Crashed"
+    assert await (await run_in_this_process(living)).aresult() == "Running"
+    async with get_client() as client:
+        [run] = await client.read_flow_runs(flow_filter=FlowFilter(name=FlowFilterName(any_=[name])))
+        assert [state.name for state in await client.read_flow_run_states(run.id)] == [*states, "Crashed"]
 
 
-def _run_killed(flow_name: str, moment: str, prefect_api: str) -> None:
+def _run_killed(flow_name: str, last_state: str, prefect_api: str) -> None:
     environment = os.environ | {"PREFECT_API_URL": prefect_api}
-    killed = subprocess.run([sys.executable, "-c", _KILLED_RUN, flow_name, moment], env=environment, check=False)
+    killed = subprocess.run([sys.executable, "-c", _KILLED_RUN, flow_name, last_state], env=environment, check=False)
     assert killed.returncode == -signal.SIGKILL
 
 
-async def _state(flow_name: str) -> str:
+async def test_a_run_inside_another_flow_is_its_subflow_with_its_tags(prefect_api: str) -> None:
+    @flow
+    async def inner() -> str:
+        return str(runtime.flow_run.id)
+
+    @flow
+    async def outer() -> str:
+        return await (await run_in_this_process(inner)).aresult()
+
+    with tags("mine"):
+        run_id = await outer()
     async with get_client() as client:
-        [run] = await client.read_flow_runs(flow_filter=FlowFilter(name=FlowFilterName(any_=[flow_name])))
-        return run.state_name
+        run = await client.read_flow_run(UUID(run_id))
+    assert run.parent_task_run_id
+    assert run.tags == ["mine"]

@@ -59,7 +59,6 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run, "STATE_TIMEOUT_S", 0.1)
     monkeypatch.setattr(run, "CANCEL_TIMEOUT_S", 0.1)
     monkeypatch.setattr(run, "ABANDON_INTERVAL_S", 0.02)
-
     monkeypatch.setattr(run, "run_in_this_process", lambda flow, **parameters: flow(**parameters))
 
     async def recorded(_: Any) -> None:
