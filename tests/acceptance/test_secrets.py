@@ -150,7 +150,7 @@ def test_no_secret_is_in_anything_that_roost_writes_shows_or_passes_on(user: Kep
             roost("ingest", "docs", ROOST_EMBEDDING__API_KEY="planted-wrong-key"),
             roost("status", ROOST_MILVUS__URI="http://127.0.0.1:9"),
         ]
-        assert endpoint.embedded  # the key was used
+        assert endpoint.embedded()  # the key was used
     assert shown[0].startswith("ingest 3"), shown[0]
     assert shown[7].startswith("export 0"), shown[7]
     refused = [roost("ingest", url) for url in URLS]  # after the look at arguments, which here have the URL
