@@ -253,10 +253,14 @@ def _action(options: PlanOptions) -> pl.Expr:
 
 
 def _is_touched() -> pl.Expr:
-    """Whether an unchanged document has a new time or fingerprint, which its ledger row is to get."""
+    """Whether an unchanged document has a new time, fingerprint or size, which its ledger row is to get.
+
+    The size is new when the document was written between its listing and its reading by the run that indexed it.
+    """
+    has_new_size = pl.col("size") != pl.col("known_size")
     has_new_time = pl.col("modified") != pl.col("known_modified")
     has_new_fingerprint = (pl.col("fingerprint") != "") & (pl.col("fingerprint") != pl.col("known_fingerprint"))
-    return pl.col("action").is_in(["unchanged", *FIELD_ACTIONS]) & (has_new_time | has_new_fingerprint)
+    return pl.col("action").is_in(["unchanged", *FIELD_ACTIONS]) & (has_new_time | has_new_fingerprint | has_new_size)
 
 
 def _with_fields(joined: pl.DataFrame, embedded: Sequence[str]) -> pl.DataFrame:

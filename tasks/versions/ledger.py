@@ -126,15 +126,17 @@ async def write_rows(store: Store, ledger: str, rows: Iterable[dict[str, Any]], 
 
 
 async def touch_rows(store: Store, ledger: str, documents: pl.DataFrame) -> None:
-    """Write the new time and fingerprint of documents whose content is unchanged; the run that read them stays known.
+    """Write the new time, fingerprint and size of documents whose content is unchanged.
+
+    The run that read them stays known.
 
     Args:
         store: Where the ledger is.
         ledger: Name of its collection.
-        documents: Frame with at least `doc_id`, `modified` and `fingerprint`.
+        documents: Frame with at least `doc_id`, `modified`, `fingerprint` and `size`.
     """
     now = utc_now().isoformat(timespec="seconds")
-    for part in documents.select("doc_id", "modified", "fingerprint").iter_slices(_TOUCHED_ROWS):
+    for part in documents.select("doc_id", "modified", "fingerprint", "size").iter_slices(_TOUCHED_ROWS):
         tokens = {row["doc_id"]: row for row in part.iter_rows(named=True)}
         rows = await store.fetch(ledger, "doc_id", list(tokens), list(ROW))
         stamp = {"updated_at": now, "seen_at": now}

@@ -19,7 +19,11 @@ from tests.drop import drop_version
 import roost.flows.running.batches
 import roost.flows.running.prepare
 from roost.cli.output.show_ingest import show_plan
+from roost.flows.ingest import ingest as ingest_flow
 from roost.flows.operations import status
+from roost.flows.parameters import IngestRequest
+from roost.flows.running.progress import Planned, Progress
+from roost.flows.running.run import run_flow
 from roost.tasks.crash_points import utc_now
 from roost.tasks.errors import (
     CollectionNotFoundError,
@@ -333,6 +337,26 @@ def test_a_file_with_a_new_time_and_the_same_content_is_hashed_once(lite, ingest
     times = ["modified", "updated_at", "seen_at"]
     assert after.drop(times).equals(before.drop(times))
     assert stored()[0].equals(chunks)
+
+
+def test_a_file_that_was_completed_after_its_listing_is_hashed_once_and_its_size_is_noted(
+    lite, prefect_api, ingest, index, folder, stored, monkeypatch
+):
+    source = folder(**{"a.md": GOOD[:10]})
+
+    def complete(event: Progress) -> None:
+        if isinstance(event, Planned):
+            (source / "a.md").write_text(GOOD)
+
+    run_flow(ingest_flow, IngestRequest(sources=[Source(uri=str(source))], index=index), complete)
+    assert stored()[2]["size"].to_list() == [10]
+    hashed = []
+    monkeypatch.setattr(plan, "hash_locations", lambda given: hashed.extend(given) or hash_locations(given))
+    for _ in range(2):
+        _, report = ingest(source)
+        assert (report.documents.unchanged, report.documents.changed) == (1, 0)
+    assert len(hashed) == 1
+    assert stored()[2]["size"].to_list() == [len(GOOD)]
 
 
 def test_the_ledger_names_what_each_document_was_read_as(lite, ingest, folder, stored):
