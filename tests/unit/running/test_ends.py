@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 from dataclasses import dataclass
 from types import SimpleNamespace
 
 import pytest
 
 import roost.flows.running.batches  # noqa: F401  it quiets the engine's logger
-from roost.flows.running.ends import end_state, run_context, run_name
-from roost.tasks.errors import RunError
+from roost.flows.running.ends import SWITCH_INTERVAL_S, end_state, run_context, run_name
+from roost.tasks.errors import RunError, UsageError
 from roost.tasks.settings import load_settings
 
 #: The state names that both UIs of Prefect 3.8 list under their default filter, "All except scheduled".
@@ -69,6 +70,23 @@ def test_a_time_out_of_something_else_is_not_the_limit(monkeypatch: pytest.Monke
     monkeypatch.setenv("ROOST_INGEST__RUN_SECONDS", "60")
     with pytest.raises(TimeoutError, match="of a call"):
         asyncio.run(work())
+
+
+@pytest.mark.parametrize("own", [0.005, 0.0005])
+def test_threads_switch_often_while_a_run_works_and_as_before_afterwards(own: float) -> None:
+    async def work() -> None:
+        async with run_context(load_settings()):
+            assert sys.getswitchinterval() == pytest.approx(min(own, SWITCH_INTERVAL_S))
+            raise UsageError("no such index")
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(own)
+    try:
+        with pytest.raises(UsageError):
+            asyncio.run(work())
+        assert sys.getswitchinterval() == pytest.approx(own)
+    finally:
+        sys.setswitchinterval(before)
 
 
 def test_that_a_task_has_completed_is_no_line_of_the_log() -> None:
