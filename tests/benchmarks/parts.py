@@ -221,7 +221,8 @@ def quantize(source: str, folder: str) -> dict[str, Any]:
     from roost.flows.operations.quantize import quantize as made
     from roost.tasks.sources.source import Source
 
-    return asyncio.run(made([Source(uri=source)], Path(folder), texts=100)).as_dict()
+    report = asyncio.run(made([Source(uri=source)], Path(folder), texts=100)).as_dict()
+    return {name: value for name, value in report.items() if name != "folder"}  # results are published
 
 
 def quality(model: str) -> dict[str, Any]:
