@@ -75,7 +75,7 @@ async def _warn_of_missing_fields(run: Run) -> None:
     try:
         lines = await find_missing_fields(run.store, run.version, chunking.field_names)
     except RoostError as error:
-        get_run_logger().warning("whether documents have the embedded fields could not be read: %s", error)
+        get_run_logger().warning("ROOST_CHUNKING__FIELDS was not compared with the documents' fields: %s", error)
         return
     for line in lines:
         warning = f"ROOST_CHUNKING__FIELDS={chunking.fields}: {line}"

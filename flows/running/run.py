@@ -160,14 +160,14 @@ def _noting(function: Callable[..., Coroutine[Any, Any, Any]], outcome: _Outcome
         outcome.run_id = UUID(runtime.flow_run.id)
         outcome.started.set()
         report_progress(RunStarted(outcome.run_id))
-        tending = asyncio.ensure_future(crash_dead_command_runs())
+        crashing = asyncio.ensure_future(crash_dead_command_runs())
         try:
             outcome.state = await function(*arguments, **options)
         except BaseException as error:
             outcome.error = error
             raise
         finally:
-            tending.cancel()
+            crashing.cancel()
             outcome.ended.set()
         return outcome.state
 

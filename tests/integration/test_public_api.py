@@ -11,13 +11,16 @@ from typing import Any
 import pytest
 from pymilvus import AsyncMilvusClient, MilvusClient
 from tests.integration.handbook import QUESTIONS
-from tests.loop_watch import MAX_CALLBACK_S, LoopWatch
+from tests.loop_watch import LoopWatch
 
 import roost
 from roost.tasks import settings
 from roost.tasks.models import embedder
 from roost.tasks.search import langchain, llamaindex, open_index  # importing takes the interpreter's lock: done before
 from roost.tasks.settings import Settings
+
+#: A callback that takes longer says that something blocked the loop. Hashing and loading a model take a second.
+MAX_DELAY_S = 0.25
 
 
 def test_ingest_and_search_in_sync_code(lite: str, prefect_api: str, index: str, folder: Callable[..., Path]) -> None:
@@ -80,10 +83,11 @@ async def test_an_index_is_opened_and_searched_without_blocking_the_loop(
             store = await opened.alangchain()
             documents = await store.asimilarity_search(QUESTIONS[0], k=3)
     assert nodes[0].node_id == documents[0].id == best.id
-    assert set(threads) >= {"model_of", "load_engine", "__init__", "langchain_store", "llamaindex_store"}
+    made = {"model_of", "load_engine", "__init__", "langchain_store", "llamaindex_store"}
+    assert set(threads) - {"query", "search"} == made
     assert not {name for name, idents in threads.items() if threading.get_ident() in idents}
-    assert watch.callbacks
-    assert [str(each) for each in watch.slow if each.ours > MAX_CALLBACK_S] == []
+    assert watch.callbacks > 5
+    assert watch.longest_wall < MAX_DELAY_S
 
 
 @pytest.mark.usually("lite")
@@ -91,8 +95,8 @@ async def test_a_search_does_not_block_the_loop(handbook: str) -> None:
     with LoopWatch() as watch:
         hits = await roost.asearch(QUESTIONS[0], handbook, k=3)
     assert len(hits) == 3
-    assert watch.callbacks
-    assert [str(each) for each in watch.slow if each.ours > MAX_CALLBACK_S] == []
+    assert watch.callbacks > 5
+    assert watch.longest_wall < MAX_DELAY_S
 
 
 @pytest.mark.usually("lite")
