@@ -78,7 +78,8 @@ async def _warn_of_missing_fields(run: Run) -> None:
         get_run_logger().warning("ROOST_CHUNKING__FIELDS was not compared with the documents' fields: %s", error)
         return
     for line in lines:
-        warning = f"ROOST_CHUNKING__FIELDS={chunking.fields}: {line}"
+        remedy = f"Correct the setting and run: roost rebuild --index {run.version.index}"
+        warning = f"ROOST_CHUNKING__FIELDS={chunking.fields}: {line}. {remedy}"
         get_run_logger().warning(warning)
         report_progress(Warned(warning))
 
